@@ -1,0 +1,1 @@
+"""From microscope files to a table of frames. No torch here."""

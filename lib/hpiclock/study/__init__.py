@@ -1,0 +1,1 @@
+"""What predictions mean. No torch and no images here."""

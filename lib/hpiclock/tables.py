@@ -1,0 +1,237 @@
+"""The tidy tables that pass between the rooms: columns, dtypes, units, keys.
+
+Every table has one row per observation and fixed column names with the unit in the name (``_h`` = hours).
+:func:`check` is called at every read and write. Columns that a table does not know are kept.
+Large tables are Parquet, small ones CSV; the column ``path`` is absolute in memory and relative to the
+file that holds it on disk, so that a folder can be moved.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+
+from hpiclock.errors import InputError
+from hpiclock.files import atomic
+
+IDENTITY = ["stack_id", "path", "plate", "well", "position", "condition", "moi", "onset_h"]
+CONDITIONS = ("infected", "mock")
+SPLITS = ("train", "val", "test")
+CLOCKS = ("infection", "experiment")
+
+
+class Table(NamedTuple):
+    """A table's name, its columns and the columns that identify a row."""
+
+    name: str
+    columns: dict[str, pa.Column]
+    key: tuple[str, ...]
+
+    @property
+    def schema(self) -> pa.DataFrameSchema:
+        """The pandera schema that :func:`check` applies."""
+        return pa.DataFrameSchema(self.columns, unique=list(self.key), strict=False)
+
+
+def _text(*among: str) -> pa.Column:
+    return pa.Column(object, pa.Check.isin(among) if among else None)  # check() has made it text
+
+
+def _number(low: float | None = None, high: float | None = None, *, missing: bool = False) -> pa.Column:
+    checks = [pa.Check(np.isfinite, error="is not finite", ignore_na=True)]
+    checks += [pa.Check.ge(low)] if low is not None else []
+    checks += [pa.Check.le(high)] if high is not None else []
+    return pa.Column(float, checks, nullable=missing, coerce=True)
+
+
+def _count(low: int | None = 0) -> pa.Column:
+    # Int64 refuses 1.5, int64 would cut it to 1; check() hands back plain int64
+    return pa.Column("Int64", pa.Check.ge(low) if low is not None else None, coerce=True)
+
+
+_IDENTITY = {
+    "stack_id": _text(),
+    "path": _text(),
+    "plate": _text(),
+    "well": _text(),
+    "position": _text(),
+    "condition": _text(*CONDITIONS),
+    "moi": _number(0, missing=True),
+    "onset_h": _number(missing=True),
+}
+
+MANIFEST = Table(
+    "manifest",
+    _IDENTITY
+    | {
+        "n_frames": _count(1),
+        "height": _count(1),
+        "width": _count(1),
+        "dtype": _text(),
+        "interval_h": _number(0, missing=True),
+        "start_h": _number(),
+    },
+    key=("stack_id",),
+)
+
+FRAMES = Table(
+    "frames",
+    _IDENTITY
+    | {
+        "frame": _count(),
+        "hours": _number(),
+        "hpi": _number(missing=True),
+        # missing = before the onset under `drop`: predicted, never trained on, never scored
+        "label": pa.Column("Int8", pa.Check.isin([0, 1]), nullable=True, coerce=True),
+        "clock": _text(*CLOCKS),
+        "time_target": _number(missing=True),
+        "split": _text(*SPLITS),
+        "fold": _count(),
+    },
+    key=("stack_id", "frame"),
+)
+
+PREDICTIONS = Table(
+    "predictions",
+    FRAMES.columns
+    | {
+        "run": _text(),
+        "seed": _count(None),
+        "p_infected": _number(0, 1, missing=True),
+        "time_pred": _number(missing=True),
+    },
+    key=("run", "fold", "seed", "stack_id", "frame"),
+)
+
+METRICS = Table(
+    "metrics",
+    {
+        "run": _text(),
+        "split": _text(),
+        "group": _text(),
+        "start_h": _number(missing=True),
+        "end_h": _number(missing=True),
+        "metric": _text(),
+        "value": _number(missing=True),
+        "low": _number(missing=True),
+        "high": _number(missing=True),
+        "n": _count(),
+        "n_stacks": _count(),
+        "n_wells": _count(),
+        "n_infected": _count(),
+        "note": _text(),
+    },
+    key=("run", "split", "group", "start_h", "end_h", "metric"),
+)
+
+HISTORY = Table(
+    "history",
+    {"epoch": _count(1), "split": _text(*SPLITS), "metric": _text(), "value": _number(missing=True)},
+    key=("epoch", "split", "metric"),
+)
+
+
+def check(table: Table, data: pd.DataFrame, *, place: str = "") -> pd.DataFrame:
+    """Return ``data`` with the table's dtypes and column order, other columns after them.
+
+    Args:
+        table: one of the tables of this module.
+        data: the rows.
+        place: the file the rows come from, for the error.
+
+    Raises:
+        InputError: a missing column, a value of the wrong kind or range, or a duplicated key; the message
+            names the file, the row (as a line of a CSV file: the header is line 1) and the column.
+    """
+    place = place or table.name
+    missing = [name for name in table.columns if name not in data.columns]
+    if missing:
+        raise InputError(f"{place}: column {', '.join(missing)} missing; a {table.name} table needs it")
+    ordered = [*table.columns, *(name for name in data.columns if name not in table.columns)]
+    data = data[ordered].reset_index(drop=True)
+    for name, column in table.columns.items():
+        if column.dtype == _text().dtype:
+            data[name] = _as_text(data[name])
+    try:
+        data = table.schema.validate(data, lazy=True)
+    except pa.errors.SchemaErrors as errors:
+        raise InputError(f"{place}: {_first_failure(table, data, errors.failure_cases)}") from None
+    counts = [name for name in table.columns if str(data[name].dtype) == "Int64"]
+    return data.astype(dict.fromkeys(counts, "int64"))
+
+
+def _as_text(values: pd.Series) -> pd.Series:
+    kinds = values.astype("category").cat  # few distinct values: convert each once
+    return values.map({kind: str(kind) for kind in kinds.categories}).astype(object).fillna("")
+
+
+def _first_failure(table: Table, data: pd.DataFrame, cases: pd.DataFrame) -> str:
+    doubled = data.duplicated(list(table.key))
+    if doubled.any() and cases["check"].eq("multiple_fields_uniqueness").all():
+        row = int(np.flatnonzero(doubled)[0])
+        key = ", ".join(f"{name} {data.at[row, name]}" for name in table.key)
+        return f"row {row + 2}: {key} stands twice; a {table.name} table has one row for each"
+    first = cases[cases["check"] != "multiple_fields_uniqueness"].iloc[0]
+    rule = str(first["check"])
+    why = {"not_nullable": "is missing"}.get(rule, f"fails {rule}")
+    if rule.startswith(("coerce_dtype", "dtype")):
+        why = f"is not of the kind {table.columns[first['column']].dtype}"
+    where = f"row {int(first['index']) + 2}, " if pd.notna(first["index"]) else ""
+    return f"{where}column {first['column']}: {first['failure_case']} {why}"
+
+
+def read(table: Table, path: str | Path) -> pd.DataFrame:
+    """Read a CSV or Parquet file and check it; a relative ``path`` column becomes absolute.
+
+    Raises:
+        InputError: no such file, not such a file, or rows that fail :func:`check`.
+    """
+    data = read_any(path)
+    data = check(table, data, place=str(path))
+    if "path" in data.columns:
+        base = os.path.abspath(Path(path).parent)
+        data["path"] = [os.path.normpath(os.path.join(base, p)) if p else "" for p in data["path"]]
+    return data
+
+
+def read_any(path: str | Path) -> pd.DataFrame:
+    """Read a CSV or Parquet file as it is, with text as ``str``.
+
+    Raises:
+        InputError: no such file, or a file that is neither.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        if path.suffix == ".parquet":
+            return pd.read_parquet(path)
+        return pd.read_csv(path, float_precision="round_trip")
+    except (ValueError, OSError) as error:  # pandas' and pyarrow's parser errors are ValueErrors
+        raise InputError(f"{path}: cannot be read as a table ({str(error).splitlines()[0]})") from None
+
+
+def write(table: Table, data: pd.DataFrame, path: str | Path) -> Path:
+    """Check the rows and write them atomically, as Parquet or CSV by the suffix of ``path``."""
+    path = Path(path)
+    data = check(table, data, place=str(path))
+    if "path" in data.columns:
+        base = os.path.abspath(path.parent)
+        data["path"] = [Path(os.path.relpath(p, base)).as_posix() if p else "" for p in data["path"]]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(path) as partial:
+        if path.suffix == ".parquet":
+            data.to_parquet(partial, index=False)
+        else:
+            data.to_csv(partial, index=False)
+    return path
+
+
+def hpi(hours: pd.Series, onset_h: pd.Series) -> pd.Series:
+    """Hours post infection: the one subtraction of an onset; missing where no onset is given (mock)."""
+    return hours - onset_h
