@@ -63,7 +63,7 @@ class ImageConfig(Section):
             return self
         if self.low is None or self.high is None or self.low >= self.high:
             raise ValueError(f"intensity {self.intensity} needs low < high")
-        if self.intensity == "percentile" and not (0 <= self.low and self.high <= 100):
+        if self.intensity == "percentile" and not (self.low >= 0 and self.high <= 100):
             raise ValueError("percentiles lie between 0 and 100")
         return self
 
@@ -250,14 +250,10 @@ class Config(Section):
     @model_validator(mode="after")
     def _consistent(self) -> Config:
         low, high = self.targets.range_h
-        end = high if self.windows.end_h is None else self.windows.end_h
-        if (
-            self.windows.start_h < min(low, 0)
-            or end > high
-            or self.windows.start_h + self.windows.width_h > end
-        ):
+        first, width, end = self.windows.start_h, self.windows.width_h, self.window_end_h
+        if first < min(low, 0) or end > high or first + width > end:
             raise ValueError(
-                f"windows {self.windows.start_h:g}-{end:g} h, {self.windows.width_h:g} h wide, do not fit into "
+                f"windows {first:g}-{end:g} h, {width:g} h wide, do not fit into "
                 f"targets.range_h {low:g}-{high:g} h"
             )
         if self.train.best in ("mae", "combined") and "time" not in self.model.tasks:

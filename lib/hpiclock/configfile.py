@@ -39,7 +39,7 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
     values = _with_base(path)
     for key, value in (overrides or {}).items():
         if key in PATH_KEYS:
-            value = _moved(value, lambda p: os.path.abspath(os.path.expanduser(p)))
+            value = _moved(value, Path())
         _put(values, key, value)
     defaults = leaves(Config())
     for key, value in defaults:
@@ -90,24 +90,18 @@ def _with_base(path: Path, seen: tuple[Path, ...] = ()) -> dict[str, Any]:
     base = values.pop("base", None)
     for key in PATH_KEYS:
         if _get(values, key) is not None:
-            _put(
-                values,
-                key,
-                _moved(_get(values, key), lambda p: os.path.abspath(path.parent / Path(p).expanduser())),
-            )
+            _put(values, key, _moved(_get(values, key), path.parent))
     if base is None:
         return values
     return _merged(_with_base(path.parent / str(base), (*seen, path.resolve())), values)
 
 
-def _moved(value: Any, move: Any) -> Any:
+def _moved(value: Any, folder: Path) -> Any:
     if isinstance(value, dict):
-        return {key: _moved(item, move) for key, item in value.items()}
-    return (
-        move(value)
-        if isinstance(value, str) and value not in NOT_PATHS and not Path(value).is_absolute()
-        else value
-    )
+        return {key: _moved(item, folder) for key, item in value.items()}
+    if not isinstance(value, str) or value in NOT_PATHS:
+        return value
+    return os.path.abspath(folder / Path(value).expanduser())
 
 
 def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 
-class atomic:  # noqa: N801  (used as a verb: with atomic(path) as partial)
+class atomic:
     """Context manager: write to the partial file it gives; it replaces ``path`` only when all went well."""
 
     def __init__(self, path: str | Path) -> None:

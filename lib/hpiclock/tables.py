@@ -174,7 +174,7 @@ def _first_failure(table: Table, data: pd.DataFrame, cases: pd.DataFrame) -> str
     doubled = data.duplicated(list(table.key))
     if doubled.any() and cases["check"].eq("multiple_fields_uniqueness").all():
         row = int(np.flatnonzero(doubled)[0])
-        key = ", ".join(f"{name} {data.at[row, name]}" for name in table.key)
+        key = ", ".join(f"{name} {data[name].iloc[row]}" for name in table.key)
         return f"row {row + 2}: {key} stands twice; a {table.name} table has one row for each"
     first = cases[cases["check"] != "multiple_fields_uniqueness"].iloc[0]
     rule = str(first["check"])
