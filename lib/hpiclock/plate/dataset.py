@@ -1,0 +1,50 @@
+"""The pipeline of this room: config -> manifest -> frames with targets and splits."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import pandas as pd
+
+from hpiclock.config import Config
+from hpiclock.errors import InputError
+from hpiclock.plate.frames import expand, select
+from hpiclock.plate.manifest import load_manifest
+from hpiclock.plate.splits import SplitPlan, assign
+from hpiclock.plate.targets import add_targets
+from hpiclock.tables import FRAMES, MANIFEST, check
+
+
+class Dataset(NamedTuple):
+    """A plate ready for training: MANIFEST, FRAMES, who stands where, and the notes of every step."""
+
+    manifest: pd.DataFrame
+    frames: pd.DataFrame
+    split: SplitPlan
+    notes: tuple[str, ...]
+
+
+def prepare(cfg: Config) -> Dataset:
+    """Find and check the stacks and say for every frame what it is, what its targets are and who uses it.
+
+    Raises:
+        InputError: anything wrong with the source, the split or the windows, in one line.
+    """
+    manifest, notes = load_manifest(cfg.data, onset_h=cfg.targets.onset_h, need_both=True)
+    manifest = check(MANIFEST, manifest)
+    plan = assign(manifest, cfg.split)
+    frames = add_targets(expand(manifest), cfg.targets)
+    _refuse_empty_windows(frames, cfg)
+    stacks = plan.stacks.set_index("stack_id")
+    frames = frames.assign(split=frames["stack_id"].map(stacks["split"]), fold=cfg.split.fold)
+    frames = check(FRAMES, select(frames, cfg.frames))
+    return Dataset(manifest, frames, plan, (*notes, *plan.notes))
+
+
+def _refuse_empty_windows(frames: pd.DataFrame, cfg: Config) -> None:
+    first, last = frames["hours"].min(), frames["hours"].max()
+    if cfg.windows.start_h > last or cfg.window_end_h < first:
+        raise InputError(
+            f"windows: {cfg.windows.start_h:g}-{cfg.window_end_h:g} h lie outside the data, "
+            f"which hold {first:g}-{last:g} h; set windows.start_h and windows.end_h"
+        )
