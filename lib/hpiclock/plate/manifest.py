@@ -1,0 +1,208 @@
+"""Find the stacks, open and check each, join what was done to its well: the MANIFEST table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from hpiclock.config import DataConfig, FolderPair
+from hpiclock.errors import InputError
+from hpiclock.plate.checks import check_together
+from hpiclock.plate.entries import Entry
+from hpiclock.plate.problems import Problem, as_notes, from_error, table
+from hpiclock.plate.sources import find
+from hpiclock.plate.stacks import StackFacts, open_stack
+from hpiclock.tables import CONDITIONS, MANIFEST, check
+
+AGREE = 0.01  # intervals that differ by less than this share are the same one
+
+
+class Survey(NamedTuple):
+    """The stacks that can be used, and everything that is wrong: ``path, severity, problem, remedy``."""
+
+    manifest: pd.DataFrame
+    problems: pd.DataFrame
+
+
+def survey(data: DataConfig, onset_h: float) -> Survey:
+    """Find, open and check every stack of ``data.source``.
+
+    Args:
+        data: where the stacks are and how they are read.
+        onset_h: onset of infected wells for which the source states none, hours after imaging start.
+
+    Returns:
+        The MANIFEST of the stacks without an error (other columns of the source are kept; ``times_h`` holds
+        true acquisition times where a file has them) and the table of problems.
+
+    Raises:
+        InputError: the source itself is missing, empty or cannot be read.
+    """
+    manifest, problems = _survey(data, onset_h)
+    return Survey(manifest, table(problems))
+
+
+def load_manifest(
+    data: DataConfig, onset_h: float, *, need_both: bool = False
+) -> tuple[pd.DataFrame, list[str]]:
+    """Return the MANIFEST of a source without errors, and the notes that travel into reports.
+
+    Args:
+        data: where the stacks are and how they are read.
+        onset_h: onset of infected wells for which the source states none, hours after imaging start.
+        need_both: infected and mock stacks are both needed (training).
+
+    Raises:
+        InputError: the first error of :func:`survey`, and how many more there are.
+    """
+    manifest, problems = _survey(data, onset_h)
+    errors = [problem for problem in problems if problem.severity == "error"]
+    if errors:
+        more = len(errors) - 1
+        rest = f" ({more} more: `hpiclock manifest {_source(data)}` lists them)" if more else ""
+        raise InputError(errors[0].line() + rest)
+    missing = [name for name in CONDITIONS if name not in set(manifest["condition"])]
+    if need_both and missing:
+        raise InputError(
+            f"{_source(data)}: no {missing[0]} stack among {len(manifest)}; "
+            "training needs infected and mock wells"
+        )
+    return manifest, as_notes(problems)
+
+
+def acquisition_times(manifest: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Return true acquisition times, hours after frame 0, by ``stack_id``, for the stacks that have them."""
+    if "times_h" not in manifest.columns:
+        return {}
+    known = manifest[manifest["times_h"].fillna("") != ""]
+    return {
+        str(stack): np.asarray(json.loads(str(times)), dtype=float)
+        for stack, times in zip(known["stack_id"], known["times_h"], strict=True)
+    }
+
+
+def _survey(data: DataConfig, onset_h: float) -> tuple[pd.DataFrame, list[Problem]]:
+    found = find(data)
+    problems = list(found.problems)
+    rows: list[dict[str, Any]] = []
+    # a bar only for scans that take long enough to wonder
+    for entry in tqdm(found.entries, desc="opening stacks", unit="stack", delay=2, leave=False):
+        try:
+            row, notes = _measure(entry, data, onset_h)
+        except InputError as error:
+            problems.append(from_error(str(entry.path), error))
+        else:
+            rows.append(row)
+            problems += notes
+    _name(rows)
+    problems += check_together(found.entries, pd.DataFrame(rows))
+    wrong = {problem.path for problem in problems if problem.severity == "error"}
+    return _manifest([row for row in rows if row["path"] not in wrong]), problems
+
+
+def _measure(entry: Entry, data: DataConfig, onset_h: float) -> tuple[dict[str, Any], list[Problem]]:
+    with open_stack(entry.path, channel=data.channel, z=data.z) as stack:
+        facts = stack.facts
+        stack.frame(facts.n_frames - 1)  # the end of a file is what a broken copy lacks
+    notes = list(facts.notes)
+    if entry.n_named is not None and entry.n_named != facts.n_frames:
+        notes.append(_frames_differ(entry, facts))
+    if entry.hours is not None and facts.n_frames > 1:
+        raise InputError(
+            f"{entry.path}: hours is for stills, the file holds {facts.n_frames} frames; use start_h"
+        )
+    interval_h = _interval(entry, data, facts)
+    if entry.hours is not None:
+        start_h = entry.hours
+    else:
+        start_h = data.start_h if entry.start_h is None else entry.start_h
+    infected = entry.condition == "infected"
+    row = {
+        "stack_id": "",
+        "path": str(entry.path),
+        "plate": entry.plate,
+        "well": entry.well,
+        "position": entry.position or entry.path.stem,
+        "condition": entry.condition,
+        "moi": np.nan if entry.moi is None else entry.moi,
+        "n_frames": facts.n_frames,
+        "height": facts.height,
+        "width": facts.width,
+        "dtype": facts.dtype,
+        "interval_h": np.nan if interval_h is None else interval_h,
+        "start_h": start_h,
+        "onset_h": (onset_h if entry.onset_h is None else entry.onset_h) if infected else np.nan,
+    }
+    row |= {"series": entry.series} if entry.series else {}
+    row |= {"times_h": json.dumps(facts.times_h)} if facts.times_h else {}
+    row |= {key: value for key, value in entry.extra.items() if key not in row}
+    return row, [Problem(str(entry.path), "note", note) for note in notes]
+
+
+def _frames_differ(entry: Entry, facts: StackFacts) -> str:
+    return f"its name says {entry.n_named} frames, the file holds {facts.n_frames}"
+
+
+def _interval(entry: Entry, data: DataConfig, facts: StackFacts) -> float | None:
+    """The interval on which the config, the table and the file agree."""
+    stated = {
+        "data.interval_h": data.interval_h,
+        f"interval_h of {entry.place}": entry.interval_h,
+        "the file's metadata": facts.interval_h,
+    }
+    known = {name: value for name, value in stated.items() if value is not None}
+    if facts.n_frames == 1:
+        return next(iter(known.values()), None)
+    if not known:
+        raise InputError(
+            f"{entry.path}: the file does not say how far apart its {facts.n_frames} frames are; "
+            "set data.interval_h"
+        )
+    (first, value), *others = known.items()
+    for name, other in others:
+        if abs(other - value) > AGREE * value:
+            raise InputError(
+                f"{entry.path}: frames are {value:g} h apart by {first}, {other:g} h by {name}; correct one"
+            )
+    return value
+
+
+def _name(rows: list[dict[str, Any]]) -> None:
+    """Set ``stack_id``: plate/well/position, with the series or the hour where that is not enough."""
+    for longer in ("", "series", "start_h"):
+        names: dict[str, list[dict[str, Any]]] = {}
+        for row in rows:
+            names.setdefault(_stack_id(row) if not longer else row["stack_id"], []).append(row)
+        for name, same in names.items():
+            for row in same:
+                value = row.get(longer, "")
+                if not longer:
+                    row["stack_id"] = name
+                elif len(same) > 1 and len({str(other.get(longer, "")) for other in same}) > 1:
+                    row["stack_id"] = f"{name}/" + (f"t{value:g}" if longer == "start_h" else f"s{value}")
+
+
+def _stack_id(row: Mapping[str, Any]) -> str:
+    position = f"p{row['position']}" if str(row["position"]).isdecimal() else row["position"]
+    return "/".join(part for part in (row["plate"], row["well"], position) if part)
+
+
+def _manifest(rows: list[dict[str, Any]]) -> pd.DataFrame:
+    if not rows:
+        return check(MANIFEST, pd.DataFrame(columns=list(MANIFEST.columns)))
+    stacks = pd.DataFrame(rows).drop_duplicates("stack_id", ignore_index=True)
+    for name in stacks.columns.difference(list(MANIFEST.columns)):
+        if stacks[name].dtype == object:
+            stacks[name] = stacks[name].fillna("")
+    return check(MANIFEST, stacks)
+
+
+def _source(data: DataConfig) -> str:
+    if isinstance(data.source, FolderPair):
+        return f"{data.source.infected} + {data.source.uninfected}"
+    return data.source

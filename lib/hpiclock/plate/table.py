@@ -1,0 +1,163 @@
+"""The manifest CSV: one row per stack, ``path`` and ``condition`` required.
+
+Optional columns: ``plate, well, position, series, moi, interval_h, start_h, onset_h, hours``; ``hours`` is
+the time of a one-frame still. Other columns are kept. Paths are relative to the file. ``condition`` is
+infected or mock; uninfected and control mean mock.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import math
+import os
+from pathlib import Path
+
+import pandas as pd
+
+from hpiclock.config import DataConfig
+from hpiclock.errors import InputError
+from hpiclock.plate.entries import Entry, Found, with_groups
+from hpiclock.plate.names import compiled, normal_well, parse_name
+from hpiclock.plate.platemap import read_condition
+from hpiclock.plate.problems import Problem
+
+REQUIRED = ("path", "condition")
+TEXTS = ("plate", "well", "position", "series")
+NUMBERS = ("moi", "interval_h", "start_h", "onset_h", "hours")
+MEASURED = ("stack_id", "n_frames", "height", "width", "dtype", "times_h")  # read from the files again
+
+
+def read_table(path: Path, data: DataConfig) -> Found:
+    """Read a manifest CSV.
+
+    Raises:
+        InputError: not such a table, or a value that cannot be; the message names row and column.
+    """
+    rows = read_text_table(path)
+    missing = [name for name in REQUIRED if name not in rows.columns]
+    if missing:
+        raise InputError(
+            f"{path}: column {', '.join(missing)} missing (there are {', '.join(rows.columns)}); "
+            "a manifest needs path and condition"
+        )
+    if rows.empty:
+        raise InputError(f"{path}: no rows in it; list one stack per row")
+    problems = _misspelt(path, rows)
+    pattern = compiled(data.name_pattern, "data.name_pattern")
+    extra = _typed(rows.drop(columns=[*REQUIRED, *TEXTS, *NUMBERS, *MEASURED], errors="ignore"))
+    entries = []
+    for number, row in enumerate(rows.to_dict("records")):
+        place = f"{path}: row {number + 2}"
+        entry = _entry(path, place, {str(key): str(value) for key, value in row.items()})
+        more = {str(key): value for key, value in extra.iloc[number].to_dict().items()}
+        entry = with_groups(entry, parse_name(entry.path.name, pattern) or {})
+        entries.append(Entry(**{**entry.__dict__, "extra": {**entry.extra, **more}}))
+    return Found(entries, problems)
+
+
+def _entry(path: Path, place: str, row: dict[str, str]) -> Entry:
+    try:
+        condition = read_condition(row["condition"])
+    except ValueError as error:
+        raise InputError(f"{place}, column condition: {error}") from None
+    if not row["path"]:
+        raise InputError(f"{place}, column path: is empty; every row names a file")
+    numbers = {name: _number(place, name, row.get(name, "")) for name in NUMBERS}
+    if condition == "mock":
+        if numbers["moi"]:
+            raise InputError(f"{place}, column moi: mock with MOI {numbers['moi']:g}; leave it empty or 0")
+        numbers["onset_h"] = None  # a mock well has no onset, whatever a filled-down column says
+    elif numbers["moi"] == 0:
+        raise InputError(f"{place}, column moi: infected with MOI 0; give the MOI or write mock")
+    if numbers["hours"] is not None and numbers["start_h"] not in (None, numbers["hours"]):
+        raise InputError(f"{place}: hours and start_h differ; give one of them")
+    return Entry(
+        path=_beside(path, row["path"]),
+        condition=condition,
+        plate=row.get("plate", "") or Path(os.path.abspath(path)).parent.name,
+        place=place,
+        well=normal_well(row.get("well", "")),
+        position=row.get("position", ""),
+        series=row.get("series", ""),
+        listed=bool(row.get("plate", "")),
+        n_named=int(row["n_frames"]) if row.get("n_frames", "").isdecimal() else None,
+        **numbers,  # type: ignore[arg-type]
+    )
+
+
+def _beside(table: Path, text: str) -> Path:
+    path = Path(os.path.abspath(table.parent / os.path.expanduser(text)))
+    if not path.exists() and "\\" in text:  # written on Windows
+        return Path(os.path.abspath(table.parent / text.replace("\\", "/")))
+    return path
+
+
+def _number(place: str, column: str, text: str) -> float | None:
+    if text.lower() in ("", "nan", "na", "n/a", "none", "null", "-"):
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        hint = (
+            f"write {text.replace(',', '.')}" if text.count(",") == 1 else "write a number or leave it empty"
+        )
+        raise InputError(f"{place}, column {column}: {text!r} is not a number; {hint}") from None
+    low = {"moi": 0.0, "interval_h": 0.0}.get(column, -math.inf)
+    if not math.isfinite(value) or value < low or (column == "interval_h" and value == 0):
+        raise InputError(f"{place}, column {column}: {text} cannot be; write a number it can have")
+    return value
+
+
+def _misspelt(path: Path, rows: pd.DataFrame) -> list[Problem]:
+    optional = [*TEXTS, *NUMBERS]
+    free = [name for name in optional if name not in rows.columns]
+    problems = []
+    for name in rows.columns:
+        near = difflib.get_close_matches(str(name), free, n=1, cutoff=0.8)
+        if near and name not in optional:
+            why = f"column {name} is kept as it is"
+            problems.append(Problem(str(path), "note", why, f"did you mean {near[0]}?"))
+    return problems
+
+
+def read_text_table(path: Path) -> pd.DataFrame:
+    """Read a CSV file (comma, semicolon or tab) as text, without blanks around names and values.
+
+    Raises:
+        InputError: cannot be read as a table.
+    """
+    try:
+        with open(path, encoding="utf-8-sig", newline="") as stream:
+            header = stream.readline()
+            stream.seek(0)
+            separator = max(",;\t", key=header.count)
+            rows = [
+                row for row in csv.reader(stream, delimiter=separator) if any(cell.strip() for cell in row)
+            ]
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check data.source") from None
+    except (UnicodeDecodeError, csv.Error):
+        raise InputError(f"{path}: not a text table; save it as CSV UTF-8") from None
+    if not rows:
+        raise InputError(f"{path}: the file is empty; list one stack per row")
+    names = [name.strip() for name in rows[0]]
+    for number, row in enumerate(rows[1:], start=2):
+        if len(row) != len(names):
+            raise InputError(
+                f"{path}: row {number} has {len(row)} cells, the header {len(names)}; correct the row"
+            )
+    doubled = {name for name in names if names.count(name) > 1}
+    if doubled:
+        raise InputError(f"{path}: column {', '.join(sorted(doubled))} stands twice; keep one")
+    cells = [[cell.strip() for cell in row] for row in rows[1:]]
+    return pd.DataFrame(cells, columns=names, dtype=object)
+
+
+def _typed(extra: pd.DataFrame) -> pd.DataFrame:
+    typed = extra.copy()
+    for name in typed.columns:
+        values = pd.to_numeric(typed[name].replace("", "nan"), errors="coerce")
+        if values.notna().any() and bool((values.notna() | typed[name].eq("")).all()):
+            typed[name] = values
+    return typed

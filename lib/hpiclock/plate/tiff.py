@@ -1,0 +1,229 @@
+"""TIFF files (plain multi-page, ImageJ, OME-TIFF) through tifffile."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tifffile
+
+from hpiclock.errors import InputError
+from hpiclock.plate.omexml import read_ome
+from hpiclock.plate.readers import RGB, StackFacts, check_dtype, in_hours
+
+SUFFIXES = (".tif", ".tiff")
+
+# what tifffile says, as a log line only, of a file whose end is missing
+_DAMAGE = ("invalid page offset", "invalid value offset", "corrupt", "invalid tag")
+# codecs raise errors of many kinds for damaged data
+DECODING_ERRORS = (ValueError, RuntimeError, OSError, IndexError, TypeError, KeyError, EOFError)
+
+
+class TiffReader:
+    """One image series of a TIFF file; pages are read when asked for."""
+
+    def __init__(self, path: Path, scene: int = 0) -> None:
+        self.path = path
+        try:
+            with _LISTENER.collecting() as messages:
+                self._tiff: Any = tifffile.TiffFile(path)
+                n_scenes = len(self._tiff.series)
+        except (tifffile.TiffFileError, ValueError, KeyError, IndexError) as error:
+            raise InputError(_why_not(path, error)) from None
+        try:
+            self._open(scene, n_scenes, messages)
+        except BaseException:
+            self._tiff.close()
+            raise
+
+    def _open(self, scene: int, n_scenes: int, messages: list[str]) -> None:
+        path = self.path
+        damage = [text for text in messages if any(sign in text.lower() for sign in _DAMAGE)]
+        if damage:
+            raise InputError(f"{path}: cut short or damaged ({damage[0]}); copy it again")
+        if n_scenes == 0:
+            raise InputError(f"{path}: a TIFF file without an image; take it out of the folder")
+        series: Any = self._tiff.series[scene]
+        self._series = series
+        if n_scenes > 1 and series.kind != "ome":
+            sizes = ", ".join(" x ".join(map(str, one.shape)) for one in self._tiff.series[:3])
+            raise InputError(f"{path}: pages of different sizes ({sizes}); save one size per file")
+        with _LISTENER.collecting():
+            self._pages = list(series.pages)
+            offset = series.dataoffset
+        self._check_complete(offset)
+        self._contiguous = offset
+        # one page that stands for a whole contiguous stack (ImageJ above 4 GB) has no axes of its own
+        alone = offset is not None and len(self._pages) == 1
+        self._page_axes = series.axes[-3:] if alone and series.axes[-1] == "S" else series.axes[-2:]
+        if not alone:
+            self._page_axes = self._pages[0].axes
+        self._ome = read_ome(path, self._tiff.ome_metadata, scene) if series.kind == "ome" else None
+        self._layout()
+
+    def _check_complete(self, offset: int | None) -> None:
+        size = self._tiff.filehandle.size
+        if offset is not None:
+            missing = offset + self._series.nbytes > size
+            last = len(self._pages)
+        else:
+            ends = [_end(page) if page is not None else 0 for page in self._pages]
+            mine = [page is None or page.parent is self._tiff for page in self._pages]
+            beyond = [own and end > size for own, end in zip(mine, ends, strict=True)]
+            missing, last = any(beyond), beyond.index(True) + 1 if any(beyond) else 0
+        if missing:
+            raise InputError(
+                f"{self.path}: cut short: page {last} of {len(self._pages)} ends beyond the end of the file "
+                f"({size} bytes); copy it again"
+            )
+        holes = [number for number, page in enumerate(self._pages) if page is None]
+        if holes:
+            raise InputError(
+                f"{self.path}: {len(holes)} planes that its OME-XML promises are missing (the first is plane "
+                f"{holes[0]}); put all files of the set into one folder, or export it again"
+            )
+
+    def _layout(self) -> None:
+        series = self._series
+        sizes = dict(zip(series.axes, series.shape, strict=True))
+        notes: list[str] = []
+        named = self._imagej_planes_are_frames(sizes, notes)
+        other = [a for a, n in sizes.items() if a not in "TCZYXS" and n > 1]
+        if not named and other:
+            if len(other) > 1 or sizes.get("T", 1) > 1:
+                raise InputError(
+                    f"{self.path}: axes {series.axes} of sizes {series.shape} are not understood; "
+                    "save it as ImageJ or OME-TIFF with the axes T, C, Z, Y, X"
+                )
+            named = other[0]  # pages in a row, without a name for the row: time
+        self._time = named or "T"
+        if sizes.get("C", 1) > 1 and "S" in sizes:
+            raise InputError(
+                f"{self.path}: colour images in several channels; save the channels as grey images"
+            )
+        height, width, n_frames = sizes["Y"], sizes["X"], sizes.get(self._time, 1)
+        interval_h, times_h = self._timing(n_frames, notes)
+        self.facts = StackFacts(
+            n_frames=n_frames,
+            height=height,
+            width=width,
+            dtype=check_dtype(str(self.path), series.dtype),
+            interval_h=interval_h,
+            times_h=times_h,
+            channels=self._channels(sizes),
+            n_z=1 if self._time == "Z" else sizes.get("Z", 1),
+            axes=series.axes,
+            pixel_um=self._ome.pixel_um if self._ome else None,
+            notes=tuple(notes),
+        )
+
+    def _imagej_planes_are_frames(self, sizes: dict[str, int], notes: list[str]) -> str:
+        """ImageJ calls the pages of any plain stack slices; they are focus planes only if it says so."""
+        ij = self._tiff.imagej_metadata if self._series.kind == "imagej" else None
+        if ij is None or ij.get("hyperstack") or "spacing" in ij or sizes.get("Z", 1) == 1:
+            return ""
+        if sizes.get("T", 1) > 1:
+            return ""
+        notes.append(f"ImageJ calls its {sizes['Z']} pages slices; they are read as frames over time")
+        return "Z"
+
+    def _timing(self, n_frames: int, notes: list[str]) -> tuple[float | None, tuple[float, ...] | None]:
+        if self._ome is not None:
+            return self._ome.interval_h, self._ome.times_h if n_frames > 1 else None
+        ij = self._tiff.imagej_metadata if self._series.kind == "imagej" else None
+        if not ij or n_frames == 1 or not ij.get("finterval"):
+            return None, None
+        unit = str(ij.get("tunit", "s"))
+        interval_h = in_hours(float(ij["finterval"]), unit)
+        if interval_h is None:
+            notes.append(f"its frame interval {ij['finterval']} {unit} is not a time and is not used")
+        return interval_h, None
+
+    def _channels(self, sizes: dict[str, int]) -> tuple[str, ...]:
+        if "S" in sizes:
+            return RGB[: sizes["S"]] if sizes["S"] >= 3 else tuple(str(i) for i in range(sizes["S"]))
+        n_channels = sizes.get("C", 1)
+        names = self._ome.channels if self._ome is not None else ()
+        return tuple(names[i] if i < len(names) and names[i] else str(i) for i in range(n_channels))
+
+    def plane(self, frame: int, channel: int, z: int) -> np.ndarray:
+        """Read one plane, shape ``(height, width)``, in the machine's byte order."""
+        wanted = {"Z": z, "C": channel, "S": channel, self._time: frame}
+        sizes = list(zip(self._series.axes, self._series.shape, strict=True))
+        at = [wanted.get(axis, 0) if size > 1 else 0 for axis, size in sizes]
+        inside = len(sizes) - len(self._page_axes)
+        number = 0
+        for (_, size), index in zip(sizes[:inside], at[:inside], strict=True):
+            number = number * size + index
+        cut = [slice(None) if axis in "YX" else i for (axis, _), i in zip(sizes, at, strict=True)]
+        return self._page(number)[tuple(cut[inside:])]
+
+    def _page(self, number: int) -> np.ndarray:
+        series = self._series
+        shape = series.shape[len(series.shape) - len(self._page_axes) :]
+        try:
+            if self._contiguous is None:
+                image = self._pages[number].asarray()
+            else:
+                stored = series.keyframe.dtype.newbyteorder(self._tiff.byteorder)
+                handle = self._tiff.filehandle
+                handle.seek(self._contiguous + number * math.prod(shape) * stored.itemsize)
+                image = handle.read_array(stored, count=math.prod(shape)).reshape(shape)
+        except DECODING_ERRORS as error:
+            raise InputError(
+                f"{self.path}: page {number + 1} cannot be read ({_line(error)}); copy or export it again"
+            ) from None
+        return np.asarray(image, dtype=image.dtype.newbyteorder("=")).reshape(shape)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._tiff.close()
+
+
+def _end(page: Any) -> int:
+    return max((o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=False)), default=0)
+
+
+def _why_not(path: Path, error: Exception) -> str:
+    with open(path, "rb") as stream:
+        magic = stream.read(4)
+    if magic[:2] in (b"II", b"MM"):
+        return f"{path}: cut short or damaged ({_line(error)}); copy it again"
+    return f"{path}: not a TIFF file, whatever its name says; export it as TIFF or take it out of the folder"
+
+
+def _line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+class _Listener(logging.Handler):
+    """Collects what tifffile logs in this thread: it reports damage in log lines and goes on."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._local = threading.local()
+        tifffile.logger().addHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        messages = getattr(self._local, "messages", None)
+        if messages is not None:
+            messages.append(record.getMessage())
+
+    @contextmanager
+    def collecting(self) -> Iterator[list[str]]:
+        """Give the list that fills while the block runs."""
+        messages: list[str] = []
+        self._local.messages = messages
+        try:
+            yield messages
+        finally:
+            self._local.messages = None
+
+
+_LISTENER = _Listener()
