@@ -19,7 +19,8 @@ from hpiclock.plate.sources import find
 from hpiclock.plate.stacks import StackFacts, open_stack
 from hpiclock.tables import CONDITIONS, MANIFEST, check
 
-AGREE = 0.01  # intervals that differ by less than this share are the same one
+# Intervals that differ by less than this share are one; frames off the raster by less of it are on it.
+AGREE = 0.01
 
 
 class Survey(NamedTuple):
@@ -38,7 +39,7 @@ def survey(data: DataConfig, onset_h: float) -> Survey:
 
     Returns:
         The MANIFEST of the stacks without an error (other columns of the source are kept; ``times_h`` holds
-        true acquisition times where a file has them) and the table of problems.
+        true acquisition times where a file has them and they leave the raster) and the table of problems.
 
     Raises:
         InputError: the source itself is missing, empty or cannot be read.
@@ -139,13 +140,25 @@ def _measure(entry: Entry, data: DataConfig, onset_h: float) -> tuple[dict[str, 
         "onset_h": (onset_h if entry.onset_h is None else entry.onset_h) if infected else np.nan,
     }
     row |= {"series": entry.series} if entry.series else {}
-    row |= {"times_h": json.dumps(facts.times_h)} if facts.times_h else {}
+    if interval_h is not None and facts.times_h:
+        off_h = np.asarray(facts.times_h) - interval_h * np.arange(facts.n_frames)
+        if np.abs(off_h).max() > AGREE * interval_h:
+            row["times_h"] = json.dumps(facts.times_h)
+            notes.append(_drifts(off_h, interval_h))
     row |= {key: value for key, value in entry.extra.items() if key not in row}
     return row, [Problem(str(entry.path), "note", note) for note in notes]
 
 
 def _frames_differ(entry: Entry, facts: StackFacts) -> str:
     return f"its name says {entry.n_named} frames, the file holds {facts.n_frames}"
+
+
+def _drifts(off_h: np.ndarray, interval_h: float) -> str:
+    most = float(off_h[np.abs(off_h).argmax()])
+    return (
+        f"its frames were taken up to {most * 60:+.3g} min off the nominal {interval_h:g} h raster; "
+        "the recorded times are used"
+    )
 
 
 def _interval(entry: Entry, data: DataConfig, facts: StackFacts) -> float | None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import math
+import re
+import struct
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from hpiclock.plate.readers import RGB, StackFacts, check_dtype, in_hours
 SUFFIXES = (".tif", ".tiff")
 
 # what tifffile says, as a log line only, of a file whose end is missing
-_DAMAGE = ("invalid page offset", "invalid value offset", "corrupt", "invalid tag")
+_DAMAGE = ("invalid page offset", "invalid value offset", "corrupt", "invalid tag", "series raised")
 # codecs raise errors of many kinds for damaged data
 DECODING_ERRORS = (ValueError, RuntimeError, OSError, IndexError, TypeError, KeyError, EOFError)
 
@@ -30,42 +32,41 @@ class TiffReader:
 
     def __init__(self, path: Path, scene: int = 0) -> None:
         self.path = path
-        try:
-            with _LISTENER.collecting() as messages:
-                self._tiff: Any = tifffile.TiffFile(path)
-                n_scenes = len(self._tiff.series)
-        except (tifffile.TiffFileError, ValueError, KeyError, IndexError) as error:
-            raise InputError(_why_not(path, error)) from None
-        try:
-            self._open(scene, n_scenes, messages)
-        except BaseException:
-            self._tiff.close()
-            raise
+        with ExitStack() as opened:
+            # its own handle: tifffile leaves the file open when it refuses it
+            handle = opened.enter_context(tifffile.FileHandle(path))
+            try:
+                with _LISTENER.collecting() as messages:
+                    self._tiff: Any = opened.enter_context(tifffile.TiffFile(handle))
+                    self._open(scene, messages)
+            except InputError:
+                raise
+            except (ValueError, KeyError, IndexError, struct.error) as error:
+                raise InputError(_why_not(path, error)) from None
+            self._opened = opened.pop_all()
 
-    def _open(self, scene: int, n_scenes: int, messages: list[str]) -> None:
-        path = self.path
+    def _open(self, scene: int, messages: list[str]) -> None:
+        n_scenes = len(self._tiff.series)
         damage = [text for text in messages if any(sign in text.lower() for sign in _DAMAGE)]
         if damage:
-            raise InputError(f"{path}: cut short or damaged ({damage[0]}); copy it again")
+            raise InputError(_damaged(self.path, self._tiff.is_ome, damage[0]))
         if n_scenes == 0:
-            raise InputError(f"{path}: a TIFF file without an image; take it out of the folder")
+            raise InputError(f"{self.path}: a TIFF file without an image; take it out of the folder")
         series: Any = self._tiff.series[scene]
         self._series = series
         if n_scenes > 1 and series.kind != "ome":
             sizes = ", ".join(" x ".join(map(str, one.shape)) for one in self._tiff.series[:3])
-            raise InputError(f"{path}: pages of different sizes ({sizes}); save one size per file")
-        with _LISTENER.collecting():
-            self._pages = list(series.pages)
-            offset = series.dataoffset
-        self._check_complete(offset)
-        self._contiguous = offset
+            raise InputError(f"{self.path}: pages of different sizes ({sizes}); save one size per file")
+        self._pages = list(series.pages)
+        self._contiguous = series.dataoffset
+        self._check_complete(self._contiguous)
         # one page that stands for a whole contiguous stack (ImageJ above 4 GB) has no axes of its own
-        alone = offset is not None and len(self._pages) == 1
+        alone = self._contiguous is not None and len(self._pages) == 1
         self._page_axes = series.axes[-3:] if alone and series.axes[-1] == "S" else series.axes[-2:]
         if not alone:
             self._page_axes = self._pages[0].axes
-        self._ome = read_ome(path, self._tiff.ome_metadata, scene) if series.kind == "ome" else None
-        self._layout()
+        self._ome = read_ome(self.path, self._tiff.ome_metadata, scene) if series.kind == "ome" else None
+        self.facts = self._facts()
 
     def _check_complete(self, offset: int | None) -> None:
         size = self._tiff.filehandle.size
@@ -89,7 +90,7 @@ class TiffReader:
                 f"{holes[0]}); put all files of the set into one folder, or export it again"
             )
 
-    def _layout(self) -> None:
+    def _facts(self) -> StackFacts:
         series = self._series
         sizes = dict(zip(series.axes, series.shape, strict=True))
         notes: list[str] = []
@@ -109,7 +110,7 @@ class TiffReader:
             )
         height, width, n_frames = sizes["Y"], sizes["X"], sizes.get(self._time, 1)
         interval_h, times_h = self._timing(n_frames, notes)
-        self.facts = StackFacts(
+        return StackFacts(
             n_frames=n_frames,
             height=height,
             width=width,
@@ -183,7 +184,7 @@ class TiffReader:
 
     def close(self) -> None:
         """Close the file."""
-        self._tiff.close()
+        self._opened.close()
 
 
 def _end(page: Any) -> int:
@@ -196,6 +197,13 @@ def _why_not(path: Path, error: Exception) -> str:
     if magic[:2] in (b"II", b"MM"):
         return f"{path}: cut short or damaged ({_line(error)}); copy it again"
     return f"{path}: not a TIFF file, whatever its name says; export it as TIFF or take it out of the folder"
+
+
+def _damaged(path: Path, is_ome: bool, message: str) -> str:
+    what = re.sub(r"^<tifffile[^>]*> |<TiffTag.fromfile> raised ", "", message)
+    if is_ome and "series raised" in message:
+        return f"{path}: its OME-XML cannot be read ({what}); export the file again"
+    return f"{path}: cut short or damaged ({what}); copy it again"
 
 
 def _line(error: Exception) -> str:
