@@ -23,7 +23,7 @@ def check_together(entries: list[Entry], stacks: pd.DataFrame) -> list[Problem]:
         return problems
     problems += _doubled(stacks)
     problems += _sizes(stacks)
-    problems += _two_conditions(stacks, listed=any(".csv: row" in entry.place for entry in entries))
+    problems += _two_conditions(stacks, listed=any(entry.listed for entry in entries))
     unknown = stacks[stacks["well"] == ""]
     if len(unknown):
         why = f"{len(unknown)} of {len(stacks)} stacks are of an unknown well: they cannot be grouped by well"

@@ -15,7 +15,7 @@ class Entry:
 
     path: Path
     condition: str
-    plate: str
+    plate: str = ""
     place: str = ""  # of this entry in its source, for errors
     well: str = ""
     position: str = ""
@@ -26,7 +26,8 @@ class Entry:
     start_h: float | None = None
     hours: float | None = None
     n_named: int | None = None  # frames that the name or the table promises
-    listed: bool = False  # a table says so itself, nothing was guessed from names
+    named_by: str = "its name"
+    listed: bool = False  # a row of a table, written on purpose
     extra: dict[str, object] = field(default_factory=dict)
 
 
@@ -44,7 +45,7 @@ def with_groups(entry: Entry, groups: dict[str, str]) -> Entry:
     more = {key: value for key, value in groups.items() if key not in known}
     return replace(
         entry,
-        plate=groups.get("plate", entry.plate) if not entry.listed else entry.plate,
+        plate=entry.plate or groups.get("plate", ""),
         well=entry.well or groups.get("well", ""),
         position=entry.position or groups.get("position", ""),
         series=entry.series or groups.get("series", ""),

@@ -150,7 +150,7 @@ def _measure(entry: Entry, data: DataConfig, onset_h: float) -> tuple[dict[str, 
 
 
 def _frames_differ(entry: Entry, facts: StackFacts) -> str:
-    return f"its name says {entry.n_named} frames, the file holds {facts.n_frames}"
+    return f"{entry.named_by} says {entry.n_named} frames, the file holds {facts.n_frames}"
 
 
 def _drifts(off_h: np.ndarray, interval_h: float) -> str:
@@ -165,7 +165,7 @@ def _interval(entry: Entry, data: DataConfig, facts: StackFacts) -> float | None
     """The interval on which the config, the table and the file agree."""
     stated = {
         "data.interval_h": data.interval_h,
-        f"interval_h of {entry.place}": entry.interval_h,
+        f"interval_h of {entry.place or 'the source'}": entry.interval_h,
         "the file's metadata": facts.interval_h,
     }
     known = {name: value for name, value in stated.items() if value is not None}

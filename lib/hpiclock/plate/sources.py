@@ -70,8 +70,8 @@ def _pair(infected: Path, mock: Path, data: DataConfig) -> Found:
     problems: list[Problem] = []
     for folder, condition in ((infected, "infected"), (mock, "mock")):
         for path in scan(folder):
-            entry, problem = _named(Entry(path, condition, shared.name), pattern)
-            entries += [entry] if entry else []
+            entry, problem = _named(Entry(path, condition), pattern)
+            entries += [replace(entry, plate=entry.plate or shared.name)] if entry else []
             problems += [problem] if problem else []
     _refuse_silent(entries, problems, pattern, "data.name_pattern")
     return Found(entries, problems)
@@ -84,7 +84,7 @@ def _from_platemap(path: Path, data: DataConfig) -> Found:
     entries: list[Entry] = []
     problems: list[Problem] = []
     for stack in scan(_folder(plate.folder)):
-        entry, problem = _named(Entry(stack, "mock", plate.plate, place=str(path)), pattern)
+        entry, problem = _named(Entry(stack, "mock", plate.plate, place=path.name), pattern)
         problems += [problem] if problem else []
         if entry is not None:
             mapped = _mapped(entry, plate, path)

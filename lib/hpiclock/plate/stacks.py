@@ -90,8 +90,14 @@ def open_stack(path: str | Path, *, channel: int | str | None = None, z: Z | Non
 
 def _reader(path: Path) -> Reader:
     try:
-        if not path.is_file():
-            raise InputError(f"{path}: no such file")
+        if path.is_symlink() and not path.exists():
+            raise InputError(
+                f"{path}: a link to a file that is not there; restore the file or remove the link"
+            )
+        if path.is_dir():
+            raise InputError(f"{path}: a folder, not a file; rename it or take it out")
+        if not path.exists():
+            raise InputError(f"{path}: no such file; correct the path")
         if path.stat().st_size == 0:
             raise InputError(f"{path}: the file is empty (0 bytes); copy it again")
         suffix = path.suffix.lower()

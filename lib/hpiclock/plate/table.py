@@ -11,6 +11,7 @@ import csv
 import difflib
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -52,7 +53,8 @@ def read_table(path: Path, data: DataConfig) -> Found:
         entry = _entry(path, place, {str(key): str(value) for key, value in row.items()})
         more = {str(key): value for key, value in extra.iloc[number].to_dict().items()}
         entry = with_groups(entry, parse_name(entry.path.name, pattern) or {})
-        entries.append(Entry(**{**entry.__dict__, "extra": {**entry.extra, **more}}))
+        plate = entry.plate or Path(os.path.abspath(path)).parent.name
+        entries.append(replace(entry, plate=plate, extra=entry.extra | more))
     return Found(entries, problems)
 
 
@@ -75,12 +77,13 @@ def _entry(path: Path, place: str, row: dict[str, str]) -> Entry:
     return Entry(
         path=_beside(path, row["path"]),
         condition=condition,
-        plate=row.get("plate", "") or Path(os.path.abspath(path)).parent.name,
-        place=place,
+        plate=row.get("plate", ""),
+        place=place.removeprefix(f"{path.parent}{os.sep}").replace(":", ""),
+        named_by="the table" if row.get("n_frames", "").isdecimal() else "its name",
         well=normal_well(row.get("well", "")),
         position=row.get("position", ""),
         series=row.get("series", ""),
-        listed=bool(row.get("plate", "")),
+        listed=True,
         n_named=int(row["n_frames"]) if row.get("n_frames", "").isdecimal() else None,
         **numbers,  # type: ignore[arg-type]
     )
