@@ -68,7 +68,7 @@ class Run:
         folder.mkdir(parents=True, exist_ok=True)
         run = cls(folder, cfg)
         if not stored.is_file():
-            run._save_text(CONFIG, dump_config(cfg, folder))
+            run.save_text(CONFIG, dump_config(cfg, folder))
         run.record()
         return run
 
@@ -126,7 +126,7 @@ class Run:
 
     def save_json(self, name: str, data: Any) -> Path:
         """Write valid JSON: NaN and infinity become null, numpy numbers and arrays plain ones."""
-        return self._save_text(name, json.dumps(plain(data), indent=2, allow_nan=False) + "\n")
+        return self.save_text(name, json.dumps(plain(data), indent=2, allow_nan=False) + "\n")
 
     def read_json(self, name: str) -> Any:
         """Read a JSON file of this run.
@@ -177,18 +177,21 @@ class Run:
 
     @contextmanager
     def logged(self) -> Iterator[logging.Logger]:
-        """While inside, what the loggers ``hpiclock`` and ``papermill`` say also goes to ``run.log``."""
+        """While inside, what the loggers of hpiclock say, and papermill's warnings, go to ``run.log`` too."""
         handler = logging.FileHandler(self.path(LOG), encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        loggers = [logging.getLogger(name) for name in ("hpiclock", "papermill")]
-        levels = [logger.level for logger in loggers]
-        for logger in loggers:
+        levels = {
+            logging.getLogger("hpiclock"): logging.INFO,
+            logging.getLogger("papermill"): logging.WARNING,
+        }
+        before = {logger: logger.level for logger in levels}
+        for logger, level in levels.items():
             logger.addHandler(handler)
-            logger.setLevel(logging.INFO)
+            logger.setLevel(level)
         try:
-            yield loggers[0]
+            yield logging.getLogger("hpiclock")
         finally:
-            for logger, level in zip(loggers, levels, strict=True):
+            for logger, level in before.items():
                 logger.removeHandler(handler)
                 logger.setLevel(level)
             handler.close()
@@ -201,7 +204,8 @@ class Run:
             raise InputError(f"{self.path(name)}: no such file; this run is not so far (state: {self.state})")
         return self.path(name)
 
-    def _save_text(self, name: str, text: str) -> Path:
+    def save_text(self, name: str, text: str) -> Path:
+        """Write a text file of this run."""
         path = self.path(name)
         path.parent.mkdir(parents=True, exist_ok=True)
         with atomic(path) as partial:

@@ -1,0 +1,59 @@
+"""Executed notebooks as they are kept: written whole, and without the folders of this machine."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from hpiclock.files import atomic
+from hpiclock.report.runs import Run
+
+
+def without_machine_paths(text: str, places: Mapping[str, str]) -> str:
+    """Replace folders of this machine by what stands for them, and the kernel's file names of cells."""
+    text = re.sub(r"/[^\s\"'<>:]*/ipykernel_\d+/\d+\.py", "cell", text)
+    for place, name in sorted(places.items(), key=lambda item: -len(item[0])):
+        # at the start, after anything that cannot be part of a path, or after a colour code
+        start = r"(^|[^\w.]|\x1b\[[0-9;]*m)"
+        text = re.sub(rf"{start}{re.escape(place)}(?![\w-])", rf"\1{name}", text, flags=re.MULTILINE)
+    return text
+
+
+def keep(partial: Path, out: Path, places: Mapping[str, str]) -> None:
+    """Move what papermill wrote to its place, with the folders in ``places`` replaced by their names."""
+    notebook = nbformat.read(partial, as_version=4)
+    about = notebook.metadata.get("papermill", {})
+    about.update(input_path=out.name, output_path=out.name)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            _clean(output, places)
+    with atomic(out) as written:
+        nbformat.write(notebook, written)
+    partial.unlink()
+
+
+def _clean(output: Any, places: Mapping[str, str]) -> None:
+    if "text" in output:
+        output.text = without_machine_paths(output.text, places)
+    if "traceback" in output:
+        output.traceback = [without_machine_paths(line, places) for line in output.traceback]
+        output.evalue = without_machine_paths(output.evalue, places)
+    for kind, data in output.get("data", {}).items():
+        if kind.startswith("text/") and isinstance(data, str):
+            output.data[kind] = without_machine_paths(data, places)
+
+
+def places(run: Run, folder: Path) -> dict[str, str]:
+    """Return what stands for the folders that outputs may name: the project, the run, the home folder.
+
+    Args:
+        run: the run.
+        folder: of the notebooks, inside the project.
+    """
+    known = {str(folder.parent): ".", str(run.folder): run.name}
+    home = Path.home()
+    return {str(home): "~", **known} if len(home.parts) > 1 else known

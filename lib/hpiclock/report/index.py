@@ -1,0 +1,155 @@
+"""One page over all runs: what each found, what it cannot tell, its notebooks, config and origin."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import nbformat
+import pandas as pd
+
+from hpiclock import tables
+from hpiclock.configfile import NOT_PATHS, PATH_KEYS
+from hpiclock.errors import InputError
+from hpiclock.files import atomic
+from hpiclock.report.html import TEMPLATE, origin, title
+from hpiclock.report.runs import CONFIG, WHERE_KEYS, Run
+
+# What a reader asks first: (words, group, metric, unit), all on the test frames.
+QUESTIONS = (
+    ("Infected or not, after the eclipse (AUC)", "after eclipse", "auc", ""),
+    ("Infected or not, all frames (AUC)", "all", "auc", ""),
+    ("The same before the onset, where nothing can be seen (AUC, should be 0.5)", "before onset", "auc", ""),
+    ("Time since infection, infected frames (mean absolute error)", "infected", "mae", "h"),
+    ("The same for a model that only knows the clock", "infected", "mae_of_clock", "h"),
+)
+# The same from results.json, which has no intervals.
+FALLBACK = (
+    ("Infected or not, all frames (AUC)", "cls_auc", ""),
+    ("Time, all frames (mean absolute error)", "reg_mae", "h"),
+)
+FILES = ("metrics.csv", "results.json", "training_summary.txt", "config.yaml", "provenance.json", "run.log")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What the index shows of one run; links are relative to the index."""
+
+    name: str
+    anchor: str
+    state: str
+    origin: str
+    notes: list[str]
+    answers: list[dict[str, str]]
+    pages: list[dict[str, str]]
+    files: list[dict[str, str]]
+    changes: list[tuple[str, str, str]]
+    packages: str
+
+
+def write_index(reports_dir: str | Path) -> Path:
+    """Write ``index.html`` over every run below a folder and return its path.
+
+    A run that cannot be read is listed with its error and does not hide the others.
+
+    Raises:
+        InputError: no such folder.
+    """
+    reports = Path(os.path.abspath(reports_dir))
+    if not reports.is_dir():
+        raise InputError(f"{reports}: no such folder; a run makes it (hpiclock run CONFIG)")
+    entries, unreadable = [], []
+    for config in _newest_first(reports.rglob(CONFIG)):
+        try:
+            entries.append(entry(Run.open(config.parent), reports))
+        except InputError as error:
+            unreadable.append(str(error).replace(f"{reports}{os.sep}", ""))
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATE), autoescape=True, trim_blocks=True, lstrip_blocks=True
+    )
+    style = (TEMPLATE / "hpiclock" / "style.css").read_text(encoding="utf-8")
+    text = environment.get_template("index.html.j2").render(
+        entries=entries, unreadable=unreadable, style=style
+    )
+    with atomic(reports / "index.html") as partial:
+        partial.write_text(text, encoding="utf-8")
+    return reports / "index.html"
+
+
+def entry(run: Run, reports: Path) -> Entry:
+    """Gather what the index shows of a run.
+
+    Raises:
+        InputError: a file of the run cannot be read.
+    """
+    here = Path(os.path.relpath(run.folder, reports)).as_posix()
+    pages = []
+    for page in sorted(run.folder.glob("[0-9][0-9]_*.html")):
+        notebook = page.with_suffix(".ipynb")
+        named = title(nbformat.read(notebook, as_version=4), page) if notebook.is_file() else page.stem
+        pages.append({"href": f"{here}/{page.name}", "title": named})
+    versions = run.read_json("provenance.json")["packages"]
+    return Entry(
+        name=run.name,
+        anchor=here.replace("/", "-"),
+        state=run.state,
+        origin=origin(run).removeprefix(f"{run.name} · "),
+        notes=run.notes,
+        answers=answers(run),
+        pages=pages,
+        files=[{"href": f"{here}/{name}", "title": name} for name in FILES if run.path(name).is_file()],
+        changes=[(key, _shown(key, new, reports), str(old)) for key, new, old in run.cfg.differences()
+                 if key not in WHERE_KEYS],
+        packages=", ".join(f"{name} {version}" for name, version in versions.items()),
+    )  # fmt: skip
+
+
+def answers(run: Run) -> list[dict[str, str]]:
+    """Return the headline of a run on its test frames: ``question, value, interval, n`` in words.
+
+    From ``metrics.csv``; without it from ``results.json``, and then it says that there is no interval.
+    """
+    if run.path("metrics.csv").is_file():
+        metrics = run.read_table("metrics.csv", tables.METRICS)
+        whole = metrics[metrics["split"].eq("test") & metrics["start_h"].isna()]
+        found = ((words, _row(whole, group, metric), unit) for words, group, metric, unit in QUESTIONS)
+        return [{"question": words, **_answer(row, unit)} for words, row, unit in found if row is not None]
+    if run.path("results.json").is_file():
+        tested = run.read_json("results.json").get("test_metrics", {})
+        return [
+            {"question": words, "value": _number(tested[key], unit), "interval": "no interval", "n": ""}
+            for words, key, unit in FALLBACK
+            if tested.get(key) is not None
+        ]
+    return []
+
+
+def _row(metrics: pd.DataFrame, group: str, metric: str) -> pd.Series | None:
+    rows = metrics[metrics["group"].eq(group) & metrics["metric"].eq(metric)]
+    return rows.iloc[0] if len(rows) else None
+
+
+def _answer(row: pd.Series, unit: str) -> dict[str, str]:
+    n = f"{row['n']} frames, {row['n_stacks']} stacks, {row['n_wells']} wells"
+    if pd.isna(row["value"]):
+        return {"value": "not defined", "interval": row["note"], "n": n}
+    limits = f"{row['low']:.3g} to {row['high']:.3g}" if pd.notna(row["low"]) else f"none: {row['note']}"
+    return {"value": _number(row["value"], unit), "interval": limits, "n": n}
+
+
+def _number(value: float, unit: str) -> str:
+    return f"{value:.2f} {unit}" if unit else f"{value:.3f}"
+
+
+def _shown(key: str, value: Any, reports: Path) -> str:
+    if key in PATH_KEYS and isinstance(value, str) and value not in NOT_PATHS:
+        return Path(os.path.relpath(value, reports)).as_posix()
+    return str(value)
+
+
+def _newest_first(configs: Iterable[Path]) -> list[Path]:
+    return sorted(configs, key=lambda path: (-path.stat().st_mtime, path))

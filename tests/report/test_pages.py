@@ -1,0 +1,211 @@
+"""Pages and the index: self-contained, described for those who cannot see, and true to the run's tables."""
+
+import base64
+import re
+
+import nbformat
+import numpy as np
+import pandas as pd
+import pytest
+from bs4 import BeautifulSoup
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
+
+from hpiclock import tables
+from hpiclock.configfile import load_config
+from hpiclock.errors import InputError
+from hpiclock.report.html import WIDGET, for_reading, write_pages
+from hpiclock.report.index import write_index
+from hpiclock.report.runs import Run
+
+PIXEL = base64.b64encode(b"not a real picture").decode()
+
+
+@pytest.fixture
+def run(tmp_path):
+    path = tmp_path / "plate.yaml"
+    path.write_text("experiment: plate\nreports_dir: reports\ndata: {source: stacks}\ntrain: {epochs: 7}\n")
+    return Run.create(load_config(path), "")
+
+
+def display(**data):
+    kinds = {"png": "image/png", "html": "text/html", "text": "text/plain", "widget": WIDGET}
+    return new_output("display_data", data={kinds[kind]: value for kind, value in data.items()})
+
+
+def write_executed(path, *cells, heading="# Data exploration"):
+    nbformat.write(new_notebook(cells=[new_markdown_cell(heading), *cells]), path)
+
+
+def code(source="show()", *outputs, tags=()):
+    return new_code_cell(source, outputs=list(outputs), metadata={"tags": list(tags)})
+
+
+def soup_of(path):
+    return BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+
+
+def test_a_page_asks_nothing_from_anywhere(run):
+    write_executed(
+        run.path("01_look.ipynb"), code("x", display(png=PIXEL)), code("y", display(html="<b>x</b>"))
+    )
+    write_pages(run)
+    write_index(run.cfg.reports_dir)
+    for page in (run.path("01_look.html"), run.folder.parents[1] / "index.html"):
+        soup = soup_of(page)
+        loaded = [tag.get("src") or tag.get("href") for tag in soup.select("script, img, iframe, link")]
+        assert all(address is None or address.startswith("data:") for address in loaded)
+        assert not re.search(r"url\(|@import", page.read_text())
+        assert soup.html["lang"] == "en"
+        assert soup.title.text
+        assert soup.select_one('meta[name="viewport"]')
+        assert len(soup.select("h1")) == 1
+
+
+def test_code_is_hidden_and_one_click_away(run):
+    write_executed(run.path("01_look.ipynb"), code("answer = 42", new_output("stream", text="shown\n")))
+    write_pages(run)
+    soup = soup_of(run.path("01_look.html"))
+    block = soup.select_one("details.code")
+    assert not block.has_attr("open")
+    assert "answer = 42" in block.text
+    assert "shown" in soup.select_one("main > .out").text
+
+
+def test_tags_remove_cells_input_and_outputs(run):
+    said = [new_output("stream", text=f"{name} output\n") for name in "abc"]
+    cells = [
+        code("a source", said[0], tags=["remove_cell"]),
+        code("b source", said[1], tags=["remove_input"]),
+        code("c source", said[2], tags=["remove_output"]),
+    ]
+    write_executed(run.path("01_look.ipynb"), *cells)
+    write_pages(run)
+    text = soup_of(run.path("01_look.html")).main.text
+    assert [f"{name} {part}" in text for name in "abc" for part in ("source", "output")] == [
+        False, False, False, True, True, False,
+    ]  # fmt: skip
+
+
+def test_every_picture_has_a_description(run):
+    described = display(png=PIXEL)
+    described.metadata["image/png"] = {"alt": 'MAE by hour, "all" wells', "width": 640}
+    cells = [new_markdown_cell("## Learning `curves`"), code("a", display(png=PIXEL)), code("b", described)]
+    write_executed(run.path("01_look.ipynb"), *cells)
+    write_pages(run)
+    pictures = soup_of(run.path("01_look.html")).select("img")
+    assert [picture["alt"] for picture in pictures] == ["Figure: Learning curves", 'MAE by hour, "all" wells']
+    assert pictures[1]["width"] == "640"
+
+
+def test_bars_vanish_and_explorers_say_where_they_work():
+    bar = display(widget={"model_id": "1"}, text="  0%|          | 0/30 [00:00<?, ?it/s]")
+    explorer = display(widget={"model_id": "2"}, text="VBox(children=())")
+    drawn = display(widget={"model_id": "3"}, png=PIXEL)
+    redrawn = new_output("stream", name="stderr", text=" 10%|# | 1/9\r100%|##| 9/9\nepoch 1: loss 0.5\n")
+    only_bar = new_output("stream", name="stderr", text=" 10%|# | 1/9\r100%|##| 9/9\n")
+    notebook = new_notebook(cells=[code("x", bar, explorer, drawn, redrawn, only_bar)])
+    shown = for_reading(notebook).cells[0].outputs
+    assert len(shown) == 3
+    assert "JupyterLab" in shown[0].data["text/html"]
+    assert shown[1].data["image/png"] == PIXEL
+    assert shown[2].text == "epoch 1: loss 0.5\n"
+
+
+def test_what_a_run_cannot_tell_stands_on_every_page_before_anything_else(run):
+    run.save_json("notes.json", ["one well per class: <infection> cannot be told from well"])
+    for name in ("01_look", "02_train"):
+        write_executed(run.path(f"{name}.ipynb"), heading=f"# {name}")
+    write_pages(run)
+    index = write_index(run.cfg.reports_dir)
+    for page in (run.path("01_look.html"), run.path("02_train.html")):
+        first = next(tag for tag in soup_of(page).main.children if tag.name)
+        assert "one well per class: <infection> cannot be told from well" in first.text
+    text = soup_of(index).main.text
+    assert text.index("one well per class") < text.index("No results yet")
+
+
+def test_pages_link_to_each_other_and_to_the_index(run):
+    for name in ("01_look", "02_train"):
+        write_executed(run.path(f"{name}.ipynb"), heading=f"# The {name}")
+    write_pages(run)
+    links = soup_of(run.path("02_train.html")).select("header a")
+    assert [(link["href"], link.text) for link in links] == [
+        ("../../index.html", "All runs"),
+        ("01_look.html", "The 01_look"),
+        ("02_train.html", "The 02_train"),
+    ]
+    assert [link.get("aria-current") for link in links] == [None, None, "page"]
+
+
+def test_a_file_that_is_no_notebook_is_named(run):
+    run.path("01_look.ipynb").write_text("{")
+    with pytest.raises(InputError, match=r"01_look\.ipynb: cannot be read as a notebook"):
+        write_pages(run)
+
+
+def metrics(*rows):
+    columns = ["group", "metric", "value", "low", "high", "note", "start_h"]
+    table = pd.DataFrame(rows, columns=columns)
+    return table.assign(
+        run="plate/seed0", split="test", end_h=np.nan, n=90, n_stacks=9, n_wells=3, n_infected=40
+    )
+
+
+def test_the_index_shows_the_headline_of_the_metrics_table(run):
+    nan = np.nan
+    rows = metrics(
+        ("all", "auc", 0.91234, 0.85, 0.95, "", nan),
+        ("all", "auc", 0.5, nan, nan, "a window, not the whole", 3.0),
+        ("after eclipse", "auc", 0.995, nan, nan, "below 3 groups per class", nan),
+        ("before onset", "auc", nan, nan, nan, "one class only", nan),
+        ("infected", "mae", 1.234, 1.0, 1.5, "", nan),
+    )
+    run.save_table("metrics.csv", tables.METRICS, rows)
+    cells = [
+        [cell.text for cell in row.select("th, td")]
+        for row in soup_of(write_index(run.cfg.reports_dir)).select("section tbody")[0].select("tr")
+    ]
+    n = "90 frames, 9 stacks, 3 wells"
+    assert [row[1:] for row in cells] == [
+        ["0.995", "none: below 3 groups per class", n],
+        ["0.912", "0.85 to 0.95", n],
+        ["not defined", "one class only", n],
+        ["1.23 h", "1 to 1.5", n],
+    ]
+
+
+def test_without_a_metrics_table_the_index_says_that_there_is_no_interval(run):
+    run.save_json("results.json", {"test_metrics": {"cls_auc": 0.9, "reg_mae": None}})
+    row = soup_of(write_index(run.cfg.reports_dir)).select_one("section tbody tr")
+    assert [cell.text for cell in row.select("td")] == ["0.900", "no interval", ""]
+
+
+def test_the_index_links_pages_and_lists_what_differs_from_the_defaults(run):
+    write_executed(run.path("01_look.ipynb"))
+    write_pages(run)
+    soup = soup_of(write_index(run.cfg.reports_dir))
+    links = [link["href"] for link in soup.select("section a")]
+    assert links[0] == "plate/seed0/01_look.html"
+    assert "plate/seed0/provenance.json" in links
+    base = run.folder.parents[1]
+    assert all((base / link).is_file() for link in links)
+    rows = [[cell.text for cell in row.select("th, td")] for row in soup.select("details tbody tr")]
+    assert ["train.epochs", "7", "30"] in rows
+    assert ["data.source", "../stacks", ""] in rows
+    assert not [row for row in rows if row[0] == "reports_dir"]
+
+
+def test_a_broken_run_is_listed_and_hides_no_other(run):
+    broken = run.folder.parent / "seed1"
+    broken.mkdir()
+    (broken / "config.yaml").write_text("trian: 3\n")
+    soup = soup_of(write_index(run.cfg.reports_dir))
+    assert [heading.text for heading in soup.select("section h2")] == ["plate/seed0"]
+    assert "plate/seed1/config.yaml: unknown key trian" in soup.select_one(".notes").text
+
+
+def test_an_index_of_nothing_names_the_command(tmp_path):
+    with pytest.raises(InputError, match="hpiclock run"):
+        write_index(tmp_path / "reports")
+    (tmp_path / "reports").mkdir()
+    assert "make report" in soup_of(write_index(tmp_path / "reports")).text
