@@ -38,14 +38,24 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
     path = Path(path)
     values = _with_base(path)
     for key, value in (overrides or {}).items():
-        if key in PATH_KEYS:
-            value = _moved(value, Path())
-        _put(values, key, value)
+        _put(values, key, _moved(value, Path()) if key in PATH_KEYS else value)
     defaults = leaves(Config())
     for key, value in defaults:
         if key in ("reports_dir", "data.cache_dir") and _get(values, key) is None:
             _put(values, key, os.path.abspath(path.parent / value))
     return _checked(values, str(path))
+
+
+def config_of(overrides: Mapping[str, Any]) -> Config:
+    """Return the defaults with these overrides, for commands that read a plate without a config file.
+
+    Raises:
+        InputError: an unknown key or a bad value.
+    """
+    values: dict[str, Any] = {}
+    for key, value in overrides.items():
+        _put(values, key, _moved(value, Path()) if key in PATH_KEYS else value)
+    return _checked(values, "--set")
 
 
 def read_setting(text: str) -> tuple[str, Any]:

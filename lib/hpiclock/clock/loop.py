@@ -25,9 +25,10 @@ TIE = 1e-4  # validation AUC saturates: scores closer than this are equal, and t
 
 
 class Fit(NamedTuple):
-    """What training leaves: HISTORY rows and the epoch whose weights are in ``best.pt``."""
+    """What training leaves: HISTORY rows, the epoch whose weights the model now has, the losses' weights."""
 
     history: pd.DataFrame
+    objective: Objective
     best_epoch: int
     best_value: float
 
@@ -114,7 +115,7 @@ def fit(
         say(_line(epoch, options.epochs, learnt, scored, new_best))
 
     read_checkpoint(folder / "best.pt", {"model": model}, device)  # the best is what is tested
-    return Fit(pd.DataFrame(rows), int(best["epoch"]), float(best["value"]))
+    return Fit(pd.DataFrame(rows), objective, int(best["epoch"]), float(best["value"]))
 
 
 def _set_time_scale(model: TwoHeads, objective: Objective, train: Batches) -> None:

@@ -9,7 +9,7 @@ import pandas as pd
 from hpiclock.config import Config
 from hpiclock.errors import InputError
 from hpiclock.plate.frames import expand, select
-from hpiclock.plate.manifest import load_manifest
+from hpiclock.plate.manifest import acquisition_times, load_manifest
 from hpiclock.plate.splits import SplitPlan, assign
 from hpiclock.plate.targets import add_targets
 from hpiclock.tables import FRAMES, MANIFEST, check
@@ -33,7 +33,7 @@ def prepare(cfg: Config) -> Dataset:
     manifest, notes = load_manifest(cfg.data, onset_h=cfg.targets.onset_h, need_both=True)
     manifest = check(MANIFEST, manifest)
     plan = assign(manifest, cfg.split)
-    frames = add_targets(expand(manifest), cfg.targets)
+    frames = add_targets(expand(manifest, acquisition_times(manifest)), cfg.targets)
     _refuse_empty_windows(frames, cfg)
     stacks = plan.stacks.set_index("stack_id")
     frames = frames.assign(split=frames["stack_id"].map(stacks["split"]), fold=cfg.split.fold)

@@ -1,0 +1,5 @@
+"""python -m hpiclock: the command line."""
+
+from hpiclock.cli import main
+
+main()

@@ -1,0 +1,116 @@
+"""The command line: thin over the same functions that the notebooks call.
+
+Exit codes: 0 done; 1 a run failed (the report says where); 2 bad input, in one line.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hpiclock.errors import InputError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+
+Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="change a config key")]
+RunDir = Annotated[str, typer.Option("--run-dir", help="the run's folder; default: reports/EXPERIMENT/RUN")]
+
+
+@app.command()
+def synth(
+    folder: Annotated[Path, typer.Argument(help="where the plate is written")],
+    design: Annotated[str, typer.Option(help="which plate")] = "demo",
+    seed: Annotated[int, typer.Option(help="the same seed gives the same plate")] = 0,
+) -> None:
+    """Write a simulated plate: TIFF stacks, plate map and truth.csv."""
+    from hpiclock.plate import designs
+    from hpiclock.plate.synth import synthesize
+
+    path = synthesize(folder, design=designs.design(design), seed=seed, progress=True)
+    typer.echo(f"{path}: the plate map; truth.csv beside it holds what is true of every frame")
+
+
+@app.command()
+def manifest(
+    source: Annotated[str, typer.Argument(help="folder, plate map or manifest CSV")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="write the manifest here")] = None,
+    changes: Set = None,
+) -> None:
+    """Find, open and check stacks; print a summary and a table of what is wrong."""
+    from hpiclock.configfile import config_of
+    from hpiclock.plate.manifest import survey
+    from hpiclock.report.words import survey_lines
+    from hpiclock.tables import MANIFEST, write
+
+    cfg = config_of({"data.source": source, **_changes(changes)})
+    found = survey(cfg.data, cfg.targets.onset_h)
+    for line in survey_lines(found.manifest, found.problems):
+        typer.echo(line)
+    if (found.problems["severity"] == "error").any():
+        raise typer.Exit(2)
+    if output:
+        write(MANIFEST, found.manifest, output)
+        typer.echo(f"{output}: the manifest, {len(found.manifest)} stacks")
+
+
+@app.command()
+def config(config: Annotated[Path, typer.Argument(help="a YAML file")], changes: Set = None) -> None:
+    """Print every key of a config, with a mark on those that differ from the defaults."""
+    from hpiclock.config import leaves
+
+    cfg = _config(config, changes)
+    changed = {key: default for key, _, default in cfg.differences()}
+    for key, value in leaves(cfg):
+        mark = f"   # default: {changed[key]}" if key in changed else ""
+        typer.echo(f"{'*' if key in changed else ' '} {key}: {value}{mark}")
+
+
+@app.command()
+def train(
+    config: Annotated[Path | None, typer.Argument(help="a YAML file")] = None,
+    changes: Set = None,
+    run_dir: RunDir = "",
+    resume: Annotated[Path | None, typer.Option(help="a run's folder: go on where it was killed")] = None,
+) -> None:
+    """Train and test, and write every output file, without a notebook."""
+    from hpiclock.report.runs import Run
+
+    if (config is None) == (resume is None):
+        raise InputError("train: give a config, or --resume RUN, and not both")
+    if resume is not None:
+        if changes:
+            raise InputError("train: a run goes on with its own config; leave --set away")
+        run = Run.open(resume)
+        cfg, run_dir = run.cfg, str(resume)
+    else:
+        assert config is not None
+        cfg = _config(config, changes)
+    from hpiclock.report.training import train as learn
+
+    run = learn(cfg, run_dir, say=typer.echo)
+    typer.echo(run.path("training_summary.txt").read_text(encoding="utf-8"))
+    typer.echo(f"{run.folder}: all files of this run")
+
+
+def _config(path: Path, changes: list[str] | None) -> Any:
+    from hpiclock.configfile import load_config
+
+    return load_config(path, _changes(changes))
+
+
+def _changes(changes: list[str] | None) -> dict[str, Any]:
+    from hpiclock.configfile import read_setting
+
+    return dict(read_setting(text) for text in changes or [])
+
+
+def main() -> None:
+    """Run the command line; bad input ends with one line and exit code 2."""
+    try:
+        app()
+    except InputError as error:
+        print(f"hpiclock: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,114 @@
+"""The output files of the reference system by name and shape, from this project's tables."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hpiclock.config import Config
+from hpiclock.configfile import dump_config
+from hpiclock.files import atomic
+from hpiclock.report.runs import Run, plain
+from hpiclock.study.threshold import Threshold
+
+# its name -> (group, metric) of the METRICS table
+TEST_METRICS = {
+    "cls_accuracy": ("all", "accuracy"),
+    "cls_precision": ("all", "precision"),
+    "cls_recall": ("all", "recall"),
+    "cls_f1": ("all", "f1"),
+    "cls_auc": ("all", "auc"),
+    "reg_mae": ("all", "mae"),
+    "reg_rmse": ("all", "rmse"),
+    "reg_mse": ("all", "mse"),
+}
+LOSSES = {"total_loss": "loss", "cls_loss": "class_loss", "reg_loss": "time_loss"}
+WINDOW_METRICS = ("auc", "accuracy", "f1", "precision", "recall")
+
+
+def write_reference_files(
+    run: Run, predictions: pd.DataFrame, metrics: pd.DataFrame, history: pd.DataFrame, threshold: Threshold
+) -> None:
+    """Write ``test_predictions.npz``, ``test_metadata.jsonl``, ``temporal_metrics.json``, ``results.json``.
+
+    ``results.json`` comes last: a run is done when it is there.
+    """
+    test = predictions[predictions["split"].eq("test") & predictions["label"].notna()]
+    with atomic(run.path("test_predictions.npz")) as partial:
+        np.savez(
+            partial,
+            time_preds=test["time_pred"].to_numpy(),
+            time_targets=test["time_target"].to_numpy(),
+            cls_preds=test["p_infected"].to_numpy(),
+            cls_targets=test["label"].to_numpy(np.int64),
+        )
+    run.save_text("test_metadata.jsonl", "".join(_metadata(row) for row in test.to_dict("records")))
+    run.save_json("temporal_metrics.json", temporal_metrics(run.cfg, metrics))
+    run.save_json("results.json", results(run, metrics, history, threshold))
+
+
+def temporal_metrics(cfg: Config, metrics: pd.DataFrame) -> dict[str, Any]:
+    """Return the windowed test metrics; an undefined value is NaN (null in the file), never left out."""
+    rows = metrics[metrics["split"].eq("test") & metrics["group"].eq("all") & metrics["start_h"].notna()]
+    table = rows.pivot_table(
+        index=["start_h", "end_h"], columns="metric", values="value", dropna=False, observed=True
+    )
+    edges = rows[["start_h", "end_h"]].drop_duplicates().sort_values("start_h")
+    table = table.reindex(pd.MultiIndex.from_frame(edges))
+    return {
+        "window_size_hours": cfg.windows.width_h,
+        "stride_hours": cfg.windows.stride_h,
+        "window_centers": edges.mean(axis=1).tolist(),
+        "metrics_by_window": {
+            name: table[name].tolist() if name in table else [np.nan] * len(edges) for name in WINDOW_METRICS
+        },
+    }
+
+
+def results(run: Run, metrics: pd.DataFrame, history: pd.DataFrame, threshold: Threshold) -> dict[str, Any]:
+    """Return ``results.json``: the reference's keys, and the threshold, intervals and notes beside them."""
+    whole = metrics[metrics["split"].eq("test") & metrics["start_h"].isna()].set_index(["group", "metric"])
+    losses = history[history["split"].eq("test")].set_index("metric")["value"]
+    values = {name: losses.get(key, np.nan) for name, key in LOSSES.items()}
+    values |= {name: whole["value"].get(key, np.nan) for name, key in TEST_METRICS.items()}
+    low, high = run.cfg.targets.range_h
+    values["combined"] = 0.6 * values["cls_f1"] + 0.4 * (1 - values["reg_mae"] / (high - low))
+    chosen = history[history["split"].eq("val") & history["metric"].eq(run.cfg.train.best)]
+    best = chosen.set_index("epoch")["value"].get(
+        int(history.loc[history["split"].eq("test"), "epoch"].iloc[0])
+    )
+    intervals = {
+        name: [whole["low"].get(key, np.nan), whole["high"].get(key, np.nan)]
+        for name, key in TEST_METRICS.items()
+    }
+    return {
+        "experiment_name": run.cfg.experiment,
+        "run_id": run.folder.name,
+        "config": json.loads(json.dumps(_config(run))),
+        "best_val_metric": best,
+        "test_metrics": values,
+        "test_intervals": intervals,
+        "threshold": threshold._asdict(),
+        "notes": run.notes,
+    }
+
+
+def _config(run: Run) -> Any:
+    import yaml
+
+    return yaml.safe_load(dump_config(run.cfg, run.folder))
+
+
+def _metadata(row: dict[str, Any]) -> str:
+    named = {
+        "path": row["path"],
+        "condition": row["condition"],
+        "position": row["position"],
+        "frame_index": row["frame"],
+        "hours_since_start": row["hours"],
+        "label": int(row["label"]),
+    }
+    return json.dumps(plain(named)) + "\n"
