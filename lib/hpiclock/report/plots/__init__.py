@@ -1,0 +1,64 @@
+"""Figures from tables: every function takes a table and returns Axes (``…_figure``: a Figure).
+
+No plot computes a statistic, saves a file or shows itself: tables come from :mod:`hpiclock.study`,
+:mod:`hpiclock.report.show` shows and keeps. Each drawing carries a description in words, see
+:func:`alt_text`.
+"""
+
+from hpiclock.report.plots.classes import (
+    classes_figure,
+    confusion,
+    reliability,
+    roc,
+)
+from hpiclock.report.plots.design import clocks, hours_coverage, split_overview
+from hpiclock.report.plots.images import (
+    film_strip_figure,
+    gallery_figure,
+    grey_level_over_hours,
+    grey_levels_figure,
+)
+from hpiclock.report.plots.learning import learning_curve, learning_curves_figure, validation_metrics_figure
+from hpiclock.report.plots.plate import plate_map, plate_map_figure
+from hpiclock.report.plots.scores import score_distribution, score_over_hours
+from hpiclock.report.plots.style import alt_text
+from hpiclock.report.plots.times import (
+    bland_altman,
+    prediction_scatter_figure,
+    prediction_vs_target,
+    residual_over_hours,
+)
+from hpiclock.report.plots.windows import (
+    counts_by_window,
+    metric_by_window,
+    temporal_generalization_figure,
+)
+
+__all__ = [
+    "alt_text",
+    "bland_altman",
+    "classes_figure",
+    "clocks",
+    "confusion",
+    "counts_by_window",
+    "film_strip_figure",
+    "gallery_figure",
+    "grey_level_over_hours",
+    "grey_levels_figure",
+    "hours_coverage",
+    "learning_curve",
+    "learning_curves_figure",
+    "metric_by_window",
+    "plate_map",
+    "plate_map_figure",
+    "prediction_scatter_figure",
+    "prediction_vs_target",
+    "reliability",
+    "residual_over_hours",
+    "roc",
+    "score_distribution",
+    "score_over_hours",
+    "split_overview",
+    "temporal_generalization_figure",
+    "validation_metrics_figure",
+]

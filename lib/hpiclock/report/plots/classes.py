@@ -1,0 +1,158 @@
+"""Infected or not: ROC, confusion, reliability, and the scores themselves."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from hpiclock.errors import InputError
+from hpiclock.report.plots import style
+from hpiclock.report.plots.style import styled
+
+LABEL_NAMES = {0: "not infected", 1: "infected"}
+
+
+@styled
+def roc(
+    curve: pd.DataFrame,
+    auc: pd.DataFrame,
+    *,
+    level: float,
+    threshold: float | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the ROC curve of each split, with its AUC, interval and numbers in the legend.
+
+    Args:
+        curve: ``split fpr tpr threshold``, in the order of the curve.
+        auc: METRICS rows of ``auc``, one per split.
+        level: level of the intervals, such as 0.95.
+        threshold: the frozen decision threshold; its place on each curve is marked.
+        ax: where to draw; a new figure by default.
+    """
+    ax = style.axes_or_new(ax, 5.2, 2.9)
+    if curve.empty:
+        return style.nothing(ax, "no ROC curve: it needs scored frames of both classes")
+    ax.plot([0, 1], [0, 1], color=style.GREY, linewidth=0.8, linestyle=":", label="chance")
+    words = []
+    for split, rows in curve.groupby("split", sort=False):
+        colour = style.SPLIT_COLOURS[str(split)]
+        text = "\n".join(_auc_lines(str(split), auc[auc["split"].eq(split)], level))
+        ax.plot(rows["fpr"], rows["tpr"], color=colour, linestyle=style.SPLIT_LINES[str(split)], label=text)
+        words.append(text.replace("\n", ", "))
+        if threshold is not None:
+            point = rows[rows["threshold"].ge(threshold)].tail(1)  # called infected: score >= threshold
+            ax.plot(point["fpr"], point["tpr"], "o", color=colour, markeredgecolor=style.INK, markersize=5)
+    if threshold is not None:
+        ax.plot([], [], "o", color="white", markeredgecolor=style.INK, label=f"at threshold {threshold:.3g}")
+    ticks = [0, 0.2, 0.4, 0.6, 0.8, 1]
+    ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", xticks=ticks, yticks=ticks)
+    ax.set(xlabel="false positive rate (share of mock frames)", ylabel="recall (share of infected frames)")
+    style.legend_outside(ax, labelspacing=0.9)
+    style.describe(ax, f"ROC curves. {'; '.join(words)}.")
+    return ax
+
+
+def _auc_lines(split: str, auc: pd.DataFrame, level: float) -> list[str]:
+    if auc.empty:
+        return [split, "no AUC given"]
+    row = next(auc.itertuples())
+    value, low, high = float(str(row.value)), float(str(row.low)), float(str(row.high))
+    if np.isfinite(low):
+        text = [f"{split}: AUC {style.interval_text(value, low, high)}", f"{level:.0%} interval"]
+    else:
+        text = [f"{split}: AUC {value:.3f}", style.wrapped(style.first_clause(row.note)) or "no interval"]
+    return [*text, style.n_text(row)]
+
+
+@styled
+def confusion(counts: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw the four cells of a confusion table with counts and shares of the true class.
+
+    Args:
+        counts: rows of one split: ``split label predicted n n_stacks n_wells share``; label and predicted are
+            0 or 1, share is of all frames with that label.
+        ax: where to draw; a new figure by default.
+
+    Raises:
+        InputError: rows of several splits.
+    """
+    ax = style.axes_or_new(ax, style.COLUMN_IN, 2.6)
+    if counts.empty or not counts["n"].sum():
+        return style.nothing(ax, "no scored frames, so no confusion table")
+    if len(counts["split"].unique()) > 1:
+        raise InputError("confusion draws one split and got several; select one")
+    cells = np.zeros((2, 2))
+    words = []
+    for row in counts.itertuples():
+        y, x, share = int(str(row.label)), int(str(row.predicted)), float(str(row.share))
+        cells[y, x] = share if np.isfinite(share) else 0
+        text = [f"{row.n:,} frames", style.plural(int(str(row.n_stacks)), "stack")]
+        text.insert(0, f"{share:.1%}" if np.isfinite(share) else "no such frames")
+        ink = style.ink_on("#08519C") if cells[y, x] > 0.55 else style.INK
+        ax.text(x, y, "\n".join(text), ha="center", va="center", color=ink, linespacing=1.4)
+        words.append(f"{LABEL_NAMES[y]} called {LABEL_NAMES[x]}: {', '.join(text)}")
+    ax.imshow(cells, cmap="Blues", vmin=0, vmax=1.1, aspect="auto")
+    names = [LABEL_NAMES[i] for i in (0, 1)]
+    ax.set_xticks([0, 1], names)
+    ax.set_yticks([0, 1], names, rotation=90, va="center")
+    ax.tick_params(length=0)
+    ax.spines[:].set_visible(False)
+    ax.set(xlabel="called by the model", ylabel="true class", title=f"{counts['split'].iloc[0]} frames")
+    style.describe(ax, f"Confusion table, shares of the true class: {'; '.join(words)}.")
+    return ax
+
+
+@styled
+def reliability(bins: pd.DataFrame, *, level: float, ax: Axes | None = None) -> Axes:
+    """Draw how often frames are infected against how likely the model said it is, bin by bin.
+
+    Args:
+        bins: ``split p_mean rate low high n``, one split; bins without frames are skipped.
+        level: level of the intervals, such as 0.95.
+        ax: where to draw; a new figure by default.
+    """
+    ax = style.axes_or_new(ax, style.COLUMN_IN, 3.0)
+    bins = bins[bins["n"].gt(0)]
+    if bins.empty:
+        return style.nothing(ax, "no scored frames, so no reliability curve")
+    ax.plot([0, 1], [0, 1], color=style.GREY, linewidth=0.8, linestyle=":", label="perfectly calibrated")
+    ax.plot(bins["p_mean"], bins["rate"], "o-", color=style.SPLIT_COLOURS["test"], label="share of infected")
+    banded = bins[bins["low"].notna() & bins["high"].notna()]
+    ax.vlines(
+        banded["p_mean"], banded["low"], banded["high"], color=style.SPLIT_COLOURS["test"], linewidth=1,
+        label=f"{level:.0%} interval",
+    )  # fmt: skip
+    ax.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), ylabel="infected (share of the frames)")
+    ax.legend(loc="lower left", bbox_to_anchor=(-0.1, 1.0), ncols=2, columnspacing=1)
+    counts = ax.inset_axes((0, -0.34, 1, 0.2), sharex=ax)
+    counts.vlines(bins["p_mean"], 0, bins["n"], color=style.GREY, linewidth=3)  # bins differ in width
+    counts.set(xlabel="P(infected) said by the model (mean of the bin)", ylabel="frames")
+    counts.set_ylim(0, 1.15 * float(bins["n"].max()))
+    ax.tick_params(labelbottom=False)
+    style.describe(ax, f"Reliability of P(infected), {_bin_words(bins, len(bins) - len(banded))}.")
+    return ax
+
+
+def _bin_words(bins: pd.DataFrame, without: int) -> str:
+    pairs = [f"said {row.p_mean:.2f}, was {row.rate:.2f} (n = {row.n:,})" for row in bins.itertuples()]
+    return "; ".join(pairs) + (f"; {style.plural(without, 'bin')} without an interval" if without else "")
+
+
+@styled
+def classes_figure(
+    curve: pd.DataFrame,
+    auc: pd.DataFrame,
+    counts: pd.DataFrame,
+    *,
+    level: float,
+    threshold: float | None = None,
+) -> Figure:
+    """Draw the ROC curve and the confusion table of one run side by side."""
+    fig = style.new_figure(style.PAGE_IN, 2.9)
+    left, right = fig.subplots(1, 2, width_ratios=(1.7, 1))
+    roc(curve, auc, level=level, threshold=threshold, ax=left)
+    confusion(counts, ax=right)
+    return fig

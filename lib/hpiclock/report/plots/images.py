@@ -1,0 +1,171 @@
+"""Figures made of frames: film strips, the gallery of worst frames, and grey levels over hours."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from hpiclock.errors import InputError
+from hpiclock.report.plots import style
+from hpiclock.report.plots.style import Treatment, styled
+
+Images = npt.NDArray[np.uint8]
+GREY_LEVELS = {"mean": "mean grey level (0–255)", "sd": "SD of grey levels (0–255)"}
+
+
+@styled
+def film_strip_figure(frames: pd.DataFrame, images: Images) -> Figure:
+    """Draw frames as film strips: a row per stack, time from left to right, hours and hpi under each.
+
+    Args:
+        frames: one row per image (``stack_id well position condition moi hours hpi``).
+        images: uint8, shape (n, height, width), in the order of ``frames``; shown from 0 to 255.
+
+    Raises:
+        InputError: not one image per row.
+    """
+    frames = _with_images(frames, images)
+    if frames.empty:
+        return _empty_figure("no frames to show")
+    strips = [part.sort_values("hours") for _, part in frames.groupby("stack_id", sort=False)]
+    longest = max(len(strip) for strip in strips)
+    side = min(1.15, (style.PAGE_IN - 0.8) / longest)
+    fig = style.new_figure(longest * side + 0.8, len(strips) * (side + 0.32))
+    fig.set_layout_engine("constrained", w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)
+    panels = fig.subplots(len(strips), longest, squeeze=False)
+    for row, strip in zip(panels, strips, strict=True):
+        for ax in row[len(strip) :]:
+            ax.set_axis_off()
+        for ax, frame in zip(row, strip.itertuples(), strict=False):
+            _picture(ax, images[int(str(frame.image))], frame, width=1.2)
+            ax.set_xlabel(_time_words(frame), fontsize=5.5, labelpad=2)
+        first = strip.iloc[0]
+        had = Treatment.of(first)
+        name = f"{first['well']} {_position(first['position'])}"
+        row[0].set_ylabel(f"{name}\n{had.label}", fontsize=7, color=had.colour)
+    style.describe(fig, f"Film strips of {len(strips)} stacks: {'; '.join(map(_strip_words, strips))}.")
+    return fig
+
+
+@styled
+def gallery_figure(rows: pd.DataFrame, images: Images, *, columns: int = 4) -> Figure:
+    """Draw frames in the order given with what is known of each and what the model said of it.
+
+    Args:
+        rows: one row per image (``well position condition moi hours hpi p_infected time_target time_pred``);
+            missing numbers are left out of the caption; ``reason rank`` stand in it where they are given.
+        images: uint8, shape (n, height, width), in the order of ``rows``.
+        columns: images side by side.
+
+    Raises:
+        InputError: not one image per row.
+    """
+    rows = _with_images(rows, images)
+    if rows.empty:
+        return _empty_figure("no frames to show")
+    n_columns = min(columns, len(rows))
+    n_rows = -(-len(rows) // n_columns)
+    side = style.PAGE_IN / columns
+    fig = style.new_figure(n_columns * side, n_rows * (side + 0.5))
+    panels = fig.subplots(n_rows, n_columns, squeeze=False).ravel()
+    words = []
+    for ax in panels[len(rows) :]:
+        ax.set_axis_off()
+    for ax, row in zip(panels, rows.itertuples(), strict=False):
+        _picture(ax, images[int(str(row.image))], row, width=1.6)
+        lines = _gallery_lines(row)
+        ax.set_xlabel("\n".join(lines), fontsize=6, loc="left", labelpad=3)
+        words.append(", ".join(lines))
+    style.describe(fig, f"{style.plural(len(rows), 'frame')} with their captions: {'; '.join(words)}.")
+    return fig
+
+
+def _with_images(rows: pd.DataFrame, images: Images) -> pd.DataFrame:
+    if len(rows) != len(images) or (len(images) and images.ndim != 3):
+        raise InputError(
+            f"{len(rows)} rows and images of shape {images.shape}: give (n, height, width), one for each row"
+        )
+    return rows.assign(image=np.arange(len(rows)))
+
+
+def _empty_figure(why: str) -> Figure:
+    fig = style.new_figure(style.COLUMN_IN, 1.2)
+    style.nothing(fig.add_subplot(), why)
+    return fig
+
+
+def _picture(ax: Axes, image: Images, row: Any, *, width: float) -> None:
+    ax.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="antialiased")
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set(visible=True, color=Treatment.of(row).colour, linewidth=width)
+
+
+def _position(position: object) -> str:
+    text = str(position)
+    return f"p{text}" if text[:1].isdigit() else text
+
+
+def _time_words(row: Any) -> str:
+    hpi = f" · {row.hpi:g} hpi".replace("-", "−") if np.isfinite(row.hpi) else ""
+    return f"{row.hours:g} h{hpi}"
+
+
+def _strip_words(strip: pd.DataFrame) -> str:
+    first = strip.iloc[0]
+    had = Treatment.of(first)
+    return (
+        f"{first['well']} {_position(first['position'])}, {had.label}, {style.range_text(strip['hours'])} h"
+    )
+
+
+def _gallery_lines(row: Any) -> list[str]:
+    lines = [f"{row.well} {_position(row.position)} · {Treatment.of(row).label} · {_time_words(row)}"]
+    if hasattr(row, "reason"):
+        lines.insert(0, f"{row.rank}. {row.reason}")
+    if np.isfinite(row.p_infected):
+        lines.append(f"P(infected) {row.p_infected:.2f}")
+    if np.isfinite(row.time_pred):
+        said = f"said {style.number(row.time_pred, 1)} h"
+        if np.isfinite(row.time_target):
+            error = style.number(row.time_pred - row.time_target, 1, signed=True)
+            said += f", true {style.number(row.time_target, 1)} h ({error} h)"
+        lines.append(said)
+    return lines
+
+
+@styled
+def grey_level_over_hours(levels: pd.DataFrame, *, value: str, ax: Axes | None = None) -> Axes:
+    """Draw a grey-level statistic over hours, a line per stack in the colour of its treatment.
+
+    Args:
+        levels: one row per frame (``stack_id condition moi hours`` and ``mean``, ``sd``).
+        value: ``mean`` or ``sd`` (contrast).
+        ax: where to draw; a new figure by default.
+    """
+    ax = style.axes_or_new(ax, 4.6, 2.4)
+    if levels.empty:
+        return style.nothing(ax, "no frames, so no grey levels")
+    words = style.draw_stacks(ax, levels, "hours", value)
+    ax.set(xlabel=style.TIME_AXES["hours"], ylabel=GREY_LEVELS[value])
+    style.hour_ticks(ax, min(0.0, float(levels["hours"].min())), float(levels["hours"].max()))
+    style.legend_outside(ax)
+    style.describe(ax, f"{GREY_LEVELS[value]} over hours, one line per stack: {words}.")
+    return ax
+
+
+@styled
+def grey_levels_figure(levels: pd.DataFrame) -> Figure:
+    """Draw brightness (mean) and contrast (SD) of the frames over hours, one panel each."""
+    fig = style.new_figure(style.PAGE_IN, 2.4)
+    left, right = fig.subplots(1, 2)
+    grey_level_over_hours(levels, value="mean", ax=left)
+    grey_level_over_hours(levels, value="sd", ax=right)
+    legend = left.get_legend()
+    if legend is not None:
+        legend.remove()
+    return fig

@@ -1,0 +1,228 @@
+"""Metrics over sliding windows of time: a line, its band, and how many frames stand behind each point."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from hpiclock.report.plots import style
+from hpiclock.report.plots.style import Treatment, styled
+from hpiclock.report.plots.undefined import hatch_undefined, mark_undefined, reasons_of
+
+LABELS = {
+    "auc": "AUC",
+    "auc_stratified": "AUC within the hour",
+    "accuracy": "accuracy",
+    "f1": "F1",
+    "precision": "precision",
+    "recall": "recall",
+    "specificity": "specificity",
+    "brier": "Brier score",
+    "mae": "time MAE (h)",
+    "rmse": "time RMSE (h)",
+    "mse": "time MSE (h²)",
+    "bias": "time bias (h)",
+    "median_error": "median time error (h)",
+    "r2": "R² of time",
+    "skill_over_clock": "skill over the clock",
+    "skill_over_mean": "skill over the mean",
+}
+SHARES = ("auc", "auc_stratified", "accuracy", "f1", "precision", "recall", "specificity")
+FROM_ZERO = ("mae", "rmse", "mse", "brier")
+# Where a model without any knowledge stands.
+CHANCE = {"auc": 0.5, "auc_stratified": 0.5, "bias": 0, "skill_over_clock": 0, "skill_over_mean": 0}
+# The reference's figure: these five over windows, and the time error.
+GENERALIZATION = ("auc", "accuracy", "f1", "precision", "recall", "mae")
+_OTHER_COLOURS = (style.INK, "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
+
+
+@styled
+def metric_by_window(
+    windows: pd.DataFrame,
+    *,
+    metric: str,
+    level: float,
+    groups: Sequence[str] = ("all",),
+    clock: str = "hours",
+    compact: bool = False,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw one metric over windows, a line per group, with its band; and the frames per window below.
+
+    A point stands at the middle of its window. A window in which the metric is undefined stays on the
+    axis as a hatched stretch with its reason; where only one of several groups is undefined, a cross in
+    its colour stands at the bottom. The band is the pointwise interval; where the table has
+    ``low_simultaneous`` and ``high_simultaneous``, that band is drawn too, paler.
+
+    Args:
+        windows: METRICS rows with ``start_h`` and ``end_h``, one run and split.
+        metric: which metric.
+        level: level of the intervals, such as 0.95.
+        groups: which groups of the table.
+        clock: what the windows are counted in: ``hours`` since imaging start, or ``hpi``.
+        compact: a panel of a figure: without legend, reasons in words and frames per window.
+        ax: where to draw; a new figure by default.
+    """
+    ax = style.axes_or_new(ax, 5.4, 2.9)
+    of_metric = windows[windows["metric"].eq(metric) & windows["start_h"].notna()]
+    rows = of_metric[of_metric["group"].isin(groups)].sort_values("start_h")
+    name = LABELS.get(metric, metric)
+    if rows.empty:
+        return style.nothing(ax, f"no windows with {name}")
+    words = []
+    for number, group in enumerate(groups):
+        line = rows[rows["group"].eq(group)]
+        if len(line):
+            words.append(_draw_line(ax, line, group, _looks(group, number), level))
+    if metric in CHANCE:
+        ax.axhline(CHANCE[metric], color=style.GREY, linewidth=0.8, linestyle=":", zorder=0)
+    ax.set(ylabel=name, xlabel=style.TIME_AXES[clock])
+    _value_limits(ax, rows, metric)
+    style.hour_ticks(ax, float(rows["start_h"].min()), float(rows["end_h"].max()))
+    hatch_undefined(ax, rows, words=not compact)
+    for number, group in enumerate(groups):
+        mark_undefined(ax, rows, group, str(_looks(group, number)["color"]))
+    if not compact:
+        style.legend_outside(ax)
+        below = ax.inset_axes((0, -0.48, 1, 0.24), sharex=ax)
+        counts_by_window(of_metric, clock=clock, ax=below)
+        ax.tick_params(labelbottom=False)
+        ax.set_xlabel("")
+    reasons = reasons_of(rows)
+    undefined = f" Undefined: {'; '.join(reasons)}." if reasons else ""
+    style.describe(ax, f"{name} by window. {'; '.join(words)}.{undefined}")
+    return ax
+
+
+@styled
+def counts_by_window(windows: pd.DataFrame, *, clock: str = "hours", ax: Axes | None = None) -> Axes:
+    """Draw the frames of each window as bars, infected above mock, and its stacks as a number above.
+
+    Args:
+        windows: METRICS rows with ``group start_h end_h n n_stacks n_infected``; of several rows of a window
+            those of the group ``all`` count, and of these the one with most frames.
+        clock: ``hours`` or ``hpi``.
+        ax: where to draw; a new figure by default.
+    """
+    ax = style.axes_or_new(ax, 5.4, 1.2)
+    windows = windows[windows["start_h"].notna()]
+    if windows["group"].eq("all").any():
+        windows = windows[windows["group"].eq("all")]
+    if windows.empty:
+        return style.nothing(ax, "no windows")
+    rows = windows.sort_values("n").drop_duplicates(["start_h", "end_h"], keep="last").sort_values("start_h")
+    middles = (rows["start_h"] + rows["end_h"]).to_numpy() / 2
+    width = 0.8 * float(
+        np.diff(middles).min() if len(rows) > 1 else (rows["end_h"] - rows["start_h"]).iloc[0]
+    )
+    mock = rows["n"] - rows["n_infected"]
+    ax.bar(middles, mock, width=width, color=style.MOCK, alpha=0.75, label="mock")
+    ax.bar(
+        middles, rows["n_infected"], bottom=mock, width=width, color=style.INFECTED, alpha=0.75,
+        label="infected",
+    )  # fmt: skip
+    for x, row in zip(middles, rows.itertuples(), strict=True):
+        at = (float(x), float(str(row.n)))
+        ax.annotate(
+            f"{row.n_stacks}", at, (0, 1), textcoords="offset points", ha="center", fontsize=5.5
+        )  # fmt: skip
+    ax.set(xlabel=style.TIME_AXES[clock], ylabel="frames")
+    ax.set_ylim(0, 1.3 * max(float(rows["n"].max()), 1))
+    style.hour_ticks(ax, float(rows["start_h"].min()), float(rows["end_h"].max()))
+    style.legend_outside(ax, title="frames (number:\nstacks in the window)", alignment="left")
+    n, n_stacks = style.range_text(rows["n"], 0), style.range_text(rows["n_stacks"], 0)
+    style.describe(ax, f"Frames per window: {n}, of {n_stacks} stacks.")
+    return ax
+
+
+@styled
+def temporal_generalization_figure(windows: pd.DataFrame, *, level: float, clock: str = "hours") -> Figure:
+    """Draw AUC, accuracy, F1, precision, recall and time MAE over windows, with frames per window below.
+
+    The class metrics are those of all frames; the time error is drawn for infected and mock apart.
+
+    Args:
+        windows: METRICS rows with ``start_h`` and ``end_h``, one run and split.
+        level: level of the bands, such as 0.95.
+        clock: what the windows are counted in: ``hours`` since imaging start, or ``hpi``.
+    """
+    fig = style.new_figure(style.PAGE_IN, 5.2)
+    there = windows[windows["start_h"].notna()]
+    drawn = [metric for metric in GENERALIZATION if metric in set(there["metric"])]
+    if not drawn:
+        style.nothing(fig.add_subplot(), "no windows to draw")
+        return fig
+    grid = fig.add_gridspec(3, 3, height_ratios=(1, 1, 0.6))
+    reasons: list[str] = []
+    for number, metric in enumerate(drawn):
+        ax = fig.add_subplot(grid[number // 3, number % 3])
+        groups = ("infected", "mock") if metric == "mae" else ("all",)
+        metric_by_window(
+            there, metric=metric, level=level, groups=groups, clock=clock, compact=True, ax=ax
+        )  # fmt: skip
+        ax.set_xlabel("")
+        if metric == "mae":
+            lines = [line for line in ax.get_lines() if not str(line.get_label()).startswith("_")]
+            ax.legend(handles=lines, loc="lower left", bbox_to_anchor=(0, 0.98), ncols=2, fontsize=6)
+        mine = there[there["metric"].eq(metric) & there["group"].isin(groups)]
+        reasons += [text for text in reasons_of(mine) if text not in reasons]
+    counts_by_window(there, clock=clock, ax=fig.add_subplot(grid[2, :]))
+    title = f"Bands: pointwise {level:.0%} intervals."
+    title += f" Undefined (hatched or ×): {'; '.join(reasons)}." if reasons else ""
+    fig.suptitle(style.wrapped(title, 125), x=0.01, ha="left", fontsize=7, fontweight="normal")
+    return fig
+
+
+def _looks(group: str, number: int) -> dict[str, Any]:
+    """Return the keywords for the line of a group: conditions and MOIs have their own colour."""
+    moi = float(group.removeprefix("moi=")) if group.startswith("moi=") else None
+    condition = "infected" if moi is not None else group
+    if condition in style.CONDITION_COLOURS:
+        return Treatment(condition, moi).line | {"marker": style.CONDITION_MARKERS[condition]}
+    return {"color": _OTHER_COLOURS[number % len(_OTHER_COLOURS)], "marker": "o", "linestyle": "-"}
+
+
+def _draw_line(ax: Axes, line: pd.DataFrame, group: str, looks: dict[str, Any], level: float) -> str:
+    middles = ((line["start_h"] + line["end_h"]) / 2).to_numpy()
+    values = line["value"].to_numpy(dtype=float)
+    name = "all frames" if group == "all" else group.replace("moi=", "MOI ")
+    ax.plot(middles, values, label=name, **looks)
+    bands = [("low", "high", f"{level:.0%} interval, pointwise", 0.25)]
+    if "low_simultaneous" in line:
+        bands.insert(0, ("low_simultaneous", "high_simultaneous", f"{level:.0%} band, all windows", 0.12))
+    for low, high, label, alpha in bands:
+        lower, upper = line[low].to_numpy(dtype=float), line[high].to_numpy(dtype=float)
+        there = np.isfinite(lower + upper)
+        if there.any():
+            ax.fill_between(
+                middles, lower, upper, color=looks["color"], alpha=alpha, linewidth=0, label=label
+            )  # fmt: skip
+            alone = there & ~_has_neighbour(there)  # an area has no width at a single point
+            ax.vlines(middles[alone], lower[alone], upper[alone], color=looks["color"], alpha=0.6)
+    known = np.flatnonzero(np.isfinite(values))
+    if not len(known):
+        return f"{name}: undefined in all {len(line)} windows"
+    first, last = known[[0, -1]]
+    ends = f"{values[first]:.3g} at {middles[first]:g} h, {values[last]:.3g} at {middles[last]:g} h"
+    return f"{name}: {ends}, {style.range_text(values, 2)}, {style.plural(len(line), 'window')}"
+
+
+def _has_neighbour(known: np.ndarray) -> np.ndarray:
+    padded = np.concatenate([[False], known, [False]])
+    return padded[:-2] | padded[2:]
+
+
+def _value_limits(ax: Axes, rows: pd.DataFrame, metric: str) -> None:
+    if metric in SHARES:
+        drawn = rows[["value", "low"]].to_numpy(dtype=float)
+        high_up = np.isfinite(drawn).any() and float(np.nanmin(drawn)) >= 0.45
+        ax.set_ylim(0.38 if high_up else -0.02, 1.03)
+        return
+    ax.margins(y=0.15)
+    if metric in FROM_ZERO and rows["value"].notna().any():
+        ax.set_ylim(bottom=0)

@@ -1,0 +1,34 @@
+"""Showing a figure in a notebook, with its alternative text and a sentence on how to read it."""
+
+from __future__ import annotations
+
+import io
+
+from IPython.display import Image, Markdown, display
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from hpiclock.report.plots.style import alt_text, figure_of
+
+_SCREEN_DPI = 100  # pixels in a notebook for an inch on paper
+
+
+def show(drawn: Axes | Figure, caption: str) -> None:
+    """Show a figure in a notebook with its alternative text, and one sentence on how to read it under it."""
+    figure = figure_of(drawn)
+    width = round(figure.get_figwidth() * _SCREEN_DPI)
+    display(Image(data=png(figure), format="png", width=width, alt=alt_text(figure)))
+    if caption:
+        display(Markdown(caption))
+
+
+def png(drawn: Axes | Figure) -> bytes:
+    """Return the figure as PNG with its alternative text inside; the same figure gives the same bytes."""
+    figure = figure_of(drawn)
+    stream = io.BytesIO()
+    # legends beside axes of fixed aspect can stand out of the page that the layout planned: widen it
+    figure.savefig(
+        stream, format="png", bbox_inches="tight", pad_inches=0.04,
+        metadata={"Description": alt_text(figure), "Software": None},
+    )  # fmt: skip
+    return stream.getvalue()
