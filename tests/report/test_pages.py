@@ -13,7 +13,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from hpiclock import tables
 from hpiclock.configfile import load_config
 from hpiclock.errors import InputError
-from hpiclock.report.html import WIDGET, for_reading, write_pages
+from hpiclock.report.html import ERROR_MARKER_TAG, WIDGET, for_reading, write_pages
 from hpiclock.report.index import write_index
 from hpiclock.report.runs import Run
 
@@ -84,6 +84,49 @@ def test_tags_remove_cells_input_and_outputs(run):
     assert [f"{name} {part}" in text for name in "abc" for part in ("source", "output")] == [
         False, False, False, True, True, False,
     ]  # fmt: skip
+
+
+def test_the_value_of_a_cell_is_shown_like_what_it_displays(run):
+    table = new_output(
+        "execute_result", data={"text/html": "<table><tr><td>7</td></tr></table>", "text/plain": "no"}
+    )
+    picture = new_output("execute_result", data={"image/png": PIXEL, "text/plain": "no"})
+    write_executed(run.path("01_look.ipynb"), code("a", table), code("b", picture))
+    write_pages(run)
+    soup = soup_of(run.path("01_look.html"))
+    assert soup.select_one("main table").text == "7"
+    assert len(soup.select("main img")) == 1
+    assert "no" not in [tag.text for tag in soup.select("pre")]
+
+
+def test_code_that_shows_nothing_stands_with_the_code_below_it():
+    shown = display(html="x")
+    cells = [
+        code("one"),
+        code("two"),
+        code("three", shown),
+        code("four"),
+        new_markdown_cell("text"),
+        code("five"),
+    ]
+    made = for_reading(new_notebook(cells=cells)).cells
+    assert [cell.source for cell in made] == ["one\n\ntwo\n\nthree", "four", "text", "five"]
+    assert made[0].outputs == [shown]
+
+
+def test_a_page_of_a_notebook_that_stopped_says_so_first(run):
+    error = new_output("error", ename="ValueError", evalue="bad", traceback=["ValueError: bad"])
+    marker = new_markdown_cell(
+        '<span style="color:red">An Exception</span>', metadata={"tags": [ERROR_MARKER_TAG]}
+    )
+    write_executed(run.path("01_look.ipynb"), marker, code("a", error))
+    write_executed(run.path("02_fine.ipynb"))
+    write_pages(run)
+    text = soup_of(run.path("01_look.html")).main.text
+    assert text.strip().startswith("This notebook stopped with an error.")
+    assert "ValueError: bad" in text
+    assert "An Exception" not in text
+    assert "stopped" not in soup_of(run.path("02_fine.html")).main.text
 
 
 def test_every_picture_has_a_description(run):

@@ -17,6 +17,8 @@ TEMPLATE = Path(__file__).with_name("template")
 WIDGET = "application/vnd.jupyter.widget-view+json"
 PICTURES = ("image/png", "image/svg+xml")
 DISPLAY_PRIORITY = ["text/html", "text/markdown", *PICTURES, "text/plain"]
+REMOVING = {"remove_cell", "remove_input", "remove_output"}
+ERROR_MARKER_TAG = "papermill-error-cell-tag"
 _BAR = re.compile(r"\d+%\|")
 
 
@@ -58,7 +60,9 @@ def write_pages(run: Run) -> list[Path]:
     pages = []
     for path, link in zip(notebooks, links, strict=True):
         page = path.with_suffix(".html")
-        body, _ = exporter.from_notebook_node(for_reading(read[path]), {"page": common | link})
+        shown = for_reading(read[path])
+        own = {**link, "stopped": _stopped(shown)}
+        body, _ = exporter.from_notebook_node(shown, {"page": common | own})
         with atomic(page) as partial:
             partial.write_text(body, encoding="utf-8")
         pages.append(page)
@@ -66,18 +70,26 @@ def write_pages(run: Run) -> list[Path]:
 
 
 def for_reading(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Prepare a notebook for a page: no dead widgets, no progress bars, a description of every picture."""
+    """Prepare a notebook for a page.
+
+    No dead widgets and progress bars, a description of every picture, and code that shows nothing joined
+    with the code below it.
+    """
     heading = ""
+    cells: list[Any] = []
     for cell in notebook.cells:
+        if ERROR_MARKER_TAG in _tags(cell):
+            continue  # papermill's big red words; the page has its own
         if cell.cell_type == "markdown":
             heading = (_headings(cell.source) or [heading])[-1]
-            continue
-        if cell.cell_type != "code":
-            continue
-        outputs = [shown for output in cell.outputs if (shown := _readable(output)) is not None]
-        for output in outputs:
-            _describe(output, heading)
-        cell.outputs = outputs
+        if cell.cell_type == "code":
+            cell.outputs = [shown for output in cell.outputs if (shown := _readable(output)) is not None]
+            for output in cell.outputs:
+                _describe(output, heading)
+            if cells and _joins(cells[-1], cell):
+                cell.source = f"{cells.pop().source}\n\n{cell.source}"
+        cells.append(cell)
+    notebook.cells = cells
     return notebook
 
 
@@ -119,6 +131,19 @@ def _headings(markdown: str) -> list[str]:
     return [re.sub(r"[*`]", "", heading) for heading in found]
 
 
+def _tags(cell: Any) -> set[str]:
+    return set(cell.metadata.get("tags", []))
+
+
+def _joins(above: Any, below: Any) -> bool:
+    silent = above.cell_type == "code" and not above.outputs
+    return silent and not REMOVING & (_tags(above) | _tags(below))
+
+
+def _stopped(notebook: nbformat.NotebookNode) -> bool:
+    return any(output.output_type == "error" for cell in notebook.cells for output in cell.get("outputs", []))
+
+
 def _readable(output: Any) -> Any | None:
     if output.output_type == "stream":
         # a bar redraws its line with carriage returns: keep what it showed last
@@ -130,7 +155,7 @@ def _readable(output: Any) -> Any | None:
         if _BAR.search(output.data.get("text/plain", "")):
             return None
         if not set(output.data) & {*PICTURES, "text/html", "text/markdown"}:
-            note = '<p class="aside">An explorer to use by hand: open this notebook in JupyterLab.</p>'
+            note = '<p class="muted">An explorer to use by hand: open this notebook in JupyterLab.</p>'
             output.data = {"text/html": note}
     return output
 
