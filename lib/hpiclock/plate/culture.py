@@ -16,7 +16,6 @@ from hpiclock.plate.raster import relax
 
 MOTILITY = 0.02  # of the pitch, SD of a cell's steps per hour
 ROUND_H = 2.0  # a dividing cell is round for about so long
-BLEBS = 10  # per cell
 
 
 class Culture(NamedTuple):
@@ -59,7 +58,7 @@ def grow(
     rate = np.log(biology.growth) / 48.0
     room = int(count * biology.growth ** (hours[-1] / 48.0) * 1.5) + 24
     x, y = rng.uniform(0, width_px, room), rng.uniform(0, height_px, room)
-    relax(x, y, count, width_px, height_px, pitch_px, 60)
+    relax(x, y, count, width_px, height_px, pitch_px, 25)
     speed = np.zeros((2, room))
     mother, born = np.full(room, -1), np.zeros(room, dtype=int)
     tracks = np.zeros((2, hours.size, room), dtype=np.float32)
@@ -83,10 +82,9 @@ def grow(
         rest_px = np.sqrt(width_px * height_px / count)
         relax(x, y, count, width_px, height_px, rest_px, 3)
         tracks[0, t], tracks[1, t], alive[t] = x, y, count
-    return Culture(
-        hours, alive, tracks[0, :, :count], tracks[1, :, :count], rounding[:, :count], mother[:count], born[:count],
-        width_px, height_px, pitch_px,
-    )  # fmt: skip
+    x_px, y_px = tracks[:, :, :count]
+    rounding, mother, born = rounding[:, :count], mother[:count], born[:count]
+    return Culture(hours, alive, x_px, y_px, rounding, mother, born, width_px, height_px, pitch_px)
 
 
 def infect(
@@ -147,7 +145,7 @@ class Floaters(NamedTuple):
 
 
 def shed(culture: Culture, biology: Biology, *, rng: np.random.Generator) -> Floaters:
-    """Draw the floaters of a well: ``biology.floaters`` of its cells at 0 h, about four times as many at 48 h."""
+    """Draw the floaters of a well: ``biology.floaters`` of its cells at 0 h, and more as time goes on."""
     pitch, end_h = culture.pitch_px, max(float(culture.hours[-1]), 1.0)
     level = biology.floaters * culture.alive[0] * np.exp(biology.floaters_sd * rng.standard_normal())
     stay_h = 10.0

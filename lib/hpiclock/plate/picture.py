@@ -11,39 +11,17 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.ndimage import gaussian_filter
-from scipy.spatial.distance import cdist
 
 from hpiclock.plate import raster
-from hpiclock.plate.culture import BLEBS, Culture, Floaters, Infection
+from hpiclock.plate.culture import Culture, Floaters, Infection
 from hpiclock.plate.designs import Microscope
+from hpiclock.plate.looks import PROCESSES, Damage, Looks
 
 GREY = 128.0
+LEVELS = {"uint8": 1, "uint16": 16}  # camera levels per grey level of 255; a uint16 camera has 12 bits
 RETRACT_H = 5.0  # from the first sign of CPE to a fully shrunken cell
-
-
-class Looks(NamedTuple):
-    """What distinguishes one cell from the next; arrays over cells."""
-
-    size: np.ndarray
-    stretch: np.ndarray
-    angle: np.ndarray
-    lobe_c: np.ndarray
-    lobe_s: np.ndarray
-    grain: np.ndarray
-    offset: np.ndarray  # (2, cells) into the texture
-
-
-class Damage(NamedTuple):
-    """How CPE will look on each cell; arrays over cells, blebs (cells, BLEBS)."""
-
-    rounds: np.ndarray  # rounds up, else becomes a spindle
-    lysis_h: np.ndarray  # after the first CPE
-    detaches: np.ndarray
-    partner: np.ndarray  # a process reaches towards this cell
-    bleb_h: np.ndarray
-    bleb_px: np.ndarray
-    bleb_x: np.ndarray
-    bleb_y: np.ndarray
+VISIBLE_H = 0.5  # after the first sign of CPE: a cell counts as visibly changed
+LYSIS_H = 6.0  # from the start of a cell's break-up to its end
 
 
 class Optics(NamedTuple):
@@ -54,42 +32,10 @@ class Optics(NamedTuple):
     tint: float
 
 
-def draw_looks(cells: int, rng: np.random.Generator) -> Looks:
-    """Draw what the cells of a culture look like."""
-    lobes = 0.12 * rng.standard_normal((2, cells)).clip(-2, 2)
-    return Looks(
-        size=np.exp(0.14 * rng.standard_normal(cells)),
-        stretch=np.exp(0.16 * np.abs(rng.standard_normal(cells))),
-        angle=rng.uniform(0, np.pi, cells),
-        lobe_c=lobes[0],
-        lobe_s=lobes[1],
-        grain=np.exp(0.35 * rng.standard_normal(cells)),
-        offset=rng.integers(0, 256, (2, cells)),
-    )
-
-
-def draw_damage(culture: Culture, infection: Infection, rng: np.random.Generator) -> Damage:
-    """Draw how each cell would look under CPE; only cells with a ``cpe_h`` ever use it."""
-    cells, pitch = infection.cpe_h.size, culture.pitch_px
-    turn = rng.uniform(0, 2 * np.pi, (cells, BLEBS))
-    far = pitch * rng.uniform(0.15, 0.75, (cells, BLEBS))
-    return Damage(
-        rounds=rng.random(cells) < 0.4,
-        lysis_h=5.0 + rng.gamma(3.0, 4.0, cells),
-        detaches=rng.random(cells) < 0.35,
-        partner=_partners(culture, rng),
-        bleb_h=1.0 + rng.exponential(9.0, (cells, BLEBS)),
-        bleb_px=pitch * rng.uniform(0.035, 0.11, (cells, BLEBS)),
-        bleb_x=far * np.cos(turn),
-        bleb_y=far * np.sin(turn),
-    )
-
-
-def _partners(culture: Culture, rng: np.random.Generator) -> np.ndarray:
-    """One of the three nearest cells of each cell in the last frame."""
-    xy = np.stack([culture.x[-1], culture.y[-1]], axis=1)
-    near = np.argsort(cdist(xy, xy), axis=1)[:, 1:4]
-    return near[np.arange(len(xy)), rng.integers(0, near.shape[1], len(xy))]
+def _ramp(since_h: np.ndarray, over_h: float) -> np.ndarray:
+    """A smooth rise from 0 to 1 within ``over_h``; exactly 0 before."""
+    s = np.clip(since_h / over_h, 0, 1)
+    return s * s * (3 - 2 * s)
 
 
 @lru_cache(maxsize=1)
@@ -150,31 +96,41 @@ class Field:
         mask: np.ndarray,
     ) -> None:
         looks, damage, pitch = self.looks, self.damage, self.culture.pitch_px
-        shrunk = np.clip(age / RETRACT_H, 0, 1)
-        shrunk = shrunk * shrunk * (3 - 2 * shrunk)
-        gone = np.clip((age - damage.lysis_h[near]) / 5.0, 0, 1)
+        shrunk = _ramp(age, RETRACT_H)
+        gone = _ramp(age - damage.lysis_h[near], LYSIS_H)
         rounds = damage.rounds[near]
         dividing = np.where(age > 0, 0, self.culture.rounding[t, near])
         spread = 0.74 + 0.06 * min(float(self.culture.hours[t]) / 12.0, 1.0)
-        reach = pitch * spread * looks.size[near] * (1 - 0.5 * dividing)
-        healthy = reach * 0.8
-        reach = reach * (1 - np.where(rounds, 0.62, 0.42) * shrunk) * (1 - 0.3 * gone)
-        stretch = looks.stretch[near] * np.where(rounds, 1, 1 + 0.9 * shrunk)
-        stretch = np.where(rounds, 1 + (stretch - 1) * (1 - shrunk), stretch)
-        thick = 0.55 + 1.5 * dividing + np.where(rounds, 2.3, 1.5) * shrunk
-        thick = thick * (1 - np.where(damage.detaches[near], 0.97, 0.55) * gone)
-        angle = looks.angle[near]
-        nucleus = np.minimum(0.2 * pitch, 0.5 * reach)
-        grain = 0.5 * looks.grain[near] * (1 + 0.7 * shrunk) * (1 - 0.8 * gone)
-        buffers = np.empty((3, *phase.shape), dtype=np.float32)
-        owner = np.empty(phase.shape, dtype=np.int64)
-        raster.cells(
-            phase, owner, buffers[0], buffers[1], _texture(), x, y, reach, stretch,
-            np.cos(angle), np.sin(angle), looks.lobe_c[near], looks.lobe_s[near], thick, nucleus, grain, *looks.offset[:, near],
+        healthy = pitch * spread * looks.size[near] * (1 - 0.5 * dividing)
+        reach = healthy * (1 - np.where(rounds, 0.62, 0.45) * shrunk) * (1 - 0.3 * gone)
+        axis = np.where(rounds, 1.0, damage.stretch[near])
+        stretch = looks.stretch[near] * (1 - shrunk) + axis * shrunk
+        angle = looks.angle[near] + damage.turn[near] * shrunk
+        lobes = np.where(rounds, 1 - 0.9 * shrunk, 1 + 0.6 * shrunk) * (1 - 0.8 * dividing)
+        thick = 0.5 + 1.6 * dividing + np.where(rounds, 1.5, 0.9) * shrunk
+        thick = thick * (1 - np.where(damage.detaches[near], 0.97, 0.6) * gone)
+        nucleus = np.minimum(0.19 * pitch, 0.42 * reach)
+        grain = 0.62 * looks.grain[near] * (1 + 0.5 * shrunk) * (1 - 0.8 * gone)
+        nearest, second = np.empty((2, *phase.shape), dtype=np.float32)
+        owner = np.empty(phase.shape, dtype=np.int32)
+        raster.claim(
+            owner, nearest, second, x, y, reach, stretch, np.cos(angle), np.sin(angle),
+            looks.lobe_c[near] * lobes, looks.lobe_s[near] * lobes,
         )  # fmt: skip
-        sick = np.flatnonzero(age > 0.5)
-        zero = np.zeros(sick.size)
-        raster.discs(phase, mask, x[sick], y[sick], healthy[sick], zero, np.ones(sick.size, dtype=bool))
+        raster.fill(
+            phase, owner, nearest, second, _texture(), x, y, reach, thick, looks.joint[near], nucleus, grain,
+            *looks.offset[:, near],
+        )  # fmt: skip
+        sick = np.flatnonzero(age > VISIBLE_H)
+        raster.discs(
+            phase,
+            mask,
+            x[sick],
+            y[sick],
+            0.8 * healthy[sick],
+            np.zeros(sick.size),
+            np.ones(sick.size, dtype=bool),
+        )
 
     def _strands(
         self,
@@ -185,15 +141,23 @@ class Field:
         phase: np.ndarray,
         mask: np.ndarray,
     ) -> None:
-        mine = np.flatnonzero((age > 1.0) & ~self.damage.rounds[near] & (self.damage.partner[near] < x.size))
+        damage = self.damage
+        mine = np.flatnonzero((age > VISIBLE_H) & ~damage.rounds[near])
         if not mine.size:
             return
-        cell, to = near[mine], self.damage.partner[near[mine]]
-        short = np.hypot(x[to] - x[cell], y[to] - y[cell]) < 3 * self.culture.pitch_px
-        mine, cell, to = mine[short], cell[short], to[short]
-        strength = 1.1 * np.clip((age[mine] - 1) / 4, 0, 1)
-        strength *= 1 - 0.7 * np.clip((age[mine] - self.damage.lysis_h[cell] - 6) / 8, 0, 1)
-        raster.strands(phase, mask, x[cell], y[cell], x[to], y[to], strength)
+        cell = near[mine]
+        strength = 1.5 * _ramp(age[mine] - VISIBLE_H, 4.0)
+        strength *= 1 - 0.7 * _ramp(age[mine] - damage.lysis_h[cell] - 6.0, 8.0)
+        from_x, from_y = np.repeat(x[cell], PROCESSES), np.repeat(y[cell], PROCESSES)
+        end_x, end_y = from_x + damage.process_x[cell].ravel(), from_y + damage.process_y[cell].ravel()
+        taper = np.full(from_x.size, 0.8)
+        raster.strands(phase, mask, from_x, from_y, end_x, end_y, np.repeat(strength, PROCESSES), taper)
+        to = damage.partner[cell]
+        near_enough = (to < x.size) & damage.holds[cell]
+        cell, to, strength = cell[near_enough], to[near_enough], strength[near_enough]
+        short = np.hypot(x[to] - x[cell], y[to] - y[cell]) < 2.5 * self.culture.pitch_px
+        cell, to, strength = cell[short], to[short], strength[short]
+        raster.strands(phase, mask, x[cell], y[cell], x[to], y[to], strength, np.full(cell.size, 0.35))
 
     def _blebs(
         self,
@@ -211,7 +175,7 @@ class Field:
             return
         which = near[cell], bleb
         away = 1 + 0.04 * np.minimum(since[cell, bleb], 12.0)
-        strength = 1.6 * np.clip(since[cell, bleb] / 1.5, 0, 1)
+        strength = 2.2 * np.clip(since[cell, bleb] / 1.5, 0, 1)
         raster.discs(
             phase, mask, x[cell] + damage.bleb_x[which] * away, y[cell] + damage.bleb_y[which] * away,
             damage.bleb_px[which], strength, np.ones(cell.size, dtype=bool),
@@ -236,13 +200,16 @@ def expose(
     phase: np.ndarray, optics: Optics, microscope: Microscope, *, light: float, rng: np.random.Generator
 ) -> np.ndarray:
     """Turn optical thickness into a camera picture: band-pass, light, noise, grey levels of the dtype."""
-    sharp = gaussian_filter(phase, optics.blur_px, mode="nearest")
-    band = sharp - gaussian_filter(sharp, 1.1, mode="nearest")
-    band += 0.35 * (sharp - gaussian_filter(sharp, 3.0, mode="nearest"))
-    signal = -95.0 * optics.gain * microscope.contrast * band
-    signal = 120.0 * np.tanh(signal / 120.0)
+    scale = microscope.blur_px  # the band moves with the lens, a defocused well only loses its fine part
+    band = _blurred(phase, optics.blur_px) - _blurred(phase, 3.8 * scale)
+    band -= _blurred(band, 2.0 * scale)
+    signal = -190.0 * optics.gain * microscope.contrast * band
+    signal = 125.0 * np.tanh(signal / 125.0)
     picture = GREY + light + optics.tint + signal
     picture += microscope.noise_sd * rng.standard_normal(phase.shape, dtype=np.float32)
-    if microscope.dtype == "uint16":
-        return np.clip(np.rint(picture * 16.0), 0, 4095).astype(np.uint16)
-    return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
+    levels = LEVELS[microscope.dtype]
+    return np.clip(np.rint(picture * levels), 0, 256 * levels - 1).astype(microscope.dtype)
+
+
+def _blurred(image: np.ndarray, sigma_px: float) -> np.ndarray:
+    return gaussian_filter(image, sigma_px, mode="nearest", truncate=3.0)

@@ -21,55 +21,54 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 def relax(x, y, count, width, height, rest, rounds):
     """Push the first ``count`` points apart on a torus until neighbours keep about the distance ``rest``."""
     reach = rest * 1.15
+    push = np.empty((2, count))
     for _ in range(rounds):
+        push[:] = 0.0
         for i in range(count):
-            px = 0.0
-            py = 0.0
-            for j in range(count):
-                if i == j:
+            for j in range(i):
+                dy = y[i] - y[j]
+                dy -= height * np.rint(dy / height)
+                if dy > reach or dy < -reach:
                     continue
                 dx = x[i] - x[j]
-                dy = y[i] - y[j]
-                if dx > width / 2:
-                    dx -= width
-                elif dx < -width / 2:
-                    dx += width
-                if dy > height / 2:
-                    dy -= height
-                elif dy < -height / 2:
-                    dy += height
+                dx -= width * np.rint(dx / width)
                 d2 = dx * dx + dy * dy
                 if d2 < reach * reach:
                     d = np.sqrt(d2) + 1e-6
-                    push = 0.16 * (reach - d) / d
-                    px += dx * push
-                    py += dy * push
-            x[i] = (x[i] + px) % width
-            y[i] = (y[i] + py) % height
+                    force = 0.14 * (reach - d) / d
+                    push[0, i] += dx * force
+                    push[1, i] += dy * force
+                    push[0, j] -= dx * force
+                    push[1, j] -= dy * force
+        for i in range(count):
+            x[i] = (x[i] + push[0, i]) % width
+            y[i] = (y[i] + push[1, i]) % height
 
 
 @_compiled
-def cells(
-    phase, owner, nearest, second, texture,
-    x, y, reach, stretch, cosine, sine, lobe_c, lobe_s, thick, nucleus, grain, off_x, off_y,
-):  # fmt: skip
-    """Draw a sheet of cells: a pixel belongs to the cell whose scaled distance is least, if within reach.
+def claim(owner, nearest, second, x, y, reach, stretch, cosine, sine, lobe_c, lobe_s):
+    """Give each pixel to the cell whose scaled distance to it is least.
 
-    ``phase, owner, nearest, second`` are (height, width) and written to; the cells' properties are (n,).
+    ``owner, nearest, second`` are (height, width) and written to: the cell's index (-1 where no cell reaches)
+    and the scaled distances to it and to the next cell; 1 is the outline. The cells' properties are (n,).
     """
-    height, width = phase.shape
-    nearest[:] = 9.0
+    height, width = owner.shape
+    nearest[:] = 1.0
     second[:] = 9.0
     owner[:] = -1
     for i in range(x.size):
-        far = reach[i] * max(stretch[i], 1.0 / stretch[i]) * 1.3
+        limit = reach[i] * 1.45
+        far = limit * max(stretch[i], 1.0 / stretch[i])
         for row in range(max(0, int(y[i] - far)), min(height, int(y[i] + far) + 2)):
+            dy = row - y[i]
             for column in range(max(0, int(x[i] - far)), min(width, int(x[i] + far) + 2)):
                 dx = column - x[i]
-                dy = row - y[i]
                 p = (cosine[i] * dx + sine[i] * dy) / stretch[i]
                 q = (cosine[i] * dy - sine[i] * dx) * stretch[i]
-                d = np.sqrt(p * p + q * q) + 1e-6
+                d2 = p * p + q * q
+                if d2 > limit * limit:
+                    continue
+                d = np.sqrt(d2) + 1e-6
                 c = p / d
                 s = q / d
                 lobes = 1.0 + lobe_c[i] * c * (4 * c * c - 3) + lobe_s[i] * s * (3 - 4 * s * s)
@@ -80,25 +79,38 @@ def cells(
                     owner[row, column] = i
                 elif u < second[row, column]:
                     second[row, column] = u
+
+
+@_compiled
+def fill(phase, owner, nearest, second, texture, x, y, reach, thick, joint, nucleus, grain, off_x, off_y):
+    """Add the thickness of the claimed cells: outline, thin joints between cells, nucleus, granules."""
+    height, width = phase.shape
     for row in range(height):
         for column in range(width):
-            u = nearest[row, column]
-            if u >= 1.0:
-                owner[row, column] = -1
-                continue
             i = owner[row, column]
-            edge = min(1.0 - u, 0.7 * (second[row, column] - u)) * reach[i]
-            value = thick[i] * min(edge / 1.6, 1.0)
+            if i < 0:
+                continue
+            u = nearest[row, column]
+            value = thick[i] * min((1.0 - u) * reach[i] / 1.8, 1.0)
+            gap = (second[row, column] - u) * reach[i] / 1.8
+            if gap < 1.0:
+                value *= 1.0 - joint[i] * (1.0 - gap)
             dx = column - x[i]
             dy = row - y[i]
             core = np.sqrt(dx * dx + dy * dy) / nucleus[i]
             speck = texture[(row - int(y[i]) + off_y[i]) & 255, (column - int(x[i]) + off_x[i]) & 255]
-            if core < 1.0:
-                value -= 0.35 * thick[i] * min((1.0 - core) * nucleus[i] / 1.2, 1.0)
-                speck *= 0.35 if core > 0.3 else 1.2
-            ring = (u - 0.42) / 0.26
-            value += grain[i] * speck * (np.exp(-ring * ring) + 0.15)
-            phase[row, column] += value
+            ring = (core - 1.6) / 0.75
+            amount = np.exp(-ring * ring) + 0.08
+            if core < 1.15:
+                value -= 0.5 * thick[i] * min((1.15 - core) * nucleus[i] / 1.2, 1.0)
+                amount *= 0.15
+                # one or two nucleoli, placed by the cell's texture
+                nx = dx - 0.45 * nucleus[i] * ((off_x[i] & 15) / 7.5 - 1.0)
+                ny = dy - 0.45 * nucleus[i] * ((off_y[i] & 15) / 7.5 - 1.0)
+                value += 0.9 * thick[i] * np.exp(-(nx * nx + ny * ny) / 0.9)
+                if off_x[i] & 16:
+                    value += 0.7 * thick[i] * np.exp(-((nx - 1.7) ** 2 + (ny + 1.3) ** 2) / 0.7)
+            phase[row, column] += value + grain[i] * speck * amount
 
 
 @_compiled
@@ -113,29 +125,32 @@ def discs(phase, mask, x, y, radius, strength, visible):
                 cover = min(max(radius[i] + 0.5 - d, 0.0), 1.0)
                 if cover == 0.0:
                     continue
-                dome = np.sqrt(max(1.0 - (d / (radius[i] + 0.5)) ** 2, 0.0))
-                core = np.exp(-((d / (0.4 * radius[i] + 0.3)) ** 2))
-                phase[row, column] += strength[i] * cover * (0.4 + 0.6 * dome - 0.9 * core)
+                if strength[i] > 0.0:
+                    dome = np.sqrt(max(1.0 - (d / (radius[i] + 0.5)) ** 2, 0.0))
+                    core = np.exp(-((d / (0.45 * radius[i] + 0.2)) ** 2)) * min(radius[i] / 2.5, 1.0)
+                    phase[row, column] += strength[i] * cover * (0.45 + 0.55 * dome - 0.8 * core)
                 if visible[i]:
                     mask[row, column] = True
 
 
 @_compiled
-def strands(phase, mask, x0, y0, x1, y1, strength):
-    """Add thin processes between points; all of them are visible CPE."""
+def strands(phase, mask, x0, y0, x1, y1, strength, taper):
+    """Add thin processes from one point to another, thinner at the end; all of them are visible CPE."""
     height, width = phase.shape
     for i in range(x0.size):
         dx = x1[i] - x0[i]
         dy = y1[i] - y0[i]
         length2 = dx * dx + dy * dy + 1e-6
-        for row in range(max(0, int(min(y0[i], y1[i])) - 2), min(height, int(max(y0[i], y1[i])) + 4)):
-            for column in range(max(0, int(min(x0[i], x1[i])) - 2), min(width, int(max(x0[i], x1[i])) + 4)):
+        for row in range(max(0, int(min(y0[i], y1[i])) - 3), min(height, int(max(y0[i], y1[i])) + 5)):
+            for column in range(max(0, int(min(x0[i], x1[i])) - 3), min(width, int(max(x0[i], x1[i])) + 5)):
                 along = ((column - x0[i]) * dx + (row - y0[i]) * dy) / length2
-                along = min(max(along, 0.0), 1.0)
+                if along < 0.0 or along > 1.0:
+                    continue
                 ox = column - x0[i] - along * dx
                 oy = row - y0[i] - along * dy
-                body = strength[i] * np.exp(-(ox * ox + oy * oy) / 0.8)
-                if body > 0.02:
+                thin = 1.0 - taper[i] * along
+                body = strength[i] * thin * np.exp(-(ox * ox + oy * oy) / (0.3 + 1.6 * thin * thin))
+                if body > 0.05:
                     phase[row, column] = max(phase[row, column], body)
                     if body > 0.3:
                         mask[row, column] = True
