@@ -1,0 +1,36 @@
+# `make report` and `make test` are all one needs; `make` alone lists the rest.
+VENV ?= .venv
+BIN = $(VENV)/bin
+STAMP = $(VENV)/.installed
+DEMO = data/demo
+
+.PHONY: help setup report test check lab lock
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1 - /p' Makefile | awk -F' - ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+
+setup: $(STAMP) ## the environment, with the versions of requirements.lock (the others do it when needed)
+
+$(STAMP): requirements.lock pyproject.toml .ci/setup
+	@.ci/setup "$(VENV)"
+	@touch $@
+
+report: $(STAMP) ## a simulated plate, a trained model and the report notebooks, under reports/
+	@test -e $(DEMO) || $(BIN)/hpiclock synth $(DEMO)
+	@$(BIN)/hpiclock run configs/demo.yaml
+
+test: check ## everything: check, unit tests, the notebooks
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
+
+check: $(STAMP) ## style, types and the import map
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/python -m pytest -q tests/test_import_map.py
+
+lab: $(STAMP) ## JupyterLab in notebooks/
+	@$(BIN)/jupyter lab notebooks
+
+lock: $(STAMP) ## requirements.lock anew from pyproject.toml, for all platforms
+	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url \
+	  --no-header --no-annotate --all-extras pyproject.toml -o requirements.lock
