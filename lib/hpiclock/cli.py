@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hpiclock.errors import InputError
+from hpiclock.errors import InputError, RunFailed
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 
@@ -95,6 +95,33 @@ def train(
     typer.echo(f"{run.folder}: all files of this run")
 
 
+@app.command()
+def run(
+    config: Annotated[Path, typer.Argument(help="a YAML file")],
+    changes: Set = None,
+    run_dir: RunDir = "",
+    notebooks: Annotated[str, typer.Option(help="which ones, e.g. 01-04 or 01,03")] = "01-04",
+) -> None:
+    """Run the notebooks with this config; leave them executed, as pages, and an index."""
+    from hpiclock.report.notebooks import run_chain
+
+    report = run_chain(config, _changes(changes), run_dir=run_dir, notebooks=notebooks)
+    for page in report.pages:
+        typer.echo(str(page))
+    if report.index:
+        typer.echo(f"{report.index}: all runs")
+
+
+@app.command()
+def index(
+    folder: Annotated[Path, typer.Argument(help="the folder of all runs")] = Path("reports"),
+) -> None:
+    """Write index.html over all runs of a folder."""
+    from hpiclock.report.index import write_index
+
+    typer.echo(str(write_index(folder)))
+
+
 def _config(path: Path, changes: list[str] | None) -> Any:
     from hpiclock.configfile import load_config
 
@@ -114,3 +141,6 @@ def main() -> None:
     except InputError as error:
         print(f"hpiclock: {error}", file=sys.stderr)
         sys.exit(2)
+    except RunFailed as error:
+        print(f"hpiclock: {error}", file=sys.stderr)
+        sys.exit(1)

@@ -16,7 +16,7 @@ import nbformat
 
 import hpiclock
 from hpiclock.configfile import NOT_PATHS, PATH_KEYS, load_config
-from hpiclock.errors import InputError
+from hpiclock.errors import InputError, RunFailed
 from hpiclock.report.executed import keep, places, without_machine_paths
 from hpiclock.report.runs import CONFIG, Run, default_folder
 
@@ -25,7 +25,7 @@ _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 log = logging.getLogger("hpiclock.notebooks")
 
 
-class NotebookFailed(RuntimeError):
+class NotebookFailed(RunFailed):
     """A notebook stopped: one line that names the notebook, the cell and the exception."""
 
 

@@ -34,9 +34,8 @@ def write_outputs(run: Run) -> None:
     metrics = pd.concat([whole, windows], ignore_index=True)
     run.save_table("metrics.csv", METRICS, metrics)
     _figures(run, predictions, windows, history)
-    test = whole[whole["split"].eq("test")]
     said = f"P(infected) >= {threshold.value:.3f} ({threshold.note})"
-    run.save_text("training_summary.txt", summary_text(run.name, run.notes, said, test))
+    run.save_text("training_summary.txt", summary_text(run.name, run.notes, said, metrics))
     write_reference_files(run, predictions, metrics, history, threshold)
 
 

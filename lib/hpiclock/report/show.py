@@ -32,3 +32,10 @@ def png(drawn: Axes | Figure) -> bytes:
         metadata={"Description": alt_text(figure), "Software": None},
     )  # fmt: skip
     return stream.getvalue()
+
+
+def warn(notes: list[str] | tuple[str, ...]) -> None:
+    """Show what this plate, split or run cannot tell; nothing when there is nothing."""
+    if notes:
+        lines = "\n".join(f"> - {note}" for note in notes)
+        display(Markdown(f"> **Read this first**\n>\n{lines}"))

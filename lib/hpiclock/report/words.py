@@ -1,10 +1,31 @@
-"""Short plain texts: what a scan found, what a run gave."""
+"""Short texts and readable tables: what a scan found, what a run gave."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 import pandas as pd
+
+from hpiclock.plate.summary import design_table
+
+NAMES = {
+    "auc": "AUC",
+    "auc_stratified": "AUC within the same hour",
+    "f1": "F1",
+    "mae": "time MAE (h)",
+    "mae_predicted_clock": "time MAE, predicted clock (h)",
+    "rmse": "time RMSE (h)",
+    "bias": "time bias (h)",
+    "r2": "time R²",
+    "mae_of_mean": "MAE of predicting the mean (h)",
+    "mae_of_clock": "MAE of a clock alone (h)",
+    "skill_over_mean": "skill over the mean",
+    "skill_over_clock": "skill over the clock",
+}
+SUMMARY = [
+    *("auc", "auc_stratified", "accuracy", "f1", "recall", "specificity"),
+    *("mae", "mae_predicted_clock", "mae_of_mean", "mae_of_clock"),
+]
 
 
 def survey_lines(manifest: pd.DataFrame, problems: pd.DataFrame) -> Iterator[str]:
@@ -15,50 +36,63 @@ def survey_lines(manifest: pd.DataFrame, problems: pd.DataFrame) -> Iterator[str
         problems: ``path, severity, problem, remedy``.
     """
     yield f"{len(manifest)} stacks can be used"
-    for (plate, condition), rows in manifest.groupby(["plate", "condition"]):
-        wells = rows.loc[rows["well"] != "", "well"].nunique()
-        moi = ", ".join(f"{value:g}" for value in sorted(rows["moi"].dropna().unique()))
-        onset = rows["onset_h"].dropna()
-        hours = rows["start_h"] + (rows["n_frames"] - 1) * rows["interval_h"].fillna(0)
-        yield "  ".join(
-            text
-            for text in (
-                f"plate {plate}",
-                str(condition),
-                f"{wells} wells, {len(rows)} stacks, {int(rows['n_frames'].sum())} frames",
-                f"{rows['start_h'].min():g}-{hours.max():g} h",
-                f"MOI {moi}" if moi else "",
-                f"onset {onset.min():g}-{onset.max():g} h" if len(onset) else "",
-            )
-            if text
-        )
+    if len(manifest):
+        yield design_table(manifest).fillna({"moi": ""}).to_string(index=False)
     for severity, rows in problems.groupby("severity"):
         yield f"{len(rows)} {severity}{'s' if len(rows) > 1 else ''}:"
         for row in rows.itertuples():
             yield f"  {row.path}: {row.problem}" + (f"; {row.remedy}" if row.remedy else "")
 
 
-def summary_text(run: str, notes: list[str], threshold_note: str, test: pd.DataFrame) -> str:
+def readable(metrics: pd.DataFrame, *, groups: list[str], names: list[str], split: str) -> pd.DataFrame:
+    """Return METRICS rows over all hours as a table to read: a row per group and metric.
+
+    Columns: ``group``, ``metric``, ``value``, ``95% interval``, ``frames``, ``stacks``, ``wells``, ``note``;
+    in the order of ``groups`` and ``names``. An undefined value reads "undefined" with its reason.
+    """
+    rows = metrics[metrics["split"].eq(split) & metrics["start_h"].isna()]
+    rows = rows[rows["group"].isin(groups) & rows["metric"].isin(names)]
+    place = rows["group"].map(groups.index) * len(names) + rows["metric"].map(names.index)
+    rows = rows.iloc[place.argsort(kind="stable")]
+    return pd.DataFrame(
+        {
+            "group": rows["group"],
+            "metric": [NAMES.get(name, name) for name in rows["metric"]],
+            "value": [_number(value) for value in rows["value"]],
+            "95% interval": [
+                _interval(low, high) for low, high in zip(rows["low"], rows["high"], strict=True)
+            ],
+            "frames": rows["n"],
+            "stacks": rows["n_stacks"],
+            "wells": rows["n_wells"],
+            "note": rows["note"],
+        }
+    ).reset_index(drop=True)
+
+
+def summary_text(run: str, notes: list[str], threshold_note: str, metrics: pd.DataFrame) -> str:
     """Return ``training_summary.txt``: what cannot be told first, then the test metrics with intervals.
 
     Args:
         run: its name.
         notes: what this plate and split cannot tell.
         threshold_note: how the class threshold was chosen.
-        test: METRICS rows of the test split over all hours.
+        metrics: a METRICS table.
     """
-    lines = [f"Run {run}", ""]
-    lines += [f"! {note}" for note in notes] + ([""] if notes else [])
-    lines.append(f"Threshold: {threshold_note}")
-    lines += ["", "Test frames, all hours (95% intervals over groups where there are enough):"]
-    lines += [f"  {row.group:15s} {row.metric:24s} {_value(row)}" for row in test.itertuples()]
-    return "\n".join(lines) + "\n"
+    table = readable(
+        metrics,
+        groups=["all", "infected", "mock", "before onset", "eclipse", "after eclipse"],
+        names=SUMMARY,
+        split="test",
+    )
+    lines = [f"Run {run}", "", *(f"! {note}" for note in notes), *([""] if notes else [])]
+    lines += [f"Threshold: {threshold_note}", "", "Test frames, all hours:"]
+    return "\n".join(lines) + "\n" + table.drop(columns="note").to_string(index=False) + "\n"
 
 
-def _value(row: object) -> str:
-    value, low, high = (getattr(row, name) for name in ("value", "low", "high"))
-    n = f"n = {row.n} frames, {row.n_stacks} stacks, {row.n_wells} wells"  # type: ignore[attr-defined]
-    if pd.isna(value):
-        return f"undefined: {row.note} ({n})"  # type: ignore[attr-defined]
-    interval = f" [{low:.3f}, {high:.3f}]" if pd.notna(low) and pd.notna(high) else " (no interval)"
-    return f"{value:8.3f}{interval}  {n}"
+def _number(value: float) -> str:
+    return "undefined" if pd.isna(value) else f"{value:.3f}"
+
+
+def _interval(low: float, high: float) -> str:
+    return "none" if pd.isna(low) or pd.isna(high) else f"{low:.3f} to {high:.3f}"
