@@ -12,6 +12,7 @@ from hpiclock.report.plots.classes import (
     roc,
 )
 from hpiclock.report.plots.design import clocks, hours_coverage, split_overview
+from hpiclock.report.plots.detection import detection_curve
 from hpiclock.report.plots.images import (
     film_strip_figure,
     gallery_figure,
@@ -28,6 +29,7 @@ from hpiclock.report.plots.times import (
     prediction_vs_target,
     residual_over_hours,
 )
+from hpiclock.report.plots.trajectories import trajectory_figure
 from hpiclock.report.plots.windows import (
     counts_by_window,
     metric_by_window,
@@ -41,6 +43,7 @@ __all__ = [
     "clocks",
     "confusion",
     "counts_by_window",
+    "detection_curve",
     "film_strip_figure",
     "gallery_figure",
     "grey_level_over_hours",
@@ -60,5 +63,6 @@ __all__ = [
     "score_over_hours",
     "split_overview",
     "temporal_generalization_figure",
+    "trajectory_figure",
     "validation_metrics_figure",
 ]

@@ -89,7 +89,7 @@ def confusion(counts: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     for row in counts.itertuples():
         y, x, share = int(str(row.label)), int(str(row.predicted)), float(str(row.share))
         cells[y, x] = share if np.isfinite(share) else 0
-        text = [f"{row.n:,} frames", style.plural(int(str(row.n_stacks)), "stack")]
+        text = [style.plural(int(str(row.n)), "frame"), style.plural(int(str(row.n_stacks)), "stack")]
         text.insert(0, f"{share:.1%}" if np.isfinite(share) else "no such frames")
         ink = style.ink_on("#08519C") if cells[y, x] > 0.55 else style.INK
         ax.text(x, y, "\n".join(text), ha="center", va="center", color=ink, linespacing=1.4)

@@ -46,8 +46,8 @@ def film_strip_figure(frames: pd.DataFrame, images: Images) -> Figure:
             ax.set_xlabel(_time_words(frame), fontsize=5.5, labelpad=2)
         first = strip.iloc[0]
         had = Treatment.of(first)
-        name = f"{first['well']} {_position(first['position'])}"
-        row[0].set_ylabel(f"{name}\n{had.label}", fontsize=7, color=had.colour)
+        name = f"{first['well']} {style.position(first['position'])}"
+        row[0].set_ylabel(f"{name}\n{had.label}", fontsize=7)
     style.describe(fig, f"Film strips of {len(strips)} stacks: {'; '.join(map(_strip_words, strips))}.")
     return fig
 
@@ -105,11 +105,6 @@ def _picture(ax: Axes, image: Images, row: Any, *, width: float) -> None:
     ax.spines[:].set(visible=True, color=Treatment.of(row).colour, linewidth=width)
 
 
-def _position(position: object) -> str:
-    text = str(position)
-    return f"p{text}" if text[:1].isdigit() else text
-
-
 def _time_words(row: Any) -> str:
     hpi = f" · {row.hpi:g} hpi".replace("-", "−") if np.isfinite(row.hpi) else ""
     return f"{row.hours:g} h{hpi}"
@@ -117,14 +112,12 @@ def _time_words(row: Any) -> str:
 
 def _strip_words(strip: pd.DataFrame) -> str:
     first = strip.iloc[0]
-    had = Treatment.of(first)
-    return (
-        f"{first['well']} {_position(first['position'])}, {had.label}, {style.range_text(strip['hours'])} h"
-    )
+    name = f"{first['well']} {style.position(first['position'])}, {Treatment.of(first).label}"
+    return f"{name}, {style.range_text(strip['hours'])} h"
 
 
 def _gallery_lines(row: Any) -> list[str]:
-    lines = [f"{row.well} {_position(row.position)} · {Treatment.of(row).label} · {_time_words(row)}"]
+    lines = [f"{row.well} {style.position(row.position)} · {Treatment.of(row).label} · {_time_words(row)}"]
     if hasattr(row, "reason"):
         lines.insert(0, f"{row.rank}. {row.reason}")
     if np.isfinite(row.p_infected):

@@ -187,6 +187,12 @@ def ink_on(colour: str) -> str:
     return "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 0.58 else INK
 
 
+def position(name: object) -> str:
+    """Return ``p3`` for position 3, and a name that is more than a number as it is."""
+    text = str(name)
+    return f"p{text}" if text[:1].isdigit() else text
+
+
 def natural(name: str) -> tuple[tuple[bool, int, str], ...]:
     """Sort key under which A2 comes before A10."""
     parts = re.findall(r"\d+|\D+", str(name))

@@ -78,7 +78,7 @@ def metric_by_window(
     for number, group in enumerate(groups):
         line = rows[rows["group"].eq(group)]
         if len(line):
-            words.append(_draw_line(ax, line, group, _looks(group, number), level))
+            words.append(_draw_line(ax, line, group, looks_of(group, number), level))
     if metric in CHANCE:
         ax.axhline(CHANCE[metric], color=style.GREY, linewidth=0.8, linestyle=":", zorder=0)
     ax.set(ylabel=name, xlabel=style.TIME_AXES[clock])
@@ -86,7 +86,7 @@ def metric_by_window(
     style.hour_ticks(ax, float(rows["start_h"].min()), float(rows["end_h"].max()))
     hatch_undefined(ax, rows, words=not compact)
     for number, group in enumerate(groups):
-        mark_undefined(ax, rows, group, str(_looks(group, number)["color"]))
+        mark_undefined(ax, rows, group, str(looks_of(group, number)["color"]))
     if not compact:
         style.legend_outside(ax)
         below = ax.inset_axes((0, -0.48, 1, 0.24), sharex=ax)
@@ -167,7 +167,7 @@ def temporal_generalization_figure(windows: pd.DataFrame, *, level: float, clock
         )  # fmt: skip
         ax.set_xlabel("")
         if metric == "mae":
-            lines = [line for line in ax.get_lines() if not str(line.get_label()).startswith("_")]
+            lines = [line for line in ax.get_lines() if line.get_label() in groups]
             ax.legend(handles=lines, loc="lower left", bbox_to_anchor=(0, 0.98), ncols=2, fontsize=6)
         mine = there[there["metric"].eq(metric) & there["group"].isin(groups)]
         reasons += [text for text in reasons_of(mine) if text not in reasons]
@@ -178,7 +178,7 @@ def temporal_generalization_figure(windows: pd.DataFrame, *, level: float, clock
     return fig
 
 
-def _looks(group: str, number: int) -> dict[str, Any]:
+def looks_of(group: str, number: int) -> dict[str, Any]:
     """Return the keywords for the line of a group: conditions and MOIs have their own colour."""
     moi = float(group.removeprefix("moi=")) if group.startswith("moi=") else None
     condition = "infected" if moi is not None else group
