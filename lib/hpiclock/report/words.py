@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pandas as pd
 
@@ -45,10 +46,10 @@ def survey_lines(manifest: pd.DataFrame, problems: pd.DataFrame) -> Iterator[str
 
 
 def readable(metrics: pd.DataFrame, *, groups: list[str], names: list[str], split: str) -> pd.DataFrame:
-    """Return METRICS rows over all hours as a table to read: a row per group and metric.
+    """Return METRICS rows over all hours as a table to read, indexed by ``group`` and ``metric``.
 
-    Columns: ``group``, ``metric``, ``value``, ``95% interval``, ``frames``, ``stacks``, ``wells``, ``note``;
-    in the order of ``groups`` and ``names``. An undefined value reads "undefined" with its reason.
+    Columns: ``value``, ``95% interval``, ``frames``, ``stacks``, ``wells``; in the order of ``groups`` and
+    ``names``. Where a value or an interval is undefined its reason stands in its place.
     """
     rows = metrics[metrics["split"].eq(split) & metrics["start_h"].isna()]
     rows = rows[rows["group"].isin(groups) & rows["metric"].isin(names)]
@@ -58,16 +59,13 @@ def readable(metrics: pd.DataFrame, *, groups: list[str], names: list[str], spli
         {
             "group": rows["group"],
             "metric": [NAMES.get(name, name) for name in rows["metric"]],
-            "value": [_number(value) for value in rows["value"]],
-            "95% interval": [
-                _interval(low, high) for low, high in zip(rows["low"], rows["high"], strict=True)
-            ],
+            "value": [f"{value:.3f}" if pd.notna(value) else "undefined" for value in rows["value"]],
+            "95% interval": [_interval(row) for row in rows.itertuples()],
             "frames": rows["n"],
             "stacks": rows["n_stacks"],
             "wells": rows["n_wells"],
-            "note": rows["note"],
         }
-    ).reset_index(drop=True)
+    ).set_index(["group", "metric"])
 
 
 def summary_text(run: str, notes: list[str], threshold_note: str, metrics: pd.DataFrame) -> str:
@@ -87,12 +85,10 @@ def summary_text(run: str, notes: list[str], threshold_note: str, metrics: pd.Da
     )
     lines = [f"Run {run}", "", *(f"! {note}" for note in notes), *([""] if notes else [])]
     lines += [f"Threshold: {threshold_note}", "", "Test frames, all hours:"]
-    return "\n".join(lines) + "\n" + table.drop(columns="note").to_string(index=False) + "\n"
+    return "\n".join(lines) + "\n" + table.to_string() + "\n"
 
 
-def _number(value: float) -> str:
-    return "undefined" if pd.isna(value) else f"{value:.3f}"
-
-
-def _interval(low: float, high: float) -> str:
-    return "none" if pd.isna(low) or pd.isna(high) else f"{low:.3f} to {high:.3f}"
+def _interval(row: Any) -> str:
+    if pd.notna(row.low) and pd.notna(row.high):
+        return f"{row.low:.3f} to {row.high:.3f}"
+    return row.note.partition(";")[0]
