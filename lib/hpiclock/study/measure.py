@@ -79,7 +79,7 @@ def _median_error(scores: Scores, sums: Sums, level: float) -> tuple[float, Inte
     below = np.bincount(group, weights=(errors < value) + 0.5 * (errors == value), minlength=k)
     n = np.bincount(group, minlength=k)
     variance, df = jackknife((below.sum() - below) / (n.sum() - n), list(samples.values()))
-    half = 0.0 if variance == 0 else float(stats.t.ppf((1 + level) / 2, df)) * np.sqrt(variance)
+    half = float(stats.t.ppf((1 + level) / 2, df) * np.sqrt(variance))
     low, high = np.quantile(errors, np.clip([0.5 - half, 0.5 + half], 0, 1))
     return value, Interval(float(low), float(high), "")
 

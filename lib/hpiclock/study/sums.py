@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from hpiclock.study.alike import Alike, alike
 from hpiclock.study.scores import Scores
 
 Totals = Mapping[str, np.ndarray]
@@ -29,13 +30,15 @@ class Sums:
     """Sufficient statistics of a set of frames in ``k`` groups.
 
     total: name -> () sums over all groups; without: name -> (k,) the same with one group left out;
-    linear: name -> (k,) each group's own sums; kind: (k,) 0 only uninfected, 1 only infected, 2 both.
+    linear: name -> (k,) each group's own sums; kind: (k,) 0 only uninfected, 1 only infected, 2 both;
+    alike: how alike the scores of a group are.
     """
 
     total: dict[str, np.ndarray]
     without: dict[str, np.ndarray]
     linear: dict[str, np.ndarray]
     kind: np.ndarray
+    alike: Alike
 
 
 def group_sums(scores: Scores) -> Sums:
@@ -52,7 +55,7 @@ def group_sums(scores: Scores) -> Sums:
     _add_pairs(scores, group, k, total, without)
     has = [np.bincount(group, weights=scores.truth == truth, minlength=k) > 0 for truth in (0, 1)]
     kind = np.where(has[0] & has[1], 2, np.where(has[1], 1, 0))
-    return Sums(total, without, linear, kind)
+    return Sums(total, without, linear, kind, alike(scores, group, k))
 
 
 def _linear(scores: Scores, group: np.ndarray, k: int) -> dict[str, np.ndarray]:

@@ -114,7 +114,7 @@ def _rate_band(truth: np.ndarray, group: np.ndarray, level: float) -> tuple[floa
     t = float(stats.t.ppf((1 + level) / 2, k - 1))
     centre = (rate + t**2 / (2 * effective)) / (1 + t**2 / effective)
     half = t * np.sqrt(rate * (1 - rate) / effective + (t / (2 * effective)) ** 2) / (1 + t**2 / effective)
-    return max(0.0, centre - half), min(1.0, centre + half), ""
+    return max(0.0, float(centre - half)), min(1.0, float(centre + half)), ""
 
 
 def worst_frames(predictions: pd.DataFrame, *, threshold: float, n: int) -> pd.DataFrame:
