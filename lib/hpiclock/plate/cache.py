@@ -22,7 +22,7 @@ from tqdm.auto import tqdm
 from hpiclock.config import DataConfig, ImageConfig
 from hpiclock.errors import InputError
 from hpiclock.plate.images import stack_images
-from hpiclock.plate.stacks import open_stack
+from hpiclock.plate.stacks import open_stack, source_files
 
 FORMAT = 1  # raise it when the conversion changes pixels
 ENDS = 1 << 16  # bytes hashed at each end of a file
@@ -68,7 +68,7 @@ def open_cache(
 
 def cache_key(manifest: pd.DataFrame, data: DataConfig, image: ImageConfig) -> str:
     """Return the name of a cache: it changes with any stack and any setting that changes a pixel."""
-    files = [_fingerprint(Path(path)) for path in manifest["path"]]
+    files = [[_fingerprint(file) for file in source_files(Path(path))] for path in manifest["path"]]
     stacks = list(zip(manifest["stack_id"], manifest["n_frames"].tolist(), files, strict=True))
     settings = {"image": image.model_dump(), "channel": data.channel, "z": data.z, "format": FORMAT}
     text = json.dumps([stacks, settings], sort_keys=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from hpiclock.plate.names import frames_in_name
 from hpiclock.plate.problems import Problem
+from hpiclock.plate.series import PLACES
 
 
 @dataclass(frozen=True)
@@ -14,7 +15,7 @@ class Entry:
     """What a source says about one stack; None and "" where it says nothing."""
 
     path: Path
-    condition: str
+    condition: str = ""
     plate: str = ""
     place: str = ""  # of this entry in its source, for errors
     well: str = ""
@@ -41,7 +42,7 @@ class Found:
 
 def with_groups(entry: Entry, groups: dict[str, str]) -> Entry:
     """Fill in what a file name says and the source does not."""
-    known = {"plate", "well", "position", "series", "first_frame", "last_frame"}
+    known = {"plate", "well", "position", "series", "first_frame", "last_frame", *PLACES}
     more = {key: value for key, value in groups.items() if key not in known}
     return replace(
         entry,

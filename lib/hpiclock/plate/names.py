@@ -15,6 +15,12 @@ def normal_well(text: str) -> str:
     return f"{match[1].upper()}{int(match[2]):02d}" if match and int(match[2]) else text.strip()
 
 
+def well_name(row: int, column: int) -> str:
+    """Return ``B03`` for row 1, column 2; both count from 0, and row 26 is AA."""
+    letters = chr(ord("A") + row) if row < 26 else "A" + chr(ord("A") + row - 26)
+    return f"{letters}{column + 1:02d}"
+
+
 def compiled(pattern: str, place: str) -> re.Pattern[str]:
     """Compile a name pattern.
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 
 from hpiclock.errors import InputError
 
 RGB = ("red", "green", "blue")
+# what readers and codecs raise for damaged data
+FAULTS = (ValueError, RuntimeError, OSError, IndexError, TypeError, KeyError, EOFError, AttributeError)
 
 _HOURS = {
     "h": 1.0, "hr": 1.0, "hrs": 1.0, "hour": 1.0, "hours": 1.0,
@@ -18,6 +20,11 @@ _HOURS = {
     "ms": 1 / 3.6e6, "msec": 1 / 3.6e6, "millisecond": 1 / 3.6e6, "milliseconds": 1 / 3.6e6,
     "us": 1 / 3.6e9, "µs": 1 / 3.6e9, "μs": 1 / 3.6e9, "microsecond": 1 / 3.6e9,
     "d": 24.0, "day": 24.0, "days": 24.0,
+}  # fmt: skip
+
+_MICROMETRES = {
+    "nm": 1e-3, "nanometer": 1e-3, "mm": 1e3, "millimeter": 1e3, "m": 1e6, "meter": 1e6,
+    "µm": 1.0, "μm": 1.0, "um": 1.0, "micron": 1.0, "micrometer": 1.0,
 }  # fmt: skip
 
 
@@ -52,6 +59,15 @@ class StackFacts:
     notes: tuple[str, ...] = ()
 
 
+class Scene(NamedTuple):
+    """One image among those of a file: the path that opens it, and what the file says of its place."""
+
+    path: str
+    name: str = ""
+    well: str = ""
+    position: str = ""
+
+
 class Reader(Protocol):
     """One open image file."""
 
@@ -72,6 +88,12 @@ def in_hours(value: float | None, unit: str) -> float | None:
     return float(value) * factor
 
 
+def in_micrometres(value: float | None, unit: str) -> float | None:
+    """Convert a length; None for a missing one or a unit that is not one of length."""
+    factor = _MICROMETRES.get(unit.strip())
+    return None if value is None or factor is None else float(value) * factor
+
+
 def check_dtype(path: str, dtype: np.dtype) -> str:
     """Return the name of a grey-level dtype.
 
@@ -83,3 +105,8 @@ def check_dtype(path: str, dtype: np.dtype) -> str:
             f"{path}: pixels of type {dtype} are not grey levels; save as uint8, uint16 or float32"
         )
     return dtype.newbyteorder("=").name
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's message, or its kind where it has none."""
+    return (str(error).splitlines() or [type(error).__name__])[0]

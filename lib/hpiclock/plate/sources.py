@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from hpiclock.config import DataConfig, FolderPair
 from hpiclock.errors import InputError
-from hpiclock.plate.entries import Entry, Found, with_groups
-from hpiclock.plate.names import compiled, parse_name
-from hpiclock.plate.platemap import PlateMap, read_platemap
+from hpiclock.plate.entries import Entry, Found
+from hpiclock.plate.names import compiled
+from hpiclock.plate.platemap import PlateMap, Well, read_platemap
 from hpiclock.plate.problems import Problem
-from hpiclock.plate.stacks import SUFFIXES
+from hpiclock.plate.scan import refuse_silent, stacks_in
 from hpiclock.plate.table import read_table
 
 PAIRED = ("uninfected", "mock", "control")  # names of the second folder of a pair
@@ -69,11 +67,10 @@ def _pair(infected: Path, mock: Path, data: DataConfig) -> Found:
     entries: list[Entry] = []
     problems: list[Problem] = []
     for folder, condition in ((infected, "infected"), (mock, "mock")):
-        for path in scan(folder):
-            entry, problem = _named(Entry(path, condition), pattern)
-            entries += [replace(entry, plate=entry.plate or shared.name)] if entry else []
-            problems += [problem] if problem else []
-    _refuse_silent(entries, problems, pattern, "data.name_pattern")
+        named, wrong = stacks_in(folder, pattern)
+        entries += [replace(one, condition=condition, plate=one.plate or shared.name) for one in named]
+        problems += wrong
+    refuse_silent(entries, problems, pattern, "data.name_pattern")
     return Found(entries, problems)
 
 
@@ -83,13 +80,18 @@ def _from_platemap(path: Path, data: DataConfig) -> Found:
     pattern = compiled(data.name_pattern if plate.pattern is None else plate.pattern, key)
     entries: list[Entry] = []
     problems: list[Problem] = []
-    for stack in scan(_folder(plate.folder)):
-        entry, problem = _named(Entry(stack, "mock", plate.plate, place=path.name), pattern)
-        problems += [problem] if problem else []
-        if entry is not None:
-            mapped = _mapped(entry, plate, path)
-            (entries if isinstance(mapped, Entry) else problems).append(mapped)  # type: ignore[arg-type]
-    _refuse_silent(entries, problems, pattern, key)
+    named, wrong = stacks_in(_folder(plate.folder), pattern)
+    problems += wrong
+    refuse_silent(named, problems, pattern, key)
+    for entry in named:
+        well = plate.wells.get(entry.well)
+        if well is None:
+            problems.append(_unmapped(entry, path))
+        elif well.exclude:
+            why = f"well {entry.well} is left out: {well.exclude}"
+            problems.append(Problem(str(entry.path), "note", why))
+        else:
+            entries.append(_treated(entry, well, plate, path))
     empty = [well for well in plate.wells if not plate.wells[well].exclude]
     empty = [well for well in empty if well not in {entry.well for entry in entries}]
     if empty:
@@ -97,19 +99,18 @@ def _from_platemap(path: Path, data: DataConfig) -> Found:
     return Found(entries, problems)
 
 
-def _mapped(entry: Entry, plate: PlateMap, path: Path) -> Entry | Problem:
-    well = plate.wells.get(entry.well)
-    if well is None:
-        what = f"well {entry.well} is not in the plate map {path}" if entry.well else "its name says no well"
-        return Problem(
-            str(entry.path), "error", what, "add the well to the map, with exclude: why, if unused"
-        )
-    if well.exclude:
-        return Problem(str(entry.path), "note", f"well {entry.well} is left out: {well.exclude}")
+def _unmapped(entry: Entry, path: Path) -> Problem:
+    what = f"well {entry.well} is not in the plate map {path}" if entry.well else "its name says no well"
+    return Problem(str(entry.path), "error", what, "add the well to the map, with exclude: why, if unused")
+
+
+def _treated(entry: Entry, well: Well, plate: PlateMap, path: Path) -> Entry:
     more = {"replicate": well.replicate, "virus": well.virus, "compound": well.compound, "dose": well.dose}
     more |= {"dose_unit": well.dose_unit}
     return replace(
         entry,
+        plate=plate.plate,
+        place=path.name,
         condition=well.condition,
         moi=well.moi,
         onset_h=well.onset_h,
@@ -120,59 +121,8 @@ def _mapped(entry: Entry, plate: PlateMap, path: Path) -> Entry | Problem:
     )
 
 
-def _named(entry: Entry, pattern: re.Pattern[str]) -> tuple[Entry | None, Problem | None]:
-    groups = parse_name(entry.path.name, pattern)
-    if groups is None:
-        why = "its name does not follow the name pattern"
-        return None, Problem(
-            str(entry.path), "error", why, "rename it, move it out, or set data.name_pattern"
-        )
-    return with_groups(entry, groups), None
-
-
-def _refuse_silent(entries: list[Entry], problems: list[Problem], pattern: re.Pattern[str], key: str) -> None:
-    mute = [problem for problem in problems if "name pattern" in problem.problem]
-    if mute and not entries and len(mute) == len(problems):
-        name = Path(mute[0].path).name
-        raise InputError(
-            f"{key}: {pattern.pattern!r} is found in none of {len(mute)} file names, e.g. {name}; "
-            "write a pattern for these names (empty = names say nothing) or list the files in a manifest CSV"
-        )
-
-
 def _folder(text: str) -> Path:
     path = Path(os.path.abspath(os.path.expanduser(text)))
     if not path.is_dir():
         raise InputError(f"{path}: no such folder; correct data.source")
     return path
-
-
-def scan(folder: Path) -> list[Path]:
-    """List the image files of a folder and its subfolders, in order; hidden ones are passed over.
-
-    Raises:
-        InputError: none there.
-    """
-    files = list(_walk(folder, set()))
-    if not files:
-        raise InputError(f"{folder}: no image files ({', '.join(SUFFIXES)}) in it; correct data.source")
-    return files
-
-
-def _walk(folder: Path, seen: set[str]) -> Iterator[Path]:
-    real = os.path.realpath(folder)
-    if real in seen:  # a link that leads back
-        return
-    seen.add(real)
-    try:
-        names = sorted(os.listdir(folder))
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be read ({error.strerror}); check its permissions") from None
-    for name in names:
-        path = folder / name
-        if name.startswith("."):
-            continue
-        if path.suffix.lower() in SUFFIXES:
-            yield path
-        elif path.is_dir():
-            yield from _walk(path, seen)

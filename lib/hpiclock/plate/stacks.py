@@ -9,12 +9,11 @@ from typing import Literal
 import numpy as np
 
 from hpiclock.errors import InputError
-from hpiclock.plate import stills, tiff
-from hpiclock.plate.readers import RGB, Reader, StackFacts
+from hpiclock.plate.formats import SUFFIXES, open_reader, scenes, source_files
+from hpiclock.plate.readers import RGB, Reader, Scene, StackFacts
 
-__all__ = ["SUFFIXES", "Stack", "StackFacts", "open_stack"]
+__all__ = ["SUFFIXES", "Scene", "Stack", "StackFacts", "list_stacks", "open_stack", "source_files"]
 
-SUFFIXES = (*tiff.SUFFIXES, *stills.SUFFIXES)
 GREY = "grey"
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, the weights of Pillow's mode L
 
@@ -70,7 +69,7 @@ def open_stack(path: str | Path, *, channel: int | str | None = None, z: Z | Non
     """Open a stack of frames.
 
     Args:
-        path: a TIFF (plain, ImageJ, OME), PNG or JPEG file.
+        path: an image file; one image of several as ``FILE#2`` (see :mod:`hpiclock.plate.formats`).
         channel: index or name; needed when the file has several. Colour images have the channels ``red``,
             ``green``, ``blue`` and also ``grey``, their luminance (ITU-R BT.601).
         z: index of a focus plane, or ``max`` or ``mean`` over all; needed when the file has several.
@@ -88,30 +87,27 @@ def open_stack(path: str | Path, *, channel: int | str | None = None, z: Z | Non
         raise
 
 
+def list_stacks(path: str | Path) -> list[Scene]:
+    """List the stacks that a file holds: the path that opens each, and its place where the file says it.
+
+    Raises:
+        InputError: as :func:`open_stack`.
+    """
+    try:
+        return scenes(Path(path))
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be opened ({error.strerror or error}); check its permissions"
+        ) from None
+
+
 def _reader(path: Path) -> Reader:
     try:
-        if path.is_symlink() and not path.exists():
-            raise InputError(
-                f"{path}: a link to a file that is not there; restore the file or remove the link"
-            )
-        if path.is_dir():
-            raise InputError(f"{path}: a folder, not a file; rename it or take it out")
-        if not path.exists():
-            raise InputError(f"{path}: no such file; correct the path")
-        if path.stat().st_size == 0:
-            raise InputError(f"{path}: the file is empty (0 bytes); copy it again")
-        suffix = path.suffix.lower()
-        if suffix in tiff.SUFFIXES:
-            return tiff.TiffReader(path)
-        if suffix in stills.SUFFIXES:
-            return stills.StillReader(path)
+        return open_reader(path)
     except OSError as error:
-        raise InputError(f"{path}: cannot be opened ({error.strerror or error})") from None
-    raise InputError(f"{path}: files of type {suffix or 'without suffix'} are not read; {_known()}")
-
-
-def _known() -> str:
-    return f"known are {', '.join(SUFFIXES)}"
+        raise InputError(
+            f"{path}: cannot be opened ({error.strerror or error}); check its permissions"
+        ) from None
 
 
 def _pick_channel(path: Path, facts: StackFacts, channel: int | str | None) -> int | None:

@@ -8,15 +8,21 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from hpiclock.errors import InputError
-from hpiclock.plate.readers import RGB, StackFacts, check_dtype
+from hpiclock.plate.readers import RGB, Scene, StackFacts, check_dtype
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 
 
-class StillReader:
+def scenes(path: Path) -> list[Scene]:
+    """A still is one image."""
+    return [Scene(str(path))]
+
+
+class ImageReader:
     """A PNG or JPEG image: one frame, one grey channel or the channels red, green, blue."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, scene: int = 0) -> None:
+        del scene  # there is one
         try:
             with Image.open(path) as image:
                 image.load()

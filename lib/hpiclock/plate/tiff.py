@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import re
 import struct
-import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -16,73 +13,78 @@ import numpy as np
 import tifffile
 
 from hpiclock.errors import InputError
-from hpiclock.plate.omexml import read_ome
-from hpiclock.plate.readers import RGB, StackFacts, check_dtype, in_hours
+from hpiclock.plate.omexml import OmeImage, read_ome
+from hpiclock.plate.readers import FAULTS, RGB, StackFacts, check_dtype, first_line, in_hours
+from hpiclock.plate.tiffset import LISTENER, files_of, ome_text, scenes, why_not
 
-SUFFIXES = (".tif", ".tiff")
+__all__ = ["ImageReader", "files_of", "scenes"]
 
 # what tifffile says, as a log line only, of a file whose end is missing
 _DAMAGE = ("invalid page offset", "invalid value offset", "corrupt", "invalid tag", "series raised")
-# codecs raise errors of many kinds for damaged data
-DECODING_ERRORS = (ValueError, RuntimeError, OSError, IndexError, TypeError, KeyError, EOFError)
 
 
-class TiffReader:
+class ImageReader:
     """One image series of a TIFF file; pages are read when asked for."""
 
     def __init__(self, path: Path, scene: int = 0) -> None:
         self.path = path
+        xml = ome_text(path)
         with ExitStack() as opened:
             # its own handle: tifffile leaves the file open when it refuses it
             handle = opened.enter_context(tifffile.FileHandle(path))
             try:
-                with _LISTENER.collecting() as messages:
-                    self._tiff: Any = opened.enter_context(tifffile.TiffFile(handle))
-                    self._open(scene, messages)
+                with LISTENER.collecting() as messages:
+                    self._tiff: Any = opened.enter_context(tifffile.TiffFile(handle, omexml=xml or None))
+                    self._open(scene, xml, messages)
             except InputError:
                 raise
             except (ValueError, KeyError, IndexError, struct.error) as error:
-                raise InputError(_why_not(path, error)) from None
+                raise InputError(why_not(path, error)) from None
             self._opened = opened.pop_all()
 
-    def _open(self, scene: int, messages: list[str]) -> None:
+    def _open(self, scene: int, xml: str, messages: list[str]) -> None:
         n_scenes = len(self._tiff.series)
         damage = [text for text in messages if any(sign in text.lower() for sign in _DAMAGE)]
         if damage:
             raise InputError(_damaged(self.path, self._tiff.is_ome, damage[0]))
         if n_scenes == 0:
             raise InputError(f"{self.path}: a TIFF file without an image; take it out of the folder")
-        series: Any = self._tiff.series[scene]
-        self._series = series
-        if n_scenes > 1 and series.kind != "ome":
+        self._ome = self._ome_image(xml, scene, n_scenes)
+        if n_scenes > 1 and self._ome is None:
             sizes = ", ".join(" x ".join(map(str, one.shape)) for one in self._tiff.series[:3])
             raise InputError(f"{self.path}: pages of different sizes ({sizes}); save one size per file")
-        self._pages = list(series.pages)
+        series: Any = self._tiff.series[scene]
+        self._series = series
+        self._page_axes = series.keyframe.axes
         self._contiguous = series.dataoffset
-        self._check_complete(self._contiguous)
-        # one page that stands for a whole contiguous stack (ImageJ above 4 GB) has no axes of its own
-        alone = self._contiguous is not None and len(self._pages) == 1
-        self._page_axes = series.axes[-3:] if alone and series.axes[-1] == "S" else series.axes[-2:]
-        if not alone:
-            self._page_axes = self._pages[0].axes
-        self._ome = read_ome(self.path, self._tiff.ome_metadata, scene) if series.kind == "ome" else None
+        # pages of a contiguous stack are found by arithmetic: reading their tags takes 20 times as long
+        self._pages = [] if self._contiguous is not None else list(series.pages)
+        self._check_complete()
         self.facts = self._facts()
 
-    def _check_complete(self, offset: int | None) -> None:
-        size = self._tiff.filehandle.size
-        if offset is not None:
-            missing = offset + self._series.nbytes > size
-            last = len(self._pages)
-        else:
-            ends = [_end(page) if page is not None else 0 for page in self._pages]
-            mine = [page is None or page.parent is self._tiff for page in self._pages]
-            beyond = [own and end > size for own, end in zip(mine, ends, strict=True)]
-            missing, last = any(beyond), beyond.index(True) + 1 if any(beyond) else 0
-        if missing:
+    def _ome_image(self, text: str, scene: int, n_scenes: int) -> OmeImage | None:
+        if not text or self._tiff.series[0].kind != "ome":
+            return None
+        images = read_ome(self.path, text)
+        if scene >= len(images):
+            raise InputError(f"{self.path}: no image {scene}; it holds images 0-{len(images) - 1}")
+        if len(images) != n_scenes:  # tifffile leaves out images without a plane, so numbers would shift
             raise InputError(
-                f"{self.path}: cut short: page {last} of {len(self._pages)} ends beyond the end of the file "
-                f"({size} bytes); copy it again"
+                f"{self.path}: {len(images) - n_scenes} of the {len(images)} images in its OME-XML have no "
+                "planes; put all files of the set into one folder, or export it again"
             )
+        return images[scene]
+
+    def _check_complete(self) -> None:
+        if self._contiguous is not None:
+            end, size = self._contiguous + self._series.nbytes, self._tiff.filehandle.size
+            self._tiff.pages[len(self._tiff.pages) - 1]  # fails where the tags of the last page are cut
+            if end > size:
+                raise InputError(f"{self.path}: cut short: {size} bytes of {end} are there; copy it again")
+        for number, page in enumerate(self._pages, start=1):
+            if page is not None and _end(page) > page.parent.filehandle.size:
+                where = f"page {number} of {len(self._pages)} ends beyond the end of the file"
+                raise InputError(f"{self.path}: cut short: {where}; copy it again")
         holes = [number for number, page in enumerate(self._pages) if page is None]
         if holes:
             raise InputError(
@@ -176,9 +178,10 @@ class TiffReader:
                 handle = self._tiff.filehandle
                 handle.seek(self._contiguous + number * math.prod(shape) * stored.itemsize)
                 image = handle.read_array(stored, count=math.prod(shape)).reshape(shape)
-        except DECODING_ERRORS as error:
+        except FAULTS as error:
             raise InputError(
-                f"{self.path}: page {number + 1} cannot be read ({_line(error)}); copy or export it again"
+                f"{self.path}: page {number + 1} cannot be read ({first_line(error)}); "
+                "copy or export it again"
             ) from None
         return np.asarray(image, dtype=image.dtype.newbyteorder("=")).reshape(shape)
 
@@ -191,47 +194,8 @@ def _end(page: Any) -> int:
     return max((o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=False)), default=0)
 
 
-def _why_not(path: Path, error: Exception) -> str:
-    with open(path, "rb") as stream:
-        magic = stream.read(4)
-    if magic[:2] in (b"II", b"MM"):
-        return f"{path}: cut short or damaged ({_line(error)}); copy it again"
-    return f"{path}: not a TIFF file, whatever its name says; export it as TIFF or take it out of the folder"
-
-
 def _damaged(path: Path, is_ome: bool, message: str) -> str:
     what = re.sub(r"^<tifffile[^>]*> |<TiffTag.fromfile> raised ", "", message)
     if is_ome and "series raised" in message:
         return f"{path}: its OME-XML cannot be read ({what}); export the file again"
     return f"{path}: cut short or damaged ({what}); copy it again"
-
-
-def _line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
-class _Listener(logging.Handler):
-    """Collects what tifffile logs in this thread: it reports damage in log lines and goes on."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self._local = threading.local()
-        tifffile.logger().addHandler(self)
-
-    def emit(self, record: logging.LogRecord) -> None:
-        messages = getattr(self._local, "messages", None)
-        if messages is not None:
-            messages.append(record.getMessage())
-
-    @contextmanager
-    def collecting(self) -> Iterator[list[str]]:
-        """Give the list that fills while the block runs."""
-        messages: list[str] = []
-        self._local.messages = messages
-        try:
-            yield messages
-        finally:
-            self._local.messages = None
-
-
-_LISTENER = _Listener()
