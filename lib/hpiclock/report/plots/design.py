@@ -11,7 +11,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
 
 from hpiclock.report.plots import style
-from hpiclock.report.plots.style import Treatment, styled
+from hpiclock.report.plots.style import styled
+from hpiclock.report.plots.treatments import Treatment, treatments
 
 
 @styled
@@ -59,7 +60,7 @@ def split_overview(frames: pd.DataFrame, *, note: str = "", ax: Axes | None = No
 
 def _well_rows(stacks: pd.DataFrame) -> list[tuple[Treatment, pd.DataFrame]]:
     rows = []
-    for had in style.treatments(stacks):
+    for had in treatments(stacks):
         wells = [part for _, part in had.rows(stacks).groupby(["plate", "well"])]
         wells.sort(key=lambda part: style.natural(f"{part['plate'].iloc[0]} {part['well'].iloc[0]}"))
         for part in wells:
@@ -108,7 +109,7 @@ def hours_coverage(frames: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     stacks = frames.drop_duplicates("stack_id")
     rows = [(had, stack) for had, part in _well_rows(stacks) for stack in part.itertuples()]
     ax = style.axes_or_new(ax, style.PAGE_IN, float(np.clip(len(rows) * 0.13 + 0.9, 1.8, 6)))
-    for had in style.treatments(stacks):
+    for had in treatments(stacks):
         y = {str(stack.stack_id): i for i, (t, stack) in enumerate(rows) if t == had}
         mine = had.rows(frames)
         heights = mine["stack_id"].map(y)
@@ -141,7 +142,7 @@ def _well_ticks(ax: Axes, wells: list[str]) -> None:
 
 def _coverage_legend(ax: Axes, frames: pd.DataFrame, onsets: bool) -> None:
     handles: list[Patch | Line2D] = []
-    for had in style.treatments(frames):
+    for had in treatments(frames):
         rows = had.rows(frames)
         text = f"{had.label}: {style.plural(rows['stack_id'].nunique(), 'stack')}, {len(rows):,} frames"
         handles.append(Patch(color=had.colour, label=text))
@@ -158,7 +159,7 @@ def _coverage_legend(ax: Axes, frames: pd.DataFrame, onsets: bool) -> None:
 
 def _coverage_words(frames: pd.DataFrame) -> str:
     parts = []
-    for had in style.treatments(frames):
+    for had in treatments(frames):
         rows = had.rows(frames)
         stacks = style.plural(rows["stack_id"].nunique(), "stack")
         parts.append(f"{had.label} {style.range_text(rows['hours'])} h, {len(rows):,} frames of {stacks}")

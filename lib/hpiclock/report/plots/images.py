@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 
 from hpiclock.errors import InputError
 from hpiclock.report.plots import style
-from hpiclock.report.plots.style import Treatment, styled
+from hpiclock.report.plots.style import styled
+from hpiclock.report.plots.treatments import Treatment, draw_stacks
 
 Images = npt.NDArray[np.uint8]
 GREY_LEVELS = {"mean": "mean grey level (0–255)", "sd": "SD of grey levels (0–255)"}
@@ -58,7 +59,8 @@ def gallery_figure(rows: pd.DataFrame, images: Images, *, columns: int = 4) -> F
 
     Args:
         rows: one row per image (``well position condition moi hours hpi p_infected time_target time_pred``);
-            missing numbers are left out of the caption; ``reason rank`` stand in it where they are given.
+            missing numbers are left out of the caption; ``reason rank`` stand in it where they are given,
+            and each reason begins a line.
         images: uint8, shape (n, height, width), in the order of ``rows``.
         columns: images side by side.
 
@@ -68,19 +70,25 @@ def gallery_figure(rows: pd.DataFrame, images: Images, *, columns: int = 4) -> F
     rows = _with_images(rows, images)
     if rows.empty:
         return _empty_figure("no frames to show")
-    n_columns = min(columns, len(rows))
-    n_rows = -(-len(rows) // n_columns)
+    reasons = rows["reason"] if "reason" in rows else pd.Series("", index=rows.index)
+    strips = [
+        part.iloc[start : start + columns]  # each reason begins a line
+        for _, part in rows.groupby(reasons, sort=False)
+        for start in range(0, len(part), columns)
+    ]
+    n_columns = max(len(strip) for strip in strips)
     side = style.PAGE_IN / columns
-    fig = style.new_figure(n_columns * side, n_rows * (side + 0.5))
-    panels = fig.subplots(n_rows, n_columns, squeeze=False).ravel()
+    fig = style.new_figure(n_columns * side, len(strips) * (side + 0.5))
+    panels = fig.subplots(len(strips), n_columns, squeeze=False)
     words = []
-    for ax in panels[len(rows) :]:
-        ax.set_axis_off()
-    for ax, row in zip(panels, rows.itertuples(), strict=False):
-        _picture(ax, images[int(str(row.image))], row, width=1.6)
-        lines = _gallery_lines(row)
-        ax.set_xlabel("\n".join(lines), fontsize=6, loc="left", labelpad=3)
-        words.append(", ".join(lines))
+    for line, strip in zip(panels, strips, strict=True):
+        for ax in line[len(strip) :]:
+            ax.set_axis_off()
+        for ax, row in zip(line, strip.itertuples(), strict=False):
+            _picture(ax, images[int(str(row.image))], row, width=1.6)
+            lines = _gallery_lines(row)
+            ax.set_xlabel("\n".join(lines), fontsize=6, loc="left", labelpad=3)
+            words.append(", ".join(lines))
     style.describe(fig, f"{style.plural(len(rows), 'frame')} with their captions: {'; '.join(words)}.")
     return fig
 
@@ -143,7 +151,7 @@ def grey_level_over_hours(levels: pd.DataFrame, *, value: str, ax: Axes | None =
     ax = style.axes_or_new(ax, 4.6, 2.4)
     if levels.empty:
         return style.nothing(ax, "no frames, so no grey levels")
-    words = style.draw_stacks(ax, levels, "hours", value)
+    words = draw_stacks(ax, levels, "hours", value)
     ax.set(xlabel=style.TIME_AXES["hours"], ylabel=GREY_LEVELS[value])
     style.hour_ticks(ax, min(0.0, float(levels["hours"].min())), float(levels["hours"].max()))
     style.legend_outside(ax)

@@ -12,7 +12,8 @@ from matplotlib.patches import Circle, Patch
 
 from hpiclock.errors import InputError
 from hpiclock.report.plots import style
-from hpiclock.report.plots.style import Treatment, styled
+from hpiclock.report.plots.style import styled
+from hpiclock.report.plots.treatments import Treatment, treatments
 
 # Rows and columns of the usual plates, from 6 to 1536 wells.
 FORMATS = ((2, 3), (3, 4), (4, 6), (6, 8), (8, 12), (16, 24), (32, 48))
@@ -143,7 +144,7 @@ def _treatment_legend(ax: Axes, manifest: pd.DataFrame, n_columns: int) -> None:
             color=had.colour,
             label=f"{had.label} ({style.plural(had.rows(manifest)['well'].nunique(), 'well')})",
         )
-        for had in style.treatments(manifest)
+        for had in treatments(manifest)
     ]
     title = "in the well: onset\n(h after start)" if 8 < n_columns <= 12 else None
     style.legend_outside(ax, handles=handles, labels=[str(h.get_label()) for h in handles], title=title)
@@ -152,7 +153,7 @@ def _treatment_legend(ax: Axes, manifest: pd.DataFrame, n_columns: int) -> None:
 def _plate_words(manifest: pd.DataFrame, size: int) -> str:
     parts = [
         f"{had.label} in {', '.join(sorted(had.rows(manifest)['well'].unique(), key=style.natural))}"
-        for had in style.treatments(manifest)
+        for had in treatments(manifest)
     ]
     onsets = manifest.loc[manifest["condition"].eq("infected"), "onset_h"]
     onset = f" Onsets of infected wells: {style.range_text(onsets)} h after start." if len(onsets) else ""

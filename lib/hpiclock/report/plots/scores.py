@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from hpiclock.report.plots import style
 from hpiclock.report.plots.classes import LABEL_NAMES
 from hpiclock.report.plots.style import styled
+from hpiclock.report.plots.treatments import draw_stacks
 
 
 @styled
@@ -26,7 +27,7 @@ def score_over_hours(
     rows = predictions[predictions["p_infected"].notna() & predictions[clock].notna()]
     if rows.empty:
         return style.nothing(ax, "no frame has a P(infected) and a time")
-    words = style.draw_stacks(ax, rows, clock, "p_infected")
+    words = draw_stacks(ax, rows, clock, "p_infected")
     _threshold_line(ax, threshold, upright=False)
     if clock == "hpi":
         ax.axvline(0, color=style.GREY, linewidth=0.7, label="onset")

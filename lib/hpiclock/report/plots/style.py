@@ -5,15 +5,13 @@ from __future__ import annotations
 import re
 import textwrap
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from functools import wraps
 from typing import Any, ParamSpec, TypeVar
 
 import matplotlib as mpl
 import numpy as np
-import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure, SubFigure
 
 COLUMN_IN = 3.5  # one column of a journal page, inches
@@ -33,9 +31,6 @@ TIME_AXES = {"hours": "time since imaging start (h)", "hpi": "time since onset (
 INK = "#222222"
 GREY = "#8C8C8C"
 PALE = "#E6E6E6"
-# One shade per MOI whatever else stands in the table: 0.01 is pale, 1 the colour of infected, 10 dark.
-_MOI_SHADES = LinearSegmentedColormap.from_list("moi", [(0, "#F9CDA8"), (2 / 3, INFECTED), (1, "#6E2A00")])
-
 RC: Any = {
     "font.size": 8,
     "axes.titlesize": 8,
@@ -118,67 +113,6 @@ def nothing(ax: Axes, why: str) -> Axes:
     ax.text(0.5, 0.5, why, ha="center", va="center", transform=ax.transAxes, color=INK, wrap=True)
     describe(ax, f"Empty figure: {why}.")
     return ax
-
-
-@dataclass(frozen=True)
-class Treatment:
-    """What was done to some wells: the condition and, if infected at a known one, the MOI."""
-
-    condition: str
-    moi: float | None
-
-    @classmethod
-    def of(cls, row: Any) -> Treatment:
-        """Return the treatment of a row with ``condition`` and ``moi``; an MOI of mock has no meaning."""
-        known = row.condition == "infected" and np.isfinite(row.moi)
-        return cls(str(row.condition), float(row.moi) if known else None)
-
-    @property
-    def label(self) -> str:
-        """Its name in legends."""
-        return self.condition if self.moi is None else f"MOI {self.moi:g}"
-
-    @property
-    def colour(self) -> str:
-        """Its colour: the same in every figure."""
-        if self.moi is None:
-            return CONDITION_COLOURS.get(self.condition, GREY)
-        shade = (np.log10(max(self.moi, 1e-9)) + 2) / 3  # 0.01 -> 0, 10 -> 1
-        return to_hex(_MOI_SHADES(float(np.clip(shade, 0, 1))))
-
-    @property
-    def line(self) -> dict[str, Any]:
-        """Keywords for a line of this treatment."""
-        return {"color": self.colour, "linestyle": CONDITION_LINES.get(self.condition, "-")}
-
-    def rows(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Return the rows of ``table`` that had this treatment."""
-        same = table["condition"].eq(self.condition)
-        if self.condition == "infected":
-            same &= table["moi"].isna() if self.moi is None else table["moi"].eq(self.moi)
-        return table[same]
-
-
-def treatments(table: pd.DataFrame) -> list[Treatment]:
-    """Return the treatments in a table with ``condition`` and ``moi``: mock first, then MOI upwards."""
-    kinds = table[["condition", "moi"]].drop_duplicates()
-    found = {Treatment.of(row) for row in kinds.itertuples()}
-    return sorted(found, key=lambda t: (t.condition != "mock", t.condition, -1 if t.moi is None else t.moi))
-
-
-def draw_stacks(ax: Axes, rows: pd.DataFrame, x: str, y: str) -> str:
-    """Draw ``y`` over ``x`` as a line per stack, one legend entry per treatment; return what was drawn."""
-    words = []
-    for had in treatments(rows):
-        stacks = had.rows(rows).groupby("stack_id")
-        text = f"{had.label} ({plural(stacks.ngroups, 'stack')})"
-        for number, (_, stack) in enumerate(stacks):
-            stack = stack.sort_values(x)
-            label = text if number == 0 else "_nolegend_"
-            marker = CONDITION_MARKERS.get(had.condition, "o") if len(stack) == 1 else None
-            ax.plot(stack[x], stack[y], marker=marker, linewidth=0.9, alpha=0.85, label=label, **had.line)
-        words.append(f"{text} {range_text(had.rows(rows)[y], 2)}")
-    return "; ".join(words)
 
 
 def ink_on(colour: str) -> str:

@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from hpiclock.report.plots import style
 from hpiclock.report.plots.classes import LABEL_NAMES
 from hpiclock.report.plots.style import styled
+from hpiclock.report.plots.treatments import treatments
 
 CLOCK_AXES = {"infection": style.TIME_AXES["hpi"], "experiment": style.TIME_AXES["hours"]}
 CLOCK_TITLES = {"infection": "Infection clock", "experiment": "Experiment clock"}
@@ -24,7 +25,7 @@ def prediction_vs_target(
     Args:
         predictions: PREDICTIONS (``stack_id condition moi clock time_target time_pred``).
         clock: ``infection`` or ``experiment``.
-        line: one row per clock: ``clock slope intercept r2 mae n n_stacks n_wells``; not drawn when missing.
+        line: ``split clock slope intercept correlation n n_stacks n_wells``; not drawn when missing.
         ax: where to draw; a new figure by default.
     """
     ax = style.axes_or_new(ax, style.COLUMN_IN, 3.4)
@@ -38,14 +39,17 @@ def prediction_vs_target(
         [low, high], [low, high], color=style.GREY, linewidth=0.8, linestyle=":", label="prediction = truth"
     )
     many = len(rows) > 2000  # thousands of vector dots make a PDF slow
-    for had in style.treatments(rows):
+    for had in treatments(rows):
         dots = had.rows(rows)
         ax.plot(
             dots["time_target"], dots["time_pred"], style.CONDITION_MARKERS.get(had.condition, "o"),
             color=had.colour, markersize=1.8, alpha=0.6, markeredgewidth=0, rasterized=many,
             label=f"{had.label} ({style.plural(dots['stack_id'].nunique(), 'stack')})",
         )  # fmt: skip
-    fitted = "" if line is None else _draw_regression(ax, line[line["clock"].eq(clock)], low, high)
+    fitted = ""
+    if line is not None:
+        mine = line[line["clock"].eq(clock) & line["split"].isin(rows["split"].unique())]
+        fitted = _draw_regression(ax, mine, low, high)
     pad = 0.02 * (high - low)
     ax.set(xlim=(low - pad, high + pad), ylim=(low - pad, high + pad), aspect="equal")
     ax.set(xlabel=f"true {CLOCK_AXES[clock]}", ylabel="predicted time (h)", title=CLOCK_TITLES[clock])
@@ -63,7 +67,7 @@ def _draw_regression(ax: Axes, line: pd.DataFrame, low: float, high: float) -> s
     ax.plot(ends, row["intercept"] + row["slope"] * ends, color=style.INK, label="regression line")
     sign = "+" if row["slope"] >= 0 else "−"
     equation = f"predicted = {style.number(row['intercept'])} h {sign} {abs(row['slope']):.2f} × true"
-    fit = f"R² {style.number(row['r2'])}, MAE {row['mae']:.2f} h"
+    fit = f"correlation {style.number(row['correlation'])}"
     n = style.n_text(row)
     ax.text(
         0.03, 0.97, f"{equation}\n{fit}\n{n}", transform=ax.transAxes, ha="left", va="top", fontsize=6,
@@ -142,7 +146,7 @@ def bland_altman(
     rows = predictions[there & predictions["clock"].eq(clock)]
     if rows.empty:
         return style.nothing(ax, f"no frames with a predicted and a true time on the {clock} clock")
-    for had in style.treatments(rows):
+    for had in treatments(rows):
         dots = had.rows(rows)
         ax.plot(
             (dots["time_pred"] + dots["time_target"]) / 2, dots["time_pred"] - dots["time_target"],

@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 
 from hpiclock.errors import InputError
 from hpiclock.report.plots import style
-from hpiclock.report.plots.style import Treatment, styled
+from hpiclock.report.plots.style import styled
+from hpiclock.report.plots.treatments import Treatment
 
 
 @styled

@@ -11,7 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hpiclock.report.plots import style
-from hpiclock.report.plots.style import Treatment, styled
+from hpiclock.report.plots.style import styled
+from hpiclock.report.plots.treatments import Treatment
 from hpiclock.report.plots.undefined import hatch_undefined, mark_undefined, reasons_of
 
 LABELS = {

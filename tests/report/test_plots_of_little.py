@@ -1,0 +1,129 @@
+"""Empty, tiny and one-sided tables give words or a drawing, never a crash; drawing leaves no traces."""
+
+import subprocess
+import sys
+
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.colors import to_rgba
+from matplotlib.text import Text
+
+from hpiclock import tables
+from hpiclock.report import plots
+from hpiclock.report.plots import style
+from hpiclock.report.show import png
+
+
+def line_named(ax, start: str):
+    return next(line for line in ax.get_lines() if str(line.get_label()).startswith(start))
+
+
+def lay_out(drawn):
+    style.figure_of(drawn).draw_without_rendering()  # warns where there is no room for the axes
+
+
+def words_in(figure) -> str:
+    return " ".join(text.get_text() for text in figure.findobj(Text))
+
+
+NO_METRICS = pd.DataFrame(columns=list(tables.METRICS.columns))
+NO_HISTORY = pd.DataFrame(columns=list(tables.HISTORY.columns))
+NO_CURVE = pd.DataFrame(columns=["split", "fpr", "tpr", "threshold"])
+NO_CELLS = pd.DataFrame(columns=["split", "label", "predicted", "n"])
+NO_RESIDUALS = pd.DataFrame(columns=["clock", "start_h", "end_h", "bias"])
+NO_PREDICTIONS = pd.DataFrame(columns=[*tables.PREDICTIONS.columns, "mean", "sd"])
+NO_IMAGES = np.zeros((0, 8, 8), np.uint8)
+EMPTY = [
+    (plots.plate_map, [NO_PREDICTIONS], {}),
+    (plots.plate_map_figure, [NO_PREDICTIONS], {}),
+    (plots.split_overview, [NO_PREDICTIONS], {}),
+    (plots.hours_coverage, [NO_PREDICTIONS], {}),
+    (plots.clocks, [NO_PREDICTIONS], {}),
+    (plots.film_strip_figure, [NO_PREDICTIONS, NO_IMAGES], {}),
+    (plots.gallery_figure, [NO_PREDICTIONS, NO_IMAGES], {}),
+    (plots.grey_levels_figure, [NO_PREDICTIONS], {}),
+    (plots.learning_curves_figure, [NO_HISTORY], {}),
+    (plots.validation_metrics_figure, [NO_HISTORY], {}),
+    (plots.roc, [NO_CURVE, NO_METRICS], {"level": 0.95}),
+    (plots.confusion, [NO_CELLS], {}),
+    (plots.reliability, [NO_CELLS], {"level": 0.95}),
+    (plots.score_over_hours, [NO_PREDICTIONS], {}),
+    (plots.score_distribution, [NO_PREDICTIONS], {}),
+    (plots.prediction_scatter_figure, [NO_PREDICTIONS], {}),
+    (plots.prediction_vs_target, [NO_PREDICTIONS], {"clock": "infection"}),
+    (plots.residual_over_hours, [NO_RESIDUALS], {}),
+    (plots.bland_altman, [NO_PREDICTIONS, NO_METRICS], {"clock": "infection", "level": 0.95}),
+    (plots.metric_by_window, [NO_METRICS], {"metric": "auc", "level": 0.95}),
+    (plots.counts_by_window, [NO_METRICS], {}),
+    (plots.temporal_generalization_figure, [NO_METRICS], {"level": 0.95}),
+    (plots.detection_curve, [NO_METRICS], {"level": 0.95}),
+    (plots.trajectory_figure, [NO_PREDICTIONS], {}),
+]
+
+
+@pytest.mark.parametrize(("plot", "empty", "options"), EMPTY, ids=[plot.__name__ for plot, _, _ in EMPTY])
+def test_an_empty_table_gives_words_instead_of_a_crash(plot, empty, options):
+    drawn = plot(*empty, **options)
+    assert "no " in words_in(style.figure_of(drawn))
+    assert plots.alt_text(drawn).startswith("Empty figure: no ")
+    lay_out(drawn)
+
+
+FEW = {
+    "one frame": lambda rows: rows.query("stack_id == 'A02p1' and frame == 3"),
+    "mock only": lambda rows: rows.query("condition == 'mock'"),
+    "no plate, well, MOI or onset": lambda rows: rows.assign(plate="", well="", moi=np.nan, onset_h=np.nan),
+    "no predictions": lambda rows: rows.assign(p_infected=np.nan, time_pred=np.nan),
+    "no labels and no targets": lambda rows: rows.assign(
+        label=pd.array([pd.NA] * len(rows), "Int8"), time_target=np.nan
+    ),
+}
+
+
+@pytest.mark.parametrize("case", FEW)
+def test_tables_with_one_row_one_class_or_missing_values_draw_without_a_warning(case, scored_plate):
+    rows = FEW[case](scored_plate)
+    one = rows[rows["stack_id"].eq(rows["stack_id"].max())]
+    for drawn in (
+        plots.plate_map(rows), plots.split_overview(rows), plots.hours_coverage(rows), plots.clocks(rows),
+        plots.score_over_hours(rows, threshold=0.5), plots.score_over_hours(rows, clock="hpi"),
+        plots.score_distribution(rows), plots.prediction_scatter_figure(rows),
+        plots.trajectory_figure(one, threshold=0.5, cursor_h=6),
+        plots.film_strip_figure(rows, np.zeros((len(rows), 8, 8), np.uint8)),
+        plots.grey_levels_figure(rows.assign(mean=128.0, sd=20.0)),
+    ):  # fmt: skip
+        assert plots.alt_text(drawn)
+        lay_out(drawn)
+
+
+def test_one_window_and_windows_without_any_value_draw(made_windows):
+    for values in ([0.5], [np.nan], [np.nan, np.nan]):
+        table = made_windows(values, note="no frames")
+        for drawn in (
+            plots.metric_by_window(table, metric="auc", level=0.95),
+            plots.temporal_generalization_figure(table, level=0.95),
+        ):
+            lay_out(drawn)
+
+
+def test_plots_leave_the_callers_settings_and_their_axes_alone(scored_plate):
+    figure = style.new_figure(4, 3)
+    ax = figure.add_subplot()
+    before = dict(mpl.rcParams)
+    assert plots.clocks(scored_plate, ax=ax) is ax
+    assert dict(mpl.rcParams) == before
+    assert to_rgba(line_named(ax, "mock").get_color()) == to_rgba(style.MOCK)
+
+
+def test_the_same_figure_is_the_same_file_with_its_words_inside(scored_plate):
+    first, second = png(plots.clocks(scored_plate)), png(plots.clocks(scored_plate))
+    assert first == second
+    assert b"Time target against hours since imaging start" in first
+
+
+def test_importing_plots_needs_neither_torch_nor_pyplot():
+    code = "import sys, hpiclock.report.plots; print({'torch', 'matplotlib.pyplot'} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "set()"
