@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from hpiclock.study.groups import MIN_GROUPS
 from hpiclock.study.shape import Shape, score_interval, shape_of_auc, shape_of_share
@@ -56,7 +56,7 @@ def interval(sums: Sums, metric: str, *, level: float) -> Interval:
     variance, df = jackknife(left_out, groups)
     if variance == 0:
         return Interval(NOWHERE, NOWHERE, "no interval: all groups give the same value")
-    half = float(stats.t.ppf((1 + level) / 2, df) * np.sqrt(variance))
+    half = float(stdtrit(df, (1 + level) / 2) * np.sqrt(variance))
     return _on_scale(metric, value, half)
 
 
@@ -149,7 +149,7 @@ def share_interval(
         (len(at) - 1) * (left_out[..., at] - left_out[..., at].mean(-1, keepdims=True)) for at in samples
     ]
     return score_interval(
-        value, variance, stats.t.ppf((1 + level) / 2, df),
+        value, variance, stdtrit(df, (1 + level) / 2),
         shape=shape, icc=icc, trust=trust(np.concatenate(deviations, axis=-1)),
     )  # fmt: skip
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
-from scipy import stats
+from scipy.special import stdtrit
 
 from hpiclock.study.intervals import Interval, interval, jackknife, strata, too_few
 from hpiclock.study.scores import Scores
@@ -26,7 +26,13 @@ BASELINES = tuple(BASELINE_METRICS)
 
 
 def measure(
-    scores: Scores, metrics: Iterable[str], *, level: float, unit: str, remark: str = ""
+    scores: Scores,
+    metrics: Iterable[str],
+    *,
+    level: float,
+    unit: str,
+    remark: str = "",
+    sums: Sums | None = None,
 ) -> list[dict[str, Any]]:
     """Return one dict per metric with ``metric value low high n n_stacks n_wells n_infected note``.
 
@@ -36,9 +42,10 @@ def measure(
         level: of the intervals.
         unit: what a group is (plate, well, position), for the note.
         remark: added to every note.
+        sums: of these frames, where the caller has them already.
     """
     known = scores.take(scores.truth >= 0)
-    sums = group_sums(known)
+    sums = group_sums(known) if sums is None else sums
     counts = {kind: _counts(known, used) for kind, used in _used_rows(known).items()}
     rows = []
     for metric in metrics:
@@ -79,7 +86,7 @@ def _median_error(scores: Scores, sums: Sums, level: float) -> tuple[float, Inte
     below = np.bincount(group, weights=(errors < value) + 0.5 * (errors == value), minlength=k)
     n = np.bincount(group, minlength=k)
     variance, df = jackknife((below.sum() - below) / (n.sum() - n), list(samples.values()))
-    half = float(stats.t.ppf((1 + level) / 2, df) * np.sqrt(variance))
+    half = float(stdtrit(df, (1 + level) / 2) * np.sqrt(variance))
     low, high = np.quantile(errors, np.clip([0.5 - half, 0.5 + half], 0, 1))
     return value, Interval(float(low), float(high), "")
 

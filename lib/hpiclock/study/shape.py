@@ -101,26 +101,42 @@ def score_interval(
     return low, high
 
 
+CUTS = np.arange(1, 7) / 7  # six trials a step: few steps, since one array call costs more than its entries
+
+
 def _matching(value: np.ndarray, variance: np.ndarray, shape: Shape) -> np.ndarray:
     """The correlation in 0..1 at which the shape has this variance, as nearly as it can."""
     low, high = np.zeros_like(value), np.ones_like(value)
-    for _ in range(14):
-        middle = (low + high) / 2
-        large = shape.variance(value, middle) > variance
-        low, high = np.where(large, low, middle), np.where(large, middle, high)
+    for _ in range(5):
+        step = (high - low) / (len(CUTS) + 1)
+        trials = low + (high - low) * _first(CUTS, value)
+        small = (shape.variance(_many(value), trials) <= variance).sum(0)  # variance grows with correlation
+        low = low + small * step
+        high = low + step
     return (low + high) / 2
 
 
 def _limits(
     value: np.ndarray, factor: np.ndarray, icc: np.ndarray, shape: Shape
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Both limits at once, by bisection on the logit scale; the first axis is low, high."""
+    """Both limits at once, on the logit scale; the first axis is trials, the second low and high."""
     inside = np.stack([logit(np.clip(value, EDGE, 1 - EDGE))] * 2)
-    outside = inside + np.reshape([-55.0, 55.0], (2,) + (1,) * value.ndim)
-    for _ in range(40):
-        middle = (inside + outside) / 2
-        trial = expit(middle)
-        kept = (value - trial) ** 2 <= factor * shape.variance(trial, np.stack([icc] * 2))
-        inside, outside = np.where(kept, middle, inside), np.where(kept, outside, middle)
-    low, high = expit((inside + outside) / 2)
+    reach = np.reshape([-55.0, 55.0], (2,) + (1,) * value.ndim) + 0 * inside
+    icc = _many(np.stack([icc] * 2))
+    for _ in range(10):
+        trials = expit(inside + reach * _first(CUTS, inside))
+        kept = (value - trials) ** 2 <= factor * shape.variance(trials, icc)
+        # the first trial that is not kept ends the interval
+        steps = np.where(kept.all(0), len(CUTS), kept.argmin(0))
+        inside = inside + steps * reach / (len(CUTS) + 1)
+        reach = reach / (len(CUTS) + 1)
+    low, high = expit(inside + reach / 2)
     return np.where(low < 1e-9, 0.0, low), np.where(high > 1 - 1e-9, 1.0, high)
+
+
+def _first(cuts: np.ndarray, like: np.ndarray) -> np.ndarray:
+    return cuts.reshape(-1, *(1,) * like.ndim)
+
+
+def _many(values: np.ndarray) -> np.ndarray:
+    return np.broadcast_to(values, (len(CUTS), *np.shape(values)))

@@ -31,13 +31,14 @@ class Sums:
 
     total: name -> () sums over all groups; without: name -> (k,) the same with one group left out;
     linear: name -> (k,) each group's own sums; kind: (k,) 0 only uninfected, 1 only infected, 2 both;
-    alike: how alike the scores of a group are.
+    codes: (k,) which group of the scores each is; alike: how alike the scores of a group are.
     """
 
     total: dict[str, np.ndarray]
     without: dict[str, np.ndarray]
     linear: dict[str, np.ndarray]
     kind: np.ndarray
+    codes: np.ndarray
     alike: Alike
 
 
@@ -47,7 +48,7 @@ def group_sums(scores: Scores) -> Sums:
     Frames without a P(infected) count for time only, frames without a time prediction for class only.
     """
     scores = scores.take(scores.truth >= 0)
-    _, group = np.unique(scores.group, return_inverse=True)
+    codes, group = np.unique(scores.group, return_inverse=True)
     k = int(group.max()) + 1 if len(group) else 0
     linear = _linear(scores, group, k)
     total = {name: values.sum() for name, values in linear.items()}
@@ -55,7 +56,7 @@ def group_sums(scores: Scores) -> Sums:
     _add_pairs(scores, group, k, total, without)
     has = [np.bincount(group, weights=scores.truth == truth, minlength=k) > 0 for truth in (0, 1)]
     kind = np.where(has[0] & has[1], 2, np.where(has[1], 1, 0))
-    return Sums(total, without, linear, kind, alike(scores, group, k))
+    return Sums(total, without, linear, kind, codes, alike(scores, group, k))
 
 
 def _linear(scores: Scores, group: np.ndarray, k: int) -> dict[str, np.ndarray]:

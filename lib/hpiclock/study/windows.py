@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from hpiclock.config import StudyConfig, WindowsConfig
 from hpiclock.errors import InputError
-from hpiclock.study.groups import choose_level, class_of, ordered_splits
+from hpiclock.study.groups import Level, choose_level, class_of, ordered_splits
+from hpiclock.study.intervals import Interval, interval
 from hpiclock.study.measure import CLASS, TIME, measure
-from hpiclock.study.metrics import as_metrics, matched_controls
+from hpiclock.study.metrics import matched_controls
 from hpiclock.study.scores import Scores, prepare
+from hpiclock.study.stability import over_windows, simultaneous_level
+from hpiclock.study.sums import Sums, group_sums
+from hpiclock.tables import METRICS, check
 
 Axis = Literal["hours", "hpi"]
+# the metrics whose band over all windows is given, too
+BANDS = {
+    "all": ("auc", "accuracy", "f1", "precision", "recall"),
+    "infected": ("recall", "mae"),
+    "mock": ("specificity", "mae"),
+}
+NOTHING = (float("nan"), float("nan"))
+NO_BAND = {"low_simultaneous": NOTHING[0], "high_simultaneous": NOTHING[0]}
 
 
 def window_edges(windows: WindowsConfig, *, end_h: float) -> list[tuple[float, float]]:
@@ -48,11 +60,13 @@ def by_window(
     axis: Axis = "hours",
     threshold: float,
     study: StudyConfig,
-    rng: np.random.Generator,  # noqa: ARG001
+    rng: np.random.Generator,
 ) -> pd.DataFrame:
     """Return every metric per run, split, group and window; each window stays in the table.
 
-    Groups are ``all``, ``infected`` and ``mock``. On the axis ``hpi`` a window holds the infected wells'
+    Groups are ``all``, ``infected`` and ``mock``. ``low`` and ``high`` hold in each window by itself,
+    ``low_simultaneous`` and ``high_simultaneous`` (for the metrics in ``BANDS``) in all together.
+    On the axis ``hpi`` a window holds the infected wells'
     frames at that hpi and the mock frames of the same hours since start.
 
     Args:
@@ -64,20 +78,67 @@ def by_window(
         study: the config section; ``level`` and ``resamples`` are used.
         rng: for the band over all windows.
     """
-    edges = window_edges(windows, end_h=end_h)
     rows: list[dict[str, Any]] = []
+    for key, view in each_view(predictions, windows=windows, end_h=end_h, axis=axis, threshold=threshold):
+        sums, whole = view.sums()
+        wide = {
+            metric: simultaneous_level(
+                over_windows(sums, whole, metric),
+                level=study.level, resamples=study.resamples, rng=rng,
+            )
+            for metric in BANDS[key["group"]]
+        }  # fmt: skip
+        for edge, mask, part in zip(view.edges, view.masks, sums, strict=True):
+            band = _bands(part, wide)
+            place = key | {"start_h": edge[0], "end_h": edge[1]}
+            measured = measure(
+                view.scores.take(mask), view.metrics,
+                level=study.level, unit=view.unit.unit, remark=view.unit.caveat, sums=part,
+            )  # fmt: skip
+            rows += [place | row | band.get(row["metric"], NO_BAND) for row in measured]
+    columns = [*METRICS.columns, "low_simultaneous", "high_simultaneous"]
+    return check(METRICS, pd.DataFrame(rows, columns=columns))
+
+
+class View(NamedTuple):
+    """The frames of one run, split and group, and which of them each window holds."""
+
+    scores: Scores
+    unit: Level
+    edges: list[tuple[float, float]]
+    masks: list[np.ndarray]
+    metrics: tuple[str, ...]
+
+    def sums(self) -> tuple[list[Sums], Sums]:
+        """Return the sums of each window and of all windows together."""
+        every = np.logical_or.reduce(self.masks)
+        return [group_sums(self.scores.take(mask)) for mask in self.masks], group_sums(
+            self.scores.take(every)
+        )
+
+
+def each_view(
+    predictions: pd.DataFrame, *, windows: WindowsConfig, end_h: float, axis: Axis, threshold: float
+) -> Iterator[tuple[dict[str, str], View]]:
+    """Yield ``run split group`` and the frames in windows, for each run, split and group."""
+    edges = window_edges(windows, end_h=end_h)
     for run, of_run in predictions.groupby("run", sort=True):
         for split in ordered_splits(of_run):
             of_split = of_run[of_run["split"].eq(split)].reset_index(drop=True)
             unit = choose_level(of_split)
             scores = prepare(of_split, threshold=threshold, group=unit.codes)
-            for start, end in edges:
-                inside = frames_in(of_split, scores, start, end, axis=axis, last=(start, end) == edges[-1])
-                for group, part, names in _groups(scores.take(inside)):
-                    measured = measure(part, names, level=study.level, unit=unit.unit, remark=unit.caveat)
-                    key = {"run": run, "split": split, "group": group, "start_h": start, "end_h": end}
-                    rows += [key | row for row in measured]
-    return as_metrics(rows)
+            masks = [frames_in(of_split, scores, *edge, axis=axis, last=edge == edges[-1]) for edge in edges]
+            for group, mine, metrics in _groups(scores):
+                key = {"run": str(run), "split": split, "group": group}
+                yield key, View(scores.take(mine), unit, edges, [mask[mine] for mask in masks], metrics)
+
+
+def _bands(sums: Sums, wide: dict[str, float]) -> dict[str, dict[str, float]]:
+    out = {}
+    for metric, level in wide.items():
+        limits = interval(sums, metric, level=level) if level < 1 else Interval(*NOTHING, "")
+        out[metric] = {"low_simultaneous": limits.low, "high_simultaneous": limits.high}
+    return out
 
 
 def frames_in(
@@ -91,7 +152,7 @@ def frames_in(
     return inside | matched_controls(inside, infected, scores.stratum)
 
 
-def _groups(scores: Scores) -> Iterator[tuple[str, Scores, tuple[str, ...]]]:
-    yield "all", scores, (*CLASS, *TIME)
-    yield "infected", scores.take(scores.truth == 1), ("recall", *TIME)
-    yield "mock", scores.take(scores.truth == 0), ("specificity", *TIME)
+def _groups(scores: Scores) -> Iterator[tuple[str, np.ndarray, tuple[str, ...]]]:
+    yield "all", np.ones(len(scores), bool), (*CLASS, *TIME)
+    yield "infected", scores.truth == 1, ("recall", *TIME)
+    yield "mock", scores.truth == 0, ("specificity", *TIME)
