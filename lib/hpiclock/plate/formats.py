@@ -62,12 +62,13 @@ def scenes(path: Path) -> list[Scene]:
     return _reading_module(path).scenes(path)
 
 
-def source_files(path: Path) -> list[Path]:
+def source_files(path: str | Path) -> list[Path]:
     """List the files from which a stack is read: itself, the files of a series or a set, or a whole store.
 
     Raises:
         InputError: no such file.
     """
+    path = Path(path)
     if "{" in path.name:
         return list(_module("series", path).files_of(path))
     file, _ = split_scene(path)

@@ -19,7 +19,10 @@ def scenes(path: Path) -> list[Scene]:
         InputError: not an ND2 file.
     """
     with _opened(path) as file:
-        names = _position_names(file)
+        try:
+            names = _position_names(file)
+        except FAULTS as error:
+            raise _damaged(path, error) from None
     if len(names) < 2:
         return [Scene(str(path))]
     return [Scene(f"{path}#{i}", name, position=name or str(i)) for i, name in enumerate(names)]

@@ -2,7 +2,7 @@
 
 ```yaml
 plate: demo
-folder: .                # where the stacks are, relative to this file
+folder: .                # where the stacks are (or one file of many), relative to this file
 pattern: null            # how file names are read; null = data.name_pattern
 interval_h: 1.0
 wells:
@@ -75,7 +75,7 @@ class PlateMap(Section):
     """A plate: where its stacks are and what was done to its wells."""
 
     plate: Text = Field("", description="name; empty = the name of the folder")
-    folder: str = Field(".", description="folder of the stacks, relative to the plate map")
+    folder: str = Field(".", description="folder (or one file of many images), relative to the plate map")
     pattern: str | None = Field(None, description="name pattern; null = data.name_pattern")
     interval_h: Hours | None = Field(None, gt=0)
     start_h: Hours | None = None

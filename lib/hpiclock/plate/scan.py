@@ -27,7 +27,7 @@ def stacks_in(folder: Path, pattern: re.Pattern[str]) -> tuple[list[Entry], list
     stack of all files that differ in nothing else.
 
     Args:
-        folder: the folder.
+        folder: the folder, or one file or store with many images.
         pattern: the name pattern.
 
     Returns:
@@ -76,7 +76,7 @@ def _images(path: Path) -> list[Scene]:
 
 
 def _scan(folder: Path) -> list[Path]:
-    files = list(_walk(folder, set()))
+    files = [folder] if folder.suffix.lower() in SUFFIXES else list(_walk(folder, set()))
     if not files:
         raise InputError(f"{folder}: no image files ({', '.join(SUFFIXES)}) in it; correct data.source")
     return files

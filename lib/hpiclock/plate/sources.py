@@ -13,6 +13,7 @@ from hpiclock.plate.names import compiled
 from hpiclock.plate.platemap import PlateMap, Well, read_platemap
 from hpiclock.plate.problems import Problem
 from hpiclock.plate.scan import refuse_silent, stacks_in
+from hpiclock.plate.stacks import SUFFIXES
 from hpiclock.plate.table import read_table
 
 PAIRED = ("uninfected", "mock", "control")  # names of the second folder of a pair
@@ -123,6 +124,6 @@ def _treated(entry: Entry, well: Well, plate: PlateMap, path: Path) -> Entry:
 
 def _folder(text: str) -> Path:
     path = Path(os.path.abspath(os.path.expanduser(text)))
-    if not path.is_dir():
+    if not path.is_dir() and not (path.is_file() and path.suffix.lower() in SUFFIXES):
         raise InputError(f"{path}: no such folder; correct data.source")
     return path
