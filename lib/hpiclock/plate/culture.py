@@ -120,14 +120,14 @@ def _spread(
         n, before = culture.alive[t], culture.alive[t - 1]
         step_h, now = culture.hours[t] - culture.hours[t - 1], culture.hours[t]
         infected[before:n] = infected[culture.mother[before:n]]
-        releasing = np.flatnonzero(infected[:n] + biology.release_h <= now)
+        for_h = np.clip(now - biology.release_h - infected[:n], 0, step_h)  # of this step
+        releasing = np.flatnonzero(for_h)
         healthy = np.flatnonzero(np.isinf(infected[:n]))
         if not releasing.size or not healthy.size:
             continue
         xy = np.stack([culture.x[t, :n], culture.y[t, :n]], axis=1)
-        near = np.exp(-((cdist(xy[healthy], xy[releasing]) / (1.4 * culture.pitch_px)) ** 2)).sum(axis=1)
-        hazard = biology.spread_per_h * (near + 0.1 * releasing.size / n)
-        patience[healthy] -= hazard * step_h
+        close = np.exp(-((cdist(xy[healthy], xy[releasing]) / (1.4 * culture.pitch_px)) ** 2))
+        patience[healthy] -= biology.spread_per_h * (close + 0.1 / n) @ for_h[releasing]
         infected[healthy[patience[healthy] <= 0]] = now
 
 

@@ -25,18 +25,16 @@ class Biology(_Part):
     floaters: float = Field(0.05, ge=0, description="floating cells per cell at 0 h; they rise with time")
     floaters_sd: float = Field(0.45, ge=0, le=2, description="of their log number between wells")
     eclipse_h: float = Field(6.0, ge=0, description="after a cell's infection, with nothing to see")
-    lag_h: float = Field(3.5, gt=0, description="mean wait from the end of the eclipse to the cell's CPE")
-    release_h: float = Field(8.0, ge=0, description="from a cell's infection to its first new virus")
-    spread_per_h: float = Field(
-        0.12, ge=0, description="rate at which one releasing cell infects a neighbour"
-    )
+    lag_h: float = Field(2.5, gt=0, description="mean wait from the end of the eclipse to the cell's CPE")
+    release_h: float = Field(7.0, ge=0, description="from a cell's infection to its first new virus")
+    spread_per_h: float = Field(0.25, ge=0, description="rate of infection by one releasing cell close by")
 
 
 class Microscope(_Part):
     """Field of view, optics and camera; lengths in pixels of the written picture."""
 
     size_px: int = Field(192, ge=32, le=2048, description="side of the square field")
-    pitch_px: float = Field(18.0, ge=5, le=80, description="distance between neighbouring cells at 0 h")
+    pitch_px: float = Field(22.0, ge=5, le=80, description="distance between neighbouring cells at 0 h")
     positions: int = Field(2, ge=1, description="fields per well, in a row")
     overlap: float = Field(
         -0.1, ge=-1, lt=1, description="share of a field seen again in the next; < 0 = gap"
@@ -138,13 +136,13 @@ _PRESETS: dict[str, dict[str, Any]] = {
         "onsets_h": (2.0, 5.0, 9.0, 13.0),
         "shuffled": True,
         "biology": {"growth": 1.4, "floaters": 0.07},
-        "microscope": {"pitch_px": 19.5},
+        "microscope": {"pitch_px": 24.0},
     },
     "other-microscope": {
         "wells": grid(2, (0.0, 0.1, 0.0, 1.0, 0.0, 5.0)),
         "microscope": {
             "size_px": 256,
-            "pitch_px": 36.0,
+            "pitch_px": 40.0,
             "contrast": -1,
             "dtype": "uint16",
             "blur_px": 1.2,

@@ -13,9 +13,9 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from hpiclock.plate import raster
+from hpiclock.plate.cells import PROCESSES, Damage, Looks
 from hpiclock.plate.culture import Culture, Floaters, Infection
 from hpiclock.plate.designs import Microscope
-from hpiclock.plate.looks import PROCESSES, Damage, Looks
 
 GREY = 128.0
 LEVELS = {"uint8": 1, "uint16": 16}  # camera levels per grey level of 255; a uint16 camera has 12 bits

@@ -8,38 +8,44 @@ from typing import Any
 import numba
 import numpy as np
 
+# no lock: threads draw side by side; numpy's errors: no test for a zero divisor in every pixel
+OPTIONS: dict[str, Any] = {"nogil": True, "fastmath": True, "error_model": "numpy"}
+
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     """Compile without the interpreter's lock; keep the machine code on disk where a folder can be written."""
     try:
-        return numba.njit(function, nogil=True, cache=True)
+        return numba.njit(function, cache=True, **OPTIONS)
     except RuntimeError:  # numba finds no folder for its cache (read-only installation and home)
-        return numba.njit(function, nogil=True)
+        return numba.njit(function, **OPTIONS)
 
 
 @_compiled
 def relax(x, y, count, width, height, rest, rounds):
     """Push the first ``count`` points apart on a torus until neighbours keep about the distance ``rest``."""
-    reach = rest * 1.15
+    reach = min(rest * 1.15, 0.49 * height, 0.49 * width)
     push = np.empty((2, count))
     for _ in range(rounds):
         push[:] = 0.0
-        for i in range(count):
-            for j in range(i):
-                dy = y[i] - y[j]
-                dy -= height * np.rint(dy / height)
-                if dy > reach or dy < -reach:
-                    continue
-                dx = x[i] - x[j]
+        order = np.argsort(y[:count])
+        for a in range(count):
+            i = order[a]
+            for ahead in range(1, count):
+                j = order[(a + ahead) % count]
+                dy = y[j] - y[i]
+                dy += height if dy < 0.0 else 0.0
+                if dy > reach:
+                    break  # the cells are sorted by y
+                dx = x[j] - x[i]
                 dx -= width * np.rint(dx / width)
                 d2 = dx * dx + dy * dy
                 if d2 < reach * reach:
                     d = np.sqrt(d2) + 1e-6
                     force = 0.14 * (reach - d) / d
-                    push[0, i] += dx * force
-                    push[1, i] += dy * force
-                    push[0, j] -= dx * force
-                    push[1, j] -= dy * force
+                    push[0, i] -= dx * force
+                    push[1, i] -= dy * force
+                    push[0, j] += dx * force
+                    push[1, j] += dy * force
         for i in range(count):
             x[i] = (x[i] + push[0, i]) % width
             y[i] = (y[i] + push[1, i]) % height
@@ -57,11 +63,12 @@ def claim(owner, nearest, second, x, y, reach, stretch, cosine, sine, lobe_c, lo
     second[:] = 9.0
     owner[:] = -1
     for i in range(x.size):
-        limit = reach[i] * 1.45
-        far = limit * max(stretch[i], 1.0 / stretch[i])
-        for row in range(max(0, int(y[i] - far)), min(height, int(y[i] + far) + 2)):
+        limit = reach[i] * (1.0 + np.hypot(lobe_c[i], lobe_s[i]))
+        wide = limit * np.hypot(cosine[i] * stretch[i], sine[i] / stretch[i])
+        tall = limit * np.hypot(sine[i] * stretch[i], cosine[i] / stretch[i])
+        for row in range(max(0, int(y[i] - tall)), min(height, int(y[i] + tall) + 2)):
             dy = row - y[i]
-            for column in range(max(0, int(x[i] - far)), min(width, int(x[i] + far) + 2)):
+            for column in range(max(0, int(x[i] - wide)), min(width, int(x[i] + wide) + 2)):
                 dx = column - x[i]
                 p = (cosine[i] * dx + sine[i] * dy) / stretch[i]
                 q = (cosine[i] * dy - sine[i] * dx) * stretch[i]

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from hpiclock.plate.cells import draw_damage, draw_looks
 from hpiclock.plate.culture import Infection, grow, infect, shed
 from hpiclock.plate.designs import Design
-from hpiclock.plate.looks import draw_damage, draw_looks
 from hpiclock.plate.names import normal_well
 from hpiclock.plate.picture import LEVELS, Field, Optics, expose
 
