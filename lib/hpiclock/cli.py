@@ -5,15 +5,25 @@ Exit codes: 0 done; 1 a run failed (the report says where); 2 bad input, in one 
 
 from __future__ import annotations
 
+import errno
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from hpiclock.errors import InputError, RunFailed
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app = typer.Typer(
+    help="Is this field infected, for how long, and can I believe the answer?",
+    epilog="Exit codes: 0 done; 1 a run failed; 2 bad input, in one line.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,  # plain text reads the same in a log
+    pretty_exceptions_enable=False,
+)
+# typer brings its own click, and where it stands differs between versions
+UsageError: Any = typer.BadParameter.__mro__[1]
 
 Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="change a config key")]
 RunDir = Annotated[str, typer.Option("--run-dir", help="the run's folder; default: reports/EXPERIMENT/RUN")]
@@ -39,7 +49,7 @@ def manifest(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="write the manifest here")] = None,
     changes: Set = None,
 ) -> None:
-    """Find, open and check stacks; print a summary and a table of what is wrong."""
+    """Find, open and check stacks. Print a summary and a table of what is wrong."""
     from hpiclock.configfile import config_of
     from hpiclock.plate.manifest import survey
     from hpiclock.report.words import survey_lines
@@ -49,8 +59,9 @@ def manifest(
     found = survey(cfg.data, cfg.targets.onset_h)
     for line in survey_lines(found.manifest, found.problems):
         typer.echo(line)
-    if (found.problems["severity"] == "error").any():
-        raise typer.Exit(2)
+    wrong = int((found.problems["severity"] == "error").sum())
+    if wrong:
+        raise InputError(f"{source}: {wrong} error{'s' if wrong > 1 else ''}, listed above with what to do")
     if output:
         write(MANIFEST, found.manifest, output)
         typer.echo(f"{output}: the manifest, {len(found.manifest)} stacks")
@@ -58,14 +69,14 @@ def manifest(
 
 @app.command()
 def config(config: Annotated[Path, typer.Argument(help="a YAML file")], changes: Set = None) -> None:
-    """Print every key of a config, with a mark on those that differ from the defaults."""
-    from hpiclock.config import leaves
+    """Print every key of a config. Those that differ from the defaults are marked."""
+    from hpiclock.section import as_text, leaves
 
     cfg = _config(config, changes)
     changed = {key: default for key, _, default in cfg.differences()}
     for key, value in leaves(cfg):
-        mark = f"   # default: {changed[key]}" if key in changed else ""
-        typer.echo(f"{'*' if key in changed else ' '} {key}: {value}{mark}")
+        mark = f"   # default: {as_text(changed[key])}" if key in changed else ""
+        typer.echo(f"{'*' if key in changed else ' '} {key}: {as_text(value)}{mark}")
 
 
 @app.command()
@@ -75,7 +86,7 @@ def train(
     run_dir: RunDir = "",
     resume: Annotated[Path | None, typer.Option(help="a run's folder: go on where it was killed")] = None,
 ) -> None:
-    """Train and test, and write every output file, without a notebook."""
+    """Train and test without a notebook. Every output file is written."""
     from hpiclock.report.runs import Run
 
     if (config is None) == (resume is None):
@@ -102,7 +113,7 @@ def run(
     run_dir: RunDir = "",
     notebooks: Annotated[str, typer.Option(help="which ones, e.g. 01-04 or 01,03")] = "01-04",
 ) -> None:
-    """Run the notebooks with this config; leave them executed, as pages, and an index."""
+    """Run the notebooks with this config. Leave them executed, as pages, and an index."""
     from hpiclock.report.notebooks import run_chain
 
     report = run_chain(config, _changes(changes), run_dir=run_dir, notebooks=notebooks)
@@ -137,10 +148,24 @@ def _changes(changes: list[str] | None) -> dict[str, Any]:
 def main() -> None:
     """Run the command line; bad input ends with one line and exit code 2."""
     try:
-        app()
+        code = app(standalone_mode=False)
+    except UsageError as error:
+        if type(error).__name__ == "NoArgsIsHelpError":
+            error.show()
+            sys.exit(2)
+        command = error.ctx.command_path if error.ctx else "hpiclock"
+        _end(f"{error.format_message().removesuffix('.')}; `{command} --help` says what it takes", 2)
     except InputError as error:
-        print(f"hpiclock: {error}", file=sys.stderr)
-        sys.exit(2)
+        _end(str(error), 2)
     except RunFailed as error:
-        print(f"hpiclock: {error}", file=sys.stderr)
-        sys.exit(1)
+        _end(str(error), 1)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _end(f"{error.filename or 'a file'}: {error.strerror}; make room and start again", 1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _end(message: str, code: int) -> NoReturn:
+    print("hpiclock:", " ".join(message.splitlines()), file=sys.stderr)
+    sys.exit(code)

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import html
-from collections.abc import Iterator
 from typing import Any, Literal
 
-import yaml
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from hpiclock.section import Section, as_html, leaves
+
+__all__ = ["Config", "Section", "leaves"]
 
 Hours = float
 Task = Literal["class", "time"]
 Split = Literal["train", "val", "test"]
-
-
-class Section(BaseModel):
-    """One section of the config: unknown keys are errors, values are frozen."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+# Where results lie and where frames are kept: no result depends on it.
+WHERE_KEYS = ("reports_dir", "data.cache_dir")
 
 
 class FolderPair(Section):
@@ -82,8 +79,14 @@ class TargetsConfig(Section):
 
     @model_validator(mode="after")
     def _range(self) -> TargetsConfig:
-        if self.range_h[0] >= self.range_h[1]:
+        low, high = self.range_h
+        if low >= high:
             raise ValueError("range_h needs its first hour below its second")
+        if self.before_onset == "signed" and self.clock == "class" and low >= 0:
+            raise ValueError(
+                f"before_onset signed gives times below 0, range_h [{low:g}, {high:g}] cuts them off; "
+                f"set range_h to e.g. [-12, {high:g}]"
+            )
         return self
 
 
@@ -123,10 +126,10 @@ class SplitConfig(Section):
     unit: Literal["auto", "plate", "well", "position"] = Field(
         "auto", description="auto = well where each class has enough wells, else position with a note"
     )
-    train: float = Field(0.7, gt=0, lt=1)
+    train: float = Field(0.7, gt=0, lt=1, description="share of the groups (without folds)")
     val: float = Field(0.1, gt=0, lt=1)
     test: float = Field(0.2, gt=0, lt=1)
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     folds: int = Field(0, ge=0, description="0 = one split; k >= 3 = k-fold cross-validation")
     fold: int = Field(0, ge=0, description="which fold is tested")
     leave_out_plate: str = Field("", description="this plate is the test set")
@@ -141,6 +144,10 @@ class SplitConfig(Section):
             raise ValueError("folds must be 0 (one split) or at least 3 (train, val and test differ)")
         if self.fold >= max(self.folds, 1):
             raise ValueError(f"fold {self.fold} does not exist with folds: {self.folds}")
+        ways = {"folds": self.folds, "leave_out_plate": self.leave_out_plate, "file": self.file}
+        chosen = [name for name, value in ways.items() if value]
+        if len(chosen) > 1:
+            raise ValueError(f"{' and '.join(chosen)} each say who is tested; keep one")
         return self
 
 
@@ -228,13 +235,20 @@ class StudyConfig(Section):
     eclipse_h: Hours = Field(6.0, ge=0, description="hours after onset in which nothing is to be seen yet")
     level: float = Field(0.95, gt=0.5, lt=1, description="of the intervals")
     resamples: int = Field(2000, ge=100)
+    detection_frames: int = Field(
+        2, ge=1, description="frames in a row at or above the threshold that make a detection"
+    )
+    prediction_level: float = Field(
+        0.9, gt=0.5, lt=1, description="of the conformal interval of a single predicted time"
+    )
+    bins: int = Field(10, ge=2, description="of the reliability table")
 
 
 class Config(Section):
     """One experiment."""
 
     experiment: str = Field("experiment", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
-    seed: int = 0
+    seed: int = Field(0, ge=0)
     reports_dir: str = "../reports"
     data: DataConfig = DataConfig()
     image: ImageConfig = ImageConfig()
@@ -254,7 +268,7 @@ class Config(Section):
         if first < min(low, 0) or end > high or first + width > end:
             raise ValueError(
                 f"windows {first:g}-{end:g} h, {width:g} h wide, do not fit into "
-                f"targets.range_h {low:g}-{high:g} h"
+                f"targets.range_h {low:g}-{high:g} h; change the windows or the range"
             )
         if self.train.best in ("mae", "combined") and "time" not in self.model.tasks:
             raise ValueError(f"train.best: {self.train.best} needs the task time")
@@ -268,38 +282,13 @@ class Config(Section):
         return self.targets.range_h[1] if self.windows.end_h is None else self.windows.end_h
 
     def differences(self) -> list[tuple[str, Any, Any]]:
-        """Return ``(key, value, default)`` for every key whose value is not the default."""
+        """Return ``(key, value, default)`` for every key whose value is not the default.
+
+        Where results and the cache lie is left out: no result depends on it, and it differs by machine.
+        """
         default = dict(leaves(Config()))
-        mine = dict(leaves(self))
-        return [(key, mine.get(key), default.get(key)) for key in mine if mine[key] != default.get(key)]
+        mine = {key: value for key, value in leaves(self) if key not in WHERE_KEYS}
+        return [(key, value, default.get(key)) for key, value in mine.items() if value != default.get(key)]
 
     def _repr_html_(self) -> str:
-        changed = {key for key, _, _ in self.differences()}
-        rows = "".join(
-            f"<tr><td><code>{html.escape(key)}</code></td><td>{html.escape(_text(value))}</td>"
-            f"<td>{'<b>changed</b>' if key in changed else 'default'}</td></tr>"
-            for key, value in leaves(self)
-            if key in changed
-        )
-        rest = len(list(leaves(self))) - len(changed)
-        return (
-            f"<table><thead><tr><th>key</th><th>value</th><th></th></tr></thead><tbody>{rows}</tbody></table>"
-            f"<p>{rest} other keys stand at their defaults (<code>hpiclock config</code> lists them).</p>"
-        )
-
-
-def leaves(section: BaseModel) -> Iterator[tuple[str, Any]]:
-    """Yield ``(dotted key, plain value)`` of every key, in the order in which they are declared."""
-    return _leaves(section.model_dump(mode="json"), "")
-
-
-def _leaves(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
-
-
-def _text(value: Any) -> str:
-    return yaml.safe_dump(value, default_flow_style=True).removesuffix("\n").removesuffix("\n...")
+        return as_html(self.differences(), len(list(leaves(self))))

@@ -7,17 +7,28 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from hpiclock.errors import InputError
+
 
 class atomic:
-    """Context manager: write to the partial file it gives; it replaces ``path`` only when all went well."""
+    """Context manager: write to the partial file it gives; it replaces ``path`` only when all went well.
+
+    Raises:
+        InputError: the folder of ``path`` is not there or cannot be written, or ``path`` is a folder.
+    """
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 
     def __enter__(self) -> Path:
-        handle, name = tempfile.mkstemp(
-            prefix=f".{self.path.stem}.", suffix=self.path.suffix, dir=self.path.parent
-        )
+        if self.path.is_dir():
+            raise InputError(f"{self.path}: is a folder; name a file")
+        try:
+            handle, name = tempfile.mkstemp(
+                prefix=f".{self.path.stem}.", suffix=self.path.suffix, dir=self.path.parent
+            )
+        except OSError as error:
+            raise cannot_write(self.path, error) from None
         os.close(handle)
         self.partial = Path(name)
         return self.partial
@@ -32,3 +43,22 @@ class atomic:
         with open(self.partial, "rb") as stream:
             os.fsync(stream.fileno())
         os.replace(self.partial, self.path)
+
+
+def make_folder(folder: str | Path) -> Path:
+    """Make a folder and its parents where they are missing.
+
+    Raises:
+        InputError: it cannot be made, or is a file.
+    """
+    folder = Path(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise cannot_write(folder, error) from None
+    return folder
+
+
+def cannot_write(path: str | Path, error: OSError) -> InputError:
+    """Return the one line that says why nothing can be written there."""
+    return InputError(f"{path}: cannot be written ({error.strerror}); name another place")

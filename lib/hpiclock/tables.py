@@ -17,7 +17,7 @@ import pandas as pd
 import pandera.pandas as pa
 
 from hpiclock.errors import InputError
-from hpiclock.files import atomic
+from hpiclock.files import atomic, make_folder
 
 IDENTITY = ["stack_id", "path", "plate", "well", "position", "condition", "moi", "onset_h"]
 CONDITIONS = ("infected", "mock")
@@ -38,24 +38,30 @@ class Table(NamedTuple):
         return pa.DataFrameSchema(self.columns, unique=list(self.key), strict=False)
 
 
-def _text(*among: str) -> pa.Column:
-    return pa.Column(object, pa.Check.isin(among) if among else None)  # check() has made it text
+def _text(*among: str, filled: bool = False) -> pa.Column:
+    # check() has made it text, and missing is ""
+    checks = [pa.Check.isin(among, error=f"is none of {', '.join(among)}")] if among else []
+    checks += [pa.Check.ne("", error="is missing")] if filled else []
+    return pa.Column(object, checks)
 
 
 def _number(low: float | None = None, high: float | None = None, *, missing: bool = False) -> pa.Column:
     checks = [pa.Check(np.isfinite, error="is not finite", ignore_na=True)]
-    checks += [pa.Check.ge(low)] if low is not None else []
-    checks += [pa.Check.le(high)] if high is not None else []
+    checks += [pa.Check.ge(low, error=f"is below {low:g}")] if low is not None else []
+    checks += [pa.Check.le(high, error=f"is above {high:g}")] if high is not None else []
     return pa.Column(float, checks, nullable=missing, coerce=True)
 
 
 def _count(low: int | None = 0) -> pa.Column:
     # Int64 refuses 1.5, int64 would cut it to 1; check() hands back plain int64
-    return pa.Column("Int64", pa.Check.ge(low) if low is not None else None, coerce=True)
+    checks = pa.Check.ge(low, error=f"is below {low}") if low is not None else None
+    return pa.Column("Int64", checks, coerce=True)
 
+
+KINDS = {"Int64": "a whole number", "Int8": "0, 1 or empty", "float64": "a number"}  # dtype -> in words
 
 _IDENTITY = {
-    "stack_id": _text(),
+    "stack_id": _text(filled=True),
     "path": _text(),
     "plate": _text(),
     "well": _text(),
@@ -87,7 +93,9 @@ FRAMES = Table(
         "hours": _number(),
         "hpi": _number(missing=True),
         # missing = before the onset under `drop`: predicted, never trained on, never scored
-        "label": pa.Column("Int8", pa.Check.isin([0, 1]), nullable=True, coerce=True),
+        "label": pa.Column(
+            "Int8", pa.Check.isin([0, 1], error="is neither 0 nor 1"), nullable=True, coerce=True
+        ),
         "clock": _text(*CLOCKS),
         "time_target": _number(missing=True),
         "split": _text(*SPLITS),
@@ -135,6 +143,14 @@ HISTORY = Table(
     key=("epoch", "split", "metric"),
 )
 
+# Columns that are read as text: position 007 must not become 7.
+TEXT = {
+    name
+    for table in (MANIFEST, FRAMES, PREDICTIONS, METRICS, HISTORY)
+    for name, column in table.columns.items()
+    if column.dtype == _text().dtype
+}
+
 
 def check(table: Table, data: pd.DataFrame, *, place: str = "") -> pd.DataFrame:
     """Return ``data`` with the table's dtypes and column order, other columns after them.
@@ -154,9 +170,8 @@ def check(table: Table, data: pd.DataFrame, *, place: str = "") -> pd.DataFrame:
         raise InputError(f"{place}: column {', '.join(missing)} missing; a {table.name} table needs it")
     ordered = [*table.columns, *(name for name in data.columns if name not in table.columns)]
     data = data[ordered].reset_index(drop=True)
-    for name, column in table.columns.items():
-        if column.dtype == _text().dtype:
-            data[name] = _as_text(data[name])
+    for name in TEXT.intersection(table.columns):
+        data[name] = _as_text(data[name])
     try:
         data = table.schema.validate(data, lazy=True)
     except pa.errors.SchemaErrors as errors:
@@ -177,12 +192,16 @@ def _first_failure(table: Table, data: pd.DataFrame, cases: pd.DataFrame) -> str
         key = ", ".join(f"{name} {data[name].iloc[row]}" for name in table.key)
         return f"row {row + 2}: {key} stands twice; a {table.name} table has one row for each"
     first = cases[cases["check"] != "multiple_fields_uniqueness"].iloc[0]
-    rule = str(first["check"])
-    why = {"not_nullable": "is missing"}.get(rule, f"fails {rule}")
+    rule, name, value, row = str(first["check"]), first["column"], first["failure_case"], first["index"]
     if rule.startswith(("coerce_dtype", "dtype")):
-        why = f"is not of the kind {table.columns[first['column']].dtype}"
-    where = f"row {int(first['index']) + 2}, " if pd.notna(first["index"]) else ""
-    return f"{where}column {first['column']}: {first['failure_case']} {why}"
+        rule = f"is not {KINDS[str(table.columns[name].dtype)]}"
+        if pd.isna(row):  # pandas does not say which fraction it will not make a whole number
+            row = int(np.flatnonzero(pd.to_numeric(data[name], errors="coerce") % 1 != 0)[0])
+            value = data[name].iloc[row]
+    where = f"row {int(row) + 2}, column {name}: "
+    if rule == "not_nullable" or (rule == "is missing" and value == ""):
+        return f"{where}the value is missing; fill it in"
+    return f"{where}{str(value) or 'nothing'} {rule}; correct it"
 
 
 def read(table: Table, path: str | Path) -> pd.DataFrame:
@@ -200,7 +219,7 @@ def read(table: Table, path: str | Path) -> pd.DataFrame:
 
 
 def read_any(path: str | Path) -> pd.DataFrame:
-    """Read a CSV or Parquet file as it is, with text as ``str``.
+    """Read a CSV or Parquet file as it is; the text columns of the tables are read as text.
 
     Raises:
         InputError: no such file, or a file that is neither.
@@ -211,19 +230,23 @@ def read_any(path: str | Path) -> pd.DataFrame:
     try:
         if path.suffix == ".parquet":
             return pd.read_parquet(path)
-        return pd.read_csv(path, float_precision="round_trip")
+        return pd.read_csv(path, float_precision="round_trip", dtype=dict.fromkeys(TEXT, str))
     except (ValueError, OSError) as error:  # pandas' and pyarrow's parser errors are ValueErrors
         raise InputError(f"{path}: cannot be read as a table ({str(error).splitlines()[0]})") from None
 
 
 def write(table: Table, data: pd.DataFrame, path: str | Path) -> Path:
-    """Check the rows and write them atomically, as Parquet or CSV by the suffix of ``path``."""
+    """Check the rows and write them atomically, as Parquet or CSV by the suffix of ``path``.
+
+    Raises:
+        InputError: rows that fail :func:`check`, or a place that cannot be written.
+    """
     path = Path(path)
     data = check(table, data, place=str(path))
     if "path" in data.columns:
         base = os.path.abspath(path.parent)
         data["path"] = [Path(os.path.relpath(p, base)).as_posix() if p else "" for p in data["path"]]
-    path.parent.mkdir(parents=True, exist_ok=True)
+    make_folder(path.parent)
     with atomic(path) as partial:
         if path.suffix == ".parquet":
             data.to_parquet(partial, index=False)

@@ -1,11 +1,13 @@
 """One-time conversion: every frame at training size in one uint8 memory map.
 
-A cache is keyed by its content (path, size, time stamp and a hash of both ends of every file) and by every
-setting that changes a pixel. It is built stack by stack; a build that was killed goes on where it stopped.
+A cache is keyed by its content (stack_id, frames, size, time stamp and a hash of both ends of every file)
+and by every setting that changes a pixel. It is built stack by stack by one process at a time; a build that
+was killed goes on where it stopped.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -17,15 +19,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
+from filelock import FileLock
 
+from hpiclock import progress as bars
 from hpiclock.config import DataConfig, ImageConfig
 from hpiclock.errors import InputError
 from hpiclock.plate.images import stack_images
 from hpiclock.plate.stacks import open_stack, source_files
 
-FORMAT = 1  # raise it when the conversion changes pixels
+FORMAT = 2  # raise it when the conversion changes pixels
 ENDS = 1 << 16  # bytes hashed at each end of a file
+FRAMES = "frames.npy"
+READY = "ready"  # one line per converted stack
 
 
 class FrameCache(NamedTuple):
@@ -60,15 +65,28 @@ def open_cache(
     key = cache_key(manifest, data, image)
     folder = Path(data.cache_dir) / key
     shape = (n, image.size, image.size)
-    if not (folder / "frames.npy").is_file():
-        _build(folder, shape, manifest, offset, data, image, progress)
-    images = np.load(folder / "frames.npy", mmap_mode="r")
+    if not (folder / FRAMES).is_file():
+        _refuse_full(folder, shape)
+        with _only_one(folder):
+            if not (folder / FRAMES).is_file():  # nobody made it while this process waited
+                _build(folder, shape, manifest, offset, data, image, progress)
+    try:
+        images = np.load(folder / FRAMES, mmap_mode="r")
+    except ValueError:
+        images = np.empty(0, np.uint8)
+    if images.shape != shape:
+        raise InputError(f"{folder}: is damaged; remove this folder, it is made anew")
     return FrameCache(images, offset, key)
 
 
 def cache_key(manifest: pd.DataFrame, data: DataConfig, image: ImageConfig) -> str:
     """Return the name of a cache: it changes with any stack and any setting that changes a pixel."""
-    files = [[_fingerprint(file) for file in source_files(Path(path))] for path in manifest["path"]]
+    seen: dict[Path, list[str | int]] = {}  # stacks of one file share it
+    files = []
+    for path in manifest["path"]:
+        mine = source_files(Path(path))
+        seen |= {file: _fingerprint(file) for file in mine if file not in seen}
+        files.append([seen[file] for file in mine])
     stacks = list(zip(manifest["stack_id"], manifest["n_frames"].tolist(), files, strict=True))
     settings = {"image": image.model_dump(), "channel": data.channel, "z": data.z, "format": FORMAT}
     text = json.dumps([stacks, settings], sort_keys=True)
@@ -89,6 +107,16 @@ def _fingerprint(path: Path) -> list[str | int]:
     return [facts.st_size, facts.st_mtime_ns, hashlib.sha256(ends).hexdigest()]
 
 
+def _only_one(folder: Path) -> FileLock:
+    """Return the lock under which this cache is built; it is freed when its process ends, killed or not."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with (lock := folder.with_name(folder.name + ".lock")).open("a"):
+            return FileLock(lock)
+    except OSError as error:
+        raise _not_written(folder.parent, error) from None
+
+
 def _build(
     folder: Path,
     shape: tuple[int, int, int],
@@ -100,50 +128,83 @@ def _build(
 ) -> None:
     partial = folder.with_name(folder.name + ".partial")
     images, done = _partial(partial, shape)
-    ready = partial / "ready"
     todo = [row for row in manifest.itertuples() if row.stack_id not in done]
 
     def convert(row: Any) -> str:
         with open_stack(row.path, channel=data.channel, z=data.z) as stack:
-            first = offset[row.stack_id]
-            images[first : first + stack.facts.n_frames] = stack_images(stack, image)
-        return row.stack_id
+            first, n = offset[row.stack_id], stack.facts.n_frames
+            if n != row.n_frames:
+                raise InputError(
+                    f"{row.path}: {n} frames, the manifest says {row.n_frames}; make the manifest anew"
+                )
+            images[first : first + n] = stack_images(stack, image)
+        return str(row.stack_id)
 
+    bar = bars.progress(
+        desc="converting", total=len(manifest), initial=len(done), unit="stack", show=progress
+    )
     # threads suffice: decoding and resizing release the interpreter lock
-    with ThreadPoolExecutor(os.cpu_count()) as pool, ready.open("a", encoding="utf-8") as log:
+    with bar, ThreadPoolExecutor(_cores()) as pool, (partial / READY).open("a", encoding="utf-8") as log:
         futures = [pool.submit(convert, row) for row in todo]
-        bar = tqdm(
-            total=len(manifest), initial=len(done), desc="converting", unit="stack", disable=not progress
-        )
         try:
             for future in as_completed(futures):
                 stack_id = future.result()
-                images.flush()  # type: ignore[attr-defined]
-                log.write(stack_id + "\n")
+                images.flush()  # type: ignore[attr-defined]  # pixels first, then the word that they are there
+                log.write(json.dumps(stack_id) + "\n")
                 log.flush()
                 bar.update()
         finally:
-            bar.close()
             pool.shutdown(cancel_futures=True)
     partial.replace(folder)
 
 
 def _partial(partial: Path, shape: tuple[int, int, int]) -> tuple[np.ndarray, set[str]]:
-    path, ready = partial / "frames.npy", partial / "ready"
-    if path.is_file() and ready.is_file():
-        return np.lib.format.open_memmap(path, mode="r+"), set(ready.read_text(encoding="utf-8").split("\n"))
-    need = int(np.prod(shape))
+    """Take up a build that was killed, or begin one: the pixels and the stacks that are done."""
+    frames, ready = partial / FRAMES, partial / READY
     try:
-        partial.mkdir(parents=True, exist_ok=True)
-        free = shutil.disk_usage(partial).free
-        if need > free:
-            partial.rmdir()
-            raise InputError(
-                f"{partial.parent}: the cache needs {need / 1e9:.2f} GB, {free / 1e9:.2f} GB are free; "
-                "make room or set data.cache_dir"
-            )
-        return np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape), set()
+        if ready.is_file():
+            lines = ready.read_text(encoding="utf-8").splitlines(keepends=True)
+            whole = [line for line in lines if line.endswith("\n")]  # the last one may be cut short
+            ready.write_text("".join(whole), encoding="utf-8")
+            return np.lib.format.open_memmap(frames, mode="r+"), {json.loads(line) for line in whole}
+        partial.mkdir(exist_ok=True)
+        images = np.lib.format.open_memmap(frames, mode="w+", dtype=np.uint8, shape=shape)
+        _reserve(frames)
+        ready.touch()
     except OSError as error:
+        if not ready.is_file():
+            shutil.rmtree(partial, ignore_errors=True)
+        raise _not_written(partial.parent, error) from None
+    return images, set()
+
+
+def _reserve(path: Path) -> None:
+    # without this a disk that fills up kills the process in the middle of writing the map
+    if hasattr(os, "posix_fallocate"):
+        with path.open("r+b") as stream:
+            try:
+                os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
+            except OSError as error:
+                if error.errno not in (errno.EINVAL, errno.EOPNOTSUPP):  # some file systems cannot
+                    raise
+
+
+def _refuse_full(folder: Path, shape: tuple[int, int, int]) -> None:
+    if folder.with_name(folder.name + ".partial").is_dir():
+        return  # its room is taken already
+    there = next(place for place in folder.absolute().parents if place.is_dir())
+    need, free = int(np.prod(shape)), shutil.disk_usage(there).free
+    if need > free:
         raise InputError(
-            f"{partial.parent}: cannot be written ({error.strerror}); set data.cache_dir"
-        ) from None
+            f"{folder.parent}: the cache needs {need / 1e9:.2f} GB, {free / 1e9:.2f} GB are free; "
+            "make room or set data.cache_dir"
+        )
+
+
+def _not_written(place: Path, error: OSError) -> InputError:
+    return InputError(f"{place}: cannot be written ({error.strerror}); set data.cache_dir")
+
+
+def _cores() -> int:
+    """How many cores this process may use; a cluster gives fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -38,7 +38,7 @@ def prepare(cfg: Config) -> Dataset:
     stacks = plan.stacks.set_index("stack_id")
     frames = frames.assign(split=frames["stack_id"].map(stacks["split"]), fold=cfg.split.fold)
     frames = check(FRAMES, select(frames, cfg.frames))
-    return Dataset(manifest, frames, plan, (*notes, *plan.notes))
+    return Dataset(manifest, frames, plan, (*notes, *plan.notes, *_clamped(frames, cfg)))
 
 
 def _refuse_empty_windows(frames: pd.DataFrame, cfg: Config) -> None:
@@ -48,3 +48,18 @@ def _refuse_empty_windows(frames: pd.DataFrame, cfg: Config) -> None:
             f"windows: {cfg.windows.start_h:g}-{cfg.window_end_h:g} h lie outside the data, "
             f"which hold {first:g}-{last:g} h; set windows.start_h and windows.end_h"
         )
+
+
+def _clamped(frames: pd.DataFrame, cfg: Config) -> tuple[str, ...]:
+    low, high = cfg.targets.range_h
+    infection = frames["clock"].eq("infection")
+    hours = frames["hours"].where(~infection, frames["hpi"])
+    # clip puts frames before the onset at 0 on purpose
+    early = (hours < low) & ~(infection & (frames["hpi"] < 0) & (cfg.targets.before_onset == "clip"))
+    n = int(((early | (hours > high)) & frames["time_target"].notna()).sum())
+    if n == 0:
+        return ()
+    return (
+        f"{n} of {len(frames)} frames lie outside targets.range_h ({low:g}-{high:g} h): their time target "
+        "is its nearest end, so their time error says little.",
+    )

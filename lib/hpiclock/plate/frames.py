@@ -11,6 +11,7 @@ from hpiclock.config import ClassWindow, FramesConfig, SplitFrames
 from hpiclock.errors import InputError
 from hpiclock.tables import IDENTITY, SPLITS
 
+SAME_H = 1e-6  # hours; 3 * 0.1 h is 0.30000000000000004 h, and still inside a window that ends at 0.3 h
 CLASS_OF = {"infected": "infected", "mock": "uninfected"}  # condition -> section of the config
 
 
@@ -21,17 +22,23 @@ def expand(manifest: pd.DataFrame, times_h: Mapping[str, np.ndarray] | None = No
         manifest: a MANIFEST table.
         times_h: true acquisition times per ``stack_id``, hours after frame 0, shape ``(n_frames,)``; a stack
             that is not in it runs at its ``interval_h``.
+
+    Raises:
+        InputError: acquisition times for another number of frames than the stack holds.
     """
     stacks = manifest.loc[manifest.index.repeat(manifest["n_frames"]), [*IDENTITY, "start_h", "interval_h"]]
-    frame = np.concatenate([np.arange(n) for n in manifest["n_frames"]])
+    frame = stacks.groupby(level=0).cumcount().to_numpy()
     elapsed = frame * stacks["interval_h"].fillna(0.0).to_numpy()
+    ends = manifest["n_frames"].cumsum().to_numpy()
+    for stack_id, n, end in zip(manifest["stack_id"], manifest["n_frames"], ends, strict=True):
+        times = (times_h or {}).get(stack_id)
+        if times is None:
+            continue
+        if np.shape(times) != (n,):
+            raise InputError(f"stack {stack_id}: {len(times)} acquisition times for {n} frames; correct them")
+        elapsed[end - n : end] = times
     rows = stacks[IDENTITY].assign(frame=frame, hours=stacks["start_h"].to_numpy() + elapsed)
-    rows = rows.reset_index(drop=True)
-    for stack_id, times in (times_h or {}).items():
-        mine = rows["stack_id"].eq(stack_id)
-        start = manifest.loc[manifest["stack_id"].eq(stack_id), "start_h"].iloc[0]
-        rows.loc[mine, "hours"] = start + np.asarray(times)
-    return rows
+    return rows.reset_index(drop=True)
 
 
 def select(frames: pd.DataFrame, config: FramesConfig) -> pd.DataFrame:
@@ -67,26 +74,30 @@ def _select_split(frames: pd.DataFrame, config: SplitFrames, split: str) -> pd.D
 
 
 def match_controls(frames: pd.DataFrame) -> pd.DataFrame:
-    """Keep a mock frame only where a labelled infected frame lies within half a frame step of its hour."""
+    """Keep a mock frame only where a frame labelled infected lies within half a frame step of its hour.
+
+    The step is the median one of the frames given, strides included; stills, which have none, must share
+    the hour.
+    """
     mock = frames["condition"].eq("mock")
     reference = np.sort(frames.loc[frames["label"].eq(1).fillna(False), "hours"].to_numpy())
     if reference.size == 0:
         return frames[~mock]
     steps = frames.sort_values(["stack_id", "frame"]).groupby("stack_id")["hours"].diff()
-    tolerance = float(steps.median()) / 2 if steps.notna().any() else 1e-9
+    tolerance = float(steps.median()) / 2 if steps.notna().any() else 0.0
     hours = frames["hours"].to_numpy()
     after = np.searchsorted(reference, hours).clip(0, reference.size - 1)
     before = (after - 1).clip(0)
     distance = np.minimum(np.abs(reference[after] - hours), np.abs(reference[before] - hours))
-    return frames[~mock | (distance <= tolerance)]
+    return frames[~mock | (distance <= tolerance + SAME_H)]
 
 
 def _within(rows: pd.DataFrame, window: ClassWindow) -> pd.Series:
     inside = pd.Series(True, index=rows.index)
     if window.start_h is not None:
-        inside &= rows["hours"] >= window.start_h
+        inside &= rows["hours"] >= window.start_h - SAME_H
     if window.end_h is not None:
-        inside &= rows["hours"] <= window.end_h
+        inside &= rows["hours"] <= window.end_h + SAME_H
     first = rows.loc[inside].groupby("stack_id")["frame"].transform("min")
     inside &= (rows["frame"] - first.reindex(rows.index)) % window.stride == 0
     return inside

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import numpy as np
 from PIL import Image
 
 from hpiclock.config import ImageConfig
+from hpiclock.errors import InputError
 from hpiclock.plate.stacks import Stack
 
 SAMPLE = 4  # limits of a whole stack are taken from every 4th pixel of every 4th row
@@ -23,49 +26,65 @@ def prepare_image(plane: np.ndarray, limits: tuple[float, float], image: ImageCo
     low, high = limits
     scale = 255.0 / (high - low) if high > low else 0.0
     cropped = crop(plane, image.crop_border)
-    grey = np.clip((cropped.astype(np.float32) - np.float32(low)) * np.float32(scale), 0, 255)
+    # float32 holds 8- and 16-bit levels exactly; wider ones need float64
+    kind = np.result_type(cropped.dtype, np.float32).type
+    grey = np.clip((cropped.astype(kind) - kind(low)) * kind(scale), 0, 255)
     size = (image.size, image.size)
     return np.asarray(Image.fromarray(np.rint(grey).astype(np.uint8)).resize(size, Image.Resampling.BILINEAR))
 
 
 def crop(plane: np.ndarray, border: float) -> np.ndarray:
-    """Cut the share ``border`` off each side of a plane of shape (height, width)."""
-    rows, columns = (round(border * side) for side in plane.shape)
+    """Cut the share ``border`` off each side of a plane of shape (height, width); something always stays."""
+    rows, columns = (min(round(border * side), (side - 1) // 2) for side in plane.shape)
     return plane[rows : plane.shape[0] - rows, columns : plane.shape[1] - columns]
 
 
 def frame_limits(plane: np.ndarray, image: ImageConfig) -> tuple[float, float]:
-    """Return the grey levels of one frame that become 0 and 255."""
-    if image.low is not None and image.high is not None and image.intensity == "fixed":
-        return image.low, image.high
-    plane = crop(plane, image.crop_border)
-    if image.intensity == "minmax":
-        return float(plane.min()), float(plane.max())
-    low, high = np.percentile(plane, [image.low, image.high])
-    return float(low), float(high)
+    """Return the grey levels of one frame, inside the border, that become 0 and 255."""
+    return _limits([crop(plane, image.crop_border)], image)
 
 
 def stack_limits(stack: Stack, image: ImageConfig) -> tuple[float, float]:
-    """Return the grey levels of a whole stack that become 0 and 255, read frame by frame.
+    """Return the grey levels of a whole stack, inside the border, that become 0 and 255.
 
-    Percentiles come from a sample of the pixels (every 4th in each direction).
+    It is read frame by frame; percentiles come from a sample of the pixels (every 4th in each direction).
     """
-    if image.intensity == "fixed":
-        return frame_limits(np.zeros((1, 1)), image)
+    step = SAMPLE if image.intensity == "percentile" else 1
     planes = (crop(stack.frame(i), image.crop_border) for i in range(stack.facts.n_frames))
+    return _limits((plane[::step, ::step] for plane in planes), image)
+
+
+def _limits(planes: Iterable[np.ndarray], image: ImageConfig) -> tuple[float, float]:
+    # config refuses low and high without each other, and none where they are needed
+    asked = (image.low or 0.0, image.high or 0.0)
+    if image.intensity == "fixed":
+        return asked
     if image.intensity == "minmax":
         extremes = [(float(plane.min()), float(plane.max())) for plane in planes]
         return min(low for low, _ in extremes), max(high for _, high in extremes)
-    sample = np.concatenate([plane[::SAMPLE, ::SAMPLE].ravel() for plane in planes])
-    low, high = np.percentile(sample, [image.low, image.high])
+    low, high = np.percentile(np.concatenate([plane.ravel() for plane in planes]), asked)
     return float(low), float(high)
 
 
+def limits_of(stack: Stack, image: ImageConfig) -> Callable[[np.ndarray], tuple[float, float]]:
+    """Return the function that gives the limits of each frame of a stack, as ``image.scope`` says."""
+    if image.scope == "frame":
+        return lambda plane: frame_limits(plane, image)
+    whole = stack_limits(stack, image)
+    return lambda _: whole
+
+
 def stack_images(stack: Stack, image: ImageConfig) -> np.ndarray:
-    """Return every frame of a stack as the model sees it: (n_frames, size, size) uint8."""
-    whole = stack_limits(stack, image) if image.scope == "stack" else None
+    """Return every frame of a stack as the model sees it: (n_frames, size, size) uint8.
+
+    Raises:
+        InputError: a frame cannot be read, or holds a grey level that is not a number.
+    """
+    limits = limits_of(stack, image)
     images = np.empty((stack.facts.n_frames, image.size, image.size), np.uint8)
     for i in range(stack.facts.n_frames):
         plane = stack.frame(i)
-        images[i] = prepare_image(plane, whole or frame_limits(plane, image), image)
+        if plane.dtype.kind == "f" and not np.isfinite(plane).all():
+            raise InputError(f"{stack.path}: frame {i} holds NaN or infinite grey levels; export it again")
+        images[i] = prepare_image(plane, limits(plane), image)
     return images

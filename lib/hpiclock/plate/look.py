@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from hpiclock.config import DataConfig, ImageConfig
-from hpiclock.plate.images import crop, frame_limits, prepare_image
+from hpiclock.plate.images import crop, limits_of, prepare_image
 from hpiclock.plate.stacks import open_stack
 
 
@@ -28,29 +28,42 @@ def pick_frames(frames: pd.DataFrame, *, hours: list[float], stacks_per_treatmen
 
 
 def frame_images(rows: pd.DataFrame, data: DataConfig, image: ImageConfig, *, size: int) -> np.ndarray:
-    """Return the frames of ``rows`` (``path frame``) to look at: (n, size, size) uint8, in their order."""
+    """Return the frames of ``rows`` (``path frame``) as the model sees them, but at another size.
+
+    Args:
+        rows: the frames; the pictures stand in their order.
+        data: channel and plane.
+        image: border and intensity.
+        size: side of the square picture, px.
+
+    Returns:
+        (n, size, size) uint8.
+    """
     larger = image.model_copy(update={"size": size})
     images = np.empty((len(rows), size, size), np.uint8)
     for path, mine in rows.reset_index(drop=True).groupby("path"):
         with open_stack(path, channel=data.channel, z=data.z) as stack:
+            limits = limits_of(stack, larger)
             for row in mine.itertuples():
                 plane = stack.frame(row.frame)
-                images[row.Index] = prepare_image(plane, frame_limits(plane, larger), larger)
+                images[row.Index] = prepare_image(plane, limits(plane), larger)
     return images
 
 
 def grey_levels(rows: pd.DataFrame, data: DataConfig, image: ImageConfig) -> pd.DataFrame:
     """Return the rows with ``mean`` and ``sd`` of the raw grey levels inside the cropped border.
 
-    Levels of 16-bit and float frames are put on 0-255 by the darkest and brightest level of all rows.
+    8-bit levels stay as they are. Of other kinds the darkest and the brightest level of all rows become 0
+    and 255, so that frames can be compared with each other.
     """
     found = pd.DataFrame(index=rows.index, columns=["mean", "sd", "low", "high"], dtype=float)
+    kinds = set()
     for path, mine in rows.groupby("path"):
         with open_stack(path, channel=data.channel, z=data.z) as stack:
+            kinds.add(stack.facts.dtype)
             for index, frame in mine["frame"].items():
                 plane = crop(stack.frame(int(frame)), image.crop_border)
                 found.loc[index] = plane.mean(), plane.std(), plane.min(), plane.max()
-            eight_bit = stack.facts.dtype == "uint8"
-    low, high = (0.0, 255.0) if eight_bit else (found["low"].min(), found["high"].max())
+    low, high = (0.0, 255.0) if kinds == {"uint8"} else (found["low"].min(), found["high"].max())
     scale = 255.0 / (high - low) if high > low else 1.0
     return rows.assign(mean=(found["mean"] - low) * scale, sd=found["sd"] * scale)

@@ -1,15 +1,12 @@
 """Who may be in train, validation and test: whole groups only.
 
 A group is the unit that was independently infected (the well), or a larger one. Groups are spread over the
-splits class by class and, within a class, evenly over the MOIs.
+splits class by class and, within a class, evenly over the MOIs and the plates.
 """
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Iterable
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -17,33 +14,19 @@ import pandas as pd
 
 from hpiclock.config import SplitConfig
 from hpiclock.errors import InputError
+from hpiclock.plate.splitfile import SplitPlan, read_split
 from hpiclock.tables import CONDITIONS, SPLITS
+
+__all__ = ["SplitPlan", "assign", "read_split"]
 
 SIDES = len(SPLITS)  # a class needs a group on every side
 
 
-class SplitPlan(NamedTuple):
-    """Which stack stands where.
+class _Groups(NamedTuple):
+    """The group of every stack, and what each group is: ``stratum moi plate``, by group."""
 
-    ``stacks`` has a row per stack: ``stack_id, group, split, test_fold`` (the fold in which its group is
-    tested; 0 without folds). ``notes`` are sentences that every report repeats.
-    """
-
-    stacks: pd.DataFrame
-    unit: str
-    notes: tuple[str, ...]
-
-    @property
-    def sha256(self) -> str:
-        """Hash of who stands where."""
-        rows = self.stacks.sort_values("stack_id")[["stack_id", "group", "split"]]
-        return hashlib.sha256(json.dumps(rows.to_numpy().tolist()).encode()).hexdigest()
-
-    def dumps(self) -> str:
-        """Return the text of a split file: :func:`read_split` takes it back."""
-        stacks = self.stacks.sort_values("stack_id").to_dict("records")
-        content = {"unit": self.unit, "notes": list(self.notes), "sha256": self.sha256, "stacks": stacks}
-        return json.dumps(content, indent=1) + "\n"
+    of_stack: pd.Series
+    table: pd.DataFrame
 
 
 def assign(manifest: pd.DataFrame, config: SplitConfig) -> SplitPlan:
@@ -54,119 +37,150 @@ def assign(manifest: pd.DataFrame, config: SplitConfig) -> SplitPlan:
     """
     if config.file:
         return read_split(config.file, manifest)
-    unit, notes = _unit(manifest, config)
-    groups = _groups(manifest, unit, config.touching)
+    out = _left_out(manifest, config)
+    unit, groups, notes = _unit(manifest, config, out)
     rng = np.random.default_rng(config.seed)
-    by_group = _strata(manifest, groups)
+    folds = dict.fromkeys(groups.table.index, 0)
     if config.leave_out_plate:
-        sides, folds = _leave_out(manifest, groups, by_group, config, rng)
+        sides = _leave_out(groups, out, config, rng)
     elif config.folds:
-        folds = _folds(by_group, config.folds, rng)
+        folds = _folds(groups.table, config.folds, rng)
         sides = {group: _side(fold, config) for group, fold in folds.items()}
     else:
-        sides, folds = _one_split(by_group, config, rng), dict.fromkeys(by_group.index, 0)
+        sides = _one_split(groups.table, config, rng)
     stacks = pd.DataFrame(
         {
             "stack_id": manifest["stack_id"].to_numpy(),
-            "group": groups.to_numpy(),
-            "split": groups.map(sides).to_numpy(),
-            "test_fold": groups.map(folds).to_numpy(),
+            "group": groups.of_stack.to_numpy(),
+            "split": groups.of_stack.map(sides).to_numpy(),
+            "test_fold": groups.of_stack.map(folds).to_numpy(),
         }
     )
-    _refuse_one_sided(stacks, manifest, unit)
+    _refuse_one_sided(stacks, manifest, unit, config)
     return SplitPlan(stacks, unit, notes)
 
 
-def read_split(path: str | Path, manifest: pd.DataFrame) -> SplitPlan:
-    """Read a split file and hold it against the manifest.
-
-    Raises:
-        InputError: not a split file, a changed file (its sha256 differs), or stacks that are not in it.
-    """
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-        stacks = pd.DataFrame(content["stacks"])[["stack_id", "group", "split", "test_fold"]]
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such split file; leave split.file empty to draw a split") from None
-    except (ValueError, KeyError, TypeError):
-        raise InputError(f"{path}: not a split file; runs write one as split.json") from None
-    absent = sorted(set(manifest["stack_id"]) - set(stacks["stack_id"]))
-    if absent:
-        raise InputError(f"{path}: {len(absent)} stacks of the plate are not in it, the first is {absent[0]}")
-    plan = SplitPlan(stacks, content["unit"], tuple(content["notes"]))
-    if content.get("sha256") not in (None, plan.sha256):
-        raise InputError(f"{path}: changed since it was written; remove its sha256 line if that is meant")
-    doubled = stacks.groupby("group")["split"].nunique()
-    if (doubled > 1).any():
-        raise InputError(f"{path}: group {doubled.idxmax()} stands on two sides; give each group one split")
-    mine = stacks[stacks["stack_id"].isin(manifest["stack_id"])].reset_index(drop=True)
-    return plan._replace(stacks=mine)
+def _left_out(manifest: pd.DataFrame, config: SplitConfig) -> np.ndarray:
+    """Which stacks are of the plate that is left out, shape (n_stacks,)."""
+    plates = sorted(manifest["plate"].unique())
+    if config.leave_out_plate and (config.leave_out_plate not in plates or len(plates) < 2):
+        raise InputError(
+            f"split.leave_out_plate: {config.leave_out_plate}: the plates are {', '.join(plates)}; "
+            "name one of several"
+        )
+    return manifest["plate"].eq(config.leave_out_plate).to_numpy() & bool(config.leave_out_plate)
 
 
-def _unit(manifest: pd.DataFrame, config: SplitConfig) -> tuple[str, tuple[str, ...]]:
-    known = manifest[manifest["well"] != ""]
-    wells = {c: known.loc[known["condition"] == c, ["plate", "well"]].drop_duplicates() for c in CONDITIONS}
-    counts = {condition: len(rows) for condition, rows in wells.items()}
-    if config.unit != "auto":
-        asked = "SPLIT BY POSITION as asked: fields of one well may stand in train and in test."
-        return config.unit, (asked,) if config.unit == "position" else ()
-    if min(counts.values()) >= max(SIDES, config.folds):
-        return "well", ()
-    few = ", ".join(f"{count} {condition}" for condition, count in counts.items())
-    return "position", (
-        f"SPLIT BY POSITION: too few wells ({few}) to split by well, so fields of one well stand in train "
-        "and in test. A good score can be the well's, not the infection's.",
+def _unit(
+    manifest: pd.DataFrame, config: SplitConfig, out: np.ndarray
+) -> tuple[str, _Groups, tuple[str, ...]]:
+    unknown = int(manifest["well"].eq("").sum())
+    if unknown == len(manifest) and config.unit == "well":
+        raise InputError(
+            "split.unit: well: no stack names its well; name wells by data.name_pattern or a manifest CSV, "
+            "or set split.unit to position"
+        )
+    unit = "well" if config.unit == "auto" else config.unit
+    groups = _groups(manifest, unit, config.touching)
+    notes = _unknown_wells(unknown) if unit == "well" and unknown else ()
+    if config.unit == "auto":
+        known = groups.of_stack[manifest["well"].ne("").to_numpy()]
+        few = _shortage(groups, config, out, groups.table.index.isin(known))
+        if few:
+            unit, groups = "position", _groups(manifest, "position", config.touching)
+            notes = (_by_position(f"too few wells ({few}) to split by well", config),)
+    elif unit == "position":
+        notes = (_by_position("as asked", config),)
+    few = _shortage(groups, config, out, np.ones(len(groups.table), bool))
+    if few:
+        joined = ", counted after split.touching" if config.touching else ""
+        raise InputError(
+            f"split.unit: {unit}: too few groups ({few}{joined}), each class needs {_needed(config)}; "
+            + ("bring more stacks" if config.unit == "auto" else "bring more, or set split.unit to auto")
+        )
+    return unit, groups, notes
+
+
+def _unknown_wells(n: int) -> tuple[str, ...]:
+    return (
+        f"{n} stacks name no well and count as a well each: fields of one well may stand in train and in "
+        "test.",
     )
 
 
-def _groups(manifest: pd.DataFrame, unit: str, touching: Iterable[Iterable[str]]) -> pd.Series:
+def _by_position(why: str, config: SplitConfig) -> str:
+    if config.leave_out_plate:
+        return (
+            f"SPLIT BY POSITION: {why}, so fields of one well stand in train and in validation. The plate "
+            "that is left out is apart."
+        )
+    return (
+        f"SPLIT BY POSITION: {why}, so fields of one well stand in train and in test. A good score can be "
+        "the well's, not the infection's."
+    )
+
+
+def _needed(config: SplitConfig) -> int:
+    return 2 if config.leave_out_plate else max(SIDES, config.folds)
+
+
+def _shortage(groups: _Groups, config: SplitConfig, out: np.ndarray, countable: np.ndarray) -> str:
+    """The classes with fewer groups than are needed, e.g. ``2 mock``; empty when there are enough.
+
+    Groups that hold both classes count only for a class that has no group of its own.
+    """
+    left = countable & ~groups.table.index.isin(groups.of_stack[out])
+    strata = groups.table.loc[left, "stratum"]
+    there = {condition for stratum in groups.table["stratum"] for condition in stratum.split("+")}
+    counts = {
+        condition: int(strata.eq(condition).sum()) or int(strata.str.contains("+", regex=False).sum())
+        for condition in CONDITIONS
+        if condition in there
+    }
+    return ", ".join(f"{n} {condition}" for condition, n in counts.items() if n < _needed(config))
+
+
+def _groups(manifest: pd.DataFrame, unit: str, touching: Iterable[Iterable[str]]) -> _Groups:
     names = manifest["plate"].copy()
     if unit != "plate":
         names = names + "/" + manifest["well"].where(manifest["well"] != "", manifest["stack_id"])
     if unit == "position":
         names = manifest["stack_id"].copy()
     names.index = pd.Index(manifest["stack_id"])
-    declared = [list(group) for group in touching]
+    declared = [list(group) for group in touching if group]
     if "group" in manifest.columns:
-        named = manifest[manifest["group"].fillna("").astype(str) != ""]
+        named = manifest[manifest["group"].notna() & manifest["group"].ne("")]
         declared += [list(rows["stack_id"]) for _, rows in named.groupby(["plate", "group"])]
     for group in declared:
         unknown = [stack for stack in group if stack not in names.index]
         if unknown:
             raise InputError(f"split.touching: no stack {unknown[0]}; `hpiclock manifest` lists the stack_id")
         names[names.isin(names[group])] = names[group[0]]
-    return names.reset_index(drop=True)
-
-
-def _strata(manifest: pd.DataFrame, groups: pd.Series) -> pd.DataFrame:
-    rows = manifest.assign(group=groups.to_numpy())
-    return rows.groupby("group", sort=True).agg(
+    rows = manifest.assign(group=names.to_numpy())
+    table = rows.groupby("group", sort=True).agg(
         stratum=("condition", lambda values: "+".join(sorted(set(values)))),
         moi=("moi", "max"),
         plate=("plate", "first"),
     )
+    return _Groups(names.reset_index(drop=True), table)
 
 
 def _shuffled(groups: pd.DataFrame, rng: np.random.Generator) -> list[str]:
-    # sorted by MOI, random within: taking every k-th then takes every MOI
-    return list(groups.iloc[rng.permutation(len(groups))].sort_values("moi", kind="stable").index)
+    # sorted by MOI and plate, random within: taking every k-th then takes every MOI
+    return list(groups.iloc[rng.permutation(len(groups))].sort_values(["moi", "plate"], kind="stable").index)
 
 
 def _every(order: list[str], n: int, rng: np.random.Generator) -> list[str]:
-    step, start = len(order) / n, rng.random()
+    step, start = len(order) / max(n, 1), rng.random()
     return [order[int((i + start) * step)] for i in range(n)]
 
 
 def _one_split(groups: pd.DataFrame, config: SplitConfig, rng: np.random.Generator) -> dict[str, str]:
     sides: dict[str, str] = {}
-    for stratum, rows in groups.groupby("stratum"):
-        if len(rows) < SIDES:
-            raise InputError(
-                f"split.unit: {len(rows)} groups of class {stratum}, {SIDES} are needed (train, val, test); "
-                "set split.unit to auto or position, or bring more wells"
-            )
-        n_test = min(max(round(config.test * len(rows)), 1), len(rows) - 2)
-        n_val = min(max(round(config.val * len(rows)), 1), len(rows) - n_test - 1)
+    for _, rows in groups.groupby("stratum"):
+        least = 1 if len(rows) >= SIDES else 0  # a few groups that hold both classes need not be everywhere
+        n_test = min(max(round(config.test * len(rows)), least), len(rows) - 2 * least)
+        n_val = min(max(round(config.val * len(rows)), least), len(rows) - n_test - least)
         order = _shuffled(rows, rng)
         test = _every(order, n_test, rng)
         order = [group for group in order if group not in test]
@@ -177,10 +191,9 @@ def _one_split(groups: pd.DataFrame, config: SplitConfig, rng: np.random.Generat
 
 def _folds(groups: pd.DataFrame, k: int, rng: np.random.Generator) -> dict[str, int]:
     folds: dict[str, int] = {}
-    for stratum, rows in groups.groupby("stratum"):
-        if len(rows) < k:
-            raise InputError(f"split.folds: {len(rows)} groups of class {stratum} cannot fill {k} folds")
-        folds |= {group: i % k for i, group in enumerate(_shuffled(rows, rng))}
+    for _, rows in groups.groupby("stratum"):
+        # counting on from class to class keeps the folds of one size
+        folds |= {group: i % k for i, group in enumerate(_shuffled(rows, rng), start=len(folds))}
     return folds
 
 
@@ -191,34 +204,29 @@ def _side(fold: int, config: SplitConfig) -> str:
 
 
 def _leave_out(
-    manifest: pd.DataFrame,
-    groups: pd.Series,
-    by_group: pd.DataFrame,
-    config: SplitConfig,
-    rng: np.random.Generator,
-) -> tuple[dict[str, str], dict[str, int]]:
-    plates = sorted(manifest["plate"].unique())
-    if config.leave_out_plate not in plates or len(plates) < 2:
-        raise InputError(
-            f"split.leave_out_plate: {config.leave_out_plate}: the plates are {', '.join(plates)}"
-        )
-    out = set(groups[manifest["plate"].to_numpy() == config.leave_out_plate])
+    groups: _Groups, out: np.ndarray, config: SplitConfig, rng: np.random.Generator
+) -> dict[str, str]:
+    tested = set(groups.of_stack[out])  # a group that touches the plate leaves with it
     share = config.val / (config.train + config.val)
-    sides = dict.fromkeys(out, "test")
-    for stratum, rows in by_group[~by_group.index.isin(out)].groupby("stratum"):
-        if len(rows) < 2:
-            raise InputError(f"split.leave_out_plate: one group of class {stratum} is left for train and val")
-        order = _shuffled(rows, rng)
-        val = _every(order, min(max(round(share * len(rows)), 1), len(rows) - 1), rng)
+    sides = dict.fromkeys(tested, "test")
+    for _, rows in groups.table[~groups.table.index.isin(tested)].groupby("stratum"):
+        order, least = _shuffled(rows, rng), min(len(rows) - 1, 1)
+        val = _every(order, min(max(round(share * len(rows)), least), len(rows) - least), rng)
         sides |= {group: "val" if group in val else "train" for group in order}
-    return sides, dict.fromkeys(by_group.index, 0)
+    return sides
 
 
-def _refuse_one_sided(stacks: pd.DataFrame, manifest: pd.DataFrame, unit: str) -> None:
+def _refuse_one_sided(stacks: pd.DataFrame, manifest: pd.DataFrame, unit: str, config: SplitConfig) -> None:
     conditions = manifest["condition"].groupby(stacks["split"].to_numpy()).agg(set)
     for split in SPLITS:
-        missing = set(manifest["condition"]) - conditions.get(split, set())
+        missing = sorted(set(manifest["condition"]) - conditions.get(split, set()))
+        if missing and config.leave_out_plate and split == "test":
+            raise InputError(
+                f"split.leave_out_plate: {config.leave_out_plate} holds no {missing[0]} stack; "
+                "leave out a plate with both classes"
+            )
         if missing:
             raise InputError(
-                f"split.unit: {unit}: {split} would hold no {missing.pop()} stack; choose another unit"
+                f"split.unit: {unit}: {split} would hold no {missing[0]} stack; choose another split.unit or "
+                "split.seed"
             )

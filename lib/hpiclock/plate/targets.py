@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from hpiclock.config import TargetsConfig
+from hpiclock.errors import InputError
 from hpiclock.tables import hpi
 
 
@@ -16,13 +17,23 @@ def add_targets(frames: pd.DataFrame, targets: TargetsConfig) -> pd.DataFrame:
     experiment clock (``time_target = hours``). What frames of an infected well before its onset are is the
     choice ``targets.before_onset``: ``drop`` leaves label and target missing, ``uninfected`` calls them
     uninfected on the experiment clock, ``clip`` calls them infected at time 0, ``signed`` infected at a
-    negative time. Targets are clamped to ``targets.range_h``.
+    negative time. With ``targets.clock: experiment`` every target is on the experiment clock and
+    ``before_onset`` decides labels only. Targets are clamped to ``targets.range_h``.
 
     Args:
-        frames: rows with ``condition``, ``hours`` and ``onset_h`` (hours after imaging start).
+        frames: rows with ``stack_id``, ``condition``, ``hours`` and ``onset_h`` (hours after imaging start).
         targets: the choices.
+
+    Raises:
+        InputError: an infected stack without an onset.
     """
     infected = frames["condition"].eq("infected")
+    without = infected & frames["onset_h"].isna()
+    if without.any():
+        raise InputError(
+            f"stack {frames.loc[without, 'stack_id'].iloc[0]}: infected and without an onset; "
+            "give its onset_h in the plate map or targets.onset_h"
+        )
     since_onset = hpi(frames["hours"], frames["onset_h"]).where(infected)
     before = since_onset < 0
     dropped = before & (targets.before_onset == "drop")
