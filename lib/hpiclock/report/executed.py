@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,6 +10,8 @@ from typing import Any
 
 import nbformat
 
+from hpiclock.config import leaves
+from hpiclock.configfile import PATH_KEYS
 from hpiclock.files import atomic
 from hpiclock.report.runs import Run
 
@@ -48,12 +51,13 @@ def _clean(output: Any, places: Mapping[str, str]) -> None:
 
 
 def places(run: Run, folder: Path) -> dict[str, str]:
-    """Return what stands for the folders that outputs may name: the project, the run, the home folder.
+    """Return what stands for the folders that outputs may name: project, run, home, where the data lie.
 
     Args:
-        run: the run.
+        run: the run; of the paths in its config the last part stays.
         folder: of the notebooks, inside the project.
     """
-    known = {str(folder.parent): ".", str(run.folder): run.name}
-    home = Path.home()
-    return {str(home): "~", **known} if len(home.parts) > 1 else known
+    said = (str(value) for key, value in leaves(run.cfg) if key in PATH_KEYS)
+    given = {str(Path(path).parent): "…" for path in said if os.path.isabs(path)}
+    known = {str(Path.home()): "~", str(folder.parent): ".", str(run.folder): run.name}
+    return {place: name for place, name in (given | known).items() if len(Path(place).parts) > 1}

@@ -1,0 +1,115 @@
+"""`hpiclock run` on a small plate: four notebooks, every promised file, pages that stand alone."""
+
+import json
+import re
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from bs4 import BeautifulSoup
+
+from hpiclock.report.runs import Run
+from hpiclock.tables import HISTORY, MANIFEST, METRICS, PREDICTIONS
+
+ROOT = Path(__file__).parents[2]
+FILES = [
+    "config.yaml", "provenance.json", "checkpoints/best.pt", "checkpoints/last.pt", "manifest.csv",
+    "history.csv", "predictions.parquet", "metrics.csv", "test_predictions.npz", "results.json",
+    "temporal_metrics.json", "temporal_generalization.png", "training_curves.png", "validation_metrics.png",
+    "prediction_scatter_regression.png", "training_summary.txt", "run.log",
+]  # fmt: skip
+NAMES = ["01_data_exploration", "02_training", "03_evaluation", "04_temporal_generalization"]
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory, tiny_plate):
+    """The finished command, and the run that it left."""
+    folder = tmp_path_factory.mktemp("chain")
+    settings = {
+        "data.source": tiny_plate, "data.cache_dir": folder / "cache", "reports_dir": folder / "reports",
+        "image.size": 32, "train.epochs": 2, "study.resamples": 100,
+    }  # fmt: skip
+    command = [sys.executable, "-m", "hpiclock", "run", str(ROOT / "configs" / "demo.yaml")]
+    command += [text for key, value in settings.items() for text in ("--set", f"{key}={value}")]
+    done = subprocess.run(command, capture_output=True, check=False, stdin=subprocess.DEVNULL)
+    assert done.returncode == 0, done.stderr.decode()[-4000:]
+    return done, Run.open(folder / "reports" / "demo" / "seed0")
+
+
+@pytest.fixture
+def run(chain):
+    return chain[1]
+
+
+@pytest.fixture
+def pages(run):
+    return [run.path(f"{name}.html") for name in NAMES] + [Path(run.cfg.reports_dir) / "index.html"]
+
+
+def test_it_says_where_the_report_is_and_shows_one_bar(chain, pages):
+    done, _ = chain
+    printed = done.stdout.decode().splitlines()
+    assert [line.partition(": ")[0] for line in printed] == [str(page) for page in pages]
+    assert done.stderr.count(b"\n") == 1  # one bar that redraws its line, and not a word beside it
+    assert b"100%|" in done.stderr
+
+
+def test_every_promised_file_is_there(run):
+    assert [name for name in FILES if not run.path(name).is_file()] == []
+    for name, table in (("manifest.csv", MANIFEST), ("history.csv", HISTORY), ("metrics.csv", METRICS)):
+        assert len(run.read_table(name, table)) > 0
+
+
+def test_every_number_in_json_is_a_number(run):
+    def refuse(word):
+        raise AssertionError(f"{word} is not JSON")
+
+    for path in run.folder.glob("*.json"):
+        json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+
+
+def test_notebook_json_and_table_say_the_same(run):
+    metrics = run.read_table("metrics.csv", METRICS)
+    whole = metrics[metrics["start_h"].isna() & metrics["split"].eq("test") & metrics["group"].eq("all")]
+    tested = run.read_json("results.json")["test_metrics"]
+    for name, key in (("auc", "cls_auc"), ("f1", "cls_f1"), ("mae", "reg_mae"), ("rmse", "reg_rmse")):
+        value = whole.loc[whole["metric"].eq(name), "value"].item()
+        np.testing.assert_allclose(np.nan if tested[key] is None else tested[key], value, rtol=1e-12)
+    stored = np.load(run.path("test_predictions.npz"))
+    predictions = run.read_table("predictions.parquet", PREDICTIONS)
+    scored = predictions[predictions["split"].eq("test") & predictions["label"].notna()]
+    np.testing.assert_allclose(np.sort(stored["cls_preds"]), np.sort(scored["p_infected"]), rtol=1e-6)
+
+
+def test_executed_notebooks_are_whole_and_quiet(run):
+    for name in NAMES:
+        notebook = nbformat.read(run.path(f"{name}.ipynb"), as_version=4)
+        code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+        assert all(cell.execution_count for cell in code)
+        outputs = [output for cell in code for output in cell.outputs]
+        assert [output.text for output in outputs if output.get("name") == "stderr"] == []
+
+
+def test_pages_load_nothing_and_describe_every_figure(pages):
+    for page in pages:
+        soup = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
+        loaded = [tag.get("src") or tag.get("href") for tag in soup.select("script, img, iframe, link")]
+        assert all(address is None or address.startswith("data:") for address in loaded)
+        figures = soup.select("img")
+        assert all(len(figure["alt"]) > 20 for figure in figures)
+        levels = [int(tag.name[1]) for tag in soup.select("h1, h2, h3, h4")]
+        assert levels[0] == 1
+        assert all(below - above <= 1 for above, below in pairwise(levels))
+    assert len(soup.select('a[href$=".html"]')) == len(NAMES)
+
+
+def test_nothing_names_a_folder_of_this_machine(run, pages):
+    for path in [*run.folder.glob("*.ipynb"), *pages, run.path("provenance.json"), run.path("run.log")]:
+        text = path.read_text(encoding="utf-8")
+        # the injected parameters say the way from notebooks/ to the plate of this test: ../../tmp/...
+        assert re.findall(r"(?<![.\w])/(?:tmp|root|home|Users)/.{60}", text) == [], path.name
+        assert path.suffix != ".html" or str(ROOT) not in text
