@@ -226,7 +226,7 @@ def test_sources_that_are_not_there(tmp_path: Path) -> None:
     assert "data.source is empty" in refusal(DataConfig())
     assert f"{tmp_path / 'x'}: no such file or folder" in refusal(DataConfig(source=str(tmp_path / "x")))
     assert "neither plate.yaml nor manifest.csv" in refusal(DataConfig(source=str(tmp_path)))
-    (tmp_path / "notes.txt").touch()
+    (tmp_path / "notes.txt").write_text("a1 infected")
     assert "neither a plate map nor a manifest" in refusal(DataConfig(source=str(tmp_path / "notes.txt")))
     gone = DataConfig(source=FolderPair(infected=str(tmp_path / "i"), uninfected=str(tmp_path)))
     assert f"{tmp_path / 'i'}: no such folder" in refusal(gone)

@@ -143,7 +143,7 @@ def test_stated_frame_count_that_differs_is_noted(stacks: Path) -> None:
         ("path,condition,moi\na.tif,mock,5\n", "row 2, column moi: mock with MOI 5"),
         ("path,condition,hours,start_h\na.tif,mock,5,4\n", "row 2: hours and start_h differ"),
         ("path,condition\n,mock\n", "row 2, column path: is empty"),
-        ("path,condition\na.tif,mock,5\n", "row 2 has 3 cells, the header 2"),
+        ("path,condition\na.tif,mock,5\n", "row 2 has more cells than the header; correct the row"),
         ("path,condition,path\na.tif,mock,b.tif\n", "column path stands twice"),
         (
             "path,condition\na.tif,mock\na.tif,mock\n",

@@ -9,66 +9,25 @@ wells:
   A1: {condition: mock, replicate: A}
   A2: {condition: infected, moi: 0.1, onset_h: 5.0, replicate: A}
 ```
+``wells: layout.xlsx`` takes them from a sheet instead (see :mod:`hpiclock.plate.layout`), and such a sheet
+can stand for the whole plate map when its stacks lie beside it.
 """
 
 from __future__ import annotations
 
 import difflib
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import yaml
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError
 
 from hpiclock.config import Hours, Section
 from hpiclock.errors import InputError
+from hpiclock.plate.layout import read_wells
 from hpiclock.plate.names import normal_well
-
-CONDITION = {"infected": "infected", "mock": "mock", "uninfected": "mock", "control": "mock"}
-
-Text = Annotated[str, BeforeValidator(lambda value: "" if value is None else str(value))]
-
-
-def read_condition(text: str) -> str:
-    """Return ``infected`` or ``mock``; ``uninfected`` and ``control`` mean mock, upper case is the same.
-
-    Raises:
-        ValueError: any other word.
-    """
-    try:
-        return CONDITION[text.strip().lower()]
-    except KeyError:
-        raise ValueError(f"condition {text!r} is not known; write infected or mock") from None
-
-
-class Well(Section):
-    """What was done to one well."""
-
-    condition: Annotated[Text, BeforeValidator(lambda value: "" if value is None else str(value))]
-    moi: float | None = Field(None, ge=0, description="multiplicity of infection")
-    onset_h: Hours | None = Field(None, description="onset of infection, hours after imaging start")
-    replicate: Text = ""
-    series: Text = ""
-    virus: Text = ""
-    compound: Text = ""
-    dose: float | None = Field(None, ge=0)
-    dose_unit: Text = ""
-    exclude: Text = Field("", description="why the well is left out; empty = it is used")
-
-    @field_validator("condition")
-    @classmethod
-    def _known(cls, value: str) -> str:
-        return read_condition(value)
-
-    @model_validator(mode="after")
-    def _mock_is_mock(self) -> Well:
-        if self.condition == "mock" and self.onset_h is not None:
-            raise ValueError("a mock well has no onset; remove onset_h")
-        if self.condition == "mock" and self.moi:
-            raise ValueError(f"a mock well has no MOI {self.moi:g}; remove moi or write condition: infected")
-        if self.condition == "infected" and self.moi == 0:
-            raise ValueError("an infected well has no MOI 0; give the MOI or write condition: mock")
-        return self
+from hpiclock.plate.sheet import SUFFIXES as SHEETS
+from hpiclock.plate.wells import Text, Well
 
 
 class PlateMap(Section):
@@ -88,7 +47,9 @@ def read_platemap(path: Path) -> PlateMap:
     Raises:
         InputError: not YAML, a well named twice, an unknown key (with the nearest right one), a bad value.
     """
-    values = _yaml(path)
+    values: dict[str, Any] = {"wells": str(path)} if path.suffix.lower() in SHEETS else _yaml(path)
+    if isinstance(values["wells"], str):
+        values = values | {"wells": read_wells(path.parent / Path(values["wells"]).expanduser())}
     try:
         plate = PlateMap.model_validate(values)
     except ValidationError as error:
@@ -133,9 +94,12 @@ def _yaml(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: {line}{error.problem}; correct the YAML there") from None
     except (yaml.YAMLError, UnicodeDecodeError):
         raise InputError(f"{path}: not a YAML file; a plate map is text with a table `wells:`") from None
-    if not isinstance(values, dict) or not isinstance(values.get("wells"), dict):
+    wells = values.get("wells") if isinstance(values, dict) else None
+    if not isinstance(wells, (dict, str)):
         raise InputError(f"{path}: no table `wells:` in it; a plate map says what was done to each well")
-    return values | {"wells": {str(name): well for name, well in values["wells"].items()}}
+    if isinstance(wells, str):
+        return dict(values)
+    return values | {"wells": {str(name): well for name, well in wells.items()}}
 
 
 def _line(item: Any) -> str:

@@ -9,15 +9,18 @@ from pathlib import Path
 from hpiclock.config import DataConfig, FolderPair
 from hpiclock.errors import InputError
 from hpiclock.plate.entries import Entry, Found
+from hpiclock.plate.layout import is_layout
 from hpiclock.plate.names import compiled
-from hpiclock.plate.platemap import PlateMap, Well, read_platemap
+from hpiclock.plate.platemap import PlateMap, read_platemap
 from hpiclock.plate.problems import Problem
 from hpiclock.plate.scan import refuse_silent, stacks_in
+from hpiclock.plate.sheet import SUFFIXES as SHEETS
 from hpiclock.plate.stacks import SUFFIXES
 from hpiclock.plate.table import read_table
+from hpiclock.plate.wells import Well
 
 PAIRED = ("uninfected", "mock", "control")  # names of the second folder of a pair
-HELP = "set data.source to a folder pair, a plate map (.yaml), a manifest (.csv) or a folder with one of them"
+HELP = "set data.source to a folder pair, a plate map (.yaml, .csv, .xlsx), a manifest (.csv) or their folder"
 
 
 def find(data: DataConfig) -> Found:
@@ -41,13 +44,13 @@ def find(data: DataConfig) -> Found:
 def _from_file(path: Path, data: DataConfig) -> Found:
     if path.suffix.lower() in (".yaml", ".yml"):
         return _from_platemap(path, data)
-    if path.suffix.lower() == ".csv":
-        return read_table(path, data)
+    if path.suffix.lower() in SHEETS:
+        return _from_platemap(path, data) if is_layout(path) else read_table(path, data)
     raise InputError(f"{path}: neither a plate map nor a manifest; {HELP}")
 
 
 def _from_folder(folder: Path, data: DataConfig) -> Found:
-    for name in ("plate.yaml", "plate.yml", "manifest.csv"):
+    for name in ("plate.yaml", "plate.yml", "plate.csv", "plate.xlsx", "manifest.csv"):
         if (folder / name).is_file():
             return _from_file(folder / name, data)
     second = [folder / name for name in PAIRED if (folder / name).is_dir()]
@@ -118,7 +121,9 @@ def _treated(entry: Entry, well: Well, plate: PlateMap, path: Path) -> Entry:
         series=entry.series or well.series,
         interval_h=plate.interval_h,
         start_h=plate.start_h,
-        extra=entry.extra | {key: value for key, value in more.items() if value not in ("", None)},
+        extra=entry.extra
+        | {key: value for key, value in more.items() if value not in ("", None)}
+        | well.more,
     )
 
 

@@ -7,7 +7,6 @@ infected or mock; uninfected and control mean mock.
 
 from __future__ import annotations
 
-import csv
 import difflib
 import math
 import os
@@ -20,8 +19,9 @@ from hpiclock.config import DataConfig
 from hpiclock.errors import InputError
 from hpiclock.plate.entries import Entry, Found, with_groups
 from hpiclock.plate.names import compiled, normal_well, parse_name
-from hpiclock.plate.platemap import read_condition
 from hpiclock.plate.problems import Problem
+from hpiclock.plate.sheet import read_sheets
+from hpiclock.plate.wells import read_condition
 
 REQUIRED = ("path", "condition")
 TEXTS = ("plate", "well", "position", "series")
@@ -48,10 +48,10 @@ def read_table(path: Path, data: DataConfig) -> Found:
     pattern = compiled(data.name_pattern, "data.name_pattern")
     extra = _typed(rows.drop(columns=[*REQUIRED, *TEXTS, *NUMBERS, *MEASURED], errors="ignore"))
     entries = []
-    for number, row in enumerate(rows.to_dict("records")):
-        place = f"{path}: row {number + 2}"
+    for index, row in zip(rows.index, rows.to_dict("records"), strict=True):
+        place = f"{path}: row {index}"
         entry = _entry(path, place, {str(key): str(value) for key, value in row.items()})
-        more = {str(key): value for key, value in extra.iloc[number].to_dict().items()}
+        more = {str(key): value for key, value in extra.loc[index].to_dict().items()}
         entry = with_groups(entry, parse_name(entry.path.name, pattern) or {})
         plate = entry.plate or Path(os.path.abspath(path)).parent.name
         entries.append(replace(entry, plate=plate, extra=entry.extra | more))
@@ -125,36 +125,24 @@ def _misspelt(path: Path, rows: pd.DataFrame) -> list[Problem]:
 
 
 def read_text_table(path: Path) -> pd.DataFrame:
-    """Read a CSV file (comma, semicolon or tab) as text, without blanks around names and values.
+    """Read the first sheet of a CSV or XLSX file as text, without blanks around names and values.
 
     Raises:
         InputError: cannot be read as a table.
     """
-    try:
-        with open(path, encoding="utf-8-sig", newline="") as stream:
-            header = stream.readline()
-            stream.seek(0)
-            separator = max(",;\t", key=header.count)
-            rows = [
-                row for row in csv.reader(stream, delimiter=separator) if any(cell.strip() for cell in row)
-            ]
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check data.source") from None
-    except (UnicodeDecodeError, csv.Error):
-        raise InputError(f"{path}: not a text table; save it as CSV UTF-8") from None
-    if not rows:
-        raise InputError(f"{path}: the file is empty; list one stack per row")
-    names = [name.strip() for name in rows[0]]
-    for number, row in enumerate(rows[1:], start=2):
-        if len(row) != len(names):
-            raise InputError(
-                f"{path}: row {number} has {len(row)} cells, the header {len(names)}; correct the row"
-            )
+    rows = [[cell.text for cell in row] for row in read_sheets(path)[0].rows]
+    numbers = [number for number, row in enumerate(rows, start=1) if any(row)]
+    names = rows[numbers[0] - 1]
+    while names and not names[-1]:
+        names = names[:-1]
     doubled = {name for name in names if names.count(name) > 1}
     if doubled:
         raise InputError(f"{path}: column {', '.join(sorted(doubled))} stands twice; keep one")
-    cells = [[cell.strip() for cell in row] for row in rows[1:]]
-    return pd.DataFrame(cells, columns=names, dtype=object)
+    for number in numbers[1:]:
+        if any(rows[number - 1][len(names) :]):
+            raise InputError(f"{path}: row {number} has more cells than the header; correct the row")
+    cells = {number: rows[number - 1][: len(names)] for number in numbers[1:]}
+    return pd.DataFrame.from_dict(cells, orient="index", columns=names, dtype=object)
 
 
 def _typed(extra: pd.DataFrame) -> pd.DataFrame:
