@@ -202,7 +202,7 @@ def test_a_workbook_may_list_the_stacks(tmp_path: Path, write_stack: Callable[..
         ([["", 1, 2], ["A", "mock", "virus"]], "cell C2: condition 'virus' is not known"),
         ([["conditions", 1, 2], ["A", "mock", "mock"]], "cell A1: conditions is no key of a well"),
         ([["", 1, 2], ["A", "mock", "mock"], ["R", "mock", "mock"]], "cell A3: 'R1' is no well of a plate"),
-        ([["", 1, 2], ["A", "mock", ""], ["moi", 1, 2], ["A", "", 3]], "cell C4: well A02 has no condition"),
+        ([["", 1, 2], ["A", "mock", ""], ["moi", 1, 2], ["A", "", 3]], "cell C2: well A02 has no condition"),
         (
             [["", 1, 2], ["A", "MOI 5", "mock"], ["moi", 1, 2], ["A", 1, ""]],
             "cell B2: MOI 5, but cell B4 says 1; correct one",

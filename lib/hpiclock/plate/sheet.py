@@ -87,12 +87,7 @@ def _workbook(path: Path) -> list[tuple[str, list[list[str]]]]:
         book = openpyxl.load_workbook(path, data_only=True)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror or error}); check data.source") from None
-    except (
-        zipfile.BadZipFile,
-        openpyxl.utils.exceptions.InvalidFileException,
-        *FAULTS,
-        SyntaxError,
-    ) as error:
+    except (*FAULTS, zipfile.BadZipFile, SyntaxError) as error:
         raise InputError(f"{path}: not an XLSX workbook ({type(error).__name__}); save it again") from None
     sheets = []
     for sheet in book.worksheets:
