@@ -244,6 +244,16 @@ class StudyConfig(Section):
     bins: int = Field(10, ge=2, description="of the reliability table")
 
 
+class AuditConfig(Section):
+    """The confound audit."""
+
+    alpha: float = Field(0.05, gt=0, lt=0.5, description="false alarm rate of all its tests together")
+    shuffles: int = Field(5000, ge=1000, description="permutations by well, at most")
+    onset_shifts_h: tuple[Hours, ...] = Field(
+        (-2.0, -1.0, 1.0, 2.0), description="other onsets under which the claims are looked at again"
+    )
+
+
 class Config(Section):
     """One experiment."""
 
@@ -260,6 +270,7 @@ class Config(Section):
     train: TrainConfig = TrainConfig()
     windows: WindowsConfig = WindowsConfig()
     study: StudyConfig = StudyConfig()
+    audit: AuditConfig = AuditConfig()
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:
