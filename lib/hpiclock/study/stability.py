@@ -20,9 +20,9 @@ SD_GOOD, SD_POOR = 0.05, 0.1  # what the field calls stable and unstable, for me
 
 
 class Windows(NamedTuple):
-    """A metric in every window and without each group: values (w,), left_out (w, k) over the same groups."""
+    """A metric in every window and without each group: value (w,), left_out (w, k) over the same groups."""
 
-    values: np.ndarray
+    value: np.ndarray
     left_out: np.ndarray
     whole: float
     whole_left_out: np.ndarray
@@ -85,31 +85,31 @@ def differing_windows(windows: Windows, *, resamples: int, rng: np.random.Genera
 
     A sign-flip test over groups with the largest studentised difference as its statistic.
     """
-    p = np.full(len(windows.values), np.nan)
+    p = np.full(len(windows.value), np.nan)
     if windows.why_not or np.isnan(windows.whole_left_out).any():
         return p
     parts = influences(windows.left_out - windows.whole_left_out, windows.samples)
     error = np.sqrt((parts**2).sum(1))
-    usable = ~np.isnan(windows.values) & (error > 1e-12)
+    usable = ~np.isnan(windows.value) & (error > 1e-12)
     if not usable.any():
         return p
     shape = (resamples, parts.shape[1])
     signs = rng.integers(0, 2, shape) * 2.0 - 1
     flipped = np.abs(signs @ (parts[usable] / error[usable, None]).T).max(1)
-    seen = np.abs(windows.values[usable] - windows.whole) / error[usable]
+    seen = np.abs(windows.value[usable] - windows.whole) / error[usable]
     p[usable] = (1 + (flipped[:, None] >= seen - 1e-12).sum(0)) / (resamples + 1)
     return p
 
 
 def slope_per_h(windows: Windows, middles: np.ndarray, *, level: float) -> tuple[float, float, float]:
     """Return the least-squares slope of the windows' values over their middles, and its interval."""
-    usable = ~np.isnan(windows.values)
+    usable = ~np.isnan(windows.value)
     nothing = (float("nan"),) * 3
     if usable.sum() < 3:
         return nothing
     centred = middles[usable] - middles[usable].mean()
     coefficients = centred / (centred**2).sum()
-    slope = float(coefficients @ windows.values[usable])
+    slope = float(coefficients @ windows.value[usable])
     if windows.why_not:
         return slope, *nothing[:2]
     variance, df = jackknife(coefficients @ windows.left_out[usable], windows.samples)
@@ -119,7 +119,7 @@ def slope_per_h(windows: Windows, middles: np.ndarray, *, level: float) -> tuple
 
 def noise_range(windows: Windows, *, level: float, resamples: int, rng: np.random.Generator) -> float:
     """Return the range over windows that noise alone stays within with chance ``level``."""
-    usable = ~np.isnan(windows.values)
+    usable = ~np.isnan(windows.value)
     if windows.why_not or usable.sum() < 2:
         return float("nan")
     parts = influences(windows.left_out[usable], windows.samples)
@@ -131,7 +131,7 @@ def _drawn(windows: Windows, left_out: np.ndarray, resamples: int, rng: np.rando
     """Studentised noise in every window that has some: (resamples, windows)."""
     if windows.why_not:
         return np.empty((resamples, 0))
-    parts = influences(left_out[~np.isnan(windows.values)], windows.samples)
+    parts = influences(left_out[~np.isnan(windows.value)], windows.samples)
     error = np.sqrt((parts**2).sum(1, keepdims=True))
     parts = parts[error[:, 0] > 1e-12] / error[error[:, 0] > 1e-12]
     return rng.standard_normal((resamples, parts.shape[1])) @ parts.T

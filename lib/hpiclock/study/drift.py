@@ -1,0 +1,98 @@
+"""Is a metric stable over time? Range, spread and slope over windows beside what noise alone gives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hpiclock.config import StudyConfig, WindowsConfig
+from hpiclock.study.stability import (
+    SD_GOOD,
+    SD_POOR,
+    Windows,
+    differing_windows,
+    noise_range,
+    over_windows,
+    slope_per_h,
+)
+from hpiclock.study.sums import TIME_METRICS
+from hpiclock.study.windows import BANDS, Axis, View, each_view
+
+COLUMNS = ["run", "split", "group", "axis", "metric", "n_windows", "n_defined", "whole", "lowest", "highest",
+           "range", "range_of_noise", "sd", "sd_says", "slope_per_h", "slope_low", "slope_high", "smallest_p",
+           "note"]  # fmt: skip
+DIFFERENCES = ["run", "split", "group", "axis", "metric", "start_h", "end_h", "value", "whole", "difference",
+               "p_over_all_windows", "note"]  # fmt: skip
+
+
+def drift(
+    predictions: pd.DataFrame,
+    *,
+    windows: WindowsConfig,
+    end_h: float,
+    axis: Axis,
+    threshold: float,
+    study: StudyConfig,
+    rng: np.random.Generator,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return one row per metric on its stability over windows, and one per window on its difference.
+
+    First table: ``whole`` is the value over all windows; ``range`` is highest less lowest, and
+    ``range_of_noise`` what it stays within by chance if nothing changed; ``sd_says`` holds the plain SD
+    against the usual marks (good below 0.05, poor above 0.1; for shares only); ``smallest_p`` is the
+    smallest chance in the second table, where ``p_over_all_windows`` is that of so large a difference in any
+    window.
+    """
+    rows: list[dict[str, Any]] = []
+    differences: list[dict[str, Any]] = []
+    for key, view in each_view(predictions, windows=windows, end_h=end_h, axis=axis, threshold=threshold):
+        sums, whole = view.sums()
+        for metric in BANDS[key["group"]]:
+            place = key | {"axis": axis, "metric": metric}
+            found = over_windows(sums, whole, metric)
+            p = differing_windows(found, resamples=study.resamples, rng=rng)
+            rows.append(place | _row(found, view, metric, p, study, rng))
+            differences += [
+                place
+                | {"start_h": start, "end_h": end, "value": value, "whole": found.whole,
+                   "difference": value - found.whole, "p_over_all_windows": chance,
+                   "note": found.why_not if np.isnan(chance) else ""}
+                for (start, end), value, chance in zip(view.edges, found.value, p, strict=True)
+            ]  # fmt: skip
+    return pd.DataFrame(rows, columns=COLUMNS), pd.DataFrame(differences, columns=DIFFERENCES)
+
+
+def _row(
+    found: Windows, view: View, metric: str, p: np.ndarray, study: StudyConfig, rng: np.random.Generator
+) -> dict[str, Any]:
+    there = found.value[~np.isnan(found.value)]
+    some = len(there) > 1
+    sd = float(there.std(ddof=1)) if some else np.nan
+    middles = np.array([(start + end) / 2 for start, end in view.edges])
+    slope, low, high = slope_per_h(found, middles, level=study.level)
+    missing = len(found.value) - len(there)
+    words = [found.why_not, f"{missing} windows undefined" if missing else ""]
+    return {
+        "n_windows": len(found.value),
+        "n_defined": len(there),
+        "whole": found.whole,
+        "lowest": there.min() if some else np.nan,
+        "highest": there.max() if some else np.nan,
+        "range": np.ptp(there) if some else np.nan,
+        "range_of_noise": noise_range(found, level=study.level, resamples=study.resamples, rng=rng),
+        "sd": sd,
+        "sd_says": "" if metric in TIME_METRICS else _judged(sd),
+        "slope_per_h": slope,
+        "slope_low": low,
+        "slope_high": high,
+        "smallest_p": np.nan if np.isnan(p).all() else np.nanmin(p),
+        "note": "; ".join(word for word in words if word),
+    }
+
+
+def _judged(sd: float) -> str:
+    if np.isnan(sd):
+        return "cannot tell"
+    return "good" if sd < SD_GOOD else "poor" if sd > SD_POOR else "between"

@@ -1,0 +1,98 @@
+"""The whole study of a predictions table: every table by name."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from hpiclock.config import StudyConfig, WindowsConfig
+from hpiclock.study.agreement import limits_of_agreement, time_by_call, time_lines
+from hpiclock.study.calibration import temperatures
+from hpiclock.study.clocks import residual_by_hour
+from hpiclock.study.conclusions import conclusions
+from hpiclock.study.conformal import conformal
+from hpiclock.study.design import separable
+from hpiclock.study.detection import detection_curves, detection_thresholds, detection_times, false_alarms
+from hpiclock.study.drift import drift
+from hpiclock.study.metrics import by_split
+from hpiclock.study.threshold import choose_threshold
+from hpiclock.study.trajectories import by_stack, worst_hours
+from hpiclock.study.views import confusion, reliability, roc, worst_frames
+from hpiclock.study.windows import Axis, by_window, window_edges
+from hpiclock.tables import PREDICTIONS, check
+
+AXES: tuple[Axis, Axis] = ("hours", "hpi")
+WORST = 20  # frames kept per split and reason
+
+
+def run_study(
+    predictions: pd.DataFrame,
+    *,
+    cfg_windows: WindowsConfig,
+    end_h: float,
+    cfg_study: StudyConfig,
+    seed: int,
+) -> dict[str, pd.DataFrame]:
+    """Return every table of the study by name.
+
+    ``metrics`` (per split and group), ``windows_hours`` and ``windows_hpi`` are METRICS tables; the others
+    are named after what they hold, each described where it is made.
+
+    Args:
+        predictions: a PREDICTIONS table (:mod:`hpiclock.study.foreign` makes one from other files).
+        cfg_windows: width, stride and start of the windows.
+        end_h: where the last window may end.
+        cfg_study: how predictions are judged.
+        seed: of the resampling; the same seed gives the same tables.
+
+    Raises:
+        InputError: rows that fail the check, or windows that do not fit.
+    """
+    predictions = check(PREDICTIONS, predictions)
+    rng = np.random.default_rng(seed)
+    threshold = choose_threshold(predictions, rule=cfg_study.threshold)
+    cut, level = threshold.value, cfg_study.level
+
+    def windows(axis: Axis) -> pd.DataFrame:
+        return by_window(
+            predictions, windows=cfg_windows, end_h=end_h, axis=axis, threshold=cut, study=cfg_study, rng=rng
+        )
+
+    def stability(axis: Axis) -> tuple[pd.DataFrame, pd.DataFrame]:
+        return drift(
+            predictions, windows=cfg_windows, end_h=end_h, axis=axis, threshold=cut, study=cfg_study, rng=rng
+        )
+
+    tables = {
+        "metrics": by_split(predictions, threshold=cut, study=cfg_study, rng=rng),
+        **{f"windows_{axis}": windows(axis) for axis in AXES},
+        "threshold": pd.DataFrame([threshold._asdict()]),
+        "notes": pd.DataFrame({"note": separable(predictions)}, dtype=object),
+        "roc": roc(predictions),
+        "confusion": confusion(predictions, threshold=cut),
+        "reliability": reliability(predictions, bins=cfg_study.bins, level=level),
+        "temperature": temperatures(predictions),
+        "time_lines": time_lines(predictions, level=level),
+        "agreement": limits_of_agreement(predictions, level=level),
+        "time_by_call": time_by_call(predictions, threshold=cut),
+        "residuals": residual_by_hour(predictions, threshold=cut, bin_h=cfg_windows.stride_h),
+        "stacks": by_stack(predictions, threshold=cut),
+        "worst_hours": worst_hours(predictions, threshold=cut, bin_h=cfg_windows.stride_h),
+        "worst_frames": worst_frames(predictions, threshold=cut, n=WORST),
+    }
+    found = [stability(axis) for axis in AXES]
+    tables["stability"] = pd.concat([rows for rows, _ in found], ignore_index=True)
+    tables["window_differences"] = pd.concat([rows for _, rows in found], ignore_index=True)
+    rules = detection_thresholds(predictions, decision=threshold, study=cfg_study)
+    cuts = dict(zip(rules["rule"], rules["threshold"], strict=True))
+    times = detection_times(predictions, thresholds=cuts, frames=cfg_study.detection_frames)
+    curves, summary = detection_curves(times, level=level)
+    edges = window_edges(cfg_windows, end_h=end_h)
+    intervals, coverage = conformal(predictions, threshold=cut, level=cfg_study.prediction_level, edges=edges)
+    tables |= {
+        "detection_thresholds": rules, "detection_times": times, "detection_curves": curves,
+        "detection": summary, "false_alarms": false_alarms(times),
+        "time_intervals": intervals, "conformal": coverage,
+    }  # fmt: skip
+    tables["conclusions"] = conclusions(tables, level=level)
+    return tables
