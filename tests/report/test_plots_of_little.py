@@ -58,6 +58,7 @@ EMPTY = [
     (plots.metric_by_window, [NO_METRICS], {"metric": "auc", "level": 0.95}),
     (plots.counts_by_window, [NO_METRICS], {}),
     (plots.temporal_generalization_figure, [NO_METRICS], {"level": 0.95}),
+    (plots.prediction_intervals_figure, [NO_METRICS], {"target": 0.9, "level": 0.95}),
     (plots.detection_curve, [NO_METRICS], {"level": 0.95}),
     (plots.trajectory_figure, [NO_PREDICTIONS], {}),
 ]

@@ -170,11 +170,25 @@ def test_window_bands_are_the_interval_and_counts_stand_below(made_windows):
     assert counts.get_xlabel() == "time since imaging start (h)"
 
 
+def test_counts_of_groups_are_put_together_where_all_is_not_among_them(made_windows):
+    infected = made_windows([0.5], group="infected").assign(n=10, n_infected=10)
+    mock = made_windows([0.5], group="mock").assign(n=7, n_infected=0)
+    ax = plots.counts_by_window(pd.concat([infected, mock]))
+    assert [bar.get_height() for bar in ax.patches] == [7, 10]
+    assert not ax.texts  # the groups may share stacks
+
+
 def test_the_band_over_all_windows_is_drawn_beside_the_pointwise_one(made_windows):
     table = made_windows([0.6, 0.7]).assign(low_simultaneous=0.3, high_simultaneous=0.95)
     names = labels_of(plots.metric_by_window(table, metric="auc", level=0.95))
     assert "95% band, all windows" in names
     assert "95% interval, pointwise" in names
+
+
+def test_a_band_too_wide_to_show_does_not_flatten_the_line(made_windows):
+    table = made_windows([1.0, 2.0], metric="mae").assign(high=[100.0, 100.0])
+    ax = plots.metric_by_window(table, metric="mae", level=0.95)
+    assert ax.get_ylim() == pytest.approx((0, 6.6))  # 1.1 x 3 x the largest value
 
 
 def test_an_interval_without_neighbours_is_still_drawn(made_windows):
@@ -193,6 +207,20 @@ def test_generalization_figure_has_the_references_panels_and_the_counts(made_win
         "AUC", "accuracy", "F1", "precision", "recall", "time MAE (h)", "frames"
     ]  # fmt: skip
     assert sorted(t.get_text() for t in figure.axes[5].get_legend().get_texts()) == ["infected", "mock"]
+
+
+def test_prediction_intervals_show_coverage_against_the_promise_and_width(made_windows):
+    table = pd.concat(
+        [
+            made_windows([0.85, 0.95], metric="coverage", group="mock"),
+            made_windows([4.0, 6.0], metric="width", group="mock"),
+        ]
+    )
+    coverage, _, width, _ = plots.prediction_intervals_figure(table, target=0.9, level=0.95).axes
+    assert set(line_named(coverage, "promised: 90%").get_ydata()) == {0.9}
+    assert list(line_named(coverage, "mock").get_ydata()) == [0.85, 0.95]
+    assert list(line_named(width, "mock").get_ydata()) == [4, 6]
+    assert width.get_ylabel() == "width (h)"
 
 
 def test_detection_curve_steps_and_counts_those_still_watched():

@@ -30,11 +30,13 @@ LABELS = {
     "bias": "time bias (h)",
     "median_error": "median time error (h)",
     "r2": "R² of time",
+    "coverage": "coverage (share of frames)",
+    "width": "width (h)",
     "skill_over_clock": "skill over the clock",
     "skill_over_mean": "skill over the mean",
 }
-SHARES = ("auc", "auc_stratified", "accuracy", "f1", "precision", "recall", "specificity")
-FROM_ZERO = ("mae", "rmse", "mse", "brier")
+SHARES = ("auc", "auc_stratified", "accuracy", "f1", "precision", "recall", "specificity", "coverage")
+FROM_ZERO = ("mae", "rmse", "mse", "brier", "width")
 # Where a model without any knowledge stands.
 CHANCE = {"auc": 0.5, "auc_stratified": 0.5, "bias": 0, "skill_over_clock": 0, "skill_over_mean": 0}
 # The reference's figure: these five over windows, and the time error.
@@ -105,40 +107,47 @@ def counts_by_window(windows: pd.DataFrame, *, clock: str = "hours", ax: Axes | 
     """Draw the frames of each window as bars, infected above mock, and its stacks as a number above.
 
     Args:
-        windows: METRICS rows with ``group start_h end_h n n_stacks n_infected``; of several rows of a window
-            those of the group ``all`` count, and of these the one with most frames.
+        windows: METRICS rows with ``group start_h end_h n n_stacks n_infected``. The group ``all`` counts
+            where it is there; else the groups are put together, without the stacks, which they may share.
         clock: ``hours`` or ``hpi``.
         ax: where to draw; a new figure by default.
     """
     ax = style.axes_or_new(ax, 5.4, 1.2)
-    windows = windows[windows["start_h"].notna()]
-    if windows["group"].eq("all").any():
-        windows = windows[windows["group"].eq("all")]
-    if windows.empty:
+    rows = _frames_per_window(windows)
+    if rows.empty:
         return style.nothing(ax, "no windows")
-    rows = windows.sort_values("n").drop_duplicates(["start_h", "end_h"], keep="last").sort_values("start_h")
     middles = (rows["start_h"] + rows["end_h"]).to_numpy() / 2
     width = 0.8 * float(
         np.diff(middles).min() if len(rows) > 1 else (rows["end_h"] - rows["start_h"]).iloc[0]
     )
-    mock = rows["n"] - rows["n_infected"]
-    ax.bar(middles, mock, width=width, color=style.MOCK, alpha=0.75, label="mock")
+    ax.bar(middles, rows["mock"], width=width, color=style.MOCK, alpha=0.75, label="mock")
     ax.bar(
-        middles, rows["n_infected"], bottom=mock, width=width, color=style.INFECTED, alpha=0.75,
+        middles, rows["infected"], bottom=rows["mock"], width=width, color=style.INFECTED, alpha=0.75,
         label="infected",
     )  # fmt: skip
-    for x, row in zip(middles, rows.itertuples(), strict=True):
-        at = (float(x), float(str(row.n)))
+    total = rows["mock"] + rows["infected"]
+    stacked = rows["n_stacks"].notna()
+    for x, y, n_stacks in zip(middles[stacked], total[stacked], rows.loc[stacked, "n_stacks"], strict=True):
         ax.annotate(
-            f"{row.n_stacks}", at, (0, 1), textcoords="offset points", ha="center", fontsize=5.5
+            f"{n_stacks:.0f}", (x, y), (0, 1), textcoords="offset points", ha="center", fontsize=5.5
         )  # fmt: skip
-    ax.set(xlabel=style.TIME_AXES[clock], ylabel="frames")
-    ax.set_ylim(0, 1.3 * max(float(rows["n"].max()), 1))
+    ax.set(xlabel=style.TIME_AXES[clock], ylabel="frames", ylim=(0, 1.3 * max(float(total.max()), 1)))
     style.hour_ticks(ax, float(rows["start_h"].min()), float(rows["end_h"].max()))
-    style.legend_outside(ax, title="frames (number:\nstacks in the window)", alignment="left")
-    n, n_stacks = style.range_text(rows["n"], 0), style.range_text(rows["n_stacks"], 0)
-    style.describe(ax, f"Frames per window: {n}, of {n_stacks} stacks.")
+    number = "\n(number: stacks)" if stacked.any() else ""
+    style.legend_outside(ax, title=f"frames in the window{number}", alignment="left")
+    of_stacks = f", of {style.range_text(rows['n_stacks'], 0)} stacks" if stacked.any() else ""
+    style.describe(ax, f"Frames per window: {style.range_text(total, 0)}{of_stacks}.")
     return ax
+
+
+def _frames_per_window(windows: pd.DataFrame) -> pd.DataFrame:
+    """Return ``start_h end_h infected mock n_stacks`` per window, the stacks missing without a group all."""
+    windows = windows[windows["start_h"].notna()]
+    whole = windows["group"].eq("all")
+    rows = (windows[whole] if whole.any() else windows).assign(mock=lambda t: t["n"] - t["n_infected"])
+    counts = {"infected": ("n_infected", "max"), "mock": ("mock", "max"), "n_stacks": ("n_stacks", "max")}
+    each = rows.groupby(["start_h", "end_h"]).agg(**counts).reset_index()
+    return each if whole.any() else each.assign(n_stacks=np.nan)
 
 
 @styled
@@ -172,8 +181,11 @@ def temporal_generalization_figure(windows: pd.DataFrame, *, level: float, clock
             ax.legend(handles=lines, loc="lower left", bbox_to_anchor=(0, 0.98), ncols=2, fontsize=6)
         mine = there[there["metric"].eq(metric) & there["group"].isin(groups)]
         reasons += [text for text in reasons_of(mine) if text not in reasons]
-    counts_by_window(there, clock=clock, ax=fig.add_subplot(grid[2, :]))
-    title = f"Bands: pointwise {level:.0%} intervals."
+    below = counts_by_window(there, clock=clock, ax=fig.add_subplot(grid[2, :]))
+    below.legend(loc="lower left", bbox_to_anchor=(0, 0.97), ncols=2)
+    below.set_title("number above a bar: stacks", fontsize=7, fontweight="normal", loc="right")
+    wide = "low_simultaneous" in there and there["low_simultaneous"].notna().any()
+    title = f"Bands: pointwise {level:.0%} intervals" + (", paler: all windows together." if wide else ".")
     title += f" Undefined (hatched or ×): {'; '.join(reasons)}." if reasons else ""
     fig.suptitle(style.wrapped(title, 125), x=0.01, ha="left", fontsize=7, fontweight="normal")
     return fig
@@ -219,11 +231,14 @@ def _has_neighbour(known: np.ndarray) -> np.ndarray:
 
 
 def _value_limits(ax: Axes, rows: pd.DataFrame, metric: str) -> None:
-    if metric in SHARES:
-        drawn = rows[["value", "low"]].to_numpy(dtype=float)
-        high_up = np.isfinite(drawn).any() and float(np.nanmin(drawn)) >= 0.45
-        ax.set_ylim(0.38 if high_up else -0.02, 1.03)
+    limits = [name for name in ("low", "high", "low_simultaneous", "high_simultaneous") if name in rows]
+    drawn = rows[["value", *limits]].to_numpy(dtype=float)
+    if not np.isfinite(drawn).any():
         return
-    ax.margins(y=0.15)
-    if metric in FROM_ZERO and rows["value"].notna().any():
-        ax.set_ylim(bottom=0)
+    if metric in SHARES:
+        ax.set_ylim(0.38 if float(np.nanmin(drawn)) >= 0.45 else -0.02, 1.03)
+    elif metric in FROM_ZERO:
+        # few wells give bands so wide that they would flatten the line: those run out of the picture
+        ax.set_ylim(0, 1.1 * min(float(np.nanmax(drawn)), 3 * float(rows["value"].max())) + 1e-9)
+    else:
+        ax.margins(y=0.15)
