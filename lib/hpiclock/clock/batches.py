@@ -14,6 +14,9 @@ from hpiclock.clock.augment import augmented, draw, plain
 from hpiclock.config import AugmentConfig
 from hpiclock.plate.cache import FrameCache
 
+UNLABELLED = -1
+READING_PIXELS = 1 << 21  # a batch that is only read may be this large: some 0.5 GB in a ResNet-50
+
 
 class Batch(NamedTuple):
     """Frames and what they should say: images (batch, 1, size, size), label and time target (batch,)."""
@@ -27,12 +30,13 @@ class Batches:
     """Batches over the rows of a FRAMES table.
 
     Training order and changes depend on the seed and the epoch alone, so an epoch can be repeated after a
-    kill. The buffer is reused: a batch is valid until the next one is drawn.
+    kill. On a CPU the buffer is reused: a batch is valid until the next one is drawn.
 
     Args:
         cache: the frames' pixels.
         frames: a FRAMES table; a missing label counts as -1, to be predicted only.
-        batch_size: the largest batch; frames are dealt evenly, so no batch is a small rest.
+        batch_size: the largest batch; frames are dealt evenly, so no batch is a small rest, and a single
+            frame that would be left joins its neighbours.
         device: where batches are put.
     """
 
@@ -43,39 +47,67 @@ class Batches:
         self.device = device
         self.images = np.asarray(cache.images)  # numba reads plain arrays, not the memmap subclass
         self.rows = cache.rows(frames)
-        self.label = frames["label"].fillna(-1).to_numpy(np.int64)
+        self.label = frames["label"].fillna(UNLABELLED).to_numpy(np.int64)
         self.time_target_h = frames["time_target"].to_numpy(np.float32)
         self.n_batches = -(-len(frames) // batch_size)
-        size = self.images.shape[1]
-        largest = -(-len(frames) // max(self.n_batches, 1))
-        self._buffer = np.empty((largest, size, size), np.float32)
+        if batch_size > 1 and self.smallest == 1:  # BatchNorm cannot learn from one frame
+            self.n_batches = max(len(frames) // 2, 1)
+        self.size = self.images.shape[1]
+        self._buffer = torch.empty(0)
 
     def __len__(self) -> int:
         """How many batches an epoch has."""
         return self.n_batches
+
+    @property
+    def smallest(self) -> int:
+        """Frames in the smallest batch of an epoch."""
+        return len(self.rows) // max(self.n_batches, 1)
 
     def epoch(self, epoch: int, *, seed: int, augment: AugmentConfig, balanced: bool) -> Iterator[Batch]:
         """Yield shuffled and augmented batches; ``balanced`` draws both classes equally often."""
         rng = np.random.default_rng([seed, epoch])
         order = _balanced(self.label, rng) if balanced else rng.permutation(len(self.rows))
         for mine in np.array_split(order, self.n_batches):
-            out = self._buffer[: len(mine)]
-            augmented(self.images, self.rows[mine], draw(len(mine), augment, rng), out, rng)
-            yield self._batch(out, mine)
+            host = self._host(len(mine))
+            augmented(self.images, self.rows[mine], draw(len(mine), augment, rng), host.numpy(), rng)
+            yield self._batch(host, mine)
 
     def in_order(self) -> Iterator[Batch]:
-        """Yield the frames as they are, in the order of the table."""
-        for mine in np.array_split(np.arange(len(self.rows)), max(self.n_batches, 1)):
-            yield self._batch(plain(self.images, self.rows[mine], self._buffer[: len(mine)]), mine)
+        """Yield the frames as they are, in the order of the table, in batches as large as memory allows."""
+        largest = max(READING_PIXELS // self.size**2, -(-len(self.rows) // max(self.n_batches, 1)), 1)
+        for start in range(0, len(self.rows), largest):
+            mine = np.arange(start, min(start + largest, len(self.rows)))
+            host = self._host(len(mine))
+            plain(self.images, self.rows[mine], host.numpy())
+            yield self._batch(host, mine)
 
-    def _batch(self, images: np.ndarray, mine: np.ndarray) -> Batch:
-        def put(values: np.ndarray) -> Tensor:
-            return torch.from_numpy(values).to(self.device)
+    def _host(self, n: int) -> Tensor:
+        shape = (n, self.size, self.size)
+        if self.device.type == "cuda":
+            # torch's pinned pool hands a block out again only when its copy to the device is done
+            return torch.empty(shape, pin_memory=True)
+        if len(self._buffer) < n:
+            self._buffer = torch.empty(shape)
+        return self._buffer[:n]
 
-        return Batch(put(images)[:, None], put(self.label[mine]), put(self.time_target_h[mine]))
+    def _batch(self, images: Tensor, mine: np.ndarray) -> Batch:
+        def put(values: Tensor) -> Tensor:
+            if self.device.type == "cuda":  # the copy runs while the CPU makes the next batch
+                return values.pin_memory().to(self.device, non_blocking=True)
+            return values.to(self.device)
+
+        label, time_target_h = torch.from_numpy(self.label[mine]), torch.from_numpy(self.time_target_h[mine])
+        return Batch(put(images)[:, None], put(label), put(time_target_h))
 
 
 def _balanced(label: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    classes, counts = np.unique(label, return_counts=True)
-    weight = 1.0 / counts[np.searchsorted(classes, label)]
-    return rng.choice(len(label), len(label), p=weight / weight.sum())
+    """Return as many rows as there are, equally many of each class; a class is used up before it repeats."""
+    classes = [np.flatnonzero(label == kind) for kind in np.unique(label)]
+    shares = np.array_split(np.arange(len(label)), len(classes))
+    drawn = [_repeated(rows, len(share), rng) for rows, share in zip(classes, shares, strict=True)]
+    return rng.permutation(np.concatenate(drawn))
+
+
+def _repeated(rows: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    return np.concatenate([rng.permutation(rows) for _ in range(-(-n // len(rows)))])[:n]

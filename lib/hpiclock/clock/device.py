@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 from torch import nn
@@ -10,15 +12,16 @@ from torch import nn
 from hpiclock.config import TrainConfig
 from hpiclock.errors import InputError
 
+KINDS = ("cpu", "cuda", "mps")
+BF16_UNITS = ("avx512_bf16", "amx_bf16", "sve_bf16")  # without them a CPU only imitates bfloat16
+
 
 def pick_device(train: TrainConfig) -> torch.device:
-    """Return the device of the config; ``auto`` takes CUDA, then MPS, then the CPU. Sets the thread count.
+    """Return the device of the config; ``auto`` takes CUDA, then MPS, then the CPU.
 
     Raises:
         InputError: a device that this machine does not have.
     """
-    if train.threads is not None:
-        torch.set_num_threads(train.threads)
     if train.device == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
@@ -26,9 +29,18 @@ def pick_device(train: TrainConfig) -> torch.device:
     try:
         device = torch.device(train.device)
         torch.empty(0, device=device)
-    except (RuntimeError, AssertionError):
-        raise InputError(f"train.device: {train.device} is not to be had here; take auto or cpu") from None
+    except (RuntimeError, AssertionError):  # torch built without a device asserts
+        device = None
+    if device is None or device.type not in KINDS:
+        raise InputError(f"train.device: {train.device} is not to be had here; take auto or cpu")
     return device
+
+
+def set_threads(train: TrainConfig) -> int:
+    """Set the CPU threads of the config, where it names a number, and return how many there are."""
+    if train.threads is not None:
+        torch.set_num_threads(train.threads)
+    return torch.get_num_threads()
 
 
 def pick_precision(train: TrainConfig, model: nn.Module, device: torch.device) -> torch.dtype:
@@ -40,10 +52,8 @@ def pick_precision(train: TrainConfig, model: nn.Module, device: torch.device) -
     if train.precision != "auto":
         return torch.bfloat16 if train.precision == "bf16" else torch.float32
     depthwise = any(isinstance(m, nn.Conv2d) and m.groups == m.in_channels > 1 for m in model.modules())
-    if device.type == "cuda":
-        fast = torch.cuda.is_bf16_supported()
-    else:
-        fast = device.type == "cpu" and bool(torch.cpu.get_capabilities().get("avx512_bf16"))
+    fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    fast = fast or (device.type == "cpu" and _cpu_has_bf16())
     return torch.bfloat16 if fast and not depthwise else torch.float32
 
 
@@ -52,3 +62,10 @@ def autocast(device: torch.device, precision: torch.dtype) -> contextlib.Abstrac
     if precision == torch.float32:
         return contextlib.nullcontext()
     return torch.autocast(device.type, precision)
+
+
+def _cpu_has_bf16() -> bool:
+    units: Mapping[str, Any] = getattr(
+        torch.cpu, "get_capabilities", dict
+    )()  # older torch cannot say: then float32
+    return any(units.get(name) for name in BF16_UNITS)

@@ -10,22 +10,25 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
+from torch import nn
 
-from hpiclock.clock.batches import Batches
+from hpiclock.clock.batches import UNLABELLED, Batches
 from hpiclock.clock.checkpoint import read_checkpoint, sweep_leftovers, write_checkpoint
-from hpiclock.clock.device import autocast, pick_precision
+from hpiclock.clock.device import autocast
 from hpiclock.clock.model import TwoHeads
 from hpiclock.clock.objective import Objective
-from hpiclock.clock.scoring import score
+from hpiclock.clock.scoring import read_out, scores
 from hpiclock.config import Config
+from hpiclock.errors import InputError, RunFailed
 from hpiclock.progress import progress
 
 LOWER_IS_BETTER = ("mae", "loss")
-TIE = 1e-4  # validation AUC saturates: scores closer than this are equal, and the lower loss wins
+TIE = 1e-4  # validation AUC saturates: scores closer than this are equal, and the lower losses win
+UNITS = {"auc": "AUC {:.4f}", "accuracy": "accuracy {:.3f}", "f1": "F1 {:.3f}", "mae": "MAE {:.2f} h"}
 
 
 class Fit(NamedTuple):
-    """What training leaves: HISTORY rows, the epoch whose weights the model now has, the losses' weights."""
+    """What training leaves: HISTORY rows, the losses' weights, the epoch whose weights the model now has."""
 
     history: pd.DataFrame
     objective: Objective
@@ -40,82 +43,110 @@ def fit(
     val: Batches,
     folder: Path,
     *,
+    precision: torch.dtype,
     say: Callable[[str], None],
 ) -> Fit:
     """Train a model; ``folder/best.pt`` holds the best weights, ``folder/last.pt`` all that resuming needs.
 
-    If ``last.pt`` is there, training goes on after its epoch, exactly as if it had not stopped.
+    If ``last.pt`` is there, training goes on after its epoch. On a CPU with the same number of threads it
+    then ends with the same bytes as if it had not stopped.
 
     Args:
         cfg: the experiment.
         model: on the device of the batches.
-        train: training batches.
+        train: training batches, labelled frames only.
         val: validation batches, labelled frames only.
         folder: where the checkpoints are.
+        precision: what convolutions compute in.
         say: takes one line per epoch.
+
+    Raises:
+        InputError: frames too few for BatchNorm, or checkpoints of another model.
+        RunFailed: the loss is no longer a number.
     """
     device, options = train.device, cfg.train
-    precision = pick_precision(options, model, device)
+    _check(model, train, val)
     model.to(memory_format=torch.channels_last)
     objective = Objective(cfg.objective, cfg.model).to(device)
     _set_time_scale(model, objective, train)
+    # a task's weight is no network weight: nothing pulls it to zero
     weights = [*model.parameters(), *objective.parameters()]
+    groups: list[dict[str, Any]] = [
+        {"params": model.parameters()},
+        {"params": objective.parameters(), "weight_decay": 0.0},
+    ]
     optimiser = torch.optim.AdamW(
-        weights, lr=options.lr, weight_decay=options.weight_decay, fused=device.type in ("cpu", "cuda")
+        groups, lr=options.lr, weight_decay=options.weight_decay, fused=device.type in ("cpu", "cuda")
     )
     steps = min(len(train), options.max_steps or len(train))
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: 0.5 * (1 + math.cos(math.pi * min(step / (steps * options.epochs), 1)))
-    )
+    parts = {"model": model, "objective": objective, "optimiser": optimiser}
     rows: list[dict[str, Any]] = []
-    best = {"epoch": 0, "value": math.nan, "loss": math.inf}
-    parts = {"model": model, "objective": objective, "optimiser": optimiser, "schedule": schedule}
+    best = {"epoch": 0, "value": math.nan, "top": -math.inf, "losses": math.inf}
 
     sweep_leftovers(folder)
     first = 1
     if (folder / "last.pt").is_file():
         extra = read_checkpoint(folder / "last.pt", parts, device)
         rows, best, first = extra["history"], extra["best"], extra["epoch"] + 1
-        say(f"Going on after epoch {first - 1} of {options.epochs}")
+        say(_going_on(extra["epoch"], options.epochs, device))
 
     for epoch in range(first, options.epochs + 1):
-        if _stopped(epoch, best, options.patience):
+        if options.patience and epoch - best["epoch"] > options.patience and best["epoch"]:
             say(f"Stopped early: no new best for {options.patience} epochs")
             break
         torch.manual_seed(cfg.seed * 100_003 + epoch)  # dropout; repeatable after a kill
         model.train()
         sums = torch.zeros(3, device=device)  # read once an epoch, so the device never waits
         batches = train.epoch(epoch, seed=cfg.seed, augment=options.augment, balanced=options.balanced)
-        bar = progress(desc=f"epoch {epoch}/{options.epochs}", total=steps, leave=False)
-        for _, batch in zip(range(steps), batches, strict=False):
-            with autocast(device, precision):
-                output = model(batch.images)
-            losses = objective(model, output, batch.label, batch.time_target_h)
-            optimiser.zero_grad(set_to_none=True)
-            losses.total.backward()
-            torch.nn.utils.clip_grad_norm_(weights, options.clip_norm)
-            optimiser.step()
-            schedule.step()
-            sums += torch.stack([losses.total.detach(), losses.of_class, losses.of_time])
-            bar.update()
-        bar.close()
+        with progress(desc=f"epoch {epoch}/{options.epochs}", total=steps, unit="step", leave=False) as bar:
+            for step, batch in zip(range(steps), batches, strict=False):
+                for group in optimiser.param_groups:
+                    group["lr"] = _cosine(options.lr, (epoch - 1) * steps + step, steps * options.epochs)
+                with autocast(device, precision):
+                    output = model(batch.images)
+                losses = objective(model, output, batch.label, batch.time_target_h)
+                optimiser.zero_grad(set_to_none=True)
+                losses.total.backward()
+                nn.utils.clip_grad_norm_(weights, options.clip_norm)
+                optimiser.step()
+                sums += torch.stack([losses.total.detach(), losses.of_class, losses.of_time])
+                bar.update()
 
         total, of_class, of_time = (sums / steps).tolist()
-        learnt = {"loss": total, "class_loss": of_class, "time_loss": of_time}
-        learnt["lr"] = schedule.get_last_lr()[0]
-        scored = score(cfg, model, objective, val, precision)
+        learnt = objective.named((total, of_class, of_time))
+        learnt["lr"] = _cosine(options.lr, epoch * steps, steps * options.epochs)
+        output = read_out(model, val, precision, desc="validating")
+        scored = scores(cfg, model, objective, output, val.label, val.time_target_h)
+        if not math.isfinite(total + scored["loss"]):
+            raise RunFailed(f"{folder}: epoch {epoch}: the loss is no longer a number; lower train.lr")
         for split, values in (("train", learnt), ("val", scored)):
             rows += [{"epoch": epoch, "split": split, "metric": k, "value": v} for k, v in values.items()]
         new_best = _better(scored, best, options.best)
         if new_best:
-            best = {"epoch": epoch, "value": scored[options.best], "loss": scored["loss"]}
+            best = _as_best(epoch, scored, best, options.best)
             write_checkpoint(folder / "best.pt", {"model": model}, {"epoch": epoch, "value": best["value"]})
         # best first: after a kill in between, this epoch is repeated and writes the same best again
         write_checkpoint(folder / "last.pt", parts, {"epoch": epoch, "history": rows, "best": best})
-        say(_line(epoch, options.epochs, learnt, scored, new_best))
+        say(_line(epoch, options.epochs, learnt, scored, options.best if new_best else ""))
 
     read_checkpoint(folder / "best.pt", {"model": model}, device)  # the best is what is tested
     return Fit(pd.DataFrame(rows), objective, int(best["epoch"]), float(best["value"]))
+
+
+def _cosine(lr: float, step: int, steps: int) -> float:
+    """Return the learning rate before ``step`` of ``steps``: ``lr`` at 0, falling to 0 at ``steps``."""
+    return 0.5 * lr * (1 + math.cos(math.pi * step / steps))
+
+
+def _check(model: TwoHeads, train: Batches, val: Batches) -> None:
+    if any((batches.label == UNLABELLED).any() for batches in (train, val)):
+        raise ValueError("a frame without a label cannot be learnt from or scored")
+    normed = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
+    if normed and train.smallest < 2:
+        raise InputError(
+            "train.batch_size: the BatchNorm layers of this backbone need at least two training frames in a "
+            f"batch; the smallest would have {train.smallest}"
+        )
 
 
 def _set_time_scale(model: TwoHeads, objective: Objective, train: Batches) -> None:
@@ -127,22 +158,47 @@ def _set_time_scale(model: TwoHeads, objective: Objective, train: Batches) -> No
 
 
 def _better(scored: dict[str, float], best: dict[str, float], metric: str) -> bool:
-    if best["epoch"] == 0:
-        return True
-    gain = scored[metric] - best["value"]
-    gain = -gain if metric in LOWER_IS_BETTER else gain
-    return gain > TIE or (abs(gain) <= TIE and scored["loss"] < best["loss"])
+    old, new = best["top"], _rank(scored[metric], metric)
+    tied = new == old or abs(new - old) <= TIE
+    return _losses(scored) < best["losses"] if tied else new > old
 
 
-def _stopped(epoch: int, best: dict[str, float], patience: int | None) -> bool:
-    return patience is not None and best["epoch"] > 0 and epoch - best["epoch"] > patience
+def _as_best(epoch: int, scored: dict[str, float], best: dict[str, float], metric: str) -> dict[str, float]:
+    # the top never falls, so that ties cannot lead down step by step
+    top = max(best["top"], _rank(scored[metric], metric))
+    return {"epoch": epoch, "value": scored[metric], "top": top, "losses": _losses(scored)}
 
 
-def _line(epoch: int, epochs: int, learnt: dict[str, float], scored: dict[str, float], new_best: bool) -> str:
+def _rank(value: float, metric: str) -> float:
+    """Return a score of which more is better; an undefined one is below all others."""
+    if math.isnan(value):
+        return -math.inf
+    return -value if metric in LOWER_IS_BETTER else value
+
+
+def _losses(scored: dict[str, float]) -> float:
+    """Return the sum of the tasks' losses without their weights, which may be learnt and then move."""
+    return scored.get("class_loss", 0.0) + scored.get("time_loss", 0.0)
+
+
+def _going_on(epoch: int, epochs: int, device: torch.device) -> str:
+    line = f"Going on after epoch {epoch} of {epochs}"
+    if device.type == "cpu":
+        return line
+    return (
+        f"{line}; frames, their changes, dropout seeds and learning rates repeat exactly, but sums on a "
+        f"{device.type} device may round otherwise: weights then agree closely, not to the last bit"
+    )
+
+
+def _line(epoch: int, epochs: int, learnt: dict[str, float], scored: dict[str, float], new_best: str) -> str:
     parts = [f"Epoch {epoch:3d}/{epochs}"]
-    for name, values in (("train", learnt), ("val", scored)):
-        losses = f"(class {values['class_loss']:.4f}, time {values['time_loss']:.4f})"
-        parts.append(f"{name} loss {values['loss']:.4f} {losses}")
-    units = {"auc": "AUC {:.4f}", "accuracy": "accuracy {:.3f}", "f1": "F1 {:.3f}", "mae": "MAE {:.2f} h"}
-    parts.append("  ".join(text.format(scored[name]) for name, text in units.items() if name in scored))
-    return " | ".join(parts) + ("  new best" if new_best else "")
+    for split, values in (("train", learnt), ("val", scored)):
+        tasks = ", ".join(
+            f"{t} {values[t + '_loss']:.4f}" for t in ("class", "time") if t + "_loss" in values
+        )
+        parts.append(f"{split} loss {values['loss']:.4f} ({tasks})")
+    parts.append("  ".join(text.format(scored[name]) for name, text in UNITS.items() if name in scored))
+    if new_best:
+        parts.append(f"new best {new_best} {scored[new_best]:.4f}")
+    return " | ".join(parts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from typing import NamedTuple
 
 import torch
@@ -98,14 +99,36 @@ def make_backbone(name: str) -> nn.Module:
     """
     if name == "resnet10":
         return torchvision.models.ResNet(torchvision.models.resnet.BasicBlock, [1, 1, 1, 1])
-    known = torchvision.models.list_models(module=torchvision.models)
+    known = ["resnet10", *torchvision.models.list_models(module=torchvision.models)]
     if name not in known:
+        near = difflib.get_close_matches(name, known, n=3) or known[-3:]
         raise InputError(
-            f"model.backbone: no model {name}; resnet10 or one of torchvision's: {', '.join(known)}"
+            f"model.backbone: no model {name}; did you mean {' or '.join(near)}? resnet10 and torchvision's "
+            "classification models are there"
         )
     if name in ("googlenet", "inception_v3") or name.startswith("squeezenet"):
         raise InputError(f"model.backbone: {name} has no single linear classifier to replace; take a resnet")
     return torchvision.models.get_model(name, weights=None)
+
+
+def refuse_size(model: TwoHeads, name: str, size: int) -> None:
+    """Try one empty image of ``size`` px, as some backbones read certain sizes only.
+
+    Raises:
+        InputError: the model cannot read it.
+    """
+    was_training = model.training
+    device = model.time_mean_h.device
+    try:
+        with torch.inference_mode():
+            model.eval()(torch.zeros(1, 1, size, size, device=device))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            f"image.size: {name} cannot read images of {size} px ({why}); 224 px suits every backbone"
+        ) from None
+    finally:
+        model.train(was_training)
 
 
 def _head(n_features: int, model: ModelConfig, n_out: int) -> nn.Sequential:

