@@ -124,6 +124,25 @@ def run(
 
 
 @app.command()
+def study(
+    predictions: Annotated[Path, typer.Argument(help="Parquet, CSV, or test_predictions.npz")],
+    out: Annotated[Path, typer.Option(help="where tables and figures go")] = Path("study"),
+    config: Annotated[Path | None, typer.Option(help="windows and thresholds; default: the defaults")] = None,
+    changes: Set = None,
+) -> None:
+    """Make every table and figure from predictions alone, from any model; torch is not needed."""
+    from hpiclock.configfile import config_of
+    from hpiclock.report.studies import read_study, study_file
+
+    cfg = _config(config, changes) if config else config_of(_changes(changes))
+    for note in study_file(predictions, out, cfg):
+        typer.echo(f"note: {note}")
+    for sentence in read_study(out)["conclusions"]["sentence"]:
+        typer.echo(f"- {sentence}")
+    typer.echo(f"{out}: metrics.csv, tables/, figures/")
+
+
+@app.command()
 def index(
     folder: Annotated[Path, typer.Argument(help="the folder of all runs")] = Path("reports"),
 ) -> None:

@@ -88,7 +88,8 @@ def test_score_distribution_leaves_out_frames_without_a_label(scored_plate):
 
 def test_regression_line_is_the_one_given_and_truth_is_the_diagonal(scored_plate):
     line = pd.DataFrame(
-        {"split": ["test"], "clock": ["infection"], "slope": [0.5], "intercept": [-1.0], "correlation": [0.9],
+        {"split": ["test"], "clock": ["infection"], "slope": [0.5], "intercept": [-1.0], "slope_low": [0.4],
+         "slope_high": [0.6],
          "n": [16], "n_stacks": [4], "n_wells": [2]}
     )  # fmt: skip
     ax = plots.prediction_vs_target(scored_plate, clock="infection", line=line)

@@ -2,51 +2,43 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
 from hpiclock.report import plots
 from hpiclock.report.reference_files import write_reference_files
 from hpiclock.report.runs import Run
+from hpiclock.report.studies import Tables, of_split, study, write_tables
 from hpiclock.report.words import summary_text
-from hpiclock.study.metrics import by_split
-from hpiclock.study.threshold import choose_threshold
-from hpiclock.study.windows import by_window
+from hpiclock.study.threshold import Threshold
 from hpiclock.tables import HISTORY, METRICS, PREDICTIONS
 
 
 def write_outputs(run: Run) -> None:
-    """Write ``metrics.csv``, the figures and the reference's files from predictions and history."""
-    cfg = run.cfg
+    """Write the study's tables, the figures and the reference's files from predictions and history."""
     predictions = run.read_table("predictions.parquet", PREDICTIONS)
     history = run.read_table("history.csv", HISTORY)
-    rng = np.random.default_rng(cfg.seed)
-    threshold = choose_threshold(predictions, rule=cfg.study.threshold)
-    windows = by_window(
-        predictions,
-        windows=cfg.windows,
-        end_h=cfg.window_end_h,
-        threshold=threshold.value,
-        study=cfg.study,
-        rng=rng,
-    )
-    whole = by_split(predictions, threshold=threshold.value, study=cfg.study, rng=rng)
-    metrics = pd.concat([whole, windows], ignore_index=True)
-    run.save_table("metrics.csv", METRICS, metrics)
-    _figures(run, predictions, windows, history)
+    tables = study(predictions, run.cfg)
+    write_tables(tables, run.folder)
+    _figures(run, tables, predictions, history)
+    threshold = Threshold(**tables["threshold"].iloc[0].to_dict())
     said = f"P(infected) >= {threshold.value:.3f} ({threshold.note})"
-    run.save_text("training_summary.txt", summary_text(run.name, run.notes, said, metrics))
+    run.save_text("training_summary.txt", summary_text(run.name, run.notes, said, tables["metrics"]))
+    metrics = run.read_table("metrics.csv", METRICS)
     write_reference_files(run, predictions, metrics, history, threshold)
 
 
-def _figures(run: Run, predictions: pd.DataFrame, windows: pd.DataFrame, history: pd.DataFrame) -> None:
-    tested = history.loc[history["split"].eq("test"), "epoch"]
-    best = int(tested.iloc[0]) if len(tested) else None
+def best_epoch(history: pd.DataFrame) -> int:
+    """Return the epoch that was tested."""
+    return int(history.loc[history["split"].eq("test"), "epoch"].iloc[0])
+
+
+def _figures(run: Run, tables: Tables, predictions: pd.DataFrame, history: pd.DataFrame) -> None:
+    best = best_epoch(history)
     test = predictions[predictions["split"].eq("test")]
-    of_test = windows[windows["split"].eq("test")]
-    level = run.cfg.study.level
     run.save_figure(plots.learning_curves_figure(history, best_epoch=best), "training_curves.png")
     run.save_figure(plots.validation_metrics_figure(history, best_epoch=best), "validation_metrics.png")
-    run.save_figure(plots.prediction_scatter_figure(test), "prediction_scatter_regression.png")
-    figure = plots.temporal_generalization_figure(of_test, level=level)
-    run.save_figure(figure, "temporal_generalization.png")
+    scatter = plots.prediction_scatter_figure(test, of_split(tables, "time_lines"))
+    run.save_figure(scatter, "prediction_scatter_regression.png")
+    windows = of_split(tables, "windows_hours")
+    over_time = plots.temporal_generalization_figure(windows, level=run.cfg.study.level)
+    run.save_figure(over_time, "temporal_generalization.png")

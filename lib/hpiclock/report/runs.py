@@ -160,19 +160,12 @@ class Run:
             name: without a suffix ``figures/<name>.png`` and ``.svg`` are written; with one, e.g.
                 ``training_curves.png``, that file at the top of the run's folder.
         """
-        import matplotlib as mpl  # here, so that opening a run stays quick
-
-        whole: Any = getattr(figure, "figure", None) or figure
         if Path(name).suffix:
             targets = [self.path(name)]
         else:
             targets = [self.path("figures", name + suffix) for suffix in (".png", ".svg")]
         for target in targets:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            # no date and no random ids inside: the same figure is the same file
-            date: dict[str, Any] = {"Date": None} if target.suffix == ".svg" else {}
-            with atomic(target) as partial, mpl.rc_context({"svg.hashsalt": "hpiclock"}):
-                whole.savefig(partial, dpi=150, bbox_inches="tight", metadata=date)
+            write_figure(figure, target)
         return targets
 
     @contextmanager
@@ -211,6 +204,18 @@ class Run:
         with atomic(path) as partial:
             partial.write_text(text, encoding="utf-8")
         return path
+
+
+def write_figure(figure: Figure | Axes, path: Path) -> None:
+    """Write a figure (or the figure of an Axes) in the format of ``path``; the same figure, the same file."""
+    import matplotlib as mpl  # here, so that opening a run stays quick
+
+    whole: Any = getattr(figure, "figure", None) or figure
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # no date and no random ids inside
+    date: dict[str, Any] = {"Date": None} if path.suffix == ".svg" else {}
+    with atomic(path) as partial, mpl.rc_context({"svg.hashsalt": "hpiclock"}):
+        whole.savefig(partial, dpi=150, bbox_inches="tight", metadata=date)
 
 
 def default_folder(cfg: Config) -> Path:

@@ -25,7 +25,7 @@ def prediction_vs_target(
     Args:
         predictions: PREDICTIONS (``stack_id condition moi clock time_target time_pred``).
         clock: ``infection`` or ``experiment``.
-        line: ``split clock slope intercept correlation n n_stacks n_wells``; not drawn when missing.
+        line: rows of :func:`hpiclock.study.agreement.time_lines`; not drawn when missing.
         ax: where to draw; a new figure by default.
     """
     ax = style.axes_or_new(ax, style.COLUMN_IN, 3.4)
@@ -67,7 +67,7 @@ def _draw_regression(ax: Axes, line: pd.DataFrame, low: float, high: float) -> s
     ax.plot(ends, row["intercept"] + row["slope"] * ends, color=style.INK, label="regression line")
     sign = "+" if row["slope"] >= 0 else "−"
     equation = f"predicted = {style.number(row['intercept'])} h {sign} {abs(row['slope']):.2f} × true"
-    fit = f"correlation {style.number(row['correlation'])}"
+    fit = f"slope {style.interval_text(row['slope'], row['slope_low'], row['slope_high'], 2)}"
     n = style.n_text(row)
     ax.text(
         0.03, 0.97, f"{equation}\n{fit}\n{n}", transform=ax.transAxes, ha="left", va="top", fontsize=6,
