@@ -152,7 +152,7 @@ def border_only(grey: Tensor) -> Tensor:
 
 
 def shuffled_tiles(grey: Tensor) -> Tensor:
-    """Cut into tiles that are put back in another order, the same for all: no structure above a tile is left."""
+    """Cut into tiles put back in another order, the same for all: no structure above a tile is left."""
     side = grey.shape[-1] // TILES * TILES
     tile = side // TILES
     # (batch, 1, side, side) -> (batch, tile * tile, TILES * TILES)

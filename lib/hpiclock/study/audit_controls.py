@@ -1,0 +1,243 @@
+"""Negative controls: where there is nothing to see, an honest score sees nothing.
+
+All tests use the hours that every well of a comparison has, so the wells of both classes are exchangeable
+under the null hypothesis and a permutation by well is exact. Tests that could raise a false alarm share the
+error rate of the whole audit (:data:`SHARES`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hpiclock.config import AuditConfig, StudyConfig
+from hpiclock.study.audit_design import few_wells
+from hpiclock.study.audit_rows import (
+    BEFORE,
+    BORDER,
+    EARLY,
+    FOCUS,
+    KIND_OF,
+    LIGHT,
+    MORE_WELLS,
+    WELL,
+    Row,
+    p_text,
+    range_words,
+)
+from hpiclock.study.audit_scores import auc_of, labels_of
+from hpiclock.study.audit_wells import centred, permutation_test, unit_means, units_of
+from hpiclock.study.groups import class_of, codes_of
+from hpiclock.study.metrics import matched_controls
+from hpiclock.study.scores import hour_strata, model_codes
+
+# Parts of the error rate of the audit; 0.29 of 5% lies just above 1/70, the smallest p of 4 against 4 wells.
+SHARES = {EARLY: 0.29, LIGHT: 0.2, FOCUS: 0.2, BORDER: 0.2}
+WORTHLESS = 0.6  # an AUC that is surely below this is no signal
+NOTHING_BEFORE = "no frame before the onset"
+ONE_HOUR = "all frames are of one hour"
+
+
+def before_onset(rows: pd.DataFrame) -> np.ndarray:
+    """Return which frames a control before the onset uses: (rows,) bool.
+
+    Of each plate, the hours before the earliest onset; infected wells that have no frame before their
+    onset are left out, and do not shorten the hours of the others.
+    """
+    infected = class_of(rows) == 1
+    chosen = np.zeros(len(rows), bool)
+    hours, plates = rows["hours"].to_numpy(float), codes_of(rows, "plate")
+    hpi = rows["hpi"].to_numpy(float)
+    well = codes_of(rows, "position") if rows["well"].eq("").any() else codes_of(rows, "well")
+    with np.errstate(invalid="ignore"):
+        early = infected & (hpi < 0)
+    for plate in np.unique(plates[early]):
+        here = plates == plate
+        wells = np.unique(well[here & early])
+        mine = here & np.isin(well, wells) & infected
+        cut = float((hours - hpi)[mine].min())
+        inside = here & (hours < cut - 1e-9) & (~infected | mine)
+        if (inside & infected).any() and (inside & ~infected).any():
+            chosen |= inside
+    return chosen
+
+
+def after_eclipse(rows: pd.DataFrame, *, eclipse_h: float) -> np.ndarray:
+    """Return the hours at which every infected well is past the eclipse; all labelled frames if none are."""
+    infected = class_of(rows) == 1
+    onset = rows["onset_h"].to_numpy(float)[infected]
+    hours = rows["hours"].to_numpy(float)
+    if len(onset) and not np.isnan(onset).any():
+        late = hours >= onset.max() + eclipse_h - 1e-9
+        if (late & infected).any() and (late & ~infected).any():
+            return late
+    return labels_of(rows) >= 0
+
+
+def judge_well(
+    test: pd.DataFrame, *, study: StudyConfig, audit: AuditConfig, rng: np.random.Generator
+) -> Row:
+    """Is the score above chance over wells? A permutation by well of P(infected) after the eclipse.
+
+    Args:
+        test: test rows of a PREDICTIONS table.
+        study: ``level`` and ``eclipse_h`` are used.
+        audit: ``alpha`` and ``shuffles`` are used.
+        rng: for the permutation.
+    """
+    rows = test[after_eclipse(test, eclipse_h=study.eclipse_h)]
+    truth = class_of(rows)
+    auc = auc_of(rows, rows["p_infected"].to_numpy(float), truth, level=study.level)
+    units = units_of(rows)
+    means = unit_means(units, centred(rows, ranked(rows)))
+    test_ = permutation_test(units, means, two_sided=False, shuffles=audit.shuffles, rng=rng)
+    what = "stacks within wells" if units.mixed else f"{units.name}s"
+    words = (
+        f"AUC of the test {range_words(auc.value, auc.low, auc.high)} ({units.wells[0]} infected, "
+        f"{units.wells[1]} mock wells); {what} shuffled: {p_text(test_.p, test_.floor)}"
+    )
+    answer: dict[str, Any] = {"effect": auc.value, "low": auc.low, "high": auc.high}
+    if not units.replicated:
+        words += "; with one well in a class this is a difference between wells"
+        return Row(WELL, "not identifiable", words, f"at least 3 wells per class; {BEFORE}", **answer)
+    if test_.p <= audit.alpha:
+        return Row(WELL, "supported", words, **answer)
+    if auc.high < WORTHLESS:
+        return Row(WELL, "contradicted", words, "a better model, or later frames", **answer)
+    return Row(WELL, "not identifiable", f"{words}; not above chance over wells", MORE_WELLS, **answer)
+
+
+def judge_early(
+    test: pd.DataFrame, *, study: StudyConfig, audit: AuditConfig, rng: np.random.Generator
+) -> Row:
+    """Does the model tell the classes apart before the onset, when there is nothing to tell?"""
+    if test["hours"].nunique() < 2:
+        return Row(EARLY, "not tested", ONE_HOUR, BEFORE)
+    rows = test[before_onset(test)]
+    if len(rows) == 0:
+        return _first_hours(test, study)
+    auc = auc_of(rows, rows["p_infected"].to_numpy(float), class_of(rows), level=study.level)
+    units = units_of(rows)
+    means = unit_means(units, centred(rows, ranked(rows)))
+    test_ = permutation_test(units, means, two_sided=False, shuffles=audit.shuffles, rng=rng)
+    alpha = SHARES[EARLY] * audit.alpha
+    words = (
+        f"AUC before the onset {range_words(auc.value, auc.low, auc.high)}, 0.5 is honest; "
+        f"{len(rows)} frames at {rows['hours'].min():g}-{rows['hours'].max():g} h; {units.name}s shuffled: "
+        f"{p_text(test_.p, test_.floor)}"
+    )
+    answer: dict[str, Any] = {"effect": auc.value, "low": auc.low, "high": auc.high}
+    if test_.p <= alpha:
+        words += "; what it reads there is not the infection"
+        return Row(
+            EARLY, "contradicted", words, "find what differs: see the rows on light, focus, border", **answer
+        )
+    if test_.floor > alpha or not units.replicated:
+        words += f"; {few_wells(units.wells, test_.floor, alpha)}"
+        return Row(EARLY, "not identifiable", words, MORE_WELLS, **answer)
+    return Row(EARLY, "supported", words, **answer)
+
+
+def _first_hours(test: pd.DataFrame, study: StudyConfig) -> Row:
+    infected = class_of(test)
+    hpi = test["hpi"].to_numpy(float)
+    with np.errstate(invalid="ignore"):
+        inside = (infected == 1) & (hpi >= 0) & (hpi < study.eclipse_h)
+    rows = test[inside | matched_controls(inside, infected, hour_strata(test))]
+    if not inside.any():
+        return Row(EARLY, "not tested", f"{NOTHING_BEFORE}, and none in the first hours after it", BEFORE)
+    auc = auc_of(rows, rows["p_infected"].to_numpy(float), class_of(rows), level=study.level)
+    words = (
+        f"{NOTHING_BEFORE}; in the first {study.eclipse_h:g} h after it the AUC is "
+        f"{range_words(auc.value, auc.low, auc.high)}: an early signal or a shortcut"
+    )
+    return Row(EARLY, "not identifiable", words, BEFORE, auc.value, auc.low, auc.high)
+
+
+def nuisance_table(
+    frames: pd.DataFrame, statistics: pd.DataFrame, kinds: Mapping[str, Sequence[str]], *,
+    audit: AuditConfig, level: float, rng: np.random.Generator,
+) -> pd.DataFrame:  # fmt: skip
+    """Compare statistics of both classes before the onset, all wells of the plate, by question.
+
+    Args:
+        frames: every frame of the plate (identity, ``hours``, ``hpi``).
+        statistics: ``stack_id frame`` and the statistics.
+        kinds: kind -> names of its statistics.
+        audit: ``shuffles`` is used.
+        level: of the intervals.
+        rng: for the permutations.
+
+    Returns:
+        ``question statistic difference auc low high p floor n n_infected n_mock unit``; the statistic that
+        differs most stands for its question, ``difference`` is in SDs between wells. Empty without a frame
+        before the onset.
+    """
+    rows = frames[before_onset(frames)].merge(statistics, on=["stack_id", "frame"])
+    found: list[dict[str, Any]] = []
+    if len(rows) == 0:
+        return pd.DataFrame(found, columns=NUISANCE)
+    units = units_of(rows)
+    for question, names in KIND_OF.items():
+        columns = [name for kind in names for name in kinds[kind]]
+        means = unit_means(units, centred(rows, rows[columns].to_numpy(float)))
+        test = permutation_test(units, means, two_sided=True, shuffles=audit.shuffles, rng=rng)
+        worst = columns[test.worst]
+        auc = auc_of(rows, rows[worst].to_numpy(float), class_of(rows), level=level)
+        found.append(
+            {"question": question, "statistic": worst, "difference": test.difference[test.worst],
+             "auc": auc.value, "low": auc.low, "high": auc.high, "p": test.p, "floor": test.floor,
+             "n": len(rows), "n_infected": units.wells[0], "n_mock": units.wells[1], "unit": units.name,
+             "replicated": units.replicated}
+        )  # fmt: skip
+    return pd.DataFrame(found, columns=NUISANCE)
+
+
+NUISANCE = ["question", "statistic", "difference", "auc", "low", "high", "p", "floor", "n", "n_infected",
+            "n_mock", "unit", "replicated"]  # fmt: skip
+
+
+def judge_nuisance(table: pd.DataFrame, *, audit: AuditConfig, hours: int) -> list[Row]:
+    """Return a row per question on the light, the focus and the border.
+
+    Args:
+        table: of :func:`nuisance_table`.
+        audit: ``alpha`` is used.
+        hours: how many different hours the plate holds.
+    """
+    if table.empty:
+        answer = "not identifiable" if hours > 1 else "not tested"
+        why = f"{NOTHING_BEFORE}: such a difference could be the infection" if hours > 1 else ONE_HOUR
+        return [Row(question, answer, why, BEFORE) for question in KIND_OF]  # type: ignore[arg-type]
+    return [_nuisance_row(row, audit) for row in table.itertuples()]
+
+
+def _nuisance_row(row: Any, audit: AuditConfig) -> Row:
+    alpha = SHARES[row.question] * audit.alpha
+    words = (
+        f"before the onset {row.statistic} of raw frames differs most: AUC "
+        f"{range_words(row.auc, row.low, row.high)}, {row.n_infected} infected and {row.n_mock} mock wells; "
+        f"{row.unit}s shuffled: {p_text(row.p, row.floor)}"
+    )
+    effect = (row.auc, row.low, row.high)
+    if not row.replicated:
+        words += "; with one well in a class this is a difference between wells"
+        return Row(row.question, "not identifiable", words, MORE_WELLS, *effect)
+    if row.p <= alpha:
+        remedy = (
+            "same exposure, focus and field for every well; or an intensity setting and crop that remove it"
+        )
+        return Row(row.question, "contradicted", words, remedy, *effect)
+    if row.floor > alpha:
+        words += f"; {few_wells((row.n_infected, row.n_mock), row.floor, alpha)}"
+        return Row(row.question, "not identifiable", words, MORE_WELLS, *effect)
+    return Row(row.question, "supported", words, "", *effect)
+
+
+def ranked(rows: pd.DataFrame) -> np.ndarray:
+    """Return the rank of P(infected) among the frames of the same model: (rows, 1), 0..1."""
+    ranks = rows["p_infected"].groupby(model_codes(rows)).rank(pct=True)
+    return ranks.to_numpy(float)[:, None]
