@@ -40,6 +40,19 @@ class DataConfig(Section):
     channel: int | str | None = Field(None, description="index or name; needed when a file has several")
     z: int | Literal["max", "mean"] | None = Field(None, description="plane or projection")
     cache_dir: str = Field("../cache", description="where converted frames are kept")
+    on_bad_stack: Literal["stop", "quarantine"] = Field(
+        "stop", description="quarantine = leave stacks with an error out and report them"
+    )
+    quarantine: str = Field("", description="CSV (path, reason) of stacks to leave out")
+
+
+class QualityConfig(Section):
+    """When a frame stands out in the passport of its stack."""
+
+    saturated: float = Field(0.02, gt=0, le=1, description="share of pixels at full scale")
+    focus_drop: float = Field(0.5, gt=0, lt=1, description="share of the neighbours' sharpness that is lost")
+    jump: float = Field(8.0, gt=1, description="change of brightness, in usual changes between frames")
+    least_jump: float = Field(0.25, ge=0, description="and at least this share of a frame's own SD")
 
 
 class ImageConfig(Section):
@@ -261,6 +274,7 @@ class Config(Section):
     seed: int = Field(0, ge=0)
     reports_dir: str = "../reports"
     data: DataConfig = DataConfig()
+    quality: QualityConfig = QualityConfig()
     image: ImageConfig = ImageConfig()
     targets: TargetsConfig = TargetsConfig()
     frames: FramesConfig = FramesConfig()

@@ -22,7 +22,7 @@ from hpiclock.yamltext import parse
 
 # Keys whose values are paths, so that they can be moved with the file that says them.
 PATH_KEYS = ("reports_dir", "data.source", "data.source.infected", "data.source.uninfected", "data.cache_dir",
-             "split.file", "model.weights")  # fmt: skip
+             "data.quarantine", "split.file", "model.weights")  # fmt: skip
 NOT_PATHS = {"", "none", "imagenet", "mobilenet_v2_wheel"}
 
 

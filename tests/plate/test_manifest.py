@@ -121,7 +121,7 @@ def test_empty_pattern_leaves_the_well_unknown_and_says_so(tmp_path: Path, write
     assert list(manifest["well"]) == ["", ""]
     assert list(manifest["position"]) == ["one", "two"]
     assert len(notes) == 1
-    assert notes[0].startswith("2 of 2 stacks are of an unknown well")
+    assert notes[0].startswith(f"{tmp_path.name}: 2 of 2 stacks are of an unknown well")
 
 
 def test_interval_from_config_when_the_file_has_none(tmp_path: Path, write_stack: Write) -> None:

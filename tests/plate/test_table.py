@@ -43,7 +43,7 @@ def test_path_and_condition_are_enough(stacks: Path) -> None:
     assert manifest["interval_h"].eq(0.5).all()
     np.testing.assert_array_equal(manifest["onset_h"], [ONSET_H, np.nan])
     assert len(notes) == 1
-    assert notes[0].startswith("2 of 2 stacks are of an unknown well: they cannot be grouped by well; ")
+    assert notes[0].startswith("run7: 2 of 2 stacks are of an unknown well: they cannot be grouped by well; ")
 
 
 def test_optional_columns_win_over_config_and_names(stacks: Path) -> None:

@@ -27,7 +27,8 @@ def check_together(entries: list[Entry], stacks: pd.DataFrame) -> list[Problem]:
     unknown = stacks[stacks["well"] == ""]
     if len(unknown):
         why = f"{len(unknown)} of {len(stacks)} stacks are of an unknown well: they cannot be grouped by well"
-        problems.append(Problem("", "note", why, "name wells in a manifest CSV or data.name_pattern"))
+        where = ", ".join(stacks["plate"].drop_duplicates())
+        problems.append(Problem(where, "note", why, "name wells in a manifest CSV or data.name_pattern"))
     return problems
 
 
@@ -72,5 +73,5 @@ def _two_conditions(stacks: pd.DataFrame, *, listed: bool) -> list[Problem]:
             remedy = (
                 "if these are two plates, name them: (?P<plate>...) in the name pattern, or a manifest CSV"
             )
-            problems.append(Problem(mine["path"].iloc[0], "error", why, remedy))
+            problems += [Problem(path, "error", why, remedy) for path in mine["path"]]
     return problems

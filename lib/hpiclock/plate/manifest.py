@@ -8,15 +8,16 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from tqdm.auto import tqdm
 
 from hpiclock.config import DataConfig, FolderPair
 from hpiclock.errors import InputError
 from hpiclock.plate.checks import check_together
 from hpiclock.plate.entries import Entry
 from hpiclock.plate.problems import Problem, as_notes, from_error, table
+from hpiclock.plate.quarantine import read_quarantine
 from hpiclock.plate.sources import find
 from hpiclock.plate.stacks import StackFacts, open_stack
+from hpiclock.progress import progress
 from hpiclock.tables import CONDITIONS, MANIFEST, check
 
 # Intervals that differ by less than this share are one; frames off the raster by less of it are on it.
@@ -53,6 +54,8 @@ def load_manifest(
 ) -> tuple[pd.DataFrame, list[str]]:
     """Return the MANIFEST of a source without errors, and the notes that travel into reports.
 
+    With ``data.on_bad_stack: quarantine`` stacks with an error are left out with a note.
+
     Args:
         data: where the stacks are and how they are read.
         onset_h: onset of infected wells for which the source states none, hours after imaging start.
@@ -63,7 +66,9 @@ def load_manifest(
     """
     manifest, problems = _survey(data, onset_h)
     errors = [problem for problem in problems if problem.severity == "error"]
-    if errors:
+    if errors and data.on_bad_stack == "quarantine" and len(manifest):
+        problems = [_quarantined(problem) for problem in problems]
+    elif errors:
         more = len(errors) - 1
         rest = f" ({more} more: `hpiclock manifest {_source(data)}` lists them)" if more else ""
         raise InputError(errors[0].line() + rest)
@@ -74,6 +79,12 @@ def load_manifest(
             "training needs infected and mock wells"
         )
     return manifest, as_notes(problems)
+
+
+def _quarantined(problem: Problem) -> Problem:
+    if problem.severity == "note":
+        return problem
+    return problem._replace(severity="note", problem=f"left out: {problem.problem}")
 
 
 def acquisition_times(manifest: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -91,8 +102,10 @@ def _survey(data: DataConfig, onset_h: float) -> tuple[pd.DataFrame, list[Proble
     found = find(data)
     problems = list(found.problems)
     rows: list[dict[str, Any]] = []
+    entries, left_out = _without_quarantined(found.entries, data)
+    problems += left_out
     # a bar only for scans that take long enough to wonder
-    for entry in tqdm(found.entries, desc="opening stacks", unit="stack", delay=2, leave=False):
+    for entry in progress(entries, desc="opening stacks", total=len(entries), delay=2, leave=False):
         try:
             row, notes = _measure(entry, data, onset_h)
         except InputError as error:
@@ -101,9 +114,21 @@ def _survey(data: DataConfig, onset_h: float) -> tuple[pd.DataFrame, list[Proble
             rows.append(row)
             problems += notes
     _name(rows)
-    problems += check_together(found.entries, pd.DataFrame(rows))
+    problems += check_together(entries, pd.DataFrame(rows))
     wrong = {problem.path for problem in problems if problem.severity == "error"}
     return _manifest([row for row in rows if row["path"] not in wrong]), problems
+
+
+def _without_quarantined(entries: list[Entry], data: DataConfig) -> tuple[list[Entry], list[Problem]]:
+    reasons = read_quarantine(data.quarantine) if data.quarantine else {}
+    problems = [
+        Problem(str(entry.path), "note", f"in quarantine: {reasons[str(entry.path)]}")
+        for entry in entries
+        if str(entry.path) in reasons
+    ]
+    absent = sorted(reasons.keys() - {str(entry.path) for entry in entries})
+    problems += [Problem(path, "note", f"in {data.quarantine}, but not in the source") for path in absent]
+    return [entry for entry in entries if str(entry.path) not in reasons], problems
 
 
 def _measure(entry: Entry, data: DataConfig, onset_h: float) -> tuple[dict[str, Any], list[Problem]]:

@@ -7,14 +7,13 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from tqdm.auto import tqdm
-
 from hpiclock.errors import InputError
 from hpiclock.plate.entries import Entry, with_groups
 from hpiclock.plate.names import parse_name
 from hpiclock.plate.problems import Problem
 from hpiclock.plate.series import template
 from hpiclock.plate.stacks import SUFFIXES, Scene, list_stacks
+from hpiclock.progress import progress
 
 MUTE = "its name does not follow the name pattern"
 
@@ -38,7 +37,8 @@ def stacks_in(folder: Path, pattern: re.Pattern[str]) -> tuple[list[Entry], list
     """
     found: dict[Path, Entry] = {}
     problems = []
-    for path in tqdm(_scan(folder), desc="looking into files", unit="file", delay=2, leave=False):
+    files = _scan(folder)
+    for path in progress(files, desc="looking into files", total=len(files), delay=2, leave=False):
         match = pattern.search(path.name)
         numbered = template(path.name, match) if match else None
         scenes = [Scene(str(path.with_name(numbered)))] if numbered else _images(path)
