@@ -24,11 +24,11 @@ def prepare_image(plane: np.ndarray, limits: tuple[float, float], image: ImageCo
         image: size and border.
     """
     low, high = limits
-    scale = 255.0 / (high - low) if high > low else 0.0
-    cropped = crop(plane, image.crop_border)
-    # float32 holds 8- and 16-bit levels exactly; wider ones need float64
-    kind = np.result_type(cropped.dtype, np.float32).type
-    grey = np.clip((cropped.astype(kind) - kind(low)) * kind(scale), 0, 255)
+    grey = crop(plane, image.crop_border).astype(np.float64)  # float32 would round some levels the other way
+    grey -= low
+    grey /= high - low if high > low else np.inf
+    grey *= 255.0
+    np.clip(grey, 0.0, 255.0, out=grey)
     size = (image.size, image.size)
     return np.asarray(Image.fromarray(np.rint(grey).astype(np.uint8)).resize(size, Image.Resampling.BILINEAR))
 
