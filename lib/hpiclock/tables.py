@@ -205,21 +205,16 @@ def _first_failure(table: Table, data: pd.DataFrame, cases: pd.DataFrame) -> str
 
 
 def read(table: Table, path: str | Path) -> pd.DataFrame:
-    """Read a CSV or Parquet file and check it; a relative ``path`` column becomes absolute.
+    """Read a CSV or Parquet file and check it.
 
     Raises:
         InputError: no such file, not such a file, or rows that fail :func:`check`.
     """
-    data = read_any(path)
-    data = check(table, data, place=str(path))
-    if "path" in data.columns:
-        base = os.path.abspath(Path(path).parent)
-        data["path"] = [os.path.normpath(os.path.join(base, p)) if p else "" for p in data["path"]]
-    return data
+    return check(table, read_any(path), place=str(path))
 
 
 def read_any(path: str | Path) -> pd.DataFrame:
-    """Read a CSV or Parquet file as it is; the text columns of the tables are read as text.
+    """Read a CSV or Parquet file; text columns of the tables as text, a relative ``path`` made absolute.
 
     Raises:
         InputError: no such file, or a file that is neither.
@@ -229,10 +224,15 @@ def read_any(path: str | Path) -> pd.DataFrame:
         raise InputError(f"{path}: no such file")
     try:
         if path.suffix == ".parquet":
-            return pd.read_parquet(path)
-        return pd.read_csv(path, float_precision="round_trip", dtype=dict.fromkeys(TEXT, str))
+            data = pd.read_parquet(path)
+        else:
+            data = pd.read_csv(path, float_precision="round_trip", dtype=dict.fromkeys(TEXT, str))
     except (ValueError, OSError) as error:  # pandas' and pyarrow's parser errors are ValueErrors
         raise InputError(f"{path}: cannot be read as a table ({str(error).splitlines()[0]})") from None
+    if "path" in data.columns:
+        base = os.path.abspath(path.parent)
+        data["path"] = [os.path.normpath(os.path.join(base, p)) if p else "" for p in data["path"].fillna("")]
+    return data
 
 
 def write(table: Table, data: pd.DataFrame, path: str | Path) -> Path:

@@ -71,15 +71,15 @@ def draw_damage(culture: Culture, looks: Looks, rng: np.random.Generator) -> Dam
     far = pitch * rng.uniform(0.15, 0.8, (cells, BLEBS))
     return Damage(
         rounds=rng.random(cells) < 0.35,
-        lysis_h=8.0 + rng.gamma(3.0, 5.0, cells),
-        detaches=rng.random(cells) < 0.5,
+        lysis_h=6.0 + rng.gamma(2.5, 7.0, cells),
+        detaches=rng.random(cells) < 0.9,
         stretch=rng.uniform(1.2, 2.0, cells),
         turn=(axis - looks.angle + np.pi / 2) % np.pi - np.pi / 2,
         process_x=length * np.cos(arm),
         process_y=length * np.sin(arm),
         partner=partner,
         holds=rng.random(cells) < 0.6,
-        bleb_h=1.0 + rng.exponential(10.0, (cells, BLEBS)),
+        bleb_h=1.0 + rng.exponential(14.0, (cells, BLEBS)),
         bleb_px=pitch * 0.03 + 0.1 * rng.random((cells, BLEBS)) ** 1.5,
         bleb_x=far * np.cos(around),
         bleb_y=far * np.sin(around),

@@ -15,7 +15,7 @@ from hpiclock.plate.designs import Biology
 from hpiclock.plate.raster import relax
 
 MOTILITY = 0.02  # of the pitch, SD of a cell's steps per hour
-ROUND_H = 2.0  # a dividing cell is round for about so long
+ROUND_H = 1.5  # a dividing cell is round for about so long
 
 
 class Culture(NamedTuple):

@@ -20,14 +20,14 @@ class _Part(BaseModel):
 class Biology(_Part):
     """The culture and the virus; times in hours."""
 
-    growth: float = Field(1.6, ge=1, le=3, description="cells at 48 h for each cell at 0 h")
-    density_sd: float = Field(0.10, ge=0, le=0.5, description="of the log density between wells")
-    floaters: float = Field(0.05, ge=0, description="floating cells per cell at 0 h; they rise with time")
-    floaters_sd: float = Field(0.45, ge=0, le=2, description="of their log number between wells")
+    growth: float = Field(2.4, ge=1, le=3, description="cells at 48 h for each cell at 0 h")
+    density_sd: float = Field(0.06, ge=0, le=0.5, description="of the log density between wells")
+    floaters: float = Field(0.03, ge=0, description="floating cells per cell at 0 h; they rise with time")
+    floaters_sd: float = Field(0.30, ge=0, le=2, description="of their log number between wells")
     eclipse_h: float = Field(6.0, ge=0, description="after a cell's infection, with nothing to see")
-    lag_h: float = Field(2.5, gt=0, description="mean wait from the end of the eclipse to the cell's CPE")
-    release_h: float = Field(7.0, ge=0, description="from a cell's infection to its first new virus")
-    spread_per_h: float = Field(0.25, ge=0, description="rate of infection by one releasing cell close by")
+    lag_h: float = Field(1.0, gt=0, description="mean wait from the end of the eclipse to the cell's CPE")
+    release_h: float = Field(4.5, ge=0, description="from a cell's infection to its first new virus")
+    spread_per_h: float = Field(0.45, ge=0, description="rate of infection by one releasing cell close by")
 
 
 class Microscope(_Part):
@@ -42,9 +42,9 @@ class Microscope(_Part):
     contrast: Literal[1, -1] = Field(1, description="-1 = bright and dark exchanged")
     dtype: Literal["uint8", "uint16"] = "uint8"
     gain: float = Field(1.0, gt=0, description="strength of the contrast")
-    gain_sd: float = Field(0.08, ge=0, le=0.5, description="of its log between wells")
+    gain_sd: float = Field(0.06, ge=0, le=0.5, description="of its log between wells")
     blur_px: float = Field(0.65, ge=0, description="sigma of the lens in focus")
-    focus_sd_px: float = Field(0.15, ge=0, description="of the focus offset between wells, as added blur")
+    focus_sd_px: float = Field(0.10, ge=0, description="of the focus offset between wells, as added blur")
     noise_sd: float = Field(2.0, ge=0, description="of the camera, grey levels of 255")
     drift_sd: float = Field(0.8, ge=0, description="of the slow drift of the light, grey levels of 255")
 
@@ -72,7 +72,7 @@ class Design(_Part):
 
     name: str = Field("plate", pattern=r"^[a-z0-9][a-z0-9-]*$", description="begins every file name")
     wells: dict[str, float] = Field(min_length=1)
-    onsets_h: tuple[float, ...] = Field((3.0, 7.0, 11.0, 15.0), min_length=1)
+    onsets_h: tuple[float, ...] = Field((2.0, 8.0, 14.0, 20.0), min_length=1)
     shuffled: bool = Field(False, description="place the conditions on the wells at random, by the seed")
     n_frames: int = Field(49, ge=1)
     interval_h: float = Field(1.0, gt=0)

@@ -19,7 +19,7 @@ from hpiclock.plate.designs import Microscope
 
 GREY = 128.0
 LEVELS = {"uint8": 1, "uint16": 16}  # camera levels per grey level of 255; a uint16 camera has 12 bits
-RETRACT_H = 5.0  # from the first sign of CPE to a fully shrunken cell
+RETRACT_H = 4.0  # a cell with CPE shrinks to its end with this time constant
 VISIBLE_H = 0.5  # after the first sign of CPE: a cell counts as visibly changed
 LYSIS_H = 6.0  # from the start of a cell's break-up to its end
 
@@ -96,7 +96,7 @@ class Field:
         mask: np.ndarray,
     ) -> None:
         looks, damage, pitch = self.looks, self.damage, self.culture.pitch_px
-        shrunk = _ramp(age, RETRACT_H)
+        shrunk = 1 - np.exp(-np.maximum(age, 0) / RETRACT_H)
         gone = _ramp(age - damage.lysis_h[near], LYSIS_H)
         rounds = damage.rounds[near]
         dividing = np.where(age > 0, 0, self.culture.rounding[t, near])
@@ -107,7 +107,7 @@ class Field:
         stretch = looks.stretch[near] * (1 - shrunk) + axis * shrunk
         angle = looks.angle[near] + damage.turn[near] * shrunk
         lobes = np.where(rounds, 1 - 0.9 * shrunk, 1 + 0.6 * shrunk) * (1 - 0.8 * dividing)
-        thick = 0.5 + 1.6 * dividing + np.where(rounds, 1.5, 0.9) * shrunk
+        thick = 0.5 + 0.9 * dividing + np.where(rounds, 1.5, 0.9) * shrunk
         thick = thick * (1 - np.where(damage.detaches[near], 0.97, 0.6) * gone)
         nucleus = np.minimum(0.19 * pitch, 0.42 * reach)
         grain = 0.62 * looks.grain[near] * (1 + 0.5 * shrunk) * (1 - 0.8 * gone)

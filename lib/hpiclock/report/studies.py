@@ -61,6 +61,7 @@ def write_tables(tables: Tables, folder: Path) -> None:
     (folder / FOLDER).mkdir(parents=True, exist_ok=True)
     for name, table in tables.items():
         path = folder / FOLDER / (f"{name}.parquet" if name == LARGE else f"{name}.csv")
+        table = table.drop(columns="path", errors="ignore")  # stack_id says which; see with_paths
         with atomic(path) as partial:
             table.to_parquet(partial, index=False) if name == LARGE else table.to_csv(partial, index=False)
 
@@ -84,6 +85,11 @@ def read_study(folder: Path) -> Tables:
 def of_split(tables: Mapping[str, pd.DataFrame], name: str, split: str = "test") -> pd.DataFrame:
     """Return the rows of one split of a table."""
     return tables[name][tables[name]["split"].eq(split)]
+
+
+def with_paths(rows: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return rows of a study table with the ``path`` of each row's stack."""
+    return rows.assign(path=rows["stack_id"].map(predictions.groupby("stack_id")["path"].first()))
 
 
 def figures(tables: Tables, predictions: pd.DataFrame, cfg: Config) -> dict[str, Figure]:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
+from IPython.display import Markdown
 
 from hpiclock.plate.summary import design_table
 
@@ -66,6 +67,15 @@ def readable(metrics: pd.DataFrame, *, groups: list[str], names: list[str], spli
             "wells": rows["n_wells"],
         }
     ).set_index(["group", "metric"])
+
+
+def sentences(tables: Mapping[str, pd.DataFrame], topics: list[str]) -> Markdown:
+    """Return the study's conclusions on these topics as a list to show; what cannot be told is marked."""
+    rows = tables["conclusions"]
+    rows = rows[rows["topic"].isin(topics)]
+    marks = {"says": "", "cannot tell": "**Cannot tell.** ", "beware": "**Beware.** "}
+    lines = [f"- {marks[row.verdict]}{row.sentence}" for row in rows.itertuples()]
+    return Markdown("\n".join(lines) or "Nothing can be said.")
 
 
 def summary_text(run: str, notes: list[str], threshold_note: str, metrics: pd.DataFrame) -> str:
