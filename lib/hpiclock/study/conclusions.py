@@ -10,6 +10,7 @@ import pandas as pd
 Tables = dict[str, pd.DataFrame]
 CANNOT = "cannot tell"
 SAYS = "says"
+VAGUE = 0.5  # an interval of an AUC wider than this holds chance and near certainty alike
 
 
 def conclusions(tables: Tables, *, level: float) -> pd.DataFrame:
@@ -84,6 +85,15 @@ def _phases(tables: Tables, level: float) -> Sentences:
                 "Already before the onset infected and mock wells are told apart "
                 f"(AUC {_number(before, 3, level)}): "
                 "the model reads something other than the infection."
+            ),
+        )
+    elif before["high"] - before["low"] > VAGUE:
+        yield (
+            "before onset",
+            CANNOT,
+            (
+                f"Cannot tell whether the model knows infected wells before their onset: the AUC "
+                f"{_number(before, 3, level)} can be chance and can be far from it; more wells would tell."
             ),
         )
     else:
