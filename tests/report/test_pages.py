@@ -167,6 +167,18 @@ def test_what_a_run_cannot_tell_stands_on_every_page_before_anything_else(run):
     assert text.index("one well per class") < text.index("No results yet")
 
 
+def test_a_note_that_the_notebook_shows_is_not_said_twice(run):
+    run.save_json("notes.json", ["one well per class", "the clock alone scores 0.9"])
+    said = new_output(
+        "display_data", data={"text/markdown": "> - one well per class"}
+    )
+    write_executed(run.path("01_look.ipynb"), code("warn(notes)", said))
+    write_pages(run)
+    soup = soup_of(run.path("01_look.html"))
+    assert soup.main.text.count("one well per class") == 1
+    assert [item.text for item in soup.select("aside li")] == ["the clock alone scores 0.9"]
+
+
 def test_pages_link_to_each_other_and_to_the_index(run):
     for name in ("01_look", "02_train"):
         write_executed(run.path(f"{name}.ipynb"), heading=f"# The {name}")

@@ -168,12 +168,15 @@ def test_figures_go_to_figures_as_png_and_svg_or_to_the_name_given(config, tmp_p
     run = Run.create(load_config(config), tmp_path / "run")
     axes = Figure().add_subplot()
     axes.plot([0, 1], [1, 0])
+    axes.set_label("ROC of the test frames")
     assert run.save_figure(axes, "roc") == [run.path("figures/roc.png"), run.path("figures/roc.svg")]
     assert run.save_figure(axes.figure, "temporal_generalization.png") == [
         run.path("temporal_generalization.png")
     ]
     assert run.path("figures/roc.png").read_bytes().startswith(b"\x89PNG")
     first = run.path("figures/roc.svg").read_bytes()
+    assert b"ROC of the test frames" in first
+    assert b"ROC of the test frames" in run.path("figures/roc.png").read_bytes()
     run.save_figure(axes, "roc")
     assert run.path("figures/roc.svg").read_bytes() == first  # no date, no random ids
 

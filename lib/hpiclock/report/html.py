@@ -25,7 +25,7 @@ _BAR = re.compile(r"\d+%\|")
 def write_pages(run: Run) -> list[Path]:
     """Convert every executed notebook in the run's folder, all in this process; return the pages.
 
-    Every page begins with the run's notes and links to the other pages and to the index of all runs.
+    Every page shows the run's notes, and links to the other pages and to the index of all runs.
 
     Raises:
         InputError: a file of that name that is no notebook.
@@ -52,7 +52,6 @@ def write_pages(run: Run) -> list[Path]:
     )
     common = {
         "run": run.name,
-        "notes": run.notes,
         "links": links,
         "origin": origin(run),
         "index": index_link(run),
@@ -61,7 +60,7 @@ def write_pages(run: Run) -> list[Path]:
     for path, link in zip(notebooks, links, strict=True):
         page = path.with_suffix(".html")
         shown = for_reading(read[path])
-        own = {**link, "stopped": _stopped(shown)}
+        own = {**link, "stopped": _stopped(shown), "notes": _unsaid(run.notes, shown)}
         body, _ = exporter.from_notebook_node(shown, {"page": common | own})
         with atomic(page) as partial:
             partial.write_text(body, encoding="utf-8")
@@ -138,6 +137,13 @@ def _tags(cell: Any) -> set[str]:
 def _joins(above: Any, below: Any) -> bool:
     silent = above.cell_type == "code" and not above.outputs
     return silent and not REMOVING & (_tags(above) | _tags(below))
+
+
+def _unsaid(notes: list[str], notebook: nbformat.NotebookNode) -> list[str]:
+    """Return the notes that the notebook does not show by itself: no page goes without them."""
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    said = "\n".join(str(part) for output in outputs for part in output.get("data", {}).values())
+    return [note for note in notes if note not in said]
 
 
 def _stopped(notebook: nbformat.NotebookNode) -> bool:

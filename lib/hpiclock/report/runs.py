@@ -22,6 +22,7 @@ from hpiclock.config import Config, leaves
 from hpiclock.configfile import dump_config, load_config
 from hpiclock.errors import InputError
 from hpiclock.files import atomic
+from hpiclock.report.figures import write_figure
 from hpiclock.report.provenance import sha256, software
 
 if TYPE_CHECKING:
@@ -153,7 +154,7 @@ class Run:
         return tables.read(table, self._there(name))
 
     def save_figure(self, figure: Figure | Axes, name: str) -> list[Path]:
-        """Write a figure (or the figure of an Axes).
+        """Write a figure (or the figure of an Axes) with its alternative text inside.
 
         Args:
             figure: what to draw.
@@ -204,18 +205,6 @@ class Run:
         with atomic(path) as partial:
             partial.write_text(text, encoding="utf-8")
         return path
-
-
-def write_figure(figure: Figure | Axes, path: Path) -> None:
-    """Write a figure (or the figure of an Axes) in the format of ``path``; the same figure, the same file."""
-    import matplotlib as mpl  # here, so that opening a run stays quick
-
-    whole: Any = getattr(figure, "figure", None) or figure
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # no date and no random ids inside
-    date: dict[str, Any] = {"Date": None} if path.suffix == ".svg" else {}
-    with atomic(path) as partial, mpl.rc_context({"svg.hashsalt": "hpiclock"}):
-        whole.savefig(partial, dpi=150, bbox_inches="tight", metadata=date)
 
 
 def default_folder(cfg: Config) -> Path:
