@@ -4,7 +4,7 @@ BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 DEMO = data/demo
 
-.PHONY: help setup report test check lab lock
+.PHONY: help setup report test check lab bench lock
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /\1 - /p' Makefile | awk -F' - ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
@@ -30,6 +30,9 @@ check: $(STAMP) ## style, types and the import map
 
 lab: $(STAMP) ## JupyterLab in notebooks/
 	@$(BIN)/jupyter lab notebooks
+
+bench: $(STAMP) ## the measurements of benchmarks/, one after the other (long)
+	@for file in $$(grep -l '^if __name__' benchmarks/*.py); do echo "$$file"; $(BIN)/python "$$file" || exit 1; done
 
 lock: $(STAMP) ## requirements.lock anew from pyproject.toml, for all platforms
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url \
