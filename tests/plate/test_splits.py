@@ -20,7 +20,13 @@ def manifest(wells: list[tuple[str, str, str, float]], positions: int = 2) -> pd
     """One row per plate, well, condition, MOI and position."""
     return pd.DataFrame(
         [
-            {"stack_id": f"{plate}/{well or condition}/p{p}", "plate": plate, "well": well, "moi": moi}
+            {
+                "stack_id": f"{plate}/{well or condition}/p{p}",
+                "plate": plate,
+                "well": well,
+                "moi": moi,
+                "onset_h": np.nan,
+            }
             | {"condition": condition, "position": str(p)}
             for plate, well, condition, moi in wells
             for p in range(positions)

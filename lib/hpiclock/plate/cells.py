@@ -80,7 +80,7 @@ def draw_damage(culture: Culture, looks: Looks, rng: np.random.Generator) -> Dam
         partner=partner,
         holds=rng.random(cells) < 0.6,
         bleb_h=1.0 + rng.exponential(14.0, (cells, BLEBS)),
-        bleb_px=pitch * 0.03 + 0.1 * rng.random((cells, BLEBS)) ** 1.5,
+        bleb_px=pitch * (0.03 + 0.09 * rng.random((cells, BLEBS)) ** 2),
         bleb_x=far * np.cos(around),
         bleb_y=far * np.sin(around),
     )

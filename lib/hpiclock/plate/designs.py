@@ -116,7 +116,12 @@ def _small(name: str, **changes: Any) -> dict[str, Any]:
 
 
 _PRESETS: dict[str, dict[str, Any]] = {
-    "demo": {"wells": grid(4, (0.0, 0.1, 0.0, 1.0, 0.0, 5.0))},
+    "demo": {
+        "wells": grid(6, (0.0, 0.1, 0.0, 1.0, 0.0, 5.0)),
+        "n_frames": 25,
+        "interval_h": 2.0,
+        "onsets_h": (1.0, 9.0, 17.0, 25.0),
+    },
     "tiny": {
         "wells": grid(4, (0.0, 5.0)),
         "onsets_h": (4.0, 8.0, 12.0, 16.0),

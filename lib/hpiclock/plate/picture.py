@@ -175,7 +175,7 @@ class Field:
             return
         which = near[cell], bleb
         away = 1 + 0.04 * np.minimum(since[cell, bleb], 12.0)
-        strength = 2.2 * np.clip(since[cell, bleb] / 1.5, 0, 1)
+        strength = 2.8 * np.clip(since[cell, bleb] / 1.5, 0, 1)
         raster.discs(
             phase, mask, x[cell] + damage.bleb_x[which] * away, y[cell] + damage.bleb_y[which] * away,
             damage.bleb_px[which], strength, np.ones(cell.size, dtype=bool),

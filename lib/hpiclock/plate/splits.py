@@ -1,7 +1,7 @@
 """Who may be in train, validation and test: whole groups only.
 
 A group is the unit that was independently infected (the well), or a larger one. Groups are spread over the
-splits class by class and, within a class, evenly over the MOIs and the plates.
+splits class by class and, within a class, evenly over the MOIs, plates and onsets.
 """
 
 from __future__ import annotations
@@ -161,13 +161,15 @@ def _groups(manifest: pd.DataFrame, unit: str, touching: Iterable[Iterable[str]]
         stratum=("condition", lambda values: "+".join(sorted(set(values)))),
         moi=("moi", "max"),
         plate=("plate", "first"),
+        onset_h=("onset_h", "max"),
     )
     return _Groups(names.reset_index(drop=True), table)
 
 
 def _shuffled(groups: pd.DataFrame, rng: np.random.Generator) -> list[str]:
-    # sorted by MOI and plate, random within: taking every k-th then takes every MOI
-    return list(groups.iloc[rng.permutation(len(groups))].sort_values(["moi", "plate"], kind="stable").index)
+    # sorted by MOI, plate and onset, random within: taking every k-th then spreads over all of them
+    shuffled = groups.iloc[rng.permutation(len(groups))]
+    return list(shuffled.sort_values(["moi", "plate", "onset_h"], kind="stable").index)
 
 
 def _every(order: list[str], n: int, rng: np.random.Generator) -> list[str]:
