@@ -128,6 +128,17 @@ def test_stacks_that_cannot_be_opened_or_read_are_failed(plate: Path) -> None:
     assert other["findings"] == "frame 5: holds values that are not numbers"
 
 
+def test_stack_that_went_away_after_the_survey_does_not_stop_the_others(plate: Path) -> None:
+    source = DataConfig(source=str(plate))
+    found = survey(source, 0.0)
+    (plate / "infected" / "s1_a1_p1.tif").unlink()
+    table = passport(found.manifest, found.problems, source, QualityConfig(), show_progress=False)
+    assert len(table) == len(FAULTS)
+    row = table.set_index("well").loc["A01"]
+    assert row["status"] == "failed"
+    assert "no such file" in row["findings"]
+
+
 def test_quarantine_list_made_from_the_passport_is_honoured_and_reported(plate: Path) -> None:
     source = DataConfig(source=str(plate))
     table = passport_of(source)

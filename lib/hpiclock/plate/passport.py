@@ -85,16 +85,18 @@ def to_quarantine(table: pd.DataFrame, statuses: Iterable[str]) -> pd.DataFrame:
 
 
 def _measured(path: str, data: DataConfig) -> pd.DataFrame:
-    with open_stack(path, channel=data.channel, z=data.z) as stack:
-        return pd.DataFrame([_frame(stack, index) for index in range(stack.facts.n_frames)])
+    try:
+        with open_stack(path, channel=data.channel, z=data.z) as stack:
+            return pd.DataFrame([_frame(stack, index) for index in range(stack.facts.n_frames)])
+    except InputError as error:  # it went away since it was surveyed
+        return pd.DataFrame([_nothing(str(error))])
 
 
 def _frame(stack: Stack, index: int) -> dict[str, Any]:
     try:
         image = stack.frame(index)
     except InputError as error:
-        nothing = dict.fromkeys(("mean", "sd", "focus", "peak"), np.nan)
-        return {"wrong": str(error), "digest": "", "at_peak": 0.0} | nothing
+        return _nothing(str(error))
     grey = np.nan_to_num(image.astype(np.float32))
     peak, variance = float(grey.max()), float(grey.var())
     edges = float(ndimage.laplace(grey, mode="nearest").var())
@@ -107,6 +109,12 @@ def _frame(stack: Stack, index: int) -> dict[str, Any]:
         "peak": peak,
         "at_peak": float((grey == peak).mean()),
     }
+
+
+def _nothing(wrong: str) -> dict[str, Any]:
+    return {"wrong": wrong, "digest": "", "at_peak": 0.0} | dict.fromkeys(
+        ("mean", "sd", "focus", "peak"), np.nan
+    )
 
 
 def _row(stack: dict[str, Any], frames: pd.DataFrame, quality: QualityConfig) -> dict[str, Any]:
@@ -143,14 +151,20 @@ def _row(stack: dict[str, Any], frames: pd.DataFrame, quality: QualityConfig) ->
         "saturated": float(at_full.max()),
         "jumps": len(jumps),
         "blurred": len(blurred),
-        "brightness": float(frames["mean"].median()),
-        "sharpness": float(frames["focus"].median()),
+        "brightness": _median(frames["mean"]),
+        "sharpness": _median(frames["focus"]),
         "findings": findings,
     }
 
 
+def _median(values: pd.Series) -> float:
+    return float(values.median()) if values.notna().any() else np.nan
+
+
 def _jumps(frames: pd.DataFrame, quality: QualityConfig) -> np.ndarray:
     mean = frames["mean"].where(frames["sd"].gt(0))
+    if mean.notna().sum() < 3:  # no change is usual yet
+        return np.array([], dtype=int)
     change = mean.diff() - mean.diff().median()
     usual = 1.4826 * change.abs().median()
     least = quality.least_jump * frames["sd"].median()
