@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from hpiclock.clock.augment import GREY_MEAN, GREY_SD
 from hpiclock.clock.batches import Batches
 from hpiclock.clock.device import autocast
-from hpiclock.clock.model import TwoHeads
+from hpiclock.clock.experiment import Machine
 from hpiclock.files import atomic
 from hpiclock.plate.cache import FrameCache
 from hpiclock.progress import progress
@@ -26,15 +26,13 @@ TILES = 8  # per side
 
 
 def embed(
-    model: TwoHeads,
+    machine: Machine,
     cache: FrameCache,
     frames: pd.DataFrame,
     *,
     batch_size: int,
-    device: torch.device,
-    precision: torch.dtype,
     folder: Path,
-    change: str = "",
+    change: str,
 ) -> pd.DataFrame:
     """Return the backbone's features of frames: ``stack_id frame f0 f1 ...``, float32.
 
@@ -42,27 +40,26 @@ def embed(
     from there the next time.
 
     Args:
-        model: a trained model, or one with frozen weights.
+        machine: a trained model, or one with frozen weights, on its device.
         cache: the frames' pixels.
         frames: a FRAMES table, or rows with the same columns.
         batch_size: frames a batch.
-        device: where the model is.
-        precision: what convolutions compute in.
         folder: where features are kept.
-        change: empty, or a key of :data:`CHANGES`.
+        change: a key of :data:`CHANGES`, or empty for the frames as they are.
     """
-    key = _key(model, cache, frames, precision, change)
+    model = machine.model
+    key = _key(machine, cache, frames, change)
     path = folder / "features" / f"{key}.npy"
     keys = frames[["stack_id", "frame"]].reset_index(drop=True)
     if path.is_file():
         return _table(keys, np.load(path))
-    batches = Batches(cache, frames, batch_size=batch_size, device=device)
+    batches = Batches(cache, frames, batch_size=batch_size, device=machine.device)
     parts = []
     model.eval()
     for batch in progress(
         batches.in_order(), desc=f"features {change}".strip(), total=len(batches), leave=False
     ):
-        with torch.inference_mode(), autocast(device, precision):
+        with torch.inference_mode(), autocast(machine.device, machine.precision):
             parts.append(model.features(_changed(batch.images, change)).float().cpu().numpy())
     features = np.concatenate(parts)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -72,26 +69,24 @@ def embed(
 
 
 def predict_changed(
-    model: TwoHeads,
+    machine: Machine,
     cache: FrameCache,
     frames: pd.DataFrame,
     *,
     changes: Iterable[str],
     batch_size: int,
-    device: torch.device,
-    precision: torch.dtype,
 ) -> pd.DataFrame:
     """Return what the model says of changed frames: ``change stack_id frame p_infected time_pred``.
 
     An answer whose head the model lacks is missing. Arguments as in :func:`embed`.
     """
-    names = list(changes)
-    batches = Batches(cache, frames, batch_size=batch_size, device=device)
+    model, names = machine.model, list(changes)
+    batches = Batches(cache, frames, batch_size=batch_size, device=machine.device)
     said: dict[str, list[np.ndarray]] = {name: [] for name in names}
     model.eval()
     for batch in progress(batches.in_order(), desc="changed images", total=len(batches), leave=False):
         for name in names:
-            with torch.inference_mode(), autocast(device, precision):
+            with torch.inference_mode(), autocast(machine.device, machine.precision):
                 output = model(_changed(batch.images, name))
             nothing = np.full(len(batch.images), np.nan)
             p = (
@@ -163,6 +158,15 @@ def shuffled_tiles(grey: Tensor) -> Tensor:
     return mixed
 
 
+def background_only(grey: Tensor) -> Tensor:
+    """The smoothest third of the pixels; the rest, cells above all, replaced by the mean of the image."""
+    mean = F.avg_pool2d(grey, 5, stride=1, padding=2, count_include_pad=False)
+    square = F.avg_pool2d(grey**2, 5, stride=1, padding=2, count_include_pad=False)
+    rough = square - mean**2
+    limit, _ = rough.flatten(1).kthvalue(rough[0].numel() // 3, dim=1, keepdim=True)
+    return torch.where(rough <= limit[..., None, None], grey, grey.mean((-2, -1), keepdim=True))
+
+
 CHANGES: dict[str, Change] = {
     "brighter": brightness,
     "darker": darkness,
@@ -173,7 +177,14 @@ CHANGES: dict[str, Change] = {
     "shuffled tiles": shuffled_tiles,
     "heavy blur": heavy_blur,
     "border only": border_only,
+    "background only": background_only,
 }
+SHORTCUTS = (
+    "heavy blur",
+    "border only",
+    "background only",
+    "shuffled tiles",
+)  # little biology is left in them
 
 
 def _changed(images: Tensor, change: str) -> Tensor:
@@ -202,11 +213,9 @@ def _ring(grey: Tensor) -> Tensor:
     return ~(inside[:, None] & inside)
 
 
-def _key(
-    model: TwoHeads, cache: FrameCache, frames: pd.DataFrame, precision: torch.dtype, change: str
-) -> str:
-    digest = hashlib.sha256(f"{cache.key} {precision} {change}".encode())
-    for name, tensor in model.backbone.state_dict().items():
+def _key(machine: Machine, cache: FrameCache, frames: pd.DataFrame, change: str) -> str:
+    digest = hashlib.sha256(f"{cache.key} {machine.precision} {change}".encode())
+    for name, tensor in machine.model.backbone.state_dict().items():
         digest.update(name.encode())
         digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
     digest.update(cache.rows(frames).tobytes())

@@ -147,7 +147,7 @@ def _fine(images: np.ndarray, groups: np.ndarray) -> np.ndarray:
         mine = groups == group
         if mine.sum() >= 4:
             # the median is what most share; two that are alike do not move it
-            fine[mine] -= np.median(fine[mine], axis=(0, 1))
+            fine[mine] -= np.median(fine[mine], axis=0)
     return fine.astype(np.float32)
 
 

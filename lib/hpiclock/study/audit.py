@@ -22,7 +22,7 @@ from hpiclock.study.audit_time import judge_elapsed, judge_hour, judge_onset, on
 from hpiclock.study.groups import class_of
 
 
-@dataclass(frozen=True)
+@dataclass
 class Evidence:
     """What the verdict rests on; all but ``frames`` may be missing.
 

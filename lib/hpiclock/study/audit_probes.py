@@ -21,9 +21,9 @@ def probes(held_out: pd.DataFrame, features: pd.DataFrame, *, level: float) -> p
     """What can be read from the features of control frames that should not matter.
 
     Rows: ``stack`` (which stack: learnt on the first half of the hours, asked in the second), ``well``
-    (learnt on some positions of every well, asked on the others), ``time`` (hours since start, wells held out).
-    Columns: ``probe value low high chance unit n_groups note``; identities are shares of frames that are
-    named right, time is the mean absolute error in hours and its chance that of saying the mean.
+    (learnt on some positions of every well, asked on the others), ``time`` (hours since start, wells held
+    out). Columns: ``probe value low high chance unit n_groups note``; identities are shares of frames that
+    are named right, time is the mean absolute error in hours and its chance that of saying the mean.
 
     Args:
         held_out: rows of wells that the features were not learnt on, with identity and ``hours``.

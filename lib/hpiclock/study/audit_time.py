@@ -81,8 +81,8 @@ def judge_elapsed(
     p, floor = shuffled_onsets(list(onset), lead, shuffles=audit.shuffles, rng=rng)
     words = (
         "an onset one hour later makes the predicted time "
-        f"{range_words(share.value, share.low, share.high)} h shorter at equal hours (1 = time since infection, 0 = elapsed time); {n} infected wells, onsets "
-        f"shuffled: {p_text(p, floor)}"
+        f"{range_words(share.value, share.low, share.high)} h shorter at equal hours (1 = time since "
+        f"infection, 0 = elapsed time); {n} infected wells, onsets shuffled: {p_text(p, floor)}"
     )
     if p <= audit.alpha:
         return Row(ELAPSED, "supported", words, "", *share[:3])

@@ -6,7 +6,7 @@ are count as censored at their last frame (Kaplan and Meier 1958, through lifeli
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,8 @@ from hpiclock.study.survival import curve_with_limits
 from hpiclock.study.threshold import Threshold
 
 CONFIDENCE = 0.95
+KEYS = ["run", "split", "fold", "seed", "stack_id"]
+SAME = ["plate", "well", "condition", "moi"]
 BOUND = 0.05  # the false alarm rate that is aimed at; 59 controls support it
 
 
@@ -93,37 +95,35 @@ def detection_times(predictions: pd.DataFrame, *, thresholds: dict[str, float], 
     seen = predictions[predictions["p_infected"].notna()]
     infected = class_of(seen) == 1
     time = np.where(infected, seen["hpi"].to_numpy(float), seen["hours"].to_numpy(float))
-    seen = seen.assign(time_h=time)[time >= 0]
-    rows: list[dict[str, Any]] = []
-    keys = ["run", "split", "fold", "seed", "stack_id"]
-    for key, part in seen.sort_values("time_h").groupby(keys, sort=True):
-        p, hours = part["p_infected"].to_numpy(float), part["time_h"].to_numpy(float)
-        if len(p) < frames:
+    seen = seen.assign(last_h=time)[time >= 0].sort_values([*KEYS, "last_h"], ignore_index=True)
+    first_row = np.flatnonzero(~seen.duplicated(KEYS).to_numpy())
+    size = np.diff(np.append(first_row, len(seen)))
+    long = size >= frames
+    p, hours = seen["p_infected"].to_numpy(float), seen["last_h"].to_numpy(float)
+    stacks = seen.loc[(first_row + size - 1)[long], [*KEYS, *SAME, "last_h"]].reset_index(drop=True)
+    parts = []
+    for rule, threshold in thresholds.items():
+        if np.isnan(threshold):
             continue
-        same = {name: part[name].iloc[0] for name in ("plate", "well", "condition", "moi")}
-        for rule, threshold in thresholds.items():
-            if np.isnan(threshold):
-                continue
-            runs = np.lib.stride_tricks.sliding_window_view(p >= threshold, frames).all(1)
-            first = int(runs.argmax()) if runs.any() else len(p) - 1
-            rows.append(
-                dict(zip(keys, key, strict=True)) | same
-                | {"rule": rule, "threshold": threshold, "detected": bool(runs.any()),
-                   "time_h": hours[first], "last_h": hours[-1]}
-            )  # fmt: skip
-    columns = [
-        *keys,
-        "plate",
-        "well",
-        "condition",
-        "moi",
-        "rule",
-        "threshold",
-        "detected",
-        "time_h",
-        "last_h",
-    ]
-    return pd.DataFrame(rows, columns=columns)
+        at = _first_runs(p >= threshold, first_row, size, frames)[long]
+        found = at < len(p)
+        time_h = np.where(found, hours[np.minimum(at, len(p) - 1)], stacks["last_h"])
+        parts.append(stacks.assign(rule=rule, threshold=threshold, detected=found, time_h=time_h))
+    columns = [*KEYS, *SAME, "rule", "threshold", "detected", "time_h", "last_h"]
+    if not parts:
+        return pd.DataFrame(columns=columns)
+    return pd.concat(parts, ignore_index=True)[columns].sort_values([*KEYS, "rule"], ignore_index=True)
+
+
+def _first_runs(above: np.ndarray, first: np.ndarray, size: np.ndarray, frames: int) -> np.ndarray:
+    """First row of each stack from which ``frames`` rows of it are above; the number of rows if none is."""
+    n = len(above)
+    if n == 0:
+        return np.empty(0, int)
+    padded = np.append(above, np.zeros(frames, bool))
+    runs = np.lib.stride_tricks.sliding_window_view(padded, frames)[:n].all(1)
+    room = np.repeat(first + size, size) - np.arange(n) >= frames  # the run must end inside the stack
+    return np.minimum.reduceat(np.where(runs & room, np.arange(n), n), first)
 
 
 def detection_thresholds(

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from hpiclock.config import StudyConfig, WindowsConfig
+from hpiclock.config import StudyConfig
 from hpiclock.study.stability import (
     SD_GOOD,
     SD_POOR,
@@ -18,7 +19,7 @@ from hpiclock.study.stability import (
     slope_per_h,
 )
 from hpiclock.study.sums import TIME_METRICS
-from hpiclock.study.windows import BANDS, Axis, View, each_view
+from hpiclock.study.windows import BANDS, Axis, View
 
 COLUMNS = ["run", "split", "group", "axis", "metric", "n_windows", "n_defined", "whole", "lowest", "highest",
            "range", "range_of_noise", "sd", "sd_says", "slope_per_h", "slope_low", "slope_high", "smallest_p",
@@ -28,12 +29,9 @@ DIFFERENCES = ["run", "split", "group", "axis", "metric", "start_h", "end_h", "v
 
 
 def drift(
-    predictions: pd.DataFrame,
+    views: Iterable[tuple[dict[str, str], View]],
     *,
-    windows: WindowsConfig,
-    end_h: float,
     axis: Axis,
-    threshold: float,
     study: StudyConfig,
     rng: np.random.Generator,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -44,11 +42,17 @@ def drift(
     against the usual marks (good below 0.05, poor above 0.1; for shares only); ``smallest_p`` is the
     smallest chance in the second table, where ``p_over_all_windows`` is that of so large a difference in any
     window.
+
+    Args:
+        views: from :func:`hpiclock.study.windows.each_view`.
+        axis: the axis of these windows.
+        study: ``level`` and ``resamples`` are used.
+        rng: the randomness.
     """
     rows: list[dict[str, Any]] = []
     differences: list[dict[str, Any]] = []
-    for key, view in each_view(predictions, windows=windows, end_h=end_h, axis=axis, threshold=threshold):
-        sums, whole = view.sums()
+    for key, view in views:
+        sums, whole = view.sums
         for metric in BANDS[key["group"]]:
             place = key | {"axis": axis, "metric": metric}
             found = over_windows(sums, whole, metric)

@@ -18,7 +18,7 @@ from hpiclock.study.metrics import by_split
 from hpiclock.study.threshold import choose_threshold
 from hpiclock.study.trajectories import by_stack, worst_hours
 from hpiclock.study.views import confusion, reliability, roc, worst_frames
-from hpiclock.study.windows import Axis, by_window, window_edges
+from hpiclock.study.windows import Axis, each_view, window_edges, window_table
 from hpiclock.tables import PREDICTIONS, check
 
 AXES: tuple[Axis, Axis] = ("hours", "hpi")
@@ -53,19 +53,13 @@ def run_study(
     threshold = choose_threshold(predictions, rule=cfg_study.threshold)
     cut, level = threshold.value, cfg_study.level
 
-    def windows(axis: Axis) -> pd.DataFrame:
-        return by_window(
-            predictions, windows=cfg_windows, end_h=end_h, axis=axis, threshold=cut, study=cfg_study, rng=rng
-        )
-
-    def stability(axis: Axis) -> tuple[pd.DataFrame, pd.DataFrame]:
-        return drift(
-            predictions, windows=cfg_windows, end_h=end_h, axis=axis, threshold=cut, study=cfg_study, rng=rng
-        )
-
+    views = {
+        axis: list(each_view(predictions, windows=cfg_windows, end_h=end_h, axis=axis, threshold=cut))
+        for axis in AXES
+    }
     tables = {
         "metrics": by_split(predictions, threshold=cut, study=cfg_study, rng=rng),
-        **{f"windows_{axis}": windows(axis) for axis in AXES},
+        **{f"windows_{axis}": window_table(views[axis], study=cfg_study, rng=rng) for axis in AXES},
         "threshold": pd.DataFrame([threshold._asdict()]),
         "notes": pd.DataFrame({"note": separable(predictions)}, dtype=object),
         "roc": roc(predictions),
@@ -80,7 +74,7 @@ def run_study(
         "worst_hours": worst_hours(predictions, threshold=cut, bin_h=cfg_windows.stride_h),
         "worst_frames": worst_frames(predictions, threshold=cut, n=WORST),
     }
-    found = [stability(axis) for axis in AXES]
+    found = [drift(views[axis], axis=axis, study=cfg_study, rng=rng) for axis in AXES]
     tables["stability"] = pd.concat([rows for rows, _ in found], ignore_index=True)
     tables["window_differences"] = pd.concat([rows for _, rows in found], ignore_index=True)
     rules = detection_thresholds(predictions, decision=threshold, study=cfg_study)

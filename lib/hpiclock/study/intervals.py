@@ -2,8 +2,8 @@
 
 The variance is the stratified jackknife over groups (infected and mock groups are separate samples; for
 an AUC of groups of equal size it is Obuchowski's), the quantile Student's t with Satterthwaite's degrees
-of freedom. Shares and AUCs get a score-type interval (:mod:`hpiclock.study.shape`), errors an interval on
-the log scale. ``benchmarks/interval_coverage.py`` measures how often these and others hold the truth.
+of freedom. Shares and AUCs get a score-type interval (:mod:`hpiclock.study.shape`), errors the same for
+a spread. ``benchmarks/interval_coverage.py`` measures how often these and others hold the truth.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import stdtrit
 
+from hpiclock.study.folded import variance_of_mean_absolute_error
 from hpiclock.study.groups import MIN_GROUPS
 from hpiclock.study.shape import Shape, score_interval, shape_of_auc, shape_of_share
 from hpiclock.study.sums import FORMULAS, Sums
@@ -20,6 +21,7 @@ from hpiclock.study.sums import FORMULAS, Sums
 SHARES = frozenset({"auc", "auc_stratified", "accuracy", "f1", "precision", "recall", "specificity"})
 POSITIVE = frozenset({"mae", "rmse", "mse", "brier", "mae_of_clock", "mae_of_mean"})
 NOWHERE = float("nan")
+SAME = "no interval: all groups give the same value"
 WIDEST = 10.0  # log scale: a factor of 22,000 either way is no statement
 
 
@@ -53,11 +55,18 @@ def interval(sums: Sums, metric: str, *, level: float) -> Interval:
         return Interval(NOWHERE, NOWHERE, "no interval: one group alone makes the value defined")
     if metric in SHARES:
         return _share(sums, metric, value, left_out, groups, level)
+    if metric in POSITIVE or metric.startswith(("mae_", "rmse_", "mse_")):
+        return _spread(sums, metric, value, left_out, groups, level)
     variance, df = jackknife(left_out, groups)
     if variance == 0:
-        return Interval(NOWHERE, NOWHERE, "no interval: all groups give the same value")
-    half = float(stdtrit(df, (1 + level) / 2) * np.sqrt(variance))
-    return _on_scale(metric, value, half)
+        return Interval(NOWHERE, NOWHERE, SAME)
+    half = float(stdtrit(shortened(df, deviations_of(left_out, groups)), (1 + level) / 2) * np.sqrt(variance))
+    if not metric.startswith(("r2", "skill")):
+        return Interval(value - half, value + half, "")
+    step = half / (1 - value)  # on the scale of log(1 - value)
+    if step > WIDEST:
+        return Interval(NOWHERE, NOWHERE, "no interval: one group decides the value")
+    return Interval(1 - (1 - value) * float(np.exp(step)), 1 - (1 - value) * float(np.exp(-step)), "")
 
 
 def strata(kind: np.ndarray, *, needed: str) -> dict[str, np.ndarray]:
@@ -110,19 +119,33 @@ def jackknife(left_out: np.ndarray, samples: list[np.ndarray]) -> tuple[np.ndarr
     return np.where(alone, 0.0, total), np.where(alone, sum(len(at) - 1 for at in samples), df)
 
 
-def trust(deviations: np.ndarray) -> np.ndarray:
-    """Return 0..1: how far a jackknife variance can be trusted, from how many groups make it: (...,).
+def deviations_of(left_out: np.ndarray, samples: list[np.ndarray]) -> np.ndarray:
+    """Return how far each group moves the estimate: (..., groups of all samples)."""
+    parts = [
+        (len(at) - 1) * (left_out[..., at] - left_out[..., at].mean(-1, keepdims=True)) for at in samples
+    ]
+    return np.concatenate(parts, axis=-1)
 
-    The effective number of contributing groups, (sum d^2)^2 / sum d^4, is about a third of the groups when
-    deviations are normal, and 1 when one group decides; near AUC 1 few groups do.
 
-    Args:
-        deviations: (..., k) the deviations of the groups from their sample's mean.
+def contributing(deviations: np.ndarray) -> np.ndarray:
+    """Return the effective number of groups that make the variance, (sum d^2)^2 / sum d^4: (...,).
+
+    About a third of the groups when deviations are normal, 1 when one group decides.
     """
     squares = deviations**2
-    total = squares.sum(-1)
-    contributing = total**2 / np.maximum((squares**2).sum(-1), 1e-300)
-    return np.where(total > 1e-30, np.minimum(1.0, contributing / (deviations.shape[-1] / 3)), 0.0)
+    return squares.sum(-1) ** 2 / np.maximum((squares**2).sum(-1), 1e-300)
+
+
+def trust(deviations: np.ndarray) -> np.ndarray:
+    """Return 0..1: how far a jackknife variance can be trusted; near AUC 1 few groups make it: (...,)."""
+    known = (deviations**2).sum(-1) > 1e-30
+    return np.where(known, np.minimum(1.0, contributing(deviations) / (deviations.shape[-1] / 3)), 0.0)
+
+
+def shortened(df: np.ndarray, deviations: np.ndarray) -> np.ndarray:
+    """Return the degrees of freedom a variance has when its parts have heavier tails than normal ones."""
+    kurtosis = deviations.shape[-1] / np.maximum(contributing(deviations), 1.0)
+    return np.maximum(df * np.minimum(1.0, 2 / np.maximum(kurtosis - 1, 1.0)), 1.0)
 
 
 def share_interval(
@@ -145,13 +168,12 @@ def share_interval(
         level: for example 0.95.
     """
     variance, df = jackknife(left_out, samples)
-    deviations = [
-        (len(at) - 1) * (left_out[..., at] - left_out[..., at].mean(-1, keepdims=True)) for at in samples
-    ]
+    deviations = deviations_of(left_out, samples)
+    if len(shape.fixed) == 2:  # a share; an AUC needs no shorter tail, its shape has one
+        df = shortened(df, deviations)
     return score_interval(
-        value, variance, stdtrit(df, (1 + level) / 2),
-        shape=shape, icc=icc, trust=trust(np.concatenate(deviations, axis=-1)),
-    )  # fmt: skip
+        value, variance, stdtrit(df, (1 + level) / 2), shape=shape, icc=icc, trust=trust(deviations)
+    )
 
 
 def _share(
@@ -178,14 +200,39 @@ def _needed(metric: str) -> str:
     return {"recall": "infected", "specificity": "mock"}.get(metric, "all")
 
 
-def _on_scale(metric: str, value: float, half: float) -> Interval:
-    """Put value +- half onto the metric's own scale (log, or none) by the delta method."""
-    on_log = metric in POSITIVE or metric.startswith(("mae_", "rmse_", "mse_"))
-    if not on_log and not metric.startswith(("r2", "skill")):
-        return Interval(value - half, value + half, "")
-    size = value if on_log else 1 - value
-    step = half / size
+def spread_interval(
+    value: np.ndarray, left_out: np.ndarray, samples: list[np.ndarray], *, floor: np.ndarray, level: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the limits of a spread (an error that scales with its unit), and t x its relative error.
+
+    All values t with ``|value - t| <= quantile * t * relative error``; the upper limit is cut at ten times
+    the value.
+
+    Args:
+        value: (...,) the estimate, above 0.
+        left_out: (..., k) the estimate with each group left out.
+        samples: indices of the groups of each sample.
+        floor: (...,) a variance from elsewhere; the mean of the jackknife and the larger of the two is used.
+        level: for example 0.95.
+    """
+    variance, df = jackknife(left_out, samples)
+    variance = (variance + np.maximum(variance, floor)) / 2
+    df = shortened(df, deviations_of(left_out, samples))
+    step = stdtrit(df, (1 + level) / 2) * np.sqrt(variance) / value
+    return value / (1 + step), value / (1 - np.minimum(step, 0.9)), step
+
+
+def _spread(
+    sums: Sums, metric: str, value: float, left_out: np.ndarray, groups: list[np.ndarray], level: float
+) -> Interval:
+    floor = np.array(0.0)
+    if metric in ("mae", "mae_predicted_clock"):
+        suffix = "" if metric == "mae" else "_pc"
+        floor = variance_of_mean_absolute_error(sums.linear, groups, suffix=suffix)
+    if value == 0 or jackknife(left_out, groups)[0] == 0:
+        return Interval(NOWHERE, NOWHERE, SAME)
+    low, high, step = spread_interval(np.array(value), left_out, groups, floor=floor, level=level)
     if step > WIDEST:
         return Interval(NOWHERE, NOWHERE, "no interval: one group decides the value")
-    low, high = size * np.exp(-step), size * np.exp(step)
-    return Interval(low, high, "") if on_log else Interval(1 - high, 1 - low, "")
+    note = "upper limit cut at ten times the value" if step > 0.9 else ""
+    return Interval(float(low), float(high), note)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
-from scipy.stats import rankdata
 
 from hpiclock.study.clocks import time_errors
 
@@ -25,17 +24,19 @@ def by_stack(predictions: pd.DataFrame, *, threshold: float) -> pd.DataFrame:
     called = rows["p_infected"] >= threshold
     wrong = (called != rows["label"].eq(1)).astype(float).to_numpy(dtype=float, na_value=np.nan)
     judged = (rows["label"].notna() & rows["p_infected"].notna()).to_numpy(bool)
-    rows = rows.assign(
-        wrong=np.where(judged, wrong, np.nan), called=called.where(rows["p_infected"].notna()),
-        size=rows["error_h"].abs(),
+    rows = rows.assign(wrong=np.where(judged, wrong, np.nan), size=rows["error_h"].abs()).reset_index(
+        drop=True
+    )
+    first = np.flatnonzero(~rows.duplicated(KEY).to_numpy())
+    if len(first) == 0:
+        return pd.DataFrame(columns=[*KEY, *SAME])
+    code = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(rows))))
+    grouped = rows.groupby(code)
+    table = rows.loc[first, [*KEY, *SAME]].reset_index(drop=True).assign(
+        n=grouped.size(), n_scored=grouped["wrong"].count(), share_wrong=grouped["wrong"].mean(),
+        mae=grouped["size"].mean(), time_monotony=_monotony(rows, code, "time_pred"),
+        p_monotony=_monotony(rows, code, "p_infected"), **_steps(rows, code, called.to_numpy(bool)),
     )  # fmt: skip
-    found = [
-        dict(zip(KEY, key, strict=True)) | part[SAME].iloc[0].to_dict() | _facts(part)
-        for key, part in rows.groupby(KEY, sort=True)
-    ]
-    table = pd.DataFrame(found)
-    if table.empty:
-        return table
     table = table.sort_values(
         ["run", "split", "share_wrong", "mae", "stack_id"], ascending=[True, True, False, False, True],
         ignore_index=True,
@@ -43,33 +44,49 @@ def by_stack(predictions: pd.DataFrame, *, threshold: float) -> pd.DataFrame:
     return table.assign(rank=table.groupby(["run", "split"]).cumcount() + 1)
 
 
-def _facts(part: pd.DataFrame) -> dict[str, float]:
-    hours, time = part["hours"].to_numpy(float), part["time_pred"].to_numpy(float)
-    steps, passed = np.diff(time), np.diff(hours)
-    extra = np.abs(steps - passed)
-    known = ~np.isnan(extra)
-    at = int(np.where(known, extra, -1).argmax()) if known.any() else 0
-    called = part["called"].dropna().to_numpy(bool)
+def _steps(rows: pd.DataFrame, code: np.ndarray, called: np.ndarray) -> dict[str, np.ndarray]:
+    """What happens between neighbouring frames of a stack: one value per stack each."""
+    k = int(code[-1]) + 1
+    hours, time = rows["hours"].to_numpy(float), rows["time_pred"].to_numpy(float)
+    inside = code[1:] == code[:-1]
+    step, passed = np.diff(time), np.diff(hours)
+    known = inside & ~np.isnan(step)
+    stack = code[1:]
+    back = np.bincount(stack[known], weights=step[known] < 0, minlength=k)
+    steps = np.bincount(stack[known], minlength=k)
+    seen = rows["p_infected"].notna().to_numpy(bool)
+    judged, turns = code[seen], called[seen]
+    crossing = (judged[1:] == judged[:-1]) & (turns[1:] != turns[:-1])
+    # the largest jump of a stack is the last of its steps in ascending order
+    order = np.flatnonzero(known)[np.lexsort((np.abs(step - passed)[known], stack[known]))]
+    last = order[np.append(np.diff(stack[order]) != 0, True)] if len(order) else order
+    jump, jump_at = np.full(k, np.nan), np.full(k, np.nan)
+    jump[stack[last]], jump_at[stack[last]] = (step - passed)[last], hours[1:][last]
     return {
-        "n": len(part),
-        "n_scored": int(part["wrong"].notna().sum()),
-        "share_wrong": float(part["wrong"].mean()),
-        "mae": float(part["size"].mean()),
-        "time_monotony": _monotony(hours, time),
-        "time_back": float((steps[known] < 0).mean()) if known.any() else np.nan,
-        "p_monotony": _monotony(hours, part["p_infected"].to_numpy(float)),
-        "crossings": int((called[1:] != called[:-1]).sum()),
-        "largest_jump_h": float(steps[at] - passed[at]) if known.any() else np.nan,
-        "jump_at_h": float(hours[at + 1]) if known.any() else np.nan,
+        "time_back": np.where(steps > 0, back / np.maximum(steps, 1), np.nan),
+        "crossings": np.bincount(judged[1:][crossing], minlength=k),
+        "largest_jump_h": jump,
+        "jump_at_h": jump_at,
     }
 
 
-def _monotony(hours: np.ndarray, values: np.ndarray) -> float:
-    there = ~np.isnan(values)
-    x, y = rankdata(hours[there]), rankdata(values[there])
-    if len(x) < 3 or np.ptp(x) == 0 or np.ptp(y) == 0:
-        return float("nan")
-    return float(np.corrcoef(x, y)[0, 1])
+def _monotony(rows: pd.DataFrame, code: np.ndarray, column: str) -> np.ndarray:
+    """Spearman's correlation with the hours, per stack; NaN below three frames or without variation."""
+    k = int(code[-1]) + 1
+    there = rows[column].notna().to_numpy(bool)
+    part, stack = rows[there], code[there]
+    n = np.bincount(stack, minlength=k)
+    ranks = []
+    for name in ("hours", column):
+        rank = part.groupby(stack)[name].rank().to_numpy(float)
+        mean = np.bincount(stack, weights=rank, minlength=k) / np.maximum(n, 1)
+        ranks.append(rank - mean[stack])
+    xy, xx, yy = (
+        np.bincount(stack, weights=a * b, minlength=k)
+        for a, b in ((ranks[0], ranks[1]), (ranks[0], ranks[0]), (ranks[1], ranks[1]))
+    )
+    usable = (n >= 3) & (xx > 0) & (yy > 0)
+    return np.where(usable, xy / np.sqrt(np.where(usable, xx * yy, 1.0)), np.nan)
 
 
 def worst_hours(predictions: pd.DataFrame, *, threshold: float, bin_h: float) -> pd.DataFrame:

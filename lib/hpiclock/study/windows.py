@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Literal, NamedTuple
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -78,9 +80,17 @@ def by_window(
         study: the config section; ``level`` and ``resamples`` are used.
         rng: for the band over all windows.
     """
+    views = each_view(predictions, windows=windows, end_h=end_h, axis=axis, threshold=threshold)
+    return window_table(views, study=study, rng=rng)
+
+
+def window_table(
+    views: Iterable[tuple[dict[str, str], View]], *, study: StudyConfig, rng: np.random.Generator
+) -> pd.DataFrame:
+    """Return the table of :func:`by_window` from the frames of :func:`each_view`."""
     rows: list[dict[str, Any]] = []
-    for key, view in each_view(predictions, windows=windows, end_h=end_h, axis=axis, threshold=threshold):
-        sums, whole = view.sums()
+    for key, view in views:
+        sums, whole = view.sums
         wide = {
             metric: simultaneous_level(
                 over_windows(sums, whole, metric),
@@ -100,7 +110,8 @@ def by_window(
     return check(METRICS, pd.DataFrame(rows, columns=columns))
 
 
-class View(NamedTuple):
+@dataclass(frozen=True)
+class View:
     """The frames of one run, split and group, and which of them each window holds."""
 
     scores: Scores
@@ -109,8 +120,9 @@ class View(NamedTuple):
     masks: list[np.ndarray]
     metrics: tuple[str, ...]
 
+    @cached_property
     def sums(self) -> tuple[list[Sums], Sums]:
-        """Return the sums of each window and of all windows together."""
+        """The sums of each window and of all windows together."""
         every = np.logical_or.reduce(self.masks)
         return [group_sums(self.scores.take(mask)) for mask in self.masks], group_sums(
             self.scores.take(every)

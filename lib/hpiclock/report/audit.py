@@ -1,0 +1,200 @@
+"""The confound audit of a run: every table, and the verdict that stands at the top of its report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from hpiclock.config import Config
+from hpiclock.files import atomic
+from hpiclock.plate.cache import FrameCache, open_cache
+from hpiclock.plate.frames import expand
+from hpiclock.plate.manifest import acquisition_times
+from hpiclock.plate.similar import burned_in, load_fields, overlapping
+from hpiclock.plate.statistics import KINDS, cached_statistics, frame_statistics
+from hpiclock.report.runs import Run
+from hpiclock.study.audit import Evidence, verdict
+from hpiclock.study.audit_changes import by_change
+from hpiclock.study.audit_controls import before_onset, nuisance_table
+from hpiclock.study.audit_design import design_table, judge_design
+from hpiclock.study.audit_leaks import with_sides
+from hpiclock.study.audit_learn import baselines
+from hpiclock.study.audit_probes import probes
+from hpiclock.study.audit_rows import table_of
+from hpiclock.study.audit_sampling import sampling
+from hpiclock.study.audit_time import onset_table, score_over_time
+from hpiclock.study.audit_windows import negative_controls
+from hpiclock.tables import FRAMES, MANIFEST, PREDICTIONS, hpi, read_any
+
+VERDICT = "verdict.csv"
+FOLDER = "audit"
+PLAIN = "frame statistics"
+TABLES = ("design", "before_onset", "controls", "baselines", "probes", "sampling", "over_time", "changes",
+          "onset", "pairs", "marks")  # fmt: skip
+MOST_FRAMES = 3000  # with features of their own: every n-th frame of a larger run is taken
+MOST_PAIRS = 20_000  # of stacks that are laid over each other
+VISIBLE = 0.05  # share of cells with signs from which the truth of a simulated plate counts as visible
+
+
+@dataclass
+class Audit:
+    """What an audit found: the verdict and its tables by name (:data:`TABLES`)."""
+
+    verdict: pd.DataFrame
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+
+
+def audit(run: Run, out: str | Path | None = None, *, say: Callable[[str], None] = print) -> pd.DataFrame:
+    """Audit a trained run and write ``verdict.csv`` and ``audit/*.csv``; return the verdict.
+
+    Args:
+        run: a finished run.
+        out: where the files go; empty = the run's folder.
+        say: takes a line per step.
+
+    Raises:
+        InputError: a run without predictions, or stacks that cannot be read.
+    """
+    found = examine(run, say=say)
+    folder = Path(out) if out else run.folder
+    (folder / FOLDER).mkdir(parents=True, exist_ok=True)
+    for name, table in found.tables.items():
+        _write(table, folder / FOLDER / f"{name}.csv")
+    _write(found.verdict, folder / VERDICT)
+    return found.verdict
+
+
+def read_audit(folder: str | Path) -> Audit:
+    """Read what :func:`audit` wrote.
+
+    Raises:
+        InputError: no audit in this folder.
+    """
+    folder = Path(folder)
+    said = read_any(folder / VERDICT).fillna({"evidence": "", "remedy": ""})
+    there = {name: folder / FOLDER / f"{name}.csv" for name in TABLES}
+    return Audit(said, {name: read_any(path) for name, path in there.items() if path.is_file()})
+
+
+def examine(run: Run, *, say: Callable[[str], None]) -> Audit:
+    """Compute the verdict and every table of a run, and write nothing."""
+    cfg, level = run.cfg, run.cfg.study.level
+    rng = np.random.default_rng(cfg.seed)
+    manifest, used = run.read_table("manifest.csv", MANIFEST), run.read_table("frames.parquet", FRAMES)
+    said = run.read_table("predictions.parquet", PREDICTIONS)
+    test, held_out = said[said["split"].eq("test")], said[said["split"].ne("train")]
+    every = all_frames(manifest).assign(split=lambda rows: rows["stack_id"].map(_sides(used)))
+    tables = {"design": design_table(every)}
+
+    say("fields and marks")
+    evidence, more = _of_plate(every, cfg, rng)
+    tables |= more
+    say("features of frames, as they are and changed")
+    tables |= _of_model(run, manifest, thinned(used), test, level)
+    say("controls")
+    tables["controls"] = negative_controls(
+        test, windows=cfg.windows, study=cfg.study, visible_h=visible_from(manifest, every)
+    )
+    tables["onset"] = onset_table(test, study=cfg.study, audit=cfg.audit)
+    tables["over_time"] = score_over_time(held_out, audit=cfg.audit, level=level, rng=rng)
+    evidence.predictions, evidence.baselines = said, tables["baselines"]
+    evidence.plain_source = PLAIN
+    return Audit(verdict(evidence, study=cfg.study, audit=cfg.audit, rng=rng), tables)
+
+
+def design_audit(manifest: pd.DataFrame) -> Audit:
+    """Audit a plate before any training, from its manifest alone: no image is read.
+
+    Args:
+        manifest: a MANIFEST table.
+    """
+    frames = all_frames(manifest)
+    rows = judge_design(frames)
+    asked = table_of(rows)
+    decided = asked[asked["question"].isin([row.question for row in rows])].reset_index(drop=True)
+    return Audit(decided, {"design": design_table(frames)})
+
+
+def all_frames(manifest: pd.DataFrame) -> pd.DataFrame:
+    """Return every frame of a manifest with identity, ``frame hours hpi``; nothing is dropped."""
+    frames = expand(manifest, acquisition_times(manifest))
+    since = hpi(frames["hours"], frames["onset_h"])
+    return frames.assign(hpi=since.where(frames["condition"].eq("infected")))
+
+
+def thinned(frames: pd.DataFrame) -> pd.DataFrame:
+    """Return every n-th frame of each stack, so that at most about :data:`MOST_FRAMES` are left."""
+    step = -(-len(frames) // MOST_FRAMES)
+    return frames[frames.groupby("stack_id").cumcount() % step == 0].reset_index(drop=True)
+
+
+def visible_from(manifest: pd.DataFrame, frames: pd.DataFrame) -> float:
+    """Return the hour after onset from which signs can be seen, where ``truth.csv`` stands by the stacks."""
+    folders = {Path(path).parent for path in manifest["path"]}
+    found = [folder / "truth.csv" for folder in folders | {folder.parent for folder in folders}]
+    there = [path for path in found if path.is_file()]
+    if not there:
+        return float("nan")
+    truth = read_any(there[0])
+    if not {"hpi", "cpe_fraction", "condition"} <= set(truth.columns):
+        return float("nan")
+    mine = truth[truth["condition"].eq("infected") & (truth["hpi"] >= 0)]
+    share = mine.groupby(mine["hpi"].round(2))["cpe_fraction"].mean()
+    seen = share.index[share >= VISIBLE]
+    return float(seen.min()) if len(seen) and len(frames) else float("nan")
+
+
+def _of_plate(
+    every: pd.DataFrame, cfg: Config, rng: np.random.Generator
+) -> tuple[Evidence, dict[str, pd.DataFrame]]:
+    early = every[before_onset(every)]
+    raw = frame_statistics(early, cfg.data) if len(early) else early[["stack_id", "frame"]]
+    fields = load_fields(every, cfg.data, per_stack=2)
+    stacks = every.drop_duplicates("stack_id").set_index("stack_id").loc[fields.stack_id]
+    place = (stacks["plate"] + "/" + stacks["condition"]).tolist()
+    pairs = overlapping(fields, groups=place, max_pairs=MOST_PAIRS)
+    marks = burned_in(fields, stacks["condition"], (stacks["plate"] + "/" + stacks["well"]).tolist())
+    nuisance = nuisance_table(every, raw, KINDS, audit=cfg.audit, level=cfg.study.level, rng=rng)
+    evidence = Evidence(every, raw, KINDS, pairs, pairs.attrs["compared"], marks)
+    return evidence, {"before_onset": nuisance, "pairs": with_sides(pairs, every), "marks": marks}
+
+
+def _of_model(
+    run: Run, manifest: pd.DataFrame, frames: pd.DataFrame, test: pd.DataFrame, level: float
+) -> dict[str, pd.DataFrame]:
+    from hpiclock.clock.checkpoint import read_checkpoint  # torch is loaded only where a model is asked
+    from hpiclock.clock.experiment import set_up
+    from hpiclock.clock.features import CHANGES, SHORTCUTS, embed, predict_changed
+
+    cfg = run.cfg
+    cache: FrameCache = open_cache(manifest, cfg.data, cfg.image)
+    machine = set_up(cfg, pretrained=False)
+    read_checkpoint(run.path("checkpoints", "best.pt"), {"model": machine.model}, machine.device)
+    batch, folder = cfg.train.batch_size, Path(cfg.data.cache_dir)
+
+    def features(change: str) -> pd.DataFrame:
+        return embed(machine, cache, frames, batch_size=batch, folder=folder, change=change)
+
+    seen = features("")
+    sources = {PLAIN: cached_statistics(cache, frames)} | {name: features(name) for name in SHORTCUTS}
+    asked = thinned(test)
+    changed = predict_changed(machine, cache, asked, changes=CHANGES, batch_size=batch)
+    return {
+        "baselines": baselines(frames, sources, level=level),
+        "probes": probes(frames[frames["split"].ne("train")], seen, level=level),
+        "sampling": sampling(frames, seen, level=level, seed=cfg.seed),
+        "changes": by_change(asked, changed, level=level),
+    }
+
+
+def _sides(used: pd.DataFrame) -> pd.Series:
+    return used.drop_duplicates("stack_id").set_index("stack_id")["split"]
+
+
+def _write(table: pd.DataFrame, path: Path) -> None:
+    with atomic(path) as partial:
+        table.to_csv(partial, index=False)
