@@ -85,6 +85,8 @@ def _median_error(scores: Scores, sums: Sums, level: float) -> tuple[float, Inte
     group = np.unique(scores.group, return_inverse=True)[1][there]
     below = np.bincount(group, weights=(errors < value) + 0.5 * (errors == value), minlength=k)
     n = np.bincount(group, minlength=k)
+    if (n == n.sum()).any():
+        return value, Interval(nowhere, nowhere, "no interval: one group alone makes the value defined")
     variance, df = jackknife((below.sum() - below) / (n.sum() - n), list(samples.values()))
     half = float(stdtrit(df, (1 + level) / 2) * np.sqrt(variance))
     low, high = np.quantile(errors, np.clip([0.5 - half, 0.5 + half], 0, 1))
