@@ -34,6 +34,7 @@ NO_CURVE = pd.DataFrame(columns=["split", "fpr", "tpr", "threshold"])
 NO_CELLS = pd.DataFrame(columns=["split", "label", "predicted", "n"])
 NO_RESIDUALS = pd.DataFrame(columns=["clock", "start_h", "end_h", "bias"])
 NO_PREDICTIONS = pd.DataFrame(columns=[*tables.PREDICTIONS.columns, "mean", "sd"])
+NO_COVERAGE = pd.DataFrame(columns=["group", "start_h", "coverage"])
 NO_IMAGES = np.zeros((0, 8, 8), np.uint8)
 EMPTY = [
     (plots.plate_map, [NO_PREDICTIONS], {}),
@@ -58,7 +59,7 @@ EMPTY = [
     (plots.metric_by_window, [NO_METRICS], {"metric": "auc", "level": 0.95}),
     (plots.counts_by_window, [NO_METRICS], {}),
     (plots.temporal_generalization_figure, [NO_METRICS], {"level": 0.95}),
-    (plots.prediction_intervals_figure, [NO_METRICS], {"target": 0.9, "level": 0.95}),
+    (plots.interval_coverage, [NO_COVERAGE], {}),
     (plots.detection_curve, [NO_METRICS], {"level": 0.95}),
     (plots.trajectory_figure, [NO_PREDICTIONS], {}),
 ]

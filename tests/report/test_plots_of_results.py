@@ -211,18 +211,18 @@ def test_generalization_figure_has_the_references_panels_and_the_counts(made_win
     assert sorted(t.get_text() for t in figure.axes[5].get_legend().get_texts()) == ["infected", "mock"]
 
 
-def test_prediction_intervals_show_coverage_against_the_promise_and_width(made_windows):
-    table = pd.concat(
-        [
-            made_windows([0.85, 0.95], metric="coverage", group="mock"),
-            made_windows([4.0, 6.0], metric="width", group="mock"),
-        ]
-    )
-    coverage, _, width, _ = plots.prediction_intervals_figure(table, target=0.9, level=0.95).axes
-    assert set(line_named(coverage, "promised: 90%").get_ydata()) == {0.9}
-    assert list(line_named(coverage, "mock").get_ydata()) == [0.85, 0.95]
-    assert list(line_named(width, "mock").get_ydata()) == [4, 6]
-    assert width.get_ylabel() == "width (h)"
+def test_coverage_stands_against_the_promise_with_width_n_and_reasons():
+    table = pd.DataFrame(
+        {"group": ["called infected"] * 3 + ["called mock"] * 3, "start_h": [np.nan, 0.0, 6.0] * 2,
+         "end_h": [np.nan, 6.0, 12.0] * 2, "level": 0.9, "coverage": [0.9, 0.85, 0.95, 0.8, np.nan, 0.8],
+         "width_h": 7.0, "n": [30, 10, 20, 9, 0, 9], "note": ["", "", "", "", "no frames; 12 wells", ""]}
+    )  # fmt: skip
+    ax = plots.interval_coverage(table)
+    assert list(line_named(ax, "promised: 90%").get_ydata()) == [0.9, 0.9]
+    assert list(line_named(ax, "called infected: 7.0 h wide").get_ydata()) == [0.85, 0.95]
+    assert list(line_named(ax, "called mock undefined").get_xdata()) == [3]
+    below = ax.child_axes[0]
+    assert [(bar.get_y(), bar.get_height()) for bar in below.patches] == [(0, 10), (0, 20), (10, 0), (20, 9)]
 
 
 def test_detection_curve_steps_and_counts_those_still_watched():
@@ -237,6 +237,16 @@ def test_detection_curve_steps_and_counts_those_still_watched():
     assert list(line_named(ax, "watched no longer").get_xdata()) == [4.0]
     counted = {round(t.get_position()[0], 6): t.get_text() for t in ax.child_axes[0].texts}
     assert (counted[0.0], counted[4.0], counted[5.0]) == ("4", "4", "1")
+
+
+def test_of_many_detection_curves_only_that_of_all_has_a_band():
+    curve = pd.DataFrame(
+        {"time_h": [0.0, 4.0], "share": [0.0, 1.0], "low": [0.0, 0.2], "high": [0.5, 1.0], "n_at_risk": 4,
+         "n_censored": 0}
+    )  # fmt: skip
+    groups = [curve.assign(group=name) for name in ("all", "moi=1", "moi=5")]
+    assert len(plots.detection_curve(pd.concat(groups), level=0.95).collections) == 1
+    assert len(plots.detection_curve(pd.concat(groups[1:]), level=0.95).collections) == 2
 
 
 def test_trajectory_points_at_onset_and_cursor(scored_plate):

@@ -21,7 +21,7 @@ from hpiclock.report.plots.images import (
 )
 from hpiclock.report.plots.learning import learning_curve, learning_curves_figure, validation_metrics_figure
 from hpiclock.report.plots.plate import plate_map, plate_map_figure
-from hpiclock.report.plots.prediction_intervals import prediction_intervals_figure
+from hpiclock.report.plots.prediction_intervals import interval_coverage
 from hpiclock.report.plots.scores import score_distribution, score_over_hours
 from hpiclock.report.plots.style import alt_text
 from hpiclock.report.plots.times import (
@@ -50,12 +50,12 @@ __all__ = [
     "grey_level_over_hours",
     "grey_levels_figure",
     "hours_coverage",
+    "interval_coverage",
     "learning_curve",
     "learning_curves_figure",
     "metric_by_window",
     "plate_map",
     "plate_map_figure",
-    "prediction_intervals_figure",
     "prediction_scatter_figure",
     "prediction_vs_target",
     "reliability",

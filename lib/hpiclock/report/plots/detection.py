@@ -16,7 +16,8 @@ def detection_curve(curves: pd.DataFrame, *, level: float, ax: Axes | None = Non
     """Draw the share of stacks in which the infection has been detected, over time since onset.
 
     The complement of a Kaplan-Meier curve: stacks never detected are censored at their last frame and
-    marked with a tick. Below stand the stacks not yet detected and still watched.
+    marked with a tick. Below stand the stacks not yet detected and still watched. With more than two
+    groups only the group ``all`` has its band.
 
     Args:
         curves: one row per step: ``group time_h share low high n_at_risk n_censored``, from ``time_h`` on the
@@ -27,14 +28,15 @@ def detection_curve(curves: pd.DataFrame, *, level: float, ax: Axes | None = Non
     ax = style.axes_or_new(ax, 5.4, 2.9)
     if curves.empty:
         return style.nothing(ax, "no infected stacks, so nothing to detect")
+    few = len(set(curves["group"])) <= 2  # more bands on one another show nothing
     words, risks = [], []
     for number, (group, rows) in enumerate(curves.groupby("group", sort=False)):
         rows = rows.sort_values("time_h")
         looks = looks_of(str(group), number) | {"marker": None, "linestyle": "-"}
-        name = str(group).replace("moi=", "MOI ")
+        name = "all MOIs" if group == "all" else str(group).replace("moi=", "MOI ")
         n = style.plural(int(rows["n_at_risk"].iloc[0]), "stack")
         ax.step(rows["time_h"], rows["share"], where="post", label=f"{name} ({n})", **looks)
-        if np.isfinite(rows[["low", "high"]].to_numpy(dtype=float)).any():
+        if (few or group == "all") and np.isfinite(rows[["low", "high"]].to_numpy(dtype=float)).any():
             ax.fill_between(
                 rows["time_h"], rows["low"], rows["high"], step="post", color=looks["color"], alpha=0.18,
                 linewidth=0, label=f"{level:.0%} interval",

@@ -2,50 +2,82 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
+from matplotlib.axes import Axes
 
 from hpiclock.report.plots import style
 from hpiclock.report.plots.style import styled
-from hpiclock.report.plots.windows import counts_by_window, metric_by_window
+from hpiclock.report.plots.undefined import hatch_undefined, mark_undefined, reasons_of
 
 
 @styled
-def prediction_intervals_figure(
-    windows: pd.DataFrame,
-    *,
-    target: float,
-    level: float,
-    groups: Sequence[str] = ("infected", "mock"),
-    clock: str = "hours",
-) -> Figure:
-    """Draw coverage and width of the prediction intervals over windows, with the frames per window below.
+def interval_coverage(coverage: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+    """Draw per window the share of frames whose interval holds the true time, a line per call.
+
+    The dotted line is the share that was promised; the width stands in the legend, the frames below.
 
     Args:
-        windows: METRICS rows of ``coverage`` (a share) and ``width`` (h) with ``start_h`` and ``end_h``.
-        target: the coverage that was promised, such as 0.9; a dotted line.
-        level: level of the bands around coverage and width.
-        groups: which groups of the table.
-        clock: what the windows are counted in: ``hours`` since imaging start, or ``hpi``.
+        coverage: ``group start_h end_h level coverage width_h n note`` of one run, as
+            :func:`hpiclock.study.conformal.conformal` gives it; groups are ``called infected`` and
+            ``called mock``, and rows over all hours (``start_h`` missing) are not drawn.
+        ax: where to draw; a new figure by default.
     """
-    fig = style.new_figure(style.PAGE_IN, 3.3)
-    grid = fig.add_gridspec(2, 2, height_ratios=(1, 0.45))
-    for column, metric in enumerate(("coverage", "width")):
-        ax = fig.add_subplot(grid[0, column])
-        metric_by_window(
-            windows, metric=metric, level=level, groups=groups, clock=clock, compact=True, ax=ax
+    ax = style.axes_or_new(ax, 5.4, 2.9)
+    rows = coverage[coverage["start_h"].notna()].sort_values("start_h").assign(value=lambda t: t["coverage"])
+    if rows.empty:
+        return style.nothing(ax, "no windows, so no coverage of intervals")
+    promised = float(rows["level"].iloc[0])
+    ax.axhline(promised, color=style.INK, linestyle=":", linewidth=0.8, label=f"promised: {promised:.0%}")
+    words = []
+    for group, line in rows.groupby("group", sort=False):
+        width = float(line["width_h"].iloc[0])
+        said = f"{style.number(width, 1)} h wide" if np.isfinite(width) else "no interval"
+        ax.plot(_middles(line), line["value"], label=f"{group}: {said}", **_looks(str(group)))
+        words.append(f"{group} ({said}): coverage {style.range_text(line['value'], 2)}")
+    high_up = bool(rows["value"].ge(0.45).all())
+    ax.set(ylim=(0.38 if high_up else -0.02, 1.03), ylabel="coverage (share of frames)")
+    style.hour_ticks(ax, float(rows["start_h"].min()), float(rows["end_h"].max()))
+    hatch_undefined(ax, rows, words=True)
+    for group in rows["group"].unique():
+        mark_undefined(ax, rows, group, _looks(group)["color"])
+    style.legend_outside(ax)
+    _frames_below(ax, rows)
+    reasons = reasons_of(rows)
+    undefined = f" Undefined: {'; '.join(reasons)}." if reasons else ""
+    style.describe(
+        ax, f"Coverage of {promised:.0%} prediction intervals by window. {'; '.join(words)}.{undefined}"
+    )
+    return ax
+
+
+def _middles(rows: pd.DataFrame) -> np.ndarray:
+    return (rows["start_h"] + rows["end_h"]).to_numpy(float) / 2
+
+
+def _looks(group: str) -> dict[str, Any]:
+    called = group.removeprefix("called ")
+    return {
+        "color": style.CONDITION_COLOURS.get(called, style.GREY),
+        "linestyle": style.CONDITION_LINES.get(called, "-"),
+        "marker": style.CONDITION_MARKERS.get(called, "o"),
+    }
+
+
+def _frames_below(ax: Axes, rows: pd.DataFrame) -> None:
+    below = ax.inset_axes((0, -0.48, 1, 0.24), sharex=ax)
+    starts = np.sort(rows["start_h"].unique())
+    width = 0.8 * (float(np.diff(starts).min()) if len(starts) > 1 else 1.0)
+    under = pd.Series(0.0, index=starts)
+    for group, line in rows.groupby("group", sort=False):
+        n = line.set_index("start_h")["n"].astype(float)
+        colour = _looks(str(group))["color"]
+        below.bar(
+            _middles(line), n, bottom=under[n.index], width=width, color=colour, alpha=0.75, label=str(group)
         )  # fmt: skip
-        ax.set_xlabel("")
-        if metric == "coverage" and ax.lines:
-            ax.axhline(target, color=style.INK, linestyle=":", linewidth=0.8, label=f"promised: {target:.0%}")
-        lines = [line for line in ax.get_lines() if not str(line.get_label()).startswith("_")]
-        if lines:
-            ax.legend(handles=lines, loc="lower left", bbox_to_anchor=(0, 0.98), ncols=3, fontsize=6)
-        of_metric = windows[windows["metric"].eq(metric)]
-        below = counts_by_window(of_metric, clock=clock, ax=fig.add_subplot(grid[1, column]))
-        legend = below.get_legend()
-        if legend is not None:
-            legend.remove()
-    return fig
+        under[n.index] += n
+    below.set(xlabel=style.TIME_AXES["hours"], ylabel="frames")
+    ax.tick_params(labelbottom=False)
+    style.legend_outside(below, title="frames in the window", alignment="left")

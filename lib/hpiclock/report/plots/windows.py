@@ -30,13 +30,11 @@ LABELS = {
     "bias": "time bias (h)",
     "median_error": "median time error (h)",
     "r2": "R² of time",
-    "coverage": "coverage (share of frames)",
-    "width": "width (h)",
     "skill_over_clock": "skill over the clock",
     "skill_over_mean": "skill over the mean",
 }
-SHARES = ("auc", "auc_stratified", "accuracy", "f1", "precision", "recall", "specificity", "coverage")
-FROM_ZERO = ("mae", "rmse", "mse", "brier", "width")
+SHARES = ("auc", "auc_stratified", "accuracy", "f1", "precision", "recall", "specificity")
+FROM_ZERO = ("mae", "rmse", "mse", "brier")
 # Where a model without any knowledge stands.
 CHANCE = {"auc": 0.5, "auc_stratified": 0.5, "bias": 0, "skill_over_clock": 0, "skill_over_mean": 0}
 # The reference's figure: these five over windows, and the time error.
