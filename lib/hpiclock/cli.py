@@ -130,7 +130,7 @@ def study(
     config: Annotated[Path | None, typer.Option(help="windows and thresholds; default: the defaults")] = None,
     changes: Set = None,
 ) -> None:
-    """Make every table and figure from predictions alone, from any model; torch is not needed."""
+    """Make every table and figure from predictions alone. Any model's will do; torch is not needed."""
     from hpiclock.configfile import config_of
     from hpiclock.report.studies import read_study, study_file
 
@@ -167,7 +167,7 @@ def _changes(changes: list[str] | None) -> dict[str, Any]:
 def main() -> None:
     """Run the command line; bad input ends with one line and exit code 2."""
     try:
-        code = app(standalone_mode=False)
+        code = app(prog_name="hpiclock", standalone_mode=False)
     except UsageError as error:
         if type(error).__name__ == "NoArgsIsHelpError":
             error.show()
