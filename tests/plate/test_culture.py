@@ -8,7 +8,7 @@ import pytest
 from hpiclock.plate.culture import Culture, grow, infect, shed
 from hpiclock.plate.designs import Biology
 
-BIOLOGY = Biology()
+BIOLOGY = Biology(growth=1.6, lag_h=2.0, release_h=7.0, spread_per_h=0.2)
 
 
 @lru_cache
@@ -70,7 +70,7 @@ def test_cpe_never_begins_within_the_eclipse_and_many_virions_hasten_it() -> Non
         assert (virus.cpe_h[sick] > virus.infected_h[sick] + BIOLOGY.eclipse_h).all()
         first = virus.infected_h == 0.0
         waits.append((virus.cpe_h - virus.infected_h)[first].mean() - BIOLOGY.eclipse_h)
-    # MOI 0.1: nearly all met one virion, so the mean is lag_h; MOI 10: lag_h * E[virions^-1/4], about 0.57 of it
+    # at MOI 0.1 nearly all met one virion, so the mean is lag_h; at MOI 10 about lag_h * 10^-1/4
     assert waits[0] == pytest.approx(BIOLOGY.lag_h, rel=0.15)
     assert waits[1] == pytest.approx(BIOLOGY.lag_h * 10**-0.25, rel=0.06)
 
@@ -87,7 +87,7 @@ def test_second_waves_reach_neighbours_first_and_the_whole_sheet_in_the_end() ->
         return np.hypot(dx, sheet.y[12, cells][:, None] - sheet.y[12, first]).min(axis=1)
 
     assert (virus.infected_h[second] > BIOLOGY.release_h).all()
-    assert np.median(distance(second)) < 0.5 * np.median(distance(never_by_12))
+    assert np.median(distance(second)) < 0.6 * np.median(distance(never_by_12))
     assert np.isfinite(virus.infected_h).mean() > 0.95
 
 

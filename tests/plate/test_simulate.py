@@ -1,4 +1,4 @@
-"""The simulated pictures: nothing to see before the eclipse ends, true masks, plants that do what they name."""
+"""The simulated pictures: nothing to see in the eclipse, true masks, plants that do what they name."""
 
 from typing import Any
 
@@ -10,6 +10,9 @@ from hpiclock.errors import InputError
 from hpiclock.plate.designs import Design, design, names
 from hpiclock.plate.simulate import Stack, plan_wells, simulate
 
+SLOW = {"lag_h": 2.0, "release_h": 7.0, "spread_per_h": 0.1}  # a virus whose waves stay apart
+PAIR = {"wells": {"A1": 0.0, "A2": 2.0}, "n_frames": 3}
+
 
 def plate(name: str = "audit", **changes: Any) -> tuple[Design, list[Stack]]:
     plan = design(name, **changes)
@@ -18,7 +21,7 @@ def plate(name: str = "audit", **changes: Any) -> tuple[Design, list[Stack]]:
 
 def one_well(moi: float, **changes: Any) -> Stack:
     """A well with onset at 8 h, whose culture does not depend on the MOI."""
-    changes = {"onsets_h": (8.0,), "n_frames": 25, "interval_h": 2.0} | changes
+    changes = {"onsets_h": (8.0,), "n_frames": 25, "interval_h": 2.0, "biology": SLOW} | changes
     return plate("tiny", wells={"A1": moi}, **changes)[1][0]
 
 
@@ -62,11 +65,11 @@ def test_the_mask_covers_what_cpe_changed() -> None:
 
 
 def test_a_higher_moi_shows_cpe_earlier() -> None:
-    halfway = []
+    reached = []
     for moi in (0.1, 1.0, 5.0):
         truth = one_well(moi, microscope={"size_px": 160}).truth
-        halfway.append(truth.loc[truth["cpe_fraction"] >= 0.5, "hpi"].min())
-    assert halfway[0] > halfway[1] > halfway[2]
+        reached.append(truth.loc[truth["cpe_fraction"] >= 0.8, "hpi"].min())
+    assert reached[0] > reached[1] > reached[2]
 
 
 def test_the_field_is_flat_mid_grey_with_fine_texture() -> None:
@@ -87,12 +90,13 @@ def test_cpe_adds_contrast() -> None:
     assert infected.pictures[14].std() > 1.3 * mock.pictures[14].std()  # 28 h
 
 
-def test_every_moi_of_the_demo_meets_every_onset() -> None:
-    plans = plan_wells(design("demo"), seed=0)
-    assert len(plans) == 24
+def test_every_moi_of_the_demo_meets_every_onset_and_half_of_its_wells_are_mock() -> None:
+    demo = design("demo")
+    plans = plan_wells(demo, seed=0)
+    assert [plan.well for plan in plans] == sorted(demo.wells)
     for moi in (0.1, 1.0, 5.0):
-        assert sorted(plan.onset_h for plan in plans if plan.moi == moi) == [3, 7, 11, 15]
-    assert sum(plan.condition == "mock" for plan in plans) == 12
+        assert {plan.onset_h for plan in plans if plan.moi == moi} == set(demo.onsets_h)
+    assert sum(plan.condition == "mock" for plan in plans) == len(plans) / 2
 
 
 def test_a_shuffled_layout_moves_conditions_and_keeps_their_numbers() -> None:
@@ -119,21 +123,21 @@ def test_a_twelve_bit_camera_sees_the_same_in_finer_steps() -> None:
 
 
 def test_a_planted_tint_shifts_infected_wells_only() -> None:
-    plain, tinted = plate()[1], plate("audit-tint")[1]
+    plain, tinted = plate(**PAIR)[1], plate("audit-tint", **PAIR)[1]
     for before, after in zip(plain, tinted, strict=True):
         shift = after.pictures.mean() - before.pictures.mean()
         assert shift == pytest.approx(6.0 if before.plan.moi > 0 else 0.0, abs=0.1)
 
 
 def test_planted_blur_takes_fine_detail_from_infected_wells_from_the_first_frame() -> None:
-    plain, blurred = plate()[1], plate("audit-focus")[1]
+    plain, blurred = plate(**PAIR)[1], plate("audit-focus", **PAIR)[1]
     for before, after in zip(plain, blurred, strict=True):
         ratio = after.pictures[0].std() / before.pictures[0].std()
         assert ratio < 0.85 if before.plan.moi > 0 else ratio == 1
 
 
 def test_a_planted_border_mark_stands_in_every_infected_picture_and_nowhere_else() -> None:
-    _, stacks = plate("audit-border")
+    _, stacks = plate("audit-border", **PAIR)
     for stack in stacks:
         assert (stack.pictures[:, :3, :12] == 200).all() == (stack.plan.moi > 0)
 

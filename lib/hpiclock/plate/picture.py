@@ -19,7 +19,7 @@ from hpiclock.plate.designs import Microscope
 
 GREY = 128.0
 LEVELS = {"uint8": 1, "uint16": 16}  # camera levels per grey level of 255; a uint16 camera has 12 bits
-RETRACT_H = 4.0  # a cell with CPE shrinks to its end with this time constant
+RETRACT_H = 4.0  # time constant with which a cell shrinks once it shows CPE
 VISIBLE_H = 0.5  # after the first sign of CPE: a cell counts as visibly changed
 LYSIS_H = 6.0  # from the start of a cell's break-up to its end
 
@@ -175,7 +175,7 @@ class Field:
             return
         which = near[cell], bleb
         away = 1 + 0.04 * np.minimum(since[cell, bleb], 12.0)
-        strength = 2.8 * np.clip(since[cell, bleb] / 1.5, 0, 1)
+        strength = 2.0 * np.clip(since[cell, bleb] / 1.5, 0, 1)
         raster.discs(
             phase, mask, x[cell] + damage.bleb_x[which] * away, y[cell] + damage.bleb_y[which] * away,
             damage.bleb_px[which], strength, np.ones(cell.size, dtype=bool),
