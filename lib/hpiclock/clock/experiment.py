@@ -1,4 +1,4 @@
-"""One experiment on one machine: the model is made, trained, and asked about validation and test frames."""
+"""One experiment on one machine: the model is made, trained, and asked about every frame."""
 
 from __future__ import annotations
 
@@ -75,7 +75,9 @@ def learn(
     *,
     say: Callable[[str], None],
 ) -> Learnt:
-    """Train, or go on training; then ask the best checkpoint about every val and test frame, once.
+    """Train, or go on training; then ask the best checkpoint about every frame, once.
+
+    Training frames are asked too: baselines of the study are fitted on them, and never on test frames.
 
     Args:
         cfg: the experiment.
@@ -87,7 +89,7 @@ def learn(
     """
     model, device, precision, threads = machine
     learnt_from = frames[learnable(frames, cfg.model)]
-    asked = frames[frames["split"].ne("train")].reset_index(drop=True)
+    asked = frames.reset_index(drop=True)
 
     def batches(rows: pd.DataFrame) -> Batches:
         return Batches(cache, rows, batch_size=cfg.train.batch_size, device=device)

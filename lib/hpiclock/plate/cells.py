@@ -79,7 +79,7 @@ def draw_damage(culture: Culture, looks: Looks, rng: np.random.Generator) -> Dam
         process_y=length * np.sin(arm),
         partner=partner,
         holds=rng.random(cells) < 0.6,
-        bleb_h=1.0 + rng.exponential(14.0, (cells, BLEBS)),
+        bleb_h=1.0 + rng.exponential(20.0, (cells, BLEBS)),
         bleb_px=pitch * (0.03 + 0.09 * rng.random((cells, BLEBS)) ** 2),
         bleb_x=far * np.cos(around),
         bleb_y=far * np.sin(around),

@@ -19,7 +19,7 @@ from hpiclock.plate.designs import Microscope
 
 GREY = 128.0
 LEVELS = {"uint8": 1, "uint16": 16}  # camera levels per grey level of 255; a uint16 camera has 12 bits
-RETRACT_H = 4.0  # time constant with which a cell shrinks once it shows CPE
+RETRACT_H = 8.0  # time constant with which a cell shrinks once it shows CPE
 VISIBLE_H = 0.5  # after the first sign of CPE: a cell counts as visibly changed
 LYSIS_H = 6.0  # from the start of a cell's break-up to its end
 
