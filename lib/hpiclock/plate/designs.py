@@ -24,7 +24,7 @@ class Biology(_Part):
     density_sd: float = Field(0.06, ge=0, le=0.5, description="of the log density between wells")
     floaters: float = Field(0.03, ge=0, description="floating cells per cell at 0 h; they rise with time")
     floaters_sd: float = Field(0.30, ge=0, le=2, description="of their log number between wells")
-    eclipse_h: float = Field(4.0, ge=0, description="after a cell's infection, with nothing to see")
+    eclipse_h: float = Field(3.0, ge=0, description="after a cell's infection, with nothing to see")
     lag_h: float = Field(1.0, gt=0, description="mean wait from the end of the eclipse to the cell's CPE")
     release_h: float = Field(4.5, ge=0, description="from a cell's infection to its first new virus")
     spread_per_h: float = Field(0.45, ge=0, description="rate of infection by one releasing cell close by")
@@ -120,7 +120,7 @@ _PRESETS: dict[str, dict[str, Any]] = {
         "wells": grid(6, (0.0, 0.1, 0.0, 1.0, 0.0, 5.0)),
         "n_frames": 25,
         "interval_h": 2.0,
-        "onsets_h": (1.0, 5.0, 21.0, 25.0),
+        "onsets_h": (1.0, 9.0, 17.0, 25.0),
     },
     "tiny": {
         "wells": grid(4, (0.0, 5.0)),
