@@ -141,7 +141,9 @@ def _joins(above: Any, below: Any) -> bool:
 
 def _unsaid(notes: list[str], notebook: nbformat.NotebookNode) -> list[str]:
     """Return the notes that the notebook does not show by itself: no page goes without them."""
-    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    hiding = {"remove_cell", "remove_output"}
+    shown = (cell for cell in notebook.cells if not hiding & _tags(cell))
+    outputs = [output for cell in shown for output in cell.get("outputs", [])]
     said = "\n".join(str(part) for output in outputs for part in output.get("data", {}).values())
     return [note for note in notes if note not in said]
 

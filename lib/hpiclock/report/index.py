@@ -134,10 +134,12 @@ def _row(metrics: pd.DataFrame, group: str, metric: str) -> pd.Series | None:
 
 
 def _answer(row: pd.Series, unit: str) -> dict[str, str]:
-    n = f"{row['n']} frames, {row['n_stacks']} stacks, {row['n_wells']} wells"
+    counts = {"frame": row["n"], "stack": row["n_stacks"], "well": row["n_wells"]}
+    n = ", ".join(f"{count} {name}{'' if count == 1 else 's'}" for name, count in counts.items())
+    why = row["note"].partition(";")[0]  # the first reason; metrics.csv has all of them
     if pd.isna(row["value"]):
-        return {"value": "not defined", "interval": row["note"], "n": n}
-    limits = f"{row['low']:.3g} to {row['high']:.3g}" if pd.notna(row["low"]) else f"none: {row['note']}"
+        return {"value": "not defined", "interval": why, "n": n}
+    limits = f"{row['low']:.3g} to {row['high']:.3g}" if pd.notna(row["low"]) else why
     return {"value": _number(row["value"], unit), "interval": limits, "n": n}
 
 
