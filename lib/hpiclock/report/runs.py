@@ -18,12 +18,13 @@ import numpy as np
 import pandas as pd
 
 from hpiclock import tables
-from hpiclock.config import Config, leaves
+from hpiclock.config import WHERE_KEYS, Config
 from hpiclock.configfile import dump_config, load_config
 from hpiclock.errors import InputError
 from hpiclock.files import atomic
 from hpiclock.report.figures import write_figure
 from hpiclock.report.provenance import sha256, software
+from hpiclock.section import leaves
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,8 +34,6 @@ CONFIG = "config.yaml"
 PROVENANCE = "provenance.json"
 NOTES = "notes.json"
 LOG = "run.log"
-# Where results lie and where frames are kept does not change what a run computes.
-WHERE_KEYS = {"reports_dir", "data.cache_dir"}
 
 State = Literal["new", "training", "done"]
 
