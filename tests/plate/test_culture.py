@@ -107,3 +107,11 @@ def test_floaters_rise_with_time() -> None:
         loose = shed(sheet, BIOLOGY, rng=np.random.default_rng(seed))
         counts += [((loose.from_h <= now) & (now < loose.until_h)).sum() for now in (0.0, 48.0)]
     assert counts[1] > 2 * counts[0] > 0
+
+
+def test_cells_round_up_to_divide_about_as_often_whatever_the_interval_between_frames() -> None:
+    # a division shows for ROUND_H = 1.5 h in two cells: about ln(1.6) / 48 * 1.5 * 2 = 3% of the cells
+    for step_h in (1.0, 4.0):
+        sheet = culture(step_h=step_h)
+        rounded = (sheet.rounding[2:] > 0).sum() / sheet.alive[2:].sum()
+        assert rounded == pytest.approx(np.log(1.6) / 48 * 1.5 * 2, rel=0.2)

@@ -10,7 +10,12 @@ from hpiclock.errors import InputError
 from hpiclock.plate.designs import Design, design, names
 from hpiclock.plate.simulate import Stack, plan_wells, simulate
 
-SLOW = {"lag_h": 2.0, "release_h": 7.0, "spread_per_h": 0.1}  # a virus whose waves stay apart
+SLOW = {
+    "eclipse_h": 6.0,
+    "lag_h": 2.0,
+    "release_h": 7.0,
+    "spread_per_h": 0.1,
+}  # a virus whose waves stay apart
 PAIR = {"wells": {"A1": 0.0, "A2": 2.0}, "n_frames": 3}
 
 
@@ -55,8 +60,8 @@ def test_a_mock_well_has_no_truth_of_infection() -> None:
 
 
 def test_the_mask_covers_what_cpe_changed() -> None:
-    infected, mock = one_well(0.3), one_well(0.0)
-    t = 12  # 24 h, so 16 hpi: part of the field shows CPE
+    infected, mock = one_well(0.2), one_well(0.0)
+    t = 11  # 22 h, so 14 hpi: part of the field shows CPE
     changed = np.abs(infected.pictures[t].astype(float) - mock.pictures[t])
     mask = infected.masks[t]
     assert 0.05 < mask.mean() < 0.8

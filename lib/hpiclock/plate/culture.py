@@ -78,7 +78,8 @@ def grow(
         count += dividing.size
         if t:
             rounding[t] = np.maximum(rounding[t - 1] - step_h / ROUND_H, 0)
-        rounding[t, dividing] = rounding[t, new] = 1
+        since_h = step_h * rng.random(room)[: dividing.size]  # a division lies anywhere in the step
+        rounding[t, dividing] = rounding[t, new] = np.maximum(1 - since_h / ROUND_H, 0)
         rest_px = np.sqrt(width_px * height_px / count)
         relax(x, y, count, width_px, height_px, rest_px, 3)
         tracks[0, t], tracks[1, t], alive[t] = x, y, count

@@ -22,7 +22,7 @@ from hpiclock.errors import InputError
 from hpiclock.plate.designs import Design
 from hpiclock.plate.simulate import WellPlan, plan_wells, well_stacks
 
-VERSION = 2  # of the simulator: another version draws other pictures from the same seed
+VERSION = 3  # of the simulator: another version draws other pictures from the same seed
 WORKERS = 2
 MAP_NAME, TABLE_NAME, TRUTH_NAME, RECIPE_NAME = "plate.yaml", "manifest.csv", "truth.csv", "synth.json"
 
