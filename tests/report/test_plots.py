@@ -115,6 +115,17 @@ def test_film_strip_sorts_by_hour_and_writes_hours_and_hpi_under_each_frame(scor
     assert axes[0].get_ylabel() == "A02 p1\nMOI 1"
 
 
+def test_film_strips_put_the_same_hour_into_the_same_column(scored_plate):
+    late = scored_plate["stack_id"].eq("A02p1") & scored_plate["hours"].ge(6)
+    frames = scored_plate[scored_plate["stack_id"].eq("A01p1") | late]
+    frames = frames.assign(
+        hours=frames["hours"] + 0.5 * frames["stack_id"].eq("A02p1")
+    )  # taken a little later
+    axes = plots.film_strip_figure(frames, np.zeros((6, 8, 8), np.uint8)).axes
+    assert [ax.get_xlabel() for ax in axes[4:]] == ["", "", "6.5 h · 3 hpi", "9.5 h · 6 hpi"]
+    assert axes[4].get_ylabel() == "A02 p1\nMOI 1"  # the name stays at the left
+
+
 def test_gallery_captions_say_where_when_and_what_the_model_said(scored_plate):
     row = scored_plate.query("stack_id == 'B10p2' and frame == 3").assign(reason="time error", rank=1)
     ax = plots.gallery_figure(row, np.zeros((1, 8, 8), np.uint8)).axes[0]

@@ -21,7 +21,7 @@ GREY_LEVELS = {"mean": "mean grey level (0â€“255)", "sd": "SD of grey levels (0â
 
 @styled
 def film_strip_figure(frames: pd.DataFrame, images: Images) -> Figure:
-    """Draw frames as film strips: a row per stack, time from left to right, hours and hpi under each.
+    """Draw frames as film strips: a row per stack, a column per hour, hours and hpi under each.
 
     Args:
         frames: one row per image (``stack_id well position condition moi hours hpi``).
@@ -33,22 +33,24 @@ def film_strip_figure(frames: pd.DataFrame, images: Images) -> Figure:
     frames = _with_images(frames, images)
     if frames.empty:
         return _empty_figure("no frames to show")
+    frames = frames.assign(column=_columns(frames))
     strips = [part.sort_values("hours") for _, part in frames.groupby("stack_id", sort=False)]
-    longest = max(len(strip) for strip in strips)
+    longest = int(frames["column"].max()) + 1
     side = min(1.15, (style.PAGE_IN - 0.8) / longest)
     fig = style.new_figure(longest * side + 0.8, len(strips) * (side + 0.32))
     fig.set_layout_engine("constrained", w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)
     panels = fig.subplots(len(strips), longest, squeeze=False)
     for row, strip in zip(panels, strips, strict=True):
-        for ax in row[len(strip) :]:
-            ax.set_axis_off()
-        for ax, frame in zip(row, strip.itertuples(), strict=False):
+        for ax in np.delete(row, strip["column"]):
+            ax.set(xticks=[], yticks=[])
+            ax.spines[:].set_visible(False)
+        for frame in strip.itertuples():
+            ax = row[int(str(frame.column))]
             _picture(ax, images[int(str(frame.image))], frame, width=1.2)
             ax.set_xlabel(_time_words(frame), fontsize=5.5, labelpad=2)
         first = strip.iloc[0]
-        had = Treatment.of(first)
         name = f"{first['well']} {style.position(first['position'])}"
-        row[0].set_ylabel(f"{name}\n{had.label}", fontsize=7)
+        row[0].set_ylabel(f"{name}\n{Treatment.of(first).label}", fontsize=7)
     style.describe(fig, f"Film strips of {len(strips)} stacks: {'; '.join(map(_strip_words, strips))}.")
     return fig
 
@@ -91,6 +93,17 @@ def gallery_figure(rows: pd.DataFrame, images: Images, *, columns: int = 4) -> F
             words.append(", ".join(lines))
     style.describe(fig, f"{style.plural(len(rows), 'frame')} with their captions: {'; '.join(words)}.")
     return fig
+
+
+def _columns(frames: pd.DataFrame) -> npt.NDArray[np.int64]:
+    """Return the column of each frame: hours that lie nearer than half a step of a strip share one."""
+    steps = frames.sort_values("hours").groupby("stack_id")["hours"].diff()
+    near = float(steps[steps > 0].min()) / 2 if (steps > 0).any() else 0.0
+    starts: list[float] = []
+    for hour in np.unique(frames["hours"].to_numpy(float)):
+        if not starts or hour - starts[-1] > near:
+            starts.append(float(hour))
+    return np.searchsorted(np.array(starts), frames["hours"].to_numpy(float), side="right") - 1
 
 
 def _with_images(rows: pd.DataFrame, images: Images) -> pd.DataFrame:
