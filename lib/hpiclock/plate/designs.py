@@ -120,7 +120,7 @@ _PRESETS: dict[str, dict[str, Any]] = {
         "wells": grid(6, (0.0, 0.1, 0.0, 1.0, 0.0, 5.0)),
         "n_frames": 25,
         "interval_h": 2.0,
-        "onsets_h": (1.0, 9.0, 17.0, 25.0),
+        "onsets_h": (1.0, 13.0, 25.0),
     },
     "tiny": {
         "wells": grid(4, (0.0, 5.0)),
