@@ -116,9 +116,9 @@ def fit(
         learnt = objective.named((total, of_class, of_time))
         learnt["lr"] = _cosine(options.lr, epoch * steps, steps * options.epochs)
         output = read_out(model, val, precision, desc="validating")
-        scored = scores(cfg, model, objective, output, val.label, val.time_target_h)
-        if not math.isfinite(total + scored["loss"]):
+        if not math.isfinite(total) or not all(part is None or part.isfinite().all() for part in output):
             raise RunFailed(f"{folder}: epoch {epoch}: the loss is no longer a number; lower train.lr")
+        scored = scores(cfg, model, objective, output, val.label, val.time_target_h)
         for split, values in (("train", learnt), ("val", scored)):
             rows += [{"epoch": epoch, "split": split, "metric": k, "value": v} for k, v in values.items()]
         new_best = _better(scored, best, options.best)

@@ -87,7 +87,7 @@ def build_model(model: ModelConfig, *, pretrained: bool = True) -> TwoHeads:
         load_weights(backbone, model.backbone, model.weights)
     n_features = _cut_classifier(backbone)
     if model.in_channels == 1:
-        _fold_first_convolution(backbone)
+        fold_first_convolution(backbone)
     return TwoHeads(backbone, n_features, model)
 
 
@@ -146,8 +146,8 @@ def _cut_classifier(backbone: nn.Module) -> int:
     return last.in_features
 
 
-def _fold_first_convolution(backbone: nn.Module) -> None:
-    # three equal channels through a convolution = one channel through the sum of its kernels
+def fold_first_convolution(backbone: nn.Module) -> None:
+    """Let a backbone for three channels read one: three equal channels = one through the summed kernels."""
     path, old = next((p, m) for p, m in backbone.named_modules() if isinstance(m, nn.Conv2d))
     new = nn.Conv2d(
         1,

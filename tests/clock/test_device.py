@@ -1,0 +1,73 @@
+"""Which device, how many threads, which precision."""
+
+import pytest
+import torch
+from torch import nn
+
+from hpiclock.clock.device import autocast, pick_device, pick_precision, set_threads
+from hpiclock.config import TrainConfig
+from hpiclock.errors import InputError
+
+CPU = torch.device("cpu")
+DENSE = nn.Conv2d(4, 4, 3)
+DEPTHWISE = nn.Sequential(nn.Conv2d(4, 4, 3), nn.Conv2d(4, 4, 3, groups=4))
+
+
+def test_the_cpu_can_be_asked_for():
+    assert pick_device(TrainConfig(device="cpu")) == CPU
+
+
+def test_auto_takes_what_is_there(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for there, device in ((True, "mps"), (False, "cpu")):
+        monkeypatch.setattr(torch.backends.mps, "is_available", lambda there=there: there)
+        assert pick_device(TrainConfig()).type == device
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert pick_device(TrainConfig()).type == "cuda"
+
+
+@pytest.mark.parametrize("name", ["gpu", "cuda:99", "meta", "", "cpu:x"])
+def test_a_device_that_is_not_there_is_one_line(name):
+    with pytest.raises(InputError, match=f"^train.device: {name} is not to be had here; take auto or cpu"):
+        pick_device(TrainConfig(device=name))
+
+
+def test_threads_are_set_when_the_config_names_a_number():
+    assert set_threads(TrainConfig(threads=2)) == 2
+    assert torch.get_num_threads() == 2
+    assert set_threads(TrainConfig()) == 2
+
+
+@pytest.mark.parametrize(
+    ("units", "model", "expected"),
+    [
+        ({"avx512_bf16": True}, DENSE, torch.bfloat16),
+        ({"avx512_bf16": True}, DEPTHWISE, torch.float32),
+        ({"avx512_bf16": False, "avx2": True}, DENSE, torch.float32),
+        ({"sve_bf16": True}, DENSE, torch.bfloat16),
+    ],
+)
+def test_auto_takes_bfloat16_where_it_pays(monkeypatch, units, model, expected):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: units, raising=False)
+    assert pick_precision(TrainConfig(), model, CPU) == expected
+    assert pick_precision(TrainConfig(precision="bf16"), model, CPU) == torch.bfloat16
+    assert pick_precision(TrainConfig(precision="fp32"), model, CPU) == torch.float32
+
+
+def test_a_torch_that_cannot_say_takes_float32(monkeypatch):
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    assert pick_precision(TrainConfig(), DENSE, CPU) == torch.float32
+
+
+def test_bfloat16_says_nearly_the_same():
+    torch.manual_seed(0)
+    layer, images = nn.Conv2d(1, 8, 3), torch.randn(2, 1, 16, 16)
+    with torch.inference_mode():
+        exact = layer(images)
+        with autocast(CPU, torch.bfloat16):
+            rough = layer(images)
+        with autocast(CPU, torch.float32):
+            assert torch.equal(layer(images), exact)
+    assert rough.dtype == torch.bfloat16
+    assert (rough.float() - exact).abs().max() < 0.05
+    assert not torch.equal(rough.float(), exact)
