@@ -1,8 +1,8 @@
 """How often the confound audit finds what was planted, and how often it cries wolf.
 
 Every seed draws a small simulated plate with one planted flaw (or none), takes frame statistics, learns
-linear heads on frozen features with whole wells held out, and asks the audit for its verdict. A flaw counts as
-found when the row that names it says so; a clean plate counts as flagged when any row says ``contradicted``.
+linear heads on frozen features with whole wells held out, and asks the audit for its verdict. A flaw counts
+as found when the row that names it says so; a clean plate counts as flagged when any row says ``contradicted``.
 
     python benchmarks/audit_power.py --seeds 200 --out reports/benchmarks/audit_power.csv
 """

@@ -10,14 +10,19 @@ from hpiclock.study.audit_rows import CLOCKS, ELAPSED, HOUR, PLACE, PLATE, WELL
 
 def frames(wells, *, hours=(0.0, 10.0, 20.0), plate="P", mock_hours=None):
     """Rows of a plate from ``{well: onset}``; an onset of None is mock."""
-    rows = [
-        {"plate": plate, "well": well, "stack_id": f"{plate}/{well}", "position": "1", "path": "", "hours": hour,
-         "condition": "mock" if onset is None else "infected", "moi": np.nan if onset is None else 1.0,
-         "onset_h": np.nan if onset is None else onset}
-        for well, onset in wells.items()
-        for hour in (mock_hours if mock_hours and onset is None else hours)
-    ]  # fmt: skip
-    table = pd.DataFrame(rows)
+    rows = []
+    for well, onset in wells.items():
+        mock = onset is None
+        kind = {"condition": "mock" if mock else "infected", "moi": np.nan if mock else 1.0, "onset_h": onset}
+        same = {
+            "plate": plate,
+            "well": well,
+            "stack_id": f"{plate}/{well}",
+            "position": "1",
+            "path": "",
+        } | kind
+        rows += [same | {"hours": hour} for hour in (mock_hours if mock_hours and mock else hours)]
+    table = pd.DataFrame(rows).astype({"onset_h": float})
     return table.assign(hpi=table["hours"] - table["onset_h"])
 
 

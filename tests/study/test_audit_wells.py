@@ -19,8 +19,8 @@ from hpiclock.study.audit_wells import (
 def plate(infected, mock, *, positions=1, plates=1, hours=(0.0, 1.0)):
     """Rows of a plate with one frame per hour; wells are I0.. and M0.."""
     rows = [
-        {"plate": f"P{p}", "well": f"{kind[0].upper()}{w}", "stack_id": f"P{p}/{kind[0]}{w}/{k}", "hours": hour,
-         "condition": kind}
+        {"plate": f"P{p}", "well": f"{kind[0].upper()}{w}", "stack_id": f"P{p}/{kind[0]}{w}/{k}",
+         "hours": hour, "condition": kind}
         for p in range(plates)
         for kind, n in (("infected", infected), ("mock", mock))
         for w in range(n)
@@ -117,7 +117,9 @@ def test_the_largest_of_several_statistics_counts_and_is_named():
 
 def test_statistics_without_spread_differ_by_nothing():
     units = units_of(plate(3, 3))
-    found = permutation_test(units, np.ones((6, 2)), two_sided=True, shuffles=1000, rng=np.random.default_rng(0))
+    found = permutation_test(
+        units, np.ones((6, 2)), two_sided=True, shuffles=1000, rng=np.random.default_rng(0)
+    )
     assert found.p == 1
     assert (found.difference == 0).all()
 
@@ -148,7 +150,9 @@ def test_hours_and_plates_are_taken_out_of_values():
 
 def test_onsets_are_shuffled_among_wells():
     # the value falls by the onset exactly: only the 1 of 24 orders reaches that slope
-    p, smallest = shuffled_onsets([1, 2, 3, 4], -np.arange(4.0), shuffles=20_000, rng=np.random.default_rng(0))
+    p, smallest = shuffled_onsets(
+        [1, 2, 3, 4], -np.arange(4.0), shuffles=20_000, rng=np.random.default_rng(0)
+    )
     assert smallest == pytest.approx(1 / 24)
     assert p == pytest.approx(1 / 24, abs=0.006)
     rising, _ = shuffled_onsets([1, 2, 3, 4], np.arange(4.0), shuffles=2000, rng=np.random.default_rng(0))

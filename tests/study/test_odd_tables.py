@@ -51,7 +51,7 @@ def odd_tables(draw: st.DrawFn) -> pd.DataFrame:
     return table.iloc[list(order)]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(odd_tables())
 def test_any_table_gives_checked_tables_with_a_reason_for_every_gap(table: pd.DataFrame) -> None:
     predictions, _ = complete(table)
