@@ -2,7 +2,8 @@
 
 Every seed draws a small simulated plate with one planted flaw (or none), takes frame statistics, learns
 linear heads on frozen features with whole wells held out, and asks the audit for its verdict. A flaw counts
-as found when the row that names it says so; a clean plate counts as flagged when any row says ``contradicted``.
+as found when the row that names it says so; a clean plate counts as flagged when any row says
+``contradicted``.
 
     python benchmarks/audit_power.py --seeds 200 --out reports/benchmarks/audit_power.csv
 """
@@ -10,12 +11,8 @@ as found when the row that names it says so; a clean plate counts as flagged whe
 from __future__ import annotations
 
 import argparse
-import os
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-
-for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
-    os.environ.setdefault(name, "1")  # one process per core, one thread per process
 
 import numpy as np
 import pandas as pd
@@ -133,23 +130,22 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--first", type=int, default=0, help="first seed")
-    parser.add_argument("--cases", default=",".join(CASES))
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, default=Path("reports/benchmarks/audit_power.csv"))
+    parser.add_argument("--rows", type=Path, default=Path("cache/audit_power_rows.csv"))
     options = parser.parse_args()
-    jobs = [(case, options.first + i) for case in options.cases.split(",") for i in range(options.seeds)]
+    for path in (options.out, options.rows):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    rows = pd.read_csv(options.rows) if options.rows.is_file() else pd.DataFrame(columns=["case", "seed"])
+    done = set(zip(rows["case"], rows["seed"], strict=True))
+    jobs = [(case, seed) for seed in range(options.seeds) for case in CASES if (case, seed) not in done]
     with ProcessPoolExecutor(options.workers) as pool:
-        parts = list(pool.map(one, *zip(*jobs, strict=True), chunksize=4))
-    rows = pd.concat(parts, ignore_index=True)
-    CASES_ASKED = set(options.cases.split(","))
-    for case in [case for case in CASES if case not in CASES_ASKED]:
-        del CASES[case]
-    table = summary(rows)
-    if options.out:
-        options.out.parent.mkdir(parents=True, exist_ok=True)
-        table.to_csv(options.out, index=False)
-        rows.to_csv(options.out.with_name(options.out.stem + "_rows.csv"), index=False)
+        for found in pool.map(one, *zip(*jobs, strict=True)) if jobs else ():
+            new = not options.rows.is_file()
+            found.drop(columns=["evidence", "remedy"]).to_csv(options.rows, mode="a", header=new, index=False)
+    rows = pd.read_csv(options.rows)
+    table = summary(rows[rows["seed"] < options.seeds])
+    table.to_csv(options.out, index=False)
     print(table.to_string(index=False))
 
 

@@ -127,7 +127,7 @@ def reduced(features: np.ndarray) -> list[Any]:
     most = min(COMPONENTS, *features.shape)
     if features.shape[1] <= COMPONENTS:
         return [StandardScaler()]
-    return [StandardScaler(), PCA(most, random_state=0), StandardScaler()]
+    return [StandardScaler(), PCA(most, random_state=0)]
 
 
 def _thinned(features: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -22,6 +22,7 @@ SHARES = frozenset({"auc", "auc_stratified", "accuracy", "f1", "precision", "rec
 POSITIVE = frozenset({"mae", "rmse", "mse", "brier", "mae_of_clock", "mae_of_mean"})
 NOWHERE = float("nan")
 SAME = "no interval: all groups give the same value"
+ENOUGH = 10.0  # contributing groups with which the variance of a share is trusted
 WIDEST = 10.0  # log scale: a factor of 22,000 either way is no statement
 
 
@@ -169,11 +170,11 @@ def share_interval(
     """
     variance, df = jackknife(left_out, samples)
     deviations = deviations_of(left_out, samples)
-    if len(shape.fixed) == 2:  # a share; an AUC needs no shorter tail, its shape has one
+    trusted = trust(deviations)
+    if len(shape.fixed) == 2:  # a share: heavy tails shorten its degrees of freedom, many groups are enough
         df = shortened(df, deviations)
-    return score_interval(
-        value, variance, stdtrit(df, (1 + level) / 2), shape=shape, icc=icc, trust=trust(deviations)
-    )
+        trusted = np.where(trusted > 0, np.clip(contributing(deviations) / ENOUGH, trusted, 1.0), 0.0)
+    return score_interval(value, variance, stdtrit(df, (1 + level) / 2), shape=shape, icc=icc, trust=trusted)
 
 
 def _share(
