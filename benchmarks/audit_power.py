@@ -3,9 +3,9 @@
 Every seed draws a small simulated plate with one planted flaw (or none), takes frame statistics, learns
 linear heads on frozen features with whole wells held out, and asks the audit for its verdict. A flaw counts
 as found when the row that names it says so; a clean plate counts as flagged when any row says
-``contradicted``.
+``contradicted``. Plates that are already in the rows file are not drawn again.
 
-    python benchmarks/audit_power.py --seeds 200 --out reports/benchmarks/audit_power.csv
+    OMP_NUM_THREADS=1 python benchmarks/audit_power.py --seeds 200
 """
 
 from __future__ import annotations

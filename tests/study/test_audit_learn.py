@@ -69,12 +69,13 @@ def test_the_model_is_compared_with_plain_statistics_frame_by_frame(said):
 def test_probes_read_the_well_the_stack_and_the_time_when_features_carry_them(said):
     held = said[said["split"].ne("train") & said["condition"].eq("mock")]
     stack, well = np.eye(16)[pd.factorize(held["stack_id"])[0]], np.eye(8)[well_code(held)]
-    rich = features(held, *(5 * stack.T), *(5 * well.T), held["hours"] / 10)
-    found = probes(held, rich, level=0.95).set_index("probe")
-    assert found.loc["well", "value"] > 0.9
-    assert found.loc["well", "chance"] == pytest.approx(1 / 8)
-    assert found.loc["stack", "value"] > 0.9
-    assert found.loc["time", "value"] < 0.2 * found.loc["time", "chance"]
+    by_well = probes(held, features(held, *(5 * well.T), held["hours"]), level=0.95).set_index("probe")
+    assert by_well.loc["well", "value"] == 1
+    assert by_well.loc["well", "chance"] == pytest.approx(1 / 8)
+    assert by_well.loc["time", "value"] < 0.2 * by_well.loc["time", "chance"]
+    by_stack = probes(held, features(held, *(5 * stack.T)), level=0.95).set_index("probe")
+    assert by_stack.loc["stack", "value"] == 1
+    assert by_stack.loc["stack", "chance"] == pytest.approx(1 / 16)
 
 
 def test_probes_of_noise_are_at_chance(said):
