@@ -7,7 +7,7 @@ DEMO = data/demo
 .PHONY: help setup report test check lab bench bench-audit lock
 
 help: ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1 - /p' Makefile | awk -F' - ' '{ printf "  make %-8s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## /\1 - /p' Makefile | awk -F' - ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
 
 setup: $(STAMP) ## the environment, with the versions of requirements.lock (the others do it when needed)
 
