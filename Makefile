@@ -4,7 +4,7 @@ BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 DEMO = data/demo
 
-.PHONY: help setup report test check lab bench bench-audit lock
+.PHONY: help setup report test check lab bench bench-audit bench-coverage lock
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1 - /p' Makefile | awk -F' - ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
@@ -33,6 +33,9 @@ lab: $(STAMP) ## JupyterLab in notebooks/
 
 bench: $(STAMP) ## the measurements of benchmarks/, one after the other (long)
 	@for file in $$(grep -l '^if __name__' benchmarks/*.py); do echo "$$file"; $(BIN)/python "$$file" || exit 1; done
+
+bench-coverage: $(STAMP) ## how often the study's intervals hold the truth (minutes; writes docs/coverage.md)
+	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/interval_coverage.py
 
 bench-audit: $(STAMP) ## how often the confound audit finds what was planted (an hour; remembers what it did)
 	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/audit_power.py --seeds 200
