@@ -42,6 +42,7 @@ CASES: dict[str, tuple[str, dict[str, object], tuple[str, ...]]] = {
     "one onset": ("audit-fixed-onset", {"shuffled": True}, (CLOCKS,)),
 }
 FOLDS = 3
+AUDIT = AuditConfig(onset_shifts_h=())  # other onsets never contradict, and take half of the time
 
 
 def tables(plate: Design, seed: int) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray, list[Stack]]:
@@ -98,7 +99,7 @@ def one(case: str, seed: int) -> pd.DataFrame:
         frames.assign(split=frames["stack_id"].map(split)), statistics, KINDS, pairs, pairs.attrs["compared"],
         burned_in(fields, first["condition"], first["well"]), predict(frames, features),
     )  # fmt: skip
-    found = verdict(evidence, study=StudyConfig(), audit=AuditConfig(), rng=np.random.default_rng(seed))
+    found = verdict(evidence, study=StudyConfig(), audit=AUDIT, rng=np.random.default_rng(seed))
     return found.assign(case=case, seed=seed)
 
 

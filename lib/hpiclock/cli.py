@@ -52,6 +52,8 @@ def manifest(
     """Find, open and check stacks. Print a summary and a table of what is wrong."""
     from hpiclock.configfile import config_of
     from hpiclock.plate.manifest import survey
+    from hpiclock.report.audit_words import verdict_lines
+    from hpiclock.report.design_audit import design_audit
     from hpiclock.report.words import survey_lines
     from hpiclock.tables import MANIFEST, write
 
@@ -59,6 +61,10 @@ def manifest(
     found = survey(cfg.data, cfg.targets.onset_h)
     for line in survey_lines(found.manifest, found.problems):
         typer.echo(line)
+    if len(found.manifest):
+        typer.echo("What this design can show (+ yes, ! no, ? cannot be told, - not tested):")
+        for line in verdict_lines(design_audit(found.manifest).verdict):
+            typer.echo(line)
     wrong = int((found.problems["severity"] == "error").sum())
     if wrong:
         raise InputError(f"{source}: {wrong} error{'s' if wrong > 1 else ''}, listed above with what to do")
@@ -121,6 +127,24 @@ def run(
         typer.echo(str(page))
     if report.index:
         typer.echo(f"{report.index}: all runs")
+
+
+@app.command()
+def audit(
+    run: Annotated[Path, typer.Argument(help="a finished run's folder")],
+    out: Annotated[
+        Path | None, typer.Option(help="where verdict.csv and audit/ go; default: the run")
+    ] = None,
+) -> None:
+    """Audit a run: does it read the infection, or the clock, the well, the microscope?"""
+    from hpiclock.report.audit import audit as examine
+    from hpiclock.report.audit_words import verdict_lines
+    from hpiclock.report.runs import Run
+
+    verdict = examine(Run.open(run), out, say=typer.echo)
+    for line in verdict_lines(verdict):
+        typer.echo(line)
+    typer.echo(f"{out or run}: verdict.csv and audit/")
 
 
 @app.command()

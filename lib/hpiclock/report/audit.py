@@ -12,25 +12,22 @@ import pandas as pd
 from hpiclock.config import Config
 from hpiclock.files import atomic
 from hpiclock.plate.cache import FrameCache, open_cache
-from hpiclock.plate.frames import expand
-from hpiclock.plate.manifest import acquisition_times
 from hpiclock.plate.similar import burned_in, load_fields, overlapping
 from hpiclock.plate.statistics import KINDS, cached_statistics, frame_statistics
-from hpiclock.report.runs import Run
+from hpiclock.report.design_audit import all_frames
+from hpiclock.report.runs import VERDICT, Run
 from hpiclock.study.audit import Evidence, verdict
 from hpiclock.study.audit_changes import by_change
 from hpiclock.study.audit_controls import before_onset, nuisance_table
-from hpiclock.study.audit_design import design_table, judge_design
+from hpiclock.study.audit_design import design_table
 from hpiclock.study.audit_leaks import with_sides
 from hpiclock.study.audit_learn import baselines
 from hpiclock.study.audit_probes import probes
-from hpiclock.study.audit_rows import table_of
 from hpiclock.study.audit_sampling import sampling
 from hpiclock.study.audit_time import onset_table, score_over_time
 from hpiclock.study.audit_windows import negative_controls
-from hpiclock.tables import FRAMES, MANIFEST, PREDICTIONS, hpi, read_any
+from hpiclock.tables import FRAMES, MANIFEST, PREDICTIONS, read_any
 
-VERDICT = "verdict.csv"
 FOLDER = "audit"
 PLAIN = "frame statistics"
 TABLES = ("design", "before_onset", "controls", "baselines", "probes", "sampling", "over_time", "changes",
@@ -104,26 +101,6 @@ def examine(run: Run, *, say: Callable[[str], None]) -> Audit:
     evidence.predictions, evidence.baselines = said, tables["baselines"]
     evidence.plain_source = PLAIN
     return Audit(verdict(evidence, study=cfg.study, audit=cfg.audit, rng=rng), tables)
-
-
-def design_audit(manifest: pd.DataFrame) -> Audit:
-    """Audit a plate before any training, from its manifest alone: no image is read.
-
-    Args:
-        manifest: a MANIFEST table.
-    """
-    frames = all_frames(manifest)
-    rows = judge_design(frames)
-    asked = table_of(rows)
-    decided = asked[asked["question"].isin([row.question for row in rows])].reset_index(drop=True)
-    return Audit(decided, {"design": design_table(frames)})
-
-
-def all_frames(manifest: pd.DataFrame) -> pd.DataFrame:
-    """Return every frame of a manifest with identity, ``frame hours hpi``; nothing is dropped."""
-    frames = expand(manifest, acquisition_times(manifest))
-    since = hpi(frames["hours"], frames["onset_h"])
-    return frames.assign(hpi=since.where(frames["condition"].eq("infected")))
 
 
 def thinned(frames: pd.DataFrame) -> pd.DataFrame:

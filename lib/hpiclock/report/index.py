@@ -16,6 +16,7 @@ from hpiclock import tables
 from hpiclock.configfile import NOT_PATHS, PATH_KEYS
 from hpiclock.errors import InputError
 from hpiclock.files import atomic
+from hpiclock.report.audit_words import verdict_of
 from hpiclock.report.html import TEMPLATE, origin, title
 from hpiclock.report.runs import CONFIG, WHERE_KEYS, Run
 
@@ -32,7 +33,15 @@ FALLBACK = (
     ("Infected or not, all frames (AUC)", "cls_auc", ""),
     ("Time, all frames (mean absolute error)", "reg_mae", "h"),
 )
-FILES = ("metrics.csv", "results.json", "training_summary.txt", "config.yaml", "provenance.json", "run.log")
+FILES = (
+    "verdict.csv",
+    "metrics.csv",
+    "results.json",
+    "training_summary.txt",
+    "config.yaml",
+    "provenance.json",
+    "run.log",
+)
 
 
 @dataclass(frozen=True)
@@ -44,6 +53,7 @@ class Entry:
     state: str
     origin: str
     notes: list[str]
+    verdict: list[dict[str, str]]
     answers: list[dict[str, str]]
     pages: list[dict[str, str]]
     files: list[dict[str, str]]
@@ -99,6 +109,7 @@ def entry(run: Run, reports: Path) -> Entry:
         state=run.state,
         origin=origin(run).removeprefix(f"{run.name} · "),
         notes=run.notes,
+        verdict=verdict_of(run),
         answers=answers(run),
         pages=pages,
         files=[{"href": f"{here}/{name}", "title": name} for name in FILES if run.path(name).is_file()],

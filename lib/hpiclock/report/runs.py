@@ -25,6 +25,7 @@ from hpiclock.files import atomic
 from hpiclock.report.figures import write_figure
 from hpiclock.report.provenance import sha256, software
 from hpiclock.section import leaves
+from hpiclock.study.audit_rows import summary_line
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 CONFIG = "config.yaml"
 PROVENANCE = "provenance.json"
 NOTES = "notes.json"
+VERDICT = "verdict.csv"
 LOG = "run.log"
 
 State = Literal["new", "training", "done"]
@@ -98,8 +100,11 @@ class Run:
 
     @property
     def notes(self) -> list[str]:
-        """The sentences that every report repeats: what this plate and split cannot tell."""
-        return list(self.read_json(NOTES)) if self.path(NOTES).is_file() else []
+        """The sentences that every report repeats: what this plate and split cannot tell, and the audit's."""
+        kept = list(self.read_json(NOTES)) if self.path(NOTES).is_file() else []
+        if self.path(VERDICT).is_file():
+            kept.append(summary_line(tables.read_any(self.path(VERDICT))))
+        return kept
 
     def path(self, *parts: str) -> Path:
         """Return the path of a file of this run, there or not."""

@@ -113,7 +113,8 @@ def _place(wells: pd.DataFrame) -> Row:
     found = {name: _auc(wells[name].to_numpy(float), infected) for name in ("row", "column", "edge")}
     words = ", ".join(f"{name} {value:.2f}" for name, value in found.items())
     v = _cramer(wells["column"], infected)
-    words = f"AUC of the place alone: {words}; Cramér's V of condition and column {v:.2f}"
+    words = f"AUC of the place alone: {words}"
+    words += "" if np.isnan(v) else f"; Cramér's V of condition and column {v:.2f}"
     worst = max(found, key=lambda name: abs(found[name] - 0.5))
     if found[worst] in (0.0, 1.0):
         words += f"; the {worst} tells infected from mock, so what differs along it does, too"

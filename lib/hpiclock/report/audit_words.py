@@ -1,0 +1,49 @@
+"""The audit in words: for the terminal, for notebooks, for the index."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Iterator
+
+import pandas as pd
+
+from hpiclock.report.runs import VERDICT, Run
+from hpiclock.study.audit_rows import ANSWERS, range_words
+from hpiclock.tables import read_any
+
+MARKS: dict[str, str] = dict(zip(ANSWERS, ("+", "!", "?", "-"), strict=True))
+WIDTH = 96
+
+
+def verdict_lines(verdict: pd.DataFrame) -> Iterator[str]:
+    """Yield the verdict for a terminal: a line per question, then its evidence and its remedy."""
+    for row in verdict.fillna({"evidence": "", "remedy": ""}).itertuples():
+        yield f"{MARKS[str(row.verdict)]} {row.question} {str(row.verdict).upper()}"
+        yield from textwrap.wrap(str(row.evidence), WIDTH, initial_indent="    ", subsequent_indent="    ")
+        if row.remedy:
+            yield from textwrap.wrap(
+                f"what would settle it: {row.remedy}", WIDTH, initial_indent="    ", subsequent_indent="    "
+            )
+
+
+def readable_verdict(verdict: pd.DataFrame) -> pd.DataFrame:
+    """Return the verdict as a table to read, indexed by question."""
+    rows = verdict.fillna({"evidence": "", "remedy": ""})
+    effect = [
+        range_words(row.effect, row.low, row.high) if pd.notna(row.effect) else ""
+        for row in rows.itertuples()
+    ]
+    return pd.DataFrame(
+        {"verdict": rows["verdict"].to_numpy(), "effect (95% interval)": effect,
+         "evidence": rows["evidence"].to_numpy(), "what would settle it": rows["remedy"].to_numpy()},
+        index=pd.Index(rows["question"], name="question"),
+    )  # fmt: skip
+
+
+def verdict_of(run: Run) -> list[dict[str, str]]:
+    """Return the verdict of a run's folder as rows of text; empty when it was not audited."""
+    if not run.path(VERDICT).is_file():
+        return []
+    table = readable_verdict(read_any(run.path(VERDICT))).reset_index()
+    names = {"effect (95% interval)": "effect", "what would settle it": "remedy"}
+    return table.rename(columns=names).astype(str).to_dict("records")
