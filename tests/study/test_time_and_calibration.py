@@ -137,9 +137,7 @@ def test_skill_over_the_clock_by_hand() -> None:
                      "clock": "infection", "split": split}
                 )
             )  # fmt: skip
-    table = by_split(
-        complete(pd.concat(parts))[0], threshold=0.5, study=StudyConfig(), rng=np.random.default_rng(0)
-    )
+    table = by_split(complete(pd.concat(parts))[0], threshold=0.5, study=StudyConfig())
     value = table.query("split == 'test' and group == 'infected'").set_index("metric")["value"]
     assert value["mae"] == pytest.approx(0.5)
     assert value["mae_of_clock"] == pytest.approx(1.0)
@@ -178,7 +176,7 @@ def test_small_tables_add_up(predictions: pd.DataFrame) -> None:
     assert cells.groupby("label")["share"].sum().tolist() == pytest.approx([1.0, 1.0])
     curve = roc(predictions).query("split == 'test'")
     area = np.trapezoid(curve["tpr"], curve["fpr"])
-    table = by_split(predictions, threshold=0.5, study=StudyConfig(), rng=np.random.default_rng(0))
+    table = by_split(predictions, threshold=0.5, study=StudyConfig())
     auc = table.query("split == 'test' and group == 'all' and metric == 'auc'")["value"].iloc[0]
     assert area == pytest.approx(auc, abs=1e-12)
     bins = reliability(predictions, bins=5, level=0.95).query("split == 'test'")

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
+from hpiclock.study.wording import number, of_test, one_row, reason, until
+
 Tables = dict[str, pd.DataFrame]
 CANNOT = "cannot tell"
 SAYS = "says"
@@ -41,28 +43,28 @@ def _design(tables: Tables) -> Sentences:
 
 
 def _class(tables: Tables, level: float) -> Sentences:
-    auc = _one(tables["metrics"], "all", "auc")
+    auc = one_row(tables["metrics"], "all", "auc")
     if auc is None or np.isnan(auc["value"]):
-        yield "class", CANNOT, f"Cannot tell infected from uninfected frames: {_reason(auc)}."
+        yield "class", CANNOT, f"Cannot tell infected from uninfected frames: {reason(auc)}."
         return
     yield (
         "class",
         SAYS,
         (
             f"An infected frame scores above an uninfected one in {auc['value']:.1%} of pairs "
-            f"(AUC {_number(auc, 3, level)}; {auc['n_wells']} wells, {auc['n_stacks']} stacks)."
+            f"(AUC {number(auc, 3, level)}; {auc['n_wells']} wells, {auc['n_stacks']} stacks)."
         ),
     )
-    same = _one(tables["metrics"], "all", "auc_stratified")
+    same = one_row(tables["metrics"], "all", "auc_stratified")
     if same is None or np.isnan(same["value"]):
-        yield "class", CANNOT, f"Cannot tell how much of this the clock explains: {_reason(same)}."
+        yield "class", CANNOT, f"Cannot tell how much of this the clock explains: {reason(same)}."
         return
     gap = auc["value"] - same["value"]
     yield (
         "class",
         SAYS,
         (
-            f"Among frames of the same hour the AUC is {_number(same, 3, level)}; "
+            f"Among frames of the same hour the AUC is {number(same, 3, level)}; "
             + ("elapsed time adds" if gap > 0 else "elapsed time takes away")
             + f" {abs(gap):.3f}."
         ),
@@ -70,12 +72,12 @@ def _class(tables: Tables, level: float) -> Sentences:
 
 
 def _phases(tables: Tables, level: float) -> Sentences:
-    before = _one(tables["metrics"], "before onset", "auc")
+    before = one_row(tables["metrics"], "before onset", "auc")
     if before is None or np.isnan(before["value"]) or np.isnan(before["low"]):
         yield (
             "before onset",
             CANNOT,
-            (f"Cannot tell whether the model knows infected wells before their onset: {_reason(before)}."),
+            (f"Cannot tell whether the model knows infected wells before their onset: {reason(before)}."),
         )
     elif before["low"] > 0.5 or before["high"] < 0.5:
         yield (
@@ -83,7 +85,7 @@ def _phases(tables: Tables, level: float) -> Sentences:
             "beware",
             (
                 "Already before the onset infected and mock wells are told apart "
-                f"(AUC {_number(before, 3, level)}): "
+                f"(AUC {number(before, 3, level)}): "
                 "the model reads something other than the infection."
             ),
         )
@@ -93,7 +95,7 @@ def _phases(tables: Tables, level: float) -> Sentences:
             CANNOT,
             (
                 f"Cannot tell whether the model knows infected wells before their onset: the AUC "
-                f"{_number(before, 3, level)} can be chance and can be far from it; more wells would tell."
+                f"{number(before, 3, level)} can be chance and can be far from it; more wells would tell."
             ),
         )
     else:
@@ -102,16 +104,16 @@ def _phases(tables: Tables, level: float) -> Sentences:
             SAYS,
             (
                 "Before the onset infected wells are not told from mock ones "
-                f"(AUC {_number(before, 3, level)}, chance is 0.5), as it should be."
+                f"(AUC {number(before, 3, level)}, chance is 0.5), as it should be."
             ),
         )
-    after = _one(tables["metrics"], "after eclipse", "auc")
+    after = one_row(tables["metrics"], "after eclipse", "auc")
     if after is not None and not np.isnan(after["value"]):
-        yield "after eclipse", SAYS, f"After the eclipse the AUC is {_number(after, 3, level)}."
+        yield "after eclipse", SAYS, f"After the eclipse the AUC is {number(after, 3, level)}."
 
 
 def _windows(tables: Tables) -> Sentences:
-    table = _test(tables["windows_hpi"])
+    table = of_test(tables["windows_hpi"])
     rows = table[table["group"].eq("all") & table["metric"].eq("auc")]
     banded = rows[rows["low_simultaneous"].notna()]
     if banded.empty:
@@ -139,7 +141,7 @@ def _windows(tables: Tables) -> Sentences:
 
 
 def _stability(tables: Tables) -> Sentences:
-    table = _test(tables["stability"])
+    table = of_test(tables["stability"])
     rows = table[table["group"].eq("all") & table["metric"].eq("auc") & table["axis"].eq("hpi")]
     if rows.empty or np.isnan(rows["range"].iloc[0]) or np.isnan(rows["range_of_noise"].iloc[0]):
         yield (
@@ -163,7 +165,7 @@ def _stability(tables: Tables) -> Sentences:
 
 
 def _detection(tables: Tables) -> Sentences:
-    table = _test(tables["detection"])
+    table = of_test(tables["detection"])
     rules = tables["detection_thresholds"].set_index("rule")
     for rule, words in (
         ("decision", "At the decision threshold"),
@@ -181,25 +183,25 @@ def _detection(tables: Tables) -> Sentences:
             if np.isfinite(row["half_h"])
             else f"{row['n_detected']} of {row['n_stacks']} infected stacks are detected, fewer than half"
         )
-        limits = f" (interval {_hours(row['low_h'])} to {_hours(row['high_h'])})"
+        limits = f" (interval {until(row['low_h'])} to {until(row['high_h'])})"
         note = f"; {rules.loc[rule, 'note']}" if rule == "controls" else ""
         yield "detection", SAYS, f"{words} {half}{limits if np.isfinite(row['half_h']) else ''}{note}."
 
 
 def _time(tables: Tables, level: float) -> Sentences:
-    mae = _one(tables["metrics"], "infected", "mae")
+    mae = one_row(tables["metrics"], "infected", "mae")
     if mae is None or np.isnan(mae["value"]):
-        yield "time", CANNOT, f"Cannot tell the time since infection: {_reason(mae)}."
+        yield "time", CANNOT, f"Cannot tell the time since infection: {reason(mae)}."
         return
     yield (
         "time",
         SAYS,
-        f"Time since infection is off by {_number(mae, 2, level)} (mean absolute error, hours).",
+        f"Time since infection is off by {number(mae, 2, level)} (mean absolute error, hours).",
     )
     for metric, rival in (("skill_over_clock", "a clock alone"), ("skill_over_mean", "the mean time")):
-        skill = _one(tables["metrics"], "infected", metric)
+        skill = one_row(tables["metrics"], "infected", metric)
         if skill is None or np.isnan(skill["value"]) or np.isnan(skill["low"]):
-            yield "time", CANNOT, f"Cannot tell whether the time is better than {rival}: {_reason(skill)}."
+            yield "time", CANNOT, f"Cannot tell whether the time is better than {rival}: {reason(skill)}."
         elif skill["low"] > 0:
             yield "time", SAYS, f"Its error is {skill['value']:.0%} below that of {rival}."
         elif skill["high"] < 0:
@@ -208,12 +210,12 @@ def _time(tables: Tables, level: float) -> Sentences:
             yield (
                 "time",
                 SAYS,
-                f"Its error does not differ surely from that of {rival} ({_number(skill, 2, level)}).",
+                f"Its error does not differ surely from that of {rival} ({number(skill, 2, level)}).",
             )
 
 
 def _calibration(tables: Tables) -> Sentences:
-    table = _test(tables["temperature"])
+    table = of_test(tables["temperature"])
     if table.empty:
         yield "calibration", CANNOT, "Cannot tell whether P(infected) is a probability: no scored frames."
         return
@@ -241,33 +243,3 @@ def _single(tables: Tables) -> Sentences:
                     f"{row.coverage:.0%} of {row.n} test frames (asked: {row.level:.0%})."
                 ),
             )
-
-
-def _test(table: pd.DataFrame) -> pd.DataFrame:
-    for split in ("test", "val", "train"):
-        rows = table[table["split"].eq(split)]
-        if len(rows):
-            return rows[rows["run"].eq(rows["run"].iloc[0])]
-    return table
-
-
-def _one(metrics: pd.DataFrame, group: str, metric: str) -> pd.Series | None:
-    rows = _test(metrics)
-    rows = rows[rows["group"].eq(group) & rows["metric"].eq(metric)]
-    return None if rows.empty else rows.iloc[0]
-
-
-def _reason(row: pd.Series | None) -> str:
-    return "there are no such frames" if row is None else str(row["note"]).rstrip(".")
-
-
-def _number(row: pd.Series, digits: int, level: float) -> str:
-    if np.isnan(row["low"]):
-        return f"{row['value']:.{digits}f}, no interval"
-    return (
-        f"{row['value']:.{digits}f}, {level:.0%} interval {row['low']:.{digits}f} to {row['high']:.{digits}f}"
-    )
-
-
-def _hours(value: float) -> str:
-    return f"{value:.1f} h" if np.isfinite(value) else "no end"

@@ -58,7 +58,7 @@ def run_study(
         for axis in AXES
     }
     tables = {
-        "metrics": by_split(predictions, threshold=cut, study=cfg_study, rng=rng),
+        "metrics": by_split(predictions, threshold=cut, study=cfg_study),
         **{f"windows_{axis}": window_table(views[axis], study=cfg_study, rng=rng) for axis in AXES},
         "threshold": pd.DataFrame([threshold._asdict()]),
         "notes": pd.DataFrame({"note": separable(predictions)}, dtype=object),

@@ -20,13 +20,7 @@ Mask = Callable[[pd.DataFrame], np.ndarray]
 PHASES = ("before onset", "eclipse", "after eclipse")
 
 
-def by_split(
-    predictions: pd.DataFrame,
-    *,
-    threshold: float,
-    study: StudyConfig,
-    rng: np.random.Generator,  # noqa: ARG001
-) -> pd.DataFrame:
+def by_split(predictions: pd.DataFrame, *, threshold: float, study: StudyConfig) -> pd.DataFrame:
     """Return every metric per run, split and group, with intervals.
 
     Groups: ``all``; ``infected`` and ``mock`` (by label); ``moi=...`` (infected wells of that MOI against

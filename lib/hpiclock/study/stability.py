@@ -83,7 +83,8 @@ def simultaneous_level(windows: Windows, *, level: float, resamples: int, rng: n
 def differing_windows(windows: Windows, *, resamples: int, rng: np.random.Generator) -> np.ndarray:
     """Return, per window, the chance of so large a difference from the overall value in any window: (w,).
 
-    A sign-flip test over groups with the largest studentised difference as its statistic.
+    A sign-flip test over groups with the largest studentised difference as its statistic; each flip has its
+    own standard error, because with few groups that varies as much as the difference.
     """
     p = np.full(len(windows.value), np.nan)
     if windows.why_not or np.isnan(windows.whole_left_out).any():
@@ -95,10 +96,21 @@ def differing_windows(windows: Windows, *, resamples: int, rng: np.random.Genera
         return p
     shape = (resamples, parts.shape[1])
     signs = rng.integers(0, 2, shape) * 2.0 - 1
-    flipped = np.abs(signs @ (parts[usable] / error[usable, None]).T).max(1)
+    flipped = _studentised_flips(signs, parts[usable], windows.samples).max(1)
     seen = np.abs(windows.value[usable] - windows.whole) / error[usable]
     p[usable] = (1 + (flipped[:, None] >= seen - 1e-12).sum(0)) / (resamples + 1)
     return p
+
+
+def _studentised_flips(signs: np.ndarray, parts: np.ndarray, samples: list[np.ndarray]) -> np.ndarray:
+    """Absolute flipped sums over their own standard errors: (flips, windows)."""
+    variance = np.zeros((len(signs), len(parts)))
+    for at in samples:
+        sums = signs[:, at] @ parts[:, at].T
+        k = len(at)
+        # flipping leaves the squares as they are, only the mean of the sample changes
+        variance += k / (k - 1) * np.maximum((parts[:, at] ** 2).sum(1) - sums**2 / k, 0.0)
+    return np.abs(signs @ parts.T) / np.sqrt(np.maximum(variance, 1e-300))
 
 
 def slope_per_h(windows: Windows, middles: np.ndarray, *, level: float) -> tuple[float, float, float]:
