@@ -136,7 +136,7 @@ def audit(
         Path | None, typer.Option(help="where verdict.csv and audit/ go; default: the run")
     ] = None,
 ) -> None:
-    """Audit a run: does it read the infection, or the clock, the well, the microscope?"""
+    """Infection, or the clock or the well? Audit a run."""
     from hpiclock.report.audit import audit as examine
     from hpiclock.report.audit_words import verdict_lines
     from hpiclock.report.runs import Run

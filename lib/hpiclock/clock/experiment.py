@@ -42,7 +42,7 @@ class Machine(NamedTuple):
 
 
 class Learnt(NamedTuple):
-    """What an experiment gives: HISTORY rows, and FRAMES rows of val and test with what the model says."""
+    """What an experiment gives: HISTORY rows, and every FRAMES row with what the model says."""
 
     history: pd.DataFrame
     predictions: pd.DataFrame

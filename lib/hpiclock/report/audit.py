@@ -21,7 +21,7 @@ from hpiclock.study.audit_changes import by_change
 from hpiclock.study.audit_controls import before_onset, nuisance_table
 from hpiclock.study.audit_design import design_table
 from hpiclock.study.audit_leaks import with_sides
-from hpiclock.study.audit_learn import baselines
+from hpiclock.study.audit_learn import baselines, model_row
 from hpiclock.study.audit_probes import probes
 from hpiclock.study.audit_sampling import sampling
 from hpiclock.study.audit_time import onset_table, score_over_time
@@ -98,8 +98,8 @@ def examine(run: Run, *, say: Callable[[str], None]) -> Audit:
     )
     tables["onset"] = onset_table(test, study=cfg.study, audit=cfg.audit)
     tables["over_time"] = score_over_time(held_out, audit=cfg.audit, level=level, rng=rng)
-    evidence.predictions, evidence.baselines = said, tables["baselines"]
-    evidence.plain_source = PLAIN
+    evidence.predictions, evidence.baselines, evidence.plain_source = said, tables["baselines"], PLAIN
+    tables["baselines"] = pd.concat([model_row(test, level=level), tables["baselines"]], ignore_index=True)
     return Audit(verdict(evidence, study=cfg.study, audit=cfg.audit, rng=rng), tables)
 
 

@@ -21,6 +21,7 @@ from hpiclock.study.audit_scores import auc_gain, auc_of, labels_of
 from hpiclock.study.groups import class_of, codes_of
 
 COMPONENTS = 32  # of the features, by principal components of the frames that are learnt from
+MODEL = "the model"
 MOST_FRAMES = 4000  # learnt from: more change nothing but the time
 
 
@@ -63,6 +64,20 @@ def baselines(frames: pd.DataFrame, sources: Mapping[str, pd.DataFrame], *, leve
     return table
 
 
+def model_row(test: pd.DataFrame, *, level: float) -> pd.DataFrame:
+    """Return the row of the model itself, in the columns of :func:`baselines`.
+
+    Args:
+        test: test rows of a PREDICTIONS table.
+        level: of the interval.
+    """
+    score, label = test["p_infected"].to_numpy(float), labels_of(test)
+    errors = (test["time_pred"] - test["time_target"]).abs()[label == 1]
+    row = {"source": MODEL, **_aucs(test, score, label, level), "mae": float(errors.mean()),
+           "n": int((label >= 0).sum()), "n_wells": len(np.unique(codes_of(test, "well")))}  # fmt: skip
+    return pd.DataFrame([row])
+
+
 def judge_more(test: pd.DataFrame, table: pd.DataFrame, *, source: str, level: float) -> Row:
     """Does the model rank frames of the same hour better than plain frame statistics do?
 
@@ -101,16 +116,21 @@ def _baseline(
     train, test = rows["split"].eq("train").to_numpy() & (label >= 0), rows["split"].eq("test").to_numpy()
     tested = rows[test]
     score = learn_class(x[train], label[train]).decision_function(x[test])
-    same = auc_of(tested, score, label[test], level=level)
-    early = before_onset(tested)
-    before = auc_of(tested[early], score[early], class_of(tested)[early], level=level).value
     row = {
-        "auc_all": auc_of(tested, score, label[test], level=level, metric="auc").value,
-        "auc": same.value, "low": same.low, "high": same.high, "auc_before": before,
-        "mae": _time_error(rows, x, label), "n": int((label[test] >= 0).sum()),
-        "n_wells": len(np.unique(codes_of(tested, "well"))),
+        **_aucs(tested, score, label[test], level), "mae": _time_error(rows, x, label),
+        "n": int((label[test] >= 0).sum()), "n_wells": len(np.unique(codes_of(tested, "well"))),
     }  # fmt: skip
     return row, tested[["stack_id", "frame"]].assign(score=score)
+
+
+def _aucs(rows: pd.DataFrame, score: np.ndarray, label: np.ndarray, level: float) -> dict[str, float]:
+    same = auc_of(rows, score, label, level=level)
+    early = before_onset(rows)
+    return {
+        "auc_all": auc_of(rows, score, label, level=level, metric="auc").value,
+        "auc": same.value, "low": same.low, "high": same.high,
+        "auc_before": auc_of(rows[early], score[early], class_of(rows)[early], level=level).value,
+    }  # fmt: skip
 
 
 def _time_error(rows: pd.DataFrame, x: np.ndarray, label: np.ndarray) -> float:

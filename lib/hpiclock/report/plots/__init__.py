@@ -5,6 +5,12 @@ No plot computes a statistic, saves a file or shows itself: tables come from :mo
 :func:`alt_text`.
 """
 
+from hpiclock.report.plots.audit import (
+    change_effects_figure,
+    controls_over_hpi,
+    experiment_scores,
+    shortcut_scores,
+)
 from hpiclock.report.plots.classes import (
     classes_figure,
     confusion,
@@ -40,11 +46,14 @@ from hpiclock.report.plots.windows import (
 __all__ = [
     "alt_text",
     "bland_altman",
+    "change_effects_figure",
     "classes_figure",
     "clocks",
     "confusion",
+    "controls_over_hpi",
     "counts_by_window",
     "detection_curve",
+    "experiment_scores",
     "film_strip_figure",
     "gallery_figure",
     "grey_level_over_hours",
@@ -63,6 +72,7 @@ __all__ = [
     "roc",
     "score_distribution",
     "score_over_hours",
+    "shortcut_scores",
     "split_overview",
     "temporal_generalization_figure",
     "trajectory_figure",

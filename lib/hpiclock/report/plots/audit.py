@@ -52,18 +52,15 @@ def controls_over_hpi(controls: pd.DataFrame, *, level: float, ax: Axes | None =
 
 
 @styled
-def shortcut_scores(
-    baselines: pd.DataFrame, model: pd.DataFrame, *, level: float, ax: Axes | None = None
-) -> Axes:
+def shortcut_scores(baselines: pd.DataFrame, *, level: float, ax: Axes | None = None) -> Axes:
     """Draw the AUC at equal hours of the model and of each shortcut, and theirs before the onset.
 
     Args:
-        baselines: of :func:`hpiclock.study.audit_learn.baselines`.
-        model: one row with ``auc low high auc_before`` of the model.
+        baselines: ``source auc low high auc_before``, a row each, the model first.
         level: of the intervals.
         ax: where to draw; a new figure by default.
     """
-    rows = pd.concat([model.assign(source="the model"), baselines], ignore_index=True)
+    rows = baselines.reset_index(drop=True)
     ax = style.axes_or_new(ax, style.PAGE_IN * 0.7, 0.8 + 0.26 * len(rows))
     y = np.arange(len(rows))
     ax.axvline(CHANCE, color=style.GREY, linewidth=0.8, linestyle=":")
