@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -26,21 +27,59 @@ from hpiclock.plate.splits import assign
 from hpiclock.plate.statistics import KINDS, image_statistics
 from hpiclock.study.audit import Evidence, verdict
 from hpiclock.study.audit_learn import learn_class, learn_time
-from hpiclock.study.audit_rows import BORDER, CLOCKS, FOCUS, HOUR, LIGHT, MARK, QUESTIONS, TWICE, WELL
+from hpiclock.study.audit_rows import (
+    BORDER,
+    CLOCKS,
+    ELAPSED,
+    FOCUS,
+    HOUR,
+    LIGHT,
+    MARK,
+    PLATE,
+    QUESTIONS,
+    TWICE,
+    WELL,
+)
 
 FLAGS = ("contradicted", "not identifiable")
-# case -> (design, what is changed in it, the rows that name the flaw)
-CASES: dict[str, tuple[str, dict[str, object], tuple[str, ...]]] = {
-    "clean": ("audit", {"shuffled": True}, ()),
-    "well tint": ("audit-tint", {"shuffled": True}, (LIGHT,)),
-    "focus": ("audit-focus", {"shuffled": True}, (FOCUS,)),
-    "border mark": ("audit-border", {"shuffled": True}, (BORDER, MARK)),
-    "classes at different hours": ("audit-clock", {"shuffled": True}, (HOUR,)),
-    "leaked neighbours": ("audit-neighbours", {"shuffled": True}, (TWICE,)),
-    "duplicated frames": ("audit-duplicates", {"shuffled": True}, (TWICE,)),
-    "one well per class": ("audit-one-well-each", {}, (WELL,)),
-    "one onset": ("audit-fixed-onset", {"shuffled": True}, (CLOCKS,)),
+SHORT = {"n_frames": 9, "interval_h": 6.0, "shuffled": True}
+BLURRED = {"blur_px": 1.45}
+
+
+class Case(NamedTuple):
+    """Plates of one kind: (design, what is changed in it) each, and the rows that name their flaw."""
+
+    plates: tuple[tuple[str, dict[str, Any]], ...]
+    naming: tuple[str, ...] = ()
+
+
+def one_plate(name: str, *naming: str, **changes: Any) -> Case:
+    """Return a case of one plate, its wells placed at random."""
+    return Case(((name, SHORT | changes),), naming)
+
+
+def two_plates(mock: tuple[int, int], *naming: str, second: dict[str, Any]) -> Case:
+    """Return a case of two plates of six wells with so many mock wells each."""
+    names = [f"{row}{column}" for row in "AB" for column in (1, 2, 3)]
+    wells = [{well: 0.0 if i < n else 2.0 for i, well in enumerate(names)} for n in mock]
+    parts = [SHORT | {"wells": mine} for mine in wells]
+    return Case((("audit", parts[0]), ("audit", parts[1] | {"microscope": second})), naming)
+
+
+CASES: dict[str, Case] = {
+    "clean": one_plate("audit"),
+    "clean, two plates": two_plates((3, 3), second={}),
+    "well tint": one_plate("audit-tint", LIGHT),
+    "focus": one_plate("audit-focus", FOCUS),
+    "focus per plate": two_plates((5, 1), PLATE, second=BLURRED),
+    "border mark": one_plate("audit-border", BORDER, MARK),
+    "classes at different hours": one_plate("audit-clock", HOUR),
+    "leaked neighbours": one_plate("audit-neighbours", TWICE),
+    "duplicated frames": one_plate("audit-duplicates", TWICE),
+    "one well per class": one_plate("audit-one-well-each", WELL),
+    "one onset": one_plate("audit-fixed-onset", CLOCKS),
 }
+CLEAN = tuple(name for name, case in CASES.items() if not case.naming)
 FOLDS = 3
 AUDIT = AuditConfig(onset_shifts_h=())  # other onsets never contradict, and take half of the time
 
@@ -50,15 +89,28 @@ def tables(plate: Design, seed: int) -> tuple[pd.DataFrame, pd.DataFrame, np.nda
     stacks = list(simulate(plate, seed=seed))
     frames = pd.concat([stack.truth for stack in stacks], ignore_index=True)
     frames = frames.assign(plate=plate.name, path="")
-    raw, seen = [], []
-    for stack in stacks:
-        for picture in stack.pictures:
-            raw.append(image_statistics(picture))
-            scaled = _scaled(picture)
-            histogram = np.histogram(scaled, bins=16, range=(0, 255))[0] / scaled.size
-            seen.append([*image_statistics(scaled).values(), *histogram])
-    statistics = pd.concat([frames[["stack_id", "frame"]], pd.DataFrame(raw)], axis=1)
-    return frames, statistics, np.array(seen), stacks
+    pictures = [picture for stack in stacks for picture in stack.pictures]
+    raw = pd.DataFrame([image_statistics(picture) for picture in pictures])
+    seen = [frozen(picture, dict(row)) for picture, (_, row) in zip(pictures, raw.iterrows(), strict=True)]
+    return frames, pd.concat([frames[["stack_id", "frame"]], raw], axis=1), np.array(seen), stacks
+
+
+def frozen(picture: np.ndarray, raw: dict[str, float]) -> list[float]:
+    """Return statistics and histogram of a picture stretched to its full range, as a model would see it."""
+    low, high = float(picture.min()), float(picture.max())
+    gain = 255.0 / max(high - low, 1e-6)
+    ratios = ("laplacian", "gradient", "sharpness", "border_sd")  # no stretching changes them
+    scaled = [
+        value if name in ratios else (value - (low if name in ("mean", "median") else 0.0)) * gain
+        for name, value in raw.items()
+    ]
+    counts = np.bincount(np.minimum(((picture - low) * gain / 16).astype(int), 15).ravel(), minlength=16)
+    return [*scaled, *(counts / picture.size)]
+
+
+def numbered(plate: Design, number: int) -> Design:
+    """Return the plate under a name of its own."""
+    return plate.model_copy(update={"name": f"{plate.name}-{number + 1}"})
 
 
 def predict(frames: pd.DataFrame, features: np.ndarray) -> pd.DataFrame:
@@ -66,7 +118,8 @@ def predict(frames: pd.DataFrame, features: np.ndarray) -> pd.DataFrame:
     infected = frames["condition"].eq("infected").to_numpy()
     label = np.where(infected & (frames["hpi"].to_numpy() < 0), -1, infected.astype(int))
     target = np.where(infected, frames["hpi"], frames["hours"])
-    unit = frames["well"] if frames["well"].nunique() > 2 * FOLDS else frames["stack_id"]
+    well = frames["plate"] + "/" + frames["well"]
+    unit = well if well.nunique() > 2 * FOLDS else frames["stack_id"]
     names = {c: sorted(unit[infected == c].unique()) for c in (False, True)}
     fold = unit.map({name: i % FOLDS for part in names.values() for i, name in enumerate(part)}).to_numpy()
     p, hours = np.full(len(frames), np.nan), np.full(len(frames), np.nan)
@@ -85,19 +138,25 @@ def predict(frames: pd.DataFrame, features: np.ndarray) -> pd.DataFrame:
 
 
 def one(case: str, seed: int) -> pd.DataFrame:
-    """Return the verdict of one plate: ``case seed question verdict``."""
-    name, changes, _ = CASES[case]
-    frames, statistics, features, stacks = tables(design(name, **changes), seed)
+    """Return the verdict of one plate, or of two: ``case seed question verdict effect low high``."""
+    # each plate of a case has its own seed
+    drawn = [
+        tables(numbered(design(name, **changes), number), seed + 1_000_000 * number)
+        for number, (name, changes) in enumerate(CASES[case].plates)
+    ]
+    frames, statistics = (pd.concat([part[i] for part in drawn], ignore_index=True) for i in (0, 1))
+    features, stacks = np.concatenate([part[2] for part in drawn]), [s for part in drawn for s in part[3]]
     first = frames.drop_duplicates("stack_id")
     config = SplitConfig(train=0.5, val=0.17, test=0.33, seed=seed)
     split = assign(first.assign(n_frames=1), config).stacks.set_index("stack_id")["split"]
     chosen = [stack.pictures[spread(np.arange(len(stack.pictures)), 2)] for stack in stacks]
     images = np.stack([[shrunk(picture) for picture in part] for part in chosen])
     fields = Fields(list(first["stack_id"]), images)
-    pairs = overlapping(fields, groups=first["condition"], max_pairs=10_000)
+    pairs = overlapping(fields, groups=first["plate"] + "/" + first["condition"], max_pairs=10_000)
+    marks = burned_in(fields, first["condition"], first["plate"] + "/" + first["well"])
     evidence = Evidence(
         frames.assign(split=frames["stack_id"].map(split)), statistics, KINDS, pairs, pairs.attrs["compared"],
-        burned_in(fields, first["condition"], first["well"]), predict(frames, features),
+        marks, predict(frames, features),
     )  # fmt: skip
     found = verdict(evidence, study=StudyConfig(), audit=AUDIT, rng=np.random.default_rng(seed))
     return found.assign(case=case, seed=seed)
@@ -106,17 +165,18 @@ def one(case: str, seed: int) -> pd.DataFrame:
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
     """Return ``case row flagged low high seeds``: the share of seeds in which a row, or any row, flags."""
     found = []
-    for case, (_, _, naming) in CASES.items():
+    for case, (_, naming) in CASES.items():
         mine = rows[rows["case"].eq(case)]
         asked = {"any row contradicted": mine[mine["verdict"].eq("contradicted")]}
-        for question in QUESTIONS if case == "clean" else naming:
-            flags = ("contradicted",) if case == "clean" else FLAGS
+        for question in QUESTIONS if case in CLEAN else naming:
+            flags = ("contradicted",) if case in CLEAN else FLAGS
             asked[question] = mine[mine["question"].eq(question) & mine["verdict"].isin(flags)]
         if len(naming) > 1:
             asked[" or ".join(naming)] = mine[mine["question"].isin(naming) & mine["verdict"].isin(FLAGS)]
-        if case in ("clean", "one onset"):
-            asked[f"{CLOCKS} supported"] = mine[mine["question"].eq(CLOCKS) & mine["verdict"].eq("supported")]
-            asked[f"{WELL} supported"] = mine[mine["question"].eq(WELL) & mine["verdict"].eq("supported")]
+        if case in (*CLEAN, "one onset"):
+            for question in (CLOCKS, ELAPSED, WELL):
+                said = mine["question"].eq(question) & mine["verdict"].eq("supported")
+                asked[f"{question} supported"] = mine[said]
         n = mine["seed"].nunique()
         for row, hits in asked.items():
             k = hits["seed"].nunique()
@@ -148,11 +208,6 @@ def main() -> None:
     table = summary(rows[rows["seed"] < options.seeds])
     table.to_csv(options.out, index=False)
     print(table.to_string(index=False))
-
-
-def _scaled(picture: np.ndarray) -> np.ndarray:
-    low, high = float(picture.min()), float(picture.max())
-    return (picture - low) * (255.0 / max(high - low, 1e-6))
 
 
 if __name__ == "__main__":
