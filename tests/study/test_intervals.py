@@ -69,16 +69,51 @@ def test_ungrouped_auc_variance_is_delongs() -> None:
 
 
 def obuchowski_variance(scores: Scores) -> float:
-    """Obuchowski (1997), equations 3-5, for groups of one class each (no covariance term)."""
+    """Obuchowski (1997), equations 3-5, from the full table of pairs; groups may hold both classes."""
     x, y = scores.p[scores.truth == 1], scores.p[scores.truth == 0]
     wins = (x[:, None] > y) + 0.5 * (x[:, None] == y)
-    auc, total = wins.mean(), 0.0
+    groups, parts, total = np.unique(scores.group), [], 0.0
     for truth, component in ((1, wins.mean(1)), (0, wins.mean(0))):
         group = scores.group[scores.truth == truth]
-        sums = np.array([(component[group == one] - auc).sum() for one in np.unique(group)])
-        k = len(sums)
+        sums = np.array([(component[group == one] - wins.mean()).sum() for one in groups])
+        k = len(np.unique(group))
         total += k / (k - 1) * (sums**2).sum() / len(component) ** 2
-    return float(total)
+        parts.append(sums / len(component))
+    k = len(groups)
+    return float(total + 2 * k / (k - 1) * (parts[0] * parts[1]).sum())
+
+
+# Scores 1..10 of six infected and six mock groups of four.
+RATINGS = [
+    [5, 5, 5, 8], [8, 9, 7, 7], [7, 7, 10, 9], [7, 7, 5, 9], [6, 8, 10, 4], [4, 5, 7, 4],
+    [5, 4, 4, 1], [6, 7, 6, 1], [5, 5, 4, 7], [1, 1, 3, 4], [6, 7, 7, 4], [9, 6, 4, 8],
+]  # fmt: skip
+# Ten groups that hold both classes: infected scores, then the others.
+MIXED = (
+    [[9, 8], [3, 3, 6], [5], [6, 8, 7], [5, 7], [10, 9], [10, 7], [8, 5, 6], [8, 6, 4, 10], [8, 4, 8, 8]],
+    [[2, 7], [3], [2, 5, 5], [4, 2], [3], [8, 7, 4, 3], [7, 6, 2, 6], [3], [5, 3, 5], [5]],
+)
+
+
+def test_clustered_auc_variance_is_what_r_prints() -> None:
+    # doAUCcluster of the R package mitoticFigureCounts (Obuchowski's method as the Cleveland Clinic's
+    # funcs_clusteredROC.R has it), R 4.2.2, prints auc 0.7439236111, auc.var 0.009481397087
+    p = np.concatenate(RATINGS) / 10
+    scores = scores_of(np.repeat([1, 0], 24), p, np.repeat(np.arange(12), 4))
+    assert float(FORMULAS["auc"](group_sums(scores).total)) == pytest.approx(0.7439236111, abs=5e-11)
+    assert variance_of(scores, "auc") == pytest.approx(0.009481397087, abs=5e-13)
+
+
+def test_clustered_auc_variance_of_mixed_groups_is_near_what_r_prints() -> None:
+    # the same function prints auc 0.8050699301, auc.var 0.002084549424, auc.se 0.04565686612
+    p = np.concatenate(MIXED[0] + MIXED[1]) / 10
+    sizes = [[len(part) for part in side] for side in MIXED]
+    group = np.concatenate([np.repeat(np.arange(10), side) for side in sizes])
+    scores = scores_of(np.repeat([1, 0], [sum(sizes[0]), sum(sizes[1])]), p, group)
+    assert float(FORMULAS["auc"](group_sums(scores).total)) == pytest.approx(0.8050699301, abs=5e-11)
+    assert obuchowski_variance(scores) == pytest.approx(0.002084549424, abs=5e-13)
+    # the jackknife is not linearised: with ten groups its standard error is a little larger
+    assert 1 < np.sqrt(variance_of(scores, "auc")) / 0.04565686612 < 1.1
 
 
 def test_clustered_auc_variance_is_obuchowskis() -> None:
