@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 import tifffile
 import yaml
-from tqdm.auto import tqdm
 
+from hpiclock import progress as bars
 from hpiclock.errors import InputError
 from hpiclock.plate.designs import Design
 from hpiclock.plate.simulate import WellPlan, plan_wells, well_stacks
@@ -113,7 +113,7 @@ def _write_stacks(
 
     with ThreadPoolExecutor(workers) as pool:
         wells = pool.map(one, plans)
-        bar = tqdm(wells, total=len(plans), desc=f"plate {design.name}", unit="well", disable=not progress)
+        bar = bars.progress(wells, desc=f"plate {design.name}", total=len(plans), show=progress, unit="well")
         return [stack for well in bar for stack in well]
 
 

@@ -17,6 +17,7 @@ import nbformat
 import hpiclock
 from hpiclock.configfile import NOT_PATHS, PATH_KEYS, load_config
 from hpiclock.errors import InputError, RunFailed
+from hpiclock.progress import progress
 from hpiclock.report.executed import keep, places, without_machine_paths
 from hpiclock.report.runs import CONFIG, Run, default_folder
 
@@ -188,10 +189,8 @@ def check_parameters(notebook: Path) -> None:
 
 
 def _execute_all(chosen: Sequence[Path], config: str | Path, overrides: Mapping[str, Any], run: Run) -> None:
-    from tqdm import tqdm
-
     total = sum(len(nbformat.read(path, as_version=4).cells) + 1 for path in chosen)  # + the injected cell
-    with tqdm(total=total, unit="cell", dynamic_ncols=True) as bar:
+    with progress(desc="notebooks", total=total, unit="cell") as bar:
         for notebook in chosen:
             bar.set_description(notebook.stem)
             began = time.monotonic()
