@@ -39,6 +39,14 @@ def test_wells_are_exchanged_within_their_plate():
     assert units.replicated
 
 
+def test_wells_are_exchanged_only_where_the_same_models_judged_them():
+    rows = plate(4, 4).assign(run="r", seed=0)
+    folds = rows.assign(fold=rows["well"].str[1].astype(int) % 2)
+    assert len(set(units_of(folds).stratum)) == 2
+    seeds = pd.concat([rows.assign(fold=0, seed=seed) for seed in (0, 1)], ignore_index=True)
+    assert len(set(units_of(seeds).stratum)) == 1  # every model judged every well
+
+
 def test_one_well_in_a_class_leaves_positions_and_is_said():
     units = units_of(plate(1, 3, positions=2))
     assert units.name == "position"

@@ -57,8 +57,11 @@ class Test(NamedTuple):
 def units_of(rows: pd.DataFrame) -> Units:
     """Return the units that may be exchanged between the classes.
 
+    Only units of one plate that the same models judged are exchanged: the models of two folds differ, and
+    each saw the labels of the other's wells.
+
     Args:
-        rows: with ``plate well stack_id condition``.
+        rows: with ``plate well stack_id condition``, and ``run fold seed`` where there are models.
     """
     infected = class_of(rows) == 1
     wells = codes_of(rows, "position") if rows["well"].eq("").any() else codes_of(rows, "well")
@@ -67,10 +70,10 @@ def units_of(rows: pd.DataFrame) -> Units:
     mixed = bool((held > 1).any())
     by_well = not mixed and min(n_wells) >= 2
     codes = pd.factorize(wells if by_well else codes_of(rows, "position"))[0]
-    inside = wells if mixed else codes_of(rows, "plate")
     first = np.unique(codes, return_index=True)[1]
+    place = (wells if mixed else codes_of(rows, "plate"))[first]
     name = "well" if by_well and not rows["well"].eq("").any() else "position"
-    return Units(name, codes, infected[first], inside[first], n_wells, mixed)
+    return Units(name, codes, infected[first], _crossed(place, _models(rows, codes)), n_wells, mixed)
 
 
 def centred(rows: pd.DataFrame, values: np.ndarray) -> np.ndarray:
@@ -162,6 +165,18 @@ def shuffled_onsets(
     slope = (drawn - onset.mean()) @ (value - value.mean())
     p = float((slope <= slope[0] + 1e-9).mean())
     return max(p, 1.0 / every), max(1.0 / every, 1.0 / shuffles)
+
+
+def _models(rows: pd.DataFrame, unit: np.ndarray) -> np.ndarray:
+    """Return a code of the models that judged each unit: (units,)."""
+    if "run" not in rows.columns:
+        return np.zeros(len(np.unique(unit)), int)
+    judged = pd.Series(model_codes(rows)).groupby(unit).agg(lambda models: tuple(sorted(set(models))))
+    return pd.factorize(judged)[0]
+
+
+def _crossed(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    return pd.factorize(one * (int(other.max()) + 1) + other)[0]
 
 
 def _sizes(units: Units) -> list[tuple[int, int]]:
