@@ -16,18 +16,21 @@ from scipy import stats
 from scipy.special import ndtr, ndtri
 from tqdm import tqdm
 
+import coverage_direct
 from coverage_methods import group_bootstraps, left_out_aucs, logit_t, wins_between_groups
 from coverage_report import write_report
 from hpiclock.study.folded import variance_of_mean_absolute_error
-from hpiclock.study.intervals import jackknife, share_interval, spread_interval
+from hpiclock.study.intervals import jackknife, share_interval
 from hpiclock.study.shape import shape_of_auc, shape_of_share
+from hpiclock.study.spreads import spread_interval
 
 FRAMES, STACKS, LEVEL = 24, 2, 0.95
 GROUPS = (3, 4, 8, 12, 20, 40)
 AUCS = (0.6, 0.7, 0.8, 0.9, 0.95, 0.98, 0.99)
 ICCS = (0.1, 0.3, 0.6)
 TIME_SD_H = 1.5
-METRICS = ["auc", "accuracy", "f1", "mae"]
+METRICS = ["auc", "accuracy", "f1", "mae", "others"]
+OTHERS = (*coverage_direct.CLASS, *coverage_direct.TIME)
 Limits = tuple[np.ndarray, np.ndarray]
 
 
@@ -199,6 +202,23 @@ def cell(
     ]
 
 
+def other_cell(k: int, auc: float, icc: float, replicates: int) -> list[dict[str, object]]:
+    """The metrics of :mod:`coverage_direct`; those of time once, at the first AUC."""
+    rows: list[dict[str, object]] = []
+    for units in ("used", "frames as units"):
+        rng = np.random.default_rng([k, int(1000 * auc), int(100 * icc)])
+        infected, mock = draw("normal", (replicates, k), auc, icc, rng)
+        error = coverage_direct.TIME_SD_H * errors("normal", (replicates, k), icc, rng)
+        for metric, truth, found in coverage_direct.limits(
+            infected, mock, error, auc=auc, level=LEVEL, with_time=auc == 0.7,
+            frames_are_groups=units != "used", rng=rng,
+        ):  # fmt: skip
+            place = {"scores": "normal", "metric": metric, "method": units, "k": k, "icc": icc,
+                     "nominal_auc": auc, "truth": truth}  # fmt: skip
+            rows.append(place | summary(truth, (found[:, 0], found[:, 1])))
+    return rows
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--replicates", type=int, default=2000)
@@ -214,11 +234,15 @@ def main() -> None:
         for k in (8, 20) for auc in (0.7, 0.9, 0.98) for icc in (0.1, 0.3, 0.6)
     ]  # fmt: skip
     rows = [row for one in tqdm(cells, mininterval=5) for row in cell(*one, args.replicates, args.metrics)]
+    if "others" in args.metrics:
+        some = [(k, auc, icc) for k in (4, 8, 20) for auc in (0.7, 0.9, 0.98) for icc in (0.1, 0.6)]
+        rows += [row for one in tqdm(some, mininterval=5) for row in other_cell(*one, args.replicates)]
     table = pd.DataFrame(rows)
     before = args.out / "reports" / "benchmarks" / "coverage.csv"
     if set(args.metrics) < set(METRICS) and before.is_file():
         kept = pd.read_csv(before)
-        table = pd.concat([kept[~kept["metric"].isin(args.metrics)], table], ignore_index=True)
+        new = {*args.metrics, *(OTHERS if "others" in args.metrics else ())}
+        table = pd.concat([kept[~kept["metric"].isin(new)], table], ignore_index=True)
     write_report(table, args.out)
 
 

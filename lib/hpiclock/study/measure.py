@@ -174,6 +174,6 @@ def _why_no_class_metric(metric: str, sums: Sums) -> str:
         return "one class only: " + ("no uninfected frames" if positives else "no infected frames")
     if metric == "precision":
         return "nothing called infected"
-    if metric == "auc_stratified":
+    if metric in ("auc_stratified", "auc_gap"):
         return "no hour holds frames of both classes"
     return "no two frames of different class come from the same model"

@@ -50,7 +50,7 @@ def group_sums(scores: Scores) -> Sums:
     scores = scores.take(scores.truth >= 0)
     codes, group = np.unique(scores.group, return_inverse=True)
     k = int(group.max()) + 1 if len(group) else 0
-    linear = _linear(scores, group, k)
+    linear = linear_sums(scores, group, k)
     total = {name: values.sum() for name, values in linear.items()}
     without = {name: total[name] - values for name, values in linear.items()}
     _add_pairs(scores, group, k, total, without)
@@ -59,7 +59,8 @@ def group_sums(scores: Scores) -> Sums:
     return Sums(total, without, linear, kind, codes, alike(scores, group, k))
 
 
-def _linear(scores: Scores, group: np.ndarray, k: int) -> dict[str, np.ndarray]:
+def linear_sums(scores: Scores, group: np.ndarray, k: int) -> dict[str, np.ndarray]:
+    """Return the sums named in :data:`LINEAR` of each group, (k,) each; groups are coded 0..k-1."""
     seen = ~np.isnan(scores.p)
     positive, called = scores.truth == 1, scores.called
     columns: dict[str, np.ndarray] = {
@@ -181,6 +182,7 @@ def _skill(t: Totals, baseline: str) -> np.ndarray:
 CLASS_METRICS: dict[str, Callable[[Totals], np.ndarray]] = {
     "auc": lambda t: _ratio(t["wins"], t["pairs"]),
     "auc_stratified": lambda t: _ratio(t["wins_same_hour"], t["pairs_same_hour"]),
+    "auc_gap": lambda t: _ratio(t["wins"], t["pairs"]) - _ratio(t["wins_same_hour"], t["pairs_same_hour"]),
     "accuracy": lambda t: _ratio(t["tp"] + t["tn"], t["n"]),
     "f1": lambda t: _both_classes(t, _ratio(2 * t["tp"], 2 * t["tp"] + t["fp"] + t["fn"])),
     "precision": lambda t: _both_classes(t, _ratio(t["tp"], t["tp"] + t["fp"])),
@@ -205,6 +207,8 @@ PREDICTED_CLOCK_METRICS: dict[str, Callable[[Totals], np.ndarray]] = {
 BASELINE_METRICS: dict[str, Callable[[Totals], np.ndarray]] = {
     "mae_of_clock": lambda t: _ratio(t["abs_clock"], t["n_base"]),
     "mae_of_mean": lambda t: _ratio(t["abs_mean"], t["n_base"]),
+    "gain_over_clock": lambda t: _ratio(t["abs_clock"] - t["abs_base"], t["n_base"]),
+    "gain_over_mean": lambda t: _ratio(t["abs_mean"] - t["abs_base"], t["n_base"]),
     "skill_over_clock": lambda t: _skill(t, "abs_clock"),
     "skill_over_mean": lambda t: _skill(t, "abs_mean"),
 }
