@@ -4,10 +4,10 @@ BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 DEMO = data/demo
 
-.PHONY: help setup report test check lab bench bench-audit bench-coverage lock
+.PHONY: help setup report test check lab bench bench-audit bench-compare bench-coverage lock
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1 - /p' Makefile | awk -F' - ' '{ printf "  make %-11s %s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z-]*\):.*## /\1 - /p' Makefile | awk -F' - ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
 
 setup: $(STAMP) ## the environment, with the versions of requirements.lock (the others do it when needed)
 
@@ -39,6 +39,9 @@ bench-coverage: $(STAMP) ## how often the study's intervals hold the truth (minu
 
 bench-audit: $(STAMP) ## how often the confound audit finds what was planted (an hour; remembers what it did)
 	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/audit_power.py --seeds 200
+
+bench-compare: $(STAMP) ## how often a comparison of runs finds what is not there (most of an hour; docs/comparison.md)
+	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/compare_null.py
 
 lock: $(STAMP) ## requirements.lock anew from pyproject.toml, for all platforms
 	@$(BIN)/uv pip compile --quiet --universal --generate-hashes --python-version 3.11 --no-emit-index-url \

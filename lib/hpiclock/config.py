@@ -267,6 +267,19 @@ class AuditConfig(Section):
     )
 
 
+class CompareConfig(Section):
+    """How runs are compared; ``study.level`` and ``study.threshold`` hold here, too."""
+
+    margin: float = Field(
+        0.02, gt=0, lt=1, description="differences of AUC, accuracy, F1 and the like that do not matter"
+    )
+    margin_h: Hours = Field(0.5, gt=0, description="differences of the time error that do not matter")
+    power: float = Field(
+        0.8, gt=0.5, lt=1, description="with which the smallest difference that could be seen is named"
+    )
+    shuffles: int = Field(5000, ge=1000, description="exchanges of the two runs by well, at most")
+
+
 class Config(Section):
     """One experiment."""
 
@@ -285,6 +298,7 @@ class Config(Section):
     windows: WindowsConfig = WindowsConfig()
     study: StudyConfig = StudyConfig()
     audit: AuditConfig = AuditConfig()
+    compare: CompareConfig = CompareConfig()
 
     @model_validator(mode="after")
     def _consistent(self) -> Config:

@@ -1,0 +1,244 @@
+"""How often the comparison of two runs finds a difference that is not there, and one that is.
+
+Simulated predictions on wells, positions and hours; two variants see the same wells and differ by what a
+seed does: to wells, to positions, to frames, and (with several seeds) to the whole run. Without a planted
+gain every rejection is a false one. 2,000 replicates a cell; `make bench-compare` repeats it.
+
+    OMP_NUM_THREADS=1 python benchmarks/compare_null.py
+"""
+
+from __future__ import annotations
+
+import argparse
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit
+from scipy.stats import binomtest
+
+from hpiclock.config import CompareConfig, StudyConfig, WindowsConfig
+from hpiclock.files import atomic
+from hpiclock.study.judge import Judge, window_masks
+from hpiclock.study.variants import align
+from hpiclock.tables import PREDICTIONS, check
+
+ROOT = Path(__file__).parents[1]
+GOOD = (0.03, 0.07)
+HOURS = np.arange(0, 48.1, 3.0)
+WINDOWS = WindowsConfig(width_h=12, stride_h=6)
+STUDY = StudyConfig(threshold=0.5)
+COMPARE = CompareConfig(shuffles=1000)
+
+
+class Case(NamedTuple):
+    """Wells per class, seeds per variant, and the sizes of effects in logits and hours."""
+
+    name: str
+    wells: int
+    seeds: int
+    strength: float = 5.0
+    run_sd: float = 0.0  # of a whole run, between seeds
+    gain: float = 0.0  # planted: in logits of every frame, to the right side
+    gain_h: float = 0.0  # planted: share of the time error that is taken away
+    over_time: bool = False  # windows and steadiness, too
+
+
+CASES = (
+    Case("one seed", 5, 1),
+    Case("one seed", 8, 1),
+    Case("one seed", 18, 1, over_time=True),
+    Case("one seed, AUC near 1", 18, 1, strength=9.0),
+    Case("three seeds", 18, 3),
+    Case("three seeds that differ in skill", 18, 3, run_sd=0.5),
+    Case("planted gain", 8, 1, gain=1.0, gain_h=0.3),
+    Case("planted gain", 18, 1, gain=1.0, gain_h=0.3, over_time=True),
+    Case("planted gain, three seeds", 18, 3, gain=1.0, gain_h=0.3),
+)
+
+
+@cache
+def frames(wells: int) -> pd.DataFrame:
+    """Return the frames of the test wells: two positions each, one class a well, onsets over a day."""
+    parts = []
+    for number in range(2 * wells):
+        infected = number % 2 == 1
+        onset = 2.0 + 20.0 * (number // 2) / wells
+        for position in (1, 2):
+            since = HOURS - onset
+            label = pd.array(np.where(infected & (since >= 0), 1, 0), dtype="Int8")
+            parts.append(
+                pd.DataFrame(
+                    {
+                        "stack_id": f"W{number:03d}/p{position}", "path": "", "plate": "P",
+                        "well": f"W{number:03d}", "position": str(position),
+                        "condition": "infected" if infected else "mock", "moi": 1.0 if infected else np.nan,
+                        "onset_h": onset if infected else np.nan, "frame": np.arange(len(HOURS)),
+                        "hours": HOURS, "hpi": since if infected else np.nan, "label": label,
+                        "clock": "infection" if infected else "experiment",
+                        "time_target": np.maximum(since, 0) if infected else HOURS, "split": "test",
+                        "fold": 0, "run": "", "seed": 0, "p_infected": 0.5, "time_pred": 0.0,
+                    }
+                )
+            )  # fmt: skip
+    return check(PREDICTIONS, pd.concat(parts, ignore_index=True))
+
+
+def draw(case: Case, table: pd.DataFrame, rng: np.random.Generator) -> dict[str, list[pd.DataFrame]]:
+    """Return the runs of two variants on the same wells; the first has the planted gain."""
+    well = pd.factorize(table["well"])[0]
+    stack = pd.factorize(table["stack_id"])[0]
+    n_wells, n_stacks, n = well.max() + 1, stack.max() + 1, len(table)
+    side = np.where(table["label"].to_numpy(int) == 1, 1.0, -1.0)
+    seen = np.where(side > 0, expit((table["hpi"].fillna(0).to_numpy(float) - 8) / 3), 0.0)
+    shared = case.strength * (seen - 0.5)
+    shared = shared + rng.normal(0, 1.0, n_wells)[well] + rng.normal(0, 0.5, n_stacks)[stack]
+    shared = shared + rng.normal(0, 0.6, n)
+    hard = np.exp(rng.normal(0, 0.3, n_wells))[well]  # wells differ in how well their time can be read
+    off = rng.normal(0, 1.5, n_wells)[well] + rng.normal(0, 1.5, n)
+    runs: dict[str, list[pd.DataFrame]] = {}
+    for variant, gain, gain_h in (("one", case.gain, case.gain_h), ("other", 0.0, 0.0)):
+        runs[variant] = []
+        for seed in range(case.seeds):
+            skill = rng.normal(0, case.run_sd)
+            own = rng.normal(0, 0.7, n_wells)[well] + rng.normal(0, 0.3, n_stacks)[stack]
+            own = own + rng.normal(0, 0.8, n)
+            logit = shared + own + (gain + skill) * side
+            error = off + hard * (rng.normal(0, 1.5, n_wells)[well] + rng.normal(0, 1.5, n))
+            error = error * (1 - gain_h) * np.exp(-0.3 * skill)
+            runs[variant].append(
+                table.assign(
+                    run=f"{variant}/{seed}", seed=seed, p_infected=expit(logit),
+                    time_pred=table["time_target"] + error,
+                )
+            )  # fmt: skip
+    return runs
+
+
+def one(case: Case, seed: int) -> list[tuple[str, str, float, float, float]]:
+    """Return ``part, metric, p, low, high`` of every test of one replicate."""
+    rng = np.random.default_rng([seed, case.wells, case.seeds])
+    runs = draw(case, frames(case.wells), rng)
+    aligned = align(runs, rule=STUDY.threshold)
+    judge = Judge(aligned, *aligned.sides, STUDY.level, COMPARE, rng)
+    found = [
+        ("all hours", f"{row['metric']}, {row['group']}", row["p"], row["low"], row["high"])
+        for row in judge.whole()
+    ]
+    if not case.over_time:
+        return found
+    masks = window_masks(aligned, WINDOWS, 48.0, "hours")
+    windows = pd.DataFrame(judge.windows(masks))
+    for (group, metric), rows in windows.groupby(["group", "metric"], sort=False):
+        found.append(("any window", f"{metric}, {group}", rows["p_over_all_windows"].min(), np.nan, np.nan))
+    found += [
+        ("steadier", f"{row['spread']} of {row['metric']}, {row['group']}", row["p"], np.nan, np.nan)
+        for row in judge.steadiness(list(masks.values()))
+    ]
+    return found
+
+
+def many(case: Case, seeds: range) -> pd.DataFrame:
+    rows = [(*row, seed) for seed in seeds for row in one(case, seed)]
+    return pd.DataFrame(rows, columns=["part", "metric", "p", "low", "high", "seed"])
+
+
+def measure(case: Case, rows: pd.DataFrame) -> pd.DataFrame:
+    found = []
+    for (part, metric), mine in rows.groupby(["part", "metric"], sort=False):
+        p = mine["p"].dropna()
+        k = int((p <= 0.05).sum())
+        limits = binomtest(k, len(p)).proportion_ci(method="wilson") if len(p) else (np.nan, np.nan)
+        banded = mine["low"].notna()
+        holds = ((mine["low"] <= 0) & (mine["high"] >= 0))[banded].mean() if banded.any() else np.nan
+        found.append(
+            {
+                "case": case.name, "wells": case.wells, "seeds": case.seeds, "part": part, "metric": metric,
+                "rejects": k / max(len(p), 1), "low": limits[0], "high": limits[1],
+                "interval_holds_0": holds, "replicates": len(p),
+            }
+        )  # fmt: skip
+    return pd.DataFrame(found)
+
+
+def page(table: pd.DataFrame) -> str:
+    """Return docs/comparison.md's part on the benchmark."""
+    null = table[~table["case"].str.startswith("planted")]
+    inside = null["rejects"].between(*GOOD)
+    lines = [
+        "# Does the comparison of runs keep its level?",
+        "",
+        "Simulated predictions of two variants on the same wells (half infected, two positions a well, a",
+        "frame every 3 h for 48 h): wells differ in ways both variants share, and seeds differ in wells,",
+        f"positions and frames. {int(table['replicates'].max()):,} replicates a cell; a test at 0.05 should",
+        "reject in 5% of them when nothing is planted. `make bench-compare` repeats it; every cell is in",
+        "`reports/benchmarks/compare_null.csv`.",
+        "",
+        f"Nothing planted: {inside.sum()} of {len(inside)} cells reject in {GOOD[0]}-{GOOD[1]} "
+        f"({null['rejects'].min():.3f}-{null['rejects'].max():.3f}).",
+        "",
+    ]
+    for part, words in (
+        ("all hours", "Share of replicates in which a difference over all hours is found (p at most 0.05)."),
+        ("any window", "Share in which any window of the metric is found to differ (p over all windows)."),
+        ("steadier", "Share in which one variant is found steadier over windows."),
+    ):
+        mine = table[table["part"].eq(part)]
+        name = mine["case"] + ", " + mine["wells"].astype(str) + " wells a class"
+        wide = mine.assign(case=name).pivot_table("rejects", "case", "metric", sort=False)
+        rows = [["", *map(str, wide.columns)]]
+        rows += [[str(case), *(f"{v:.3f}" for v in values)]
+                 for case, values in zip(wide.index, wide.to_numpy(), strict=True)]  # fmt: skip
+        text = ["| " + " | ".join(row) + " |" for row in rows]
+        lines += [
+            f"## {part.capitalize()}",
+            "",
+            words,
+            "",
+            text[0],
+            "|" + " --- |" * len(rows[0]),
+            *text[1:],
+            "",
+        ]
+    return "\n".join(lines)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--replicates", type=int, default=2000)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--cases", default="", help="only cases whose name holds this")
+    parser.add_argument("--out", type=Path, default=ROOT)
+    options = parser.parse_args()
+    found = []
+    chosen = [case for case in CASES if options.cases in case.name]
+    with ProcessPoolExecutor(options.workers) as pool:
+        for case in chosen:
+            cuts = [range(i, options.replicates, options.workers * 4) for i in range(options.workers * 4)]
+            rows = pd.concat(pool.map(many, [case] * len(cuts), cuts))
+            found.append(measure(case, rows))
+            print(
+                case.name,
+                case.wells,
+                "wells a class\n",
+                found[-1].drop(columns=["case"]).to_string(),
+                flush=True,
+            )
+    table = pd.concat(found, ignore_index=True).round(4)
+    for path, text in (
+        (options.out / "reports" / "benchmarks" / "compare_null.csv", table.to_csv(index=False)),
+        (options.out / "docs" / "comparison.md", page(table)),
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic(path) as partial:
+            partial.write_text(text, encoding="utf-8")
+        print(path)
+
+
+if __name__ == "__main__":
+    main()
