@@ -27,4 +27,6 @@ def progress(
 
 
 def _watched() -> bool:
-    return "ipykernel" in sys.modules or sys.stderr.isatty()
+    ipython = sys.modules.get("IPython")
+    in_notebook = ipython is not None and ipython.get_ipython() is not None
+    return in_notebook or sys.stderr.isatty()

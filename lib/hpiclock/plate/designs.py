@@ -117,10 +117,10 @@ def _small(name: str, **changes: Any) -> dict[str, Any]:
 
 _PRESETS: dict[str, dict[str, Any]] = {
     "demo": {
-        "wells": grid(6, (0.0, 0.1, 0.0, 1.0, 0.0, 5.0)),
+        "wells": grid(6, (0.0, 0.3, 0.0, 1.0, 0.0, 5.0, 0.0, 1.0)),
         "n_frames": 25,
         "interval_h": 2.0,
-        "onsets_h": (1.0, 13.0, 25.0),
+        "onsets_h": (1.0, 5.0, 21.0, 25.0),
     },
     "tiny": {
         "wells": grid(4, (0.0, 5.0)),
