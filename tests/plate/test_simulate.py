@@ -99,7 +99,7 @@ def test_every_moi_of_the_demo_meets_every_onset_and_half_of_its_wells_are_mock(
     demo = design("demo")
     plans = plan_wells(demo, seed=0)
     assert [plan.well for plan in plans] == sorted(demo.wells)
-    for moi in (0.1, 1.0, 5.0):
+    for moi in (0.3, 1.0, 5.0):
         assert {plan.onset_h for plan in plans if plan.moi == moi} == set(demo.onsets_h)
     assert sum(plan.condition == "mock" for plan in plans) == len(plans) / 2
 
