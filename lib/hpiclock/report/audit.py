@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from threadpoolctl import threadpool_limits
 
 from hpiclock.config import Config
 from hpiclock.files import atomic
@@ -87,20 +88,26 @@ def examine(run: Run, *, say: Callable[[str], None]) -> Audit:
     every = all_frames(manifest).assign(split=lambda rows: rows["stack_id"].map(_sides(used)))
     tables = {"design": design_table(every)}
 
-    say("fields and marks")
-    evidence, more = _of_plate(every, cfg, rng)
-    tables |= more
     say("features of frames, as they are and changed")
-    tables |= _of_model(run, manifest, thinned(used), test, level)
-    say("controls")
-    tables["controls"] = negative_controls(
-        test, windows=cfg.windows, study=cfg.study, visible_h=visible_from(manifest, every)
-    )
-    tables["onset"] = onset_table(test, study=cfg.study, audit=cfg.audit)
-    tables["over_time"] = score_over_time(held_out, audit=cfg.audit, level=level, rng=rng)
-    evidence.predictions, evidence.baselines, evidence.plain_source = said, tables["baselines"], PLAIN
-    tables["baselines"] = pd.concat([model_row(test, level=level), tables["baselines"]], ignore_index=True)
-    return Audit(verdict(evidence, study=cfg.study, audit=cfg.audit, rng=rng), tables)
+    frames, asked = thinned(used), thinned(test)
+    seen, changed = _seen(run, manifest, frames, asked)
+    with threadpool_limits(1):  # small matrices: more threads take many times longer on a busy machine
+        say("fields and marks")
+        evidence, more = _of_plate(every, cfg, rng)
+        tables |= more
+        say("controls")
+        tables |= _of_model(frames, seen, level=level, seed=cfg.seed)
+        tables["changes"] = by_change(asked, changed, level=level)
+        tables["controls"] = negative_controls(
+            test, windows=cfg.windows, study=cfg.study, visible_h=visible_from(manifest, every)
+        )
+        tables["onset"] = onset_table(test, study=cfg.study, audit=cfg.audit)
+        tables["over_time"] = score_over_time(held_out, audit=cfg.audit, level=level, rng=rng)
+        evidence.predictions, evidence.baselines, evidence.plain_source = said, tables["baselines"], PLAIN
+        tables["baselines"] = pd.concat(
+            [model_row(test, level=level), tables["baselines"]], ignore_index=True
+        )
+        return Audit(verdict(evidence, study=cfg.study, audit=cfg.audit, rng=rng), tables)
 
 
 def thinned(frames: pd.DataFrame) -> pd.DataFrame:
@@ -140,9 +147,10 @@ def _of_plate(
     return evidence, {"before_onset": nuisance, "pairs": with_sides(pairs, every), "marks": marks}
 
 
-def _of_model(
-    run: Run, manifest: pd.DataFrame, frames: pd.DataFrame, test: pd.DataFrame, level: float
-) -> dict[str, pd.DataFrame]:
+def _seen(
+    run: Run, manifest: pd.DataFrame, frames: pd.DataFrame, asked: pd.DataFrame
+) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
+    """Return features by name (empty = the model's, of frames as they are) and answers to changed frames."""
     from hpiclock.clock.checkpoint import read_checkpoint  # torch is loaded only where a model is asked
     from hpiclock.clock.experiment import set_up
     from hpiclock.clock.features import CHANGES, SHORTCUTS, embed, predict_changed
@@ -152,19 +160,23 @@ def _of_model(
     machine = set_up(cfg, pretrained=False)
     read_checkpoint(run.path("checkpoints", "best.pt"), {"model": machine.model}, machine.device)
     batch, folder = cfg.train.batch_size, Path(cfg.data.cache_dir)
-
-    def features(change: str) -> pd.DataFrame:
-        return embed(machine, cache, frames, batch_size=batch, folder=folder, change=change)
-
-    seen = features("")
-    sources = {PLAIN: cached_statistics(cache, frames)} | {name: features(name) for name in SHORTCUTS}
-    asked = thinned(test)
+    found = {
+        change: embed(machine, cache, frames, batch_size=batch, folder=folder, change=change)
+        for change in ("", *SHORTCUTS)
+    }
     changed = predict_changed(machine, cache, asked, changes=CHANGES, batch_size=batch)
+    return {PLAIN: cached_statistics(cache, frames)} | found, changed
+
+
+def _of_model(
+    frames: pd.DataFrame, seen: dict[str, pd.DataFrame], *, level: float, seed: int
+) -> dict[str, pd.DataFrame]:
+    features = seen[""]
+    sources = {name: table for name, table in seen.items() if name}
     return {
         "baselines": baselines(frames, sources, level=level),
-        "probes": probes(frames[frames["split"].ne("train")], seen, level=level),
-        "sampling": sampling(frames, seen, level=level, seed=cfg.seed),
-        "changes": by_change(asked, changed, level=level),
+        "probes": probes(frames[frames["split"].ne("train")], features, level=level),
+        "sampling": sampling(frames, features, level=level, seed=seed),
     }
 
 
