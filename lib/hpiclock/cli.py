@@ -47,30 +47,34 @@ def synth(
 def manifest(
     source: Annotated[str, typer.Argument(help="folder, plate map or manifest CSV")],
     output: Annotated[Path | None, typer.Option("-o", "--output", help="write the manifest here")] = None,
+    passport: Annotated[Path | None, typer.Option(help="write the passport (CSV, a row per stack)")] = None,
+    quarantine: Annotated[
+        Path | None, typer.Option(help="write a list (CSV) of failed stacks for data.quarantine")
+    ] = None,
+    suspects: Annotated[
+        bool, typer.Option("--suspects", help="suspect stacks go onto that list, too")
+    ] = False,
+    frames: Annotated[bool, typer.Option(help="read every frame, or only open the files")] = True,
     changes: Set = None,
 ) -> None:
-    """Find, open and check stacks. Print a summary and a table of what is wrong."""
+    """Find, open and check stacks. Print a summary and what stands out: the passport of a plate."""
     from hpiclock.configfile import config_of
-    from hpiclock.plate.manifest import survey
     from hpiclock.report.audit_words import verdict_lines
+    from hpiclock.report.checking import check_plate
     from hpiclock.report.design_audit import design_audit
-    from hpiclock.report.words import survey_lines
-    from hpiclock.tables import MANIFEST, write
+    from hpiclock.tables import CONDITIONS
 
     cfg = config_of({"data.source": source, **_changes(changes)})
-    found = survey(cfg.data, cfg.targets.onset_h)
-    for line in survey_lines(found.manifest, found.problems):
-        typer.echo(line)
-    if len(found.manifest):
+    checked = check_plate(cfg, read_frames=frames, say=typer.echo)
+    if len(checked.manifest) and checked.manifest["condition"].isin(CONDITIONS).all():
         typer.echo("What this design can show (+ yes, ! no, ? cannot be told, - not tested):")
-        for line in verdict_lines(design_audit(found.manifest).verdict):
+        for line in verdict_lines(design_audit(checked.manifest).verdict):
             typer.echo(line)
-    wrong = int((found.problems["severity"] == "error").sum())
-    if wrong:
-        raise InputError(f"{source}: {wrong} error{'s' if wrong > 1 else ''}, listed above with what to do")
-    if output:
-        write(MANIFEST, found.manifest, output)
-        typer.echo(f"{output}: the manifest, {len(found.manifest)} stacks")
+    for line in checked.write(output, passport, quarantine, suspects=suspects):
+        typer.echo(line)
+    if checked.errors and quarantine is None:
+        plural = "s" if checked.errors > 1 else ""
+        raise InputError(f"{source}: {checked.errors} error{plural}, listed above with what to do")
 
 
 @app.command()
@@ -164,6 +168,38 @@ def study(
     for sentence in read_study(out)["conclusions"]["sentence"]:
         typer.echo(f"- {sentence}")
     typer.echo(f"{out}: metrics.csv, tables/, figures/")
+
+
+@app.command()
+def compare(
+    runs: Annotated[list[str], typer.Argument(help="folders of runs, or of a sweep")],
+    out: Annotated[Path, typer.Option(help="where tables and figures go")] = Path("comparison"),
+    first: Annotated[str, typer.Option(help="the variant that others are held against")] = "",
+) -> None:
+    """Compare ways of training on the same test wells: better, equal, or not shown."""
+    from hpiclock.report.comparing import compare_runs, find_runs, summary, write_comparison
+
+    found = compare_runs(find_runs(runs), first=first)
+    write_comparison(found, out)
+    for line in summary(found):
+        typer.echo(line)
+    typer.echo(f"{out}: comparison.csv, comparison.txt, figures/")
+
+
+@app.command()
+def sweep(
+    file: Annotated[Path, typer.Argument(help="a sweep file, e.g. configs/sweeps/demo.yaml")],
+    changes: Set = None,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="runs at a time; default: one per GPU or core")
+    ] = None,
+    report: Annotated[bool, typer.Option(help="run notebook 06 at the end")] = True,
+) -> None:
+    """Train many runs, or go on with them. Then a summary, figures and a comparison."""
+    from hpiclock.report.sweeps import run_sweep
+
+    for line in run_sweep(file, _changes(changes), workers=workers, report=report, say=typer.echo):
+        typer.echo(line)
 
 
 @app.command()

@@ -21,6 +21,7 @@ from hpiclock.files import atomic, make_folder
 
 IDENTITY = ["stack_id", "path", "plate", "well", "position", "condition", "moi", "onset_h"]
 CONDITIONS = ("infected", "mock")
+UNKNOWN = "unknown"  # the condition of a stack of a new plate whose source does not say it
 SPLITS = ("train", "val", "test")
 CLOCKS = ("infection", "experiment")
 
@@ -115,6 +116,11 @@ PREDICTIONS = Table(
     },
     key=("run", "fold", "seed", "stack_id", "frame"),
 )
+
+# New plates are read out without anybody saying what was done to their wells.
+_BLIND = {"condition": _text(*CONDITIONS, UNKNOWN)}
+NEW_MANIFEST = Table("manifest", MANIFEST.columns | _BLIND, key=MANIFEST.key)
+NEW_PREDICTIONS = Table("predictions", PREDICTIONS.columns | _BLIND, key=PREDICTIONS.key)
 
 METRICS = Table(
     "metrics",

@@ -20,6 +20,7 @@ from hpiclock.errors import InputError
 from hpiclock.plate.names import normal_well
 from hpiclock.plate.sheet import Cell, Sheet, read_sheets
 from hpiclock.plate.wells import CONDITION, Well
+from hpiclock.tables import UNKNOWN
 
 NUMBERS = ("moi", "onset_h", "dose")
 KEYS = tuple(key for key in Well.model_fields if key != "more")
@@ -30,11 +31,12 @@ _DOSED = re.compile(r"(?P<word>[a-z]*)\s*(?:moi\s*[:=]?\s*(?P<moi>[0-9.]+))?", r
 Values = dict[str, Cell]
 
 
-def read_wells(path: Path) -> dict[str, Well]:
+def read_wells(path: Path, *, blind: bool = False) -> dict[str, Well]:
     """Read a plate layout from a CSV or XLSX file.
 
     Args:
         path: the file.
+        blind: a well without a condition is of an unknown one.
 
     Returns:
         What was done to each well, by name (``B03``).
@@ -59,7 +61,7 @@ def read_wells(path: Path) -> dict[str, Well]:
             f"{path}: no plate layout in it; write a column well and a column condition, or a grid with the "
             "numbers 1, 2, ... above and the letters A, B, ... on the left"
         )
-    return {well: _well(path, well, values) for well, values in wells.items()}
+    return {well: _well(path, well, values, blind) for well, values in wells.items()}
 
 
 def is_layout(path: Path) -> bool:
@@ -167,7 +169,7 @@ def _key(text: str) -> str:
     return re.sub(r"\W+", "_", text.strip().lower()).strip("_")
 
 
-def _well(path: Path, well: str, values: Values) -> Well:
+def _well(path: Path, well: str, values: Values, blind: bool) -> Well:
     known: dict[str, object] = {}
     more: dict[str, object] = {}
     for key, cell in values.items():
@@ -191,6 +193,8 @@ def _well(path: Path, well: str, values: Values) -> Well:
         known["condition"] = "infected" if known["moi"] else "mock"
     elif known.get("exclude"):
         known["condition"] = "mock"  # an excluded well needs none
+    elif blind:
+        known["condition"] = UNKNOWN
     else:
         place = condition or next(iter(values.values()))
         raise InputError(f"{path}: {place.address}: well {well} has no condition; write infected or mock")

@@ -18,7 +18,7 @@ from hpiclock.plate.quarantine import read_quarantine
 from hpiclock.plate.sources import find
 from hpiclock.plate.stacks import StackFacts, open_stack
 from hpiclock.progress import progress
-from hpiclock.tables import CONDITIONS, MANIFEST, check
+from hpiclock.tables import CONDITIONS, MANIFEST, NEW_MANIFEST, UNKNOWN, check
 
 # Intervals that differ by less than this share are one; frames off the raster by less of it are on it.
 AGREE = 0.01
@@ -31,26 +31,28 @@ class Survey(NamedTuple):
     problems: pd.DataFrame
 
 
-def survey(data: DataConfig, onset_h: float) -> Survey:
+def survey(data: DataConfig, onset_h: float, *, blind: bool = False) -> Survey:
     """Find, open and check every stack of ``data.source``.
 
     Args:
         data: where the stacks are and how they are read.
         onset_h: onset of infected wells for which the source states none, hours after imaging start.
+        blind: conditions may be unknown, as they are for files that are checked or predicted only.
 
     Returns:
-        The MANIFEST of the stacks without an error (other columns of the source are kept; ``times_h`` holds
-        true acquisition times where a file has them and they leave the raster) and the table of problems.
+        The MANIFEST (``blind``: NEW_MANIFEST) of the stacks without an error (other columns of the source are
+        kept; ``times_h`` holds true acquisition times where a file has them and they leave the raster) and
+        the table of problems.
 
     Raises:
         InputError: the source itself is missing, empty or cannot be read.
     """
-    manifest, problems = _survey(data, onset_h)
+    manifest, problems = _survey(data, onset_h, blind)
     return Survey(manifest, table(problems))
 
 
 def load_manifest(
-    data: DataConfig, onset_h: float, *, need_both: bool = False
+    data: DataConfig, onset_h: float, *, need_both: bool = False, blind: bool = False
 ) -> tuple[pd.DataFrame, list[str]]:
     """Return the MANIFEST of a source without errors, and the notes that travel into reports.
 
@@ -60,11 +62,12 @@ def load_manifest(
         data: where the stacks are and how they are read.
         onset_h: onset of infected wells for which the source states none, hours after imaging start.
         need_both: infected and mock stacks are both needed (training).
+        blind: as for :func:`survey`.
 
     Raises:
         InputError: the first error of :func:`survey`, and how many more there are.
     """
-    manifest, problems = _survey(data, onset_h)
+    manifest, problems = _survey(data, onset_h, blind)
     errors = [problem for problem in problems if problem.severity == "error"]
     if errors and data.on_bad_stack == "quarantine" and len(manifest):
         problems = [_quarantined(problem) for problem in problems]
@@ -98,12 +101,12 @@ def acquisition_times(manifest: pd.DataFrame) -> dict[str, np.ndarray]:
     }
 
 
-def _survey(data: DataConfig, onset_h: float) -> tuple[pd.DataFrame, list[Problem]]:
-    found = find(data)
+def _survey(data: DataConfig, onset_h: float, blind: bool) -> tuple[pd.DataFrame, list[Problem]]:
+    found = find(data, blind=blind)
     problems = list(found.problems)
     rows: list[dict[str, Any]] = []
     entries, left_out = _without_quarantined(found.entries, data)
-    problems += left_out
+    problems += left_out + ([] if blind else [_unsaid(e) for e in entries if e.condition == UNKNOWN])
     # a bar only for scans that take long enough to wonder
     for entry in progress(entries, desc="opening stacks", total=len(entries), delay=2, leave=False):
         try:
@@ -116,7 +119,12 @@ def _survey(data: DataConfig, onset_h: float) -> tuple[pd.DataFrame, list[Proble
     _name(rows)
     problems += check_together(entries, pd.DataFrame(rows))
     wrong = {problem.path for problem in problems if problem.severity == "error"}
-    return _manifest([row for row in rows if row["path"] not in wrong]), problems
+    return _manifest([row for row in rows if row["path"] not in wrong], blind), problems
+
+
+def _unsaid(entry: Entry) -> Problem:
+    why = "what was done to its well is unknown: it can be predicted, not trained on"
+    return Problem(str(entry.path), "error", why, "write infected or mock in the plate map")
 
 
 def _without_quarantined(entries: list[Entry], data: DataConfig) -> tuple[list[Entry], list[Problem]]:
@@ -165,6 +173,7 @@ def _measure(entry: Entry, data: DataConfig, onset_h: float) -> tuple[dict[str, 
         "onset_h": (onset_h if entry.onset_h is None else entry.onset_h) if infected else np.nan,
     }
     row |= {"series": entry.series} if entry.series else {}
+    row |= {} if facts.pixel_um is None else {"pixel_um": facts.pixel_um}
     if interval_h is not None and facts.times_h:
         off_h = np.asarray(facts.times_h) - interval_h * np.arange(facts.n_frames)
         if np.abs(off_h).max() > AGREE * interval_h:
@@ -230,14 +239,15 @@ def _stack_id(row: Mapping[str, Any]) -> str:
     return "/".join(part for part in (row["plate"], row["well"], position) if part)
 
 
-def _manifest(rows: list[dict[str, Any]]) -> pd.DataFrame:
+def _manifest(rows: list[dict[str, Any]], blind: bool) -> pd.DataFrame:
+    table = NEW_MANIFEST if blind else MANIFEST
     if not rows:
-        return check(MANIFEST, pd.DataFrame(columns=list(MANIFEST.columns)))
+        return check(table, pd.DataFrame(columns=list(table.columns)))
     stacks = pd.DataFrame(rows).drop_duplicates("stack_id", ignore_index=True)
     for name in stacks.columns.difference(list(MANIFEST.columns)):
         if stacks[name].dtype == object:
             stacks[name] = stacks[name].fillna("")
-    return check(MANIFEST, stacks)
+    return check(table, stacks)
 
 
 def _source(data: DataConfig) -> str:

@@ -28,6 +28,7 @@ from hpiclock.plate.layout import read_wells
 from hpiclock.plate.names import normal_well
 from hpiclock.plate.sheet import SUFFIXES as SHEETS
 from hpiclock.plate.wells import Text, Well
+from hpiclock.tables import UNKNOWN
 
 
 class PlateMap(Section):
@@ -41,15 +42,21 @@ class PlateMap(Section):
     wells: dict[str, Well] = Field(min_length=1)
 
 
-def read_platemap(path: Path) -> PlateMap:
+def read_platemap(path: Path, *, blind: bool = False) -> PlateMap:
     """Read a plate map; its wells are named as ``B03``, its folder is absolute.
+
+    Args:
+        path: YAML, or a sheet.
+        blind: a well without a condition is of an unknown one.
 
     Raises:
         InputError: not YAML, a well named twice, an unknown key (with the nearest right one), a bad value.
     """
     values: dict[str, Any] = {"wells": str(path)} if path.suffix.lower() in SHEETS else _yaml(path)
     if isinstance(values["wells"], str):
-        values = values | {"wells": read_wells(path.parent / Path(values["wells"]).expanduser())}
+        values = values | {"wells": read_wells(path.parent / Path(values["wells"]).expanduser(), blind=blind)}
+    elif blind:
+        values = values | {"wells": {name: _unsaid(well) for name, well in values["wells"].items()}}
     try:
         plate = PlateMap.model_validate(values)
     except ValidationError as error:
@@ -67,6 +74,10 @@ def read_platemap(path: Path) -> PlateMap:
             "plate": plate.plate or folder.resolve().name,
         }
     )
+
+
+def _unsaid(well: Any) -> Any:
+    return {"condition": UNKNOWN} | (well or {}) if well is None or isinstance(well, dict) else well
 
 
 class _Strict(yaml.SafeLoader):

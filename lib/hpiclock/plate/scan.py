@@ -36,8 +36,7 @@ def stacks_in(folder: Path, pattern: re.Pattern[str]) -> tuple[list[Entry], list
         InputError: no image file there.
     """
     found: dict[Path, Entry] = {}
-    problems = []
-    files = _scan(folder)
+    files, problems = _scan(folder)
     for path in progress(files, desc="looking into files", total=len(files), delay=2, leave=False):
         match = pattern.search(path.name)
         numbered = template(path.name, match) if match else None
@@ -75,14 +74,17 @@ def _images(path: Path) -> list[Scene]:
         return [Scene(str(path))]  # opening it will say what is wrong
 
 
-def _scan(folder: Path) -> list[Path]:
-    files = [folder] if folder.suffix.lower() in SUFFIXES else list(_walk(folder, set()))
+def _scan(folder: Path) -> tuple[list[Path], list[Problem]]:
+    problems: list[Problem] = []
+    files = [folder] if folder.suffix.lower() in SUFFIXES else list(_walk(folder, set(), problems))
+    if not files and problems:
+        raise InputError(problems[0].line())
     if not files:
         raise InputError(f"{folder}: no image files ({', '.join(SUFFIXES)}) in it; correct data.source")
-    return files
+    return files, problems
 
 
-def _walk(folder: Path, seen: set[str]) -> Iterator[Path]:
+def _walk(folder: Path, seen: set[str], problems: list[Problem]) -> Iterator[Path]:
     real = os.path.realpath(folder)
     if real in seen:  # a link that leads back
         return
@@ -90,7 +92,9 @@ def _walk(folder: Path, seen: set[str]) -> Iterator[Path]:
     try:
         names = sorted(os.listdir(folder))
     except OSError as error:
-        raise InputError(f"{folder}: cannot be read ({error.strerror}); check its permissions") from None
+        why = f"cannot be read ({error.strerror})"
+        problems.append(Problem(str(folder), "error", why, "check its permissions"))
+        return
     for name in names:
         path = folder / name
         if name.startswith("."):
@@ -98,4 +102,4 @@ def _walk(folder: Path, seen: set[str]) -> Iterator[Path]:
         if path.suffix.lower() in SUFFIXES:
             yield path
         elif path.is_dir():
-            yield from _walk(path, seen)
+            yield from _walk(path, seen, problems)

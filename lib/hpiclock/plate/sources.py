@@ -18,13 +18,18 @@ from hpiclock.plate.sheet import SUFFIXES as SHEETS
 from hpiclock.plate.stacks import SUFFIXES
 from hpiclock.plate.table import read_table
 from hpiclock.plate.wells import Well
+from hpiclock.tables import UNKNOWN
 
 PAIRED = ("uninfected", "mock", "control")  # names of the second folder of a pair
 HELP = "set data.source to a folder pair, a plate map (.yaml, .csv, .xlsx), a manifest (.csv) or their folder"
 
 
-def find(data: DataConfig) -> Found:
+def find(data: DataConfig, *, blind: bool = False) -> Found:
     """List the stacks of ``data.source``.
+
+    Args:
+        data: the source and its name pattern.
+        blind: what was done to the wells need not be said: a folder (or store) of stacks will do.
 
     Raises:
         InputError: no such source, nothing in it, or a table that cannot be read.
@@ -35,31 +40,35 @@ def find(data: DataConfig) -> Found:
         raise InputError(f"data.source is empty; {HELP}")
     path = Path(os.path.abspath(os.path.expanduser(data.source)))
     if path.is_dir():
-        return _from_folder(path, data)
+        return _from_folder(path, data, blind)
     if not path.exists():
         raise InputError(f"{path}: no such file or folder; {HELP}")
-    return _from_file(path, data)
+    if blind and path.suffix.lower() in SUFFIXES:
+        return _unmapped_stacks(path, data)
+    return _from_file(path, data, blind)
 
 
-def _from_file(path: Path, data: DataConfig) -> Found:
+def _from_file(path: Path, data: DataConfig, blind: bool) -> Found:
     if path.suffix.lower() in (".yaml", ".yml"):
-        return _from_platemap(path, data)
+        return _from_platemap(path, data, blind)
     if path.suffix.lower() in SHEETS:
-        return _from_platemap(path, data) if is_layout(path) else read_table(path, data)
+        return _from_platemap(path, data, blind) if is_layout(path) else read_table(path, data, blind=blind)
     raise InputError(f"{path}: neither a plate map nor a manifest; {HELP}")
 
 
-def _from_folder(folder: Path, data: DataConfig) -> Found:
+def _from_folder(folder: Path, data: DataConfig, blind: bool) -> Found:
     for name in ("plate.yaml", "plate.yml", "plate.csv", "plate.xlsx", "manifest.csv"):
         if (folder / name).is_file():
-            return _from_file(folder / name, data)
+            return _from_file(folder / name, data, blind)
     second = [folder / name for name in PAIRED if (folder / name).is_dir()]
     if (folder / "infected").is_dir() and second:
         return _pair(folder / "infected", second[0], data)
     maps = sorted(folder.glob("*/plate.yaml"))
     if maps:
-        found = [_from_platemap(path, data) for path in maps]
+        found = [_from_platemap(path, data, blind) for path in maps]
         return Found([e for one in found for e in one.entries], [p for one in found for p in one.problems])
+    if blind:
+        return _unmapped_stacks(folder, data)
     raise InputError(
         f"{folder}: neither plate.yaml nor manifest.csv nor the folders infected and uninfected in it; {HELP}"
     )
@@ -78,8 +87,15 @@ def _pair(infected: Path, mock: Path, data: DataConfig) -> Found:
     return Found(entries, problems)
 
 
-def _from_platemap(path: Path, data: DataConfig) -> Found:
-    plate = read_platemap(path)
+def _unmapped_stacks(place: Path, data: DataConfig) -> Found:
+    pattern = compiled(data.name_pattern, "data.name_pattern")
+    named, problems = stacks_in(place, pattern)
+    refuse_silent(named, problems, pattern, "data.name_pattern")
+    return Found([replace(e, condition=UNKNOWN, plate=e.plate or place.name) for e in named], problems)
+
+
+def _from_platemap(path: Path, data: DataConfig, blind: bool) -> Found:
+    plate = read_platemap(path, blind=blind)
     key = f"{path}: pattern" if plate.pattern is not None else "data.name_pattern"
     pattern = compiled(data.name_pattern if plate.pattern is None else plate.pattern, key)
     entries: list[Entry] = []

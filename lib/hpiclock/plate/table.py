@@ -22,20 +22,32 @@ from hpiclock.plate.names import compiled, normal_well, parse_name
 from hpiclock.plate.problems import Problem
 from hpiclock.plate.sheet import read_sheets
 from hpiclock.plate.wells import read_condition
+from hpiclock.tables import UNKNOWN
 
 REQUIRED = ("path", "condition")
 TEXTS = ("plate", "well", "position", "series")
 NUMBERS = ("moi", "interval_h", "start_h", "onset_h", "hours")
-MEASURED = ("stack_id", "n_frames", "height", "width", "dtype", "times_h")  # read from the files again
+MEASURED = (
+    "stack_id",
+    "n_frames",
+    "height",
+    "width",
+    "dtype",
+    "times_h",
+    "pixel_um",
+)  # read from the files again
 
 
-def read_table(path: Path, data: DataConfig) -> Found:
-    """Read a manifest CSV.
+def read_table(path: Path, data: DataConfig, *, blind: bool = False) -> Found:
+    """Read a manifest CSV; ``blind``: a stack without a condition is of an unknown one.
 
     Raises:
         InputError: not such a table, or a value that cannot be; the message names row and column.
     """
     rows = read_text_table(path)
+    if blind:
+        said = rows["condition"] if "condition" in rows.columns else pd.Series("", rows.index)
+        rows = rows.assign(condition=said.mask(said.eq(""), UNKNOWN))
     missing = [name for name in REQUIRED if name not in rows.columns]
     if missing:
         raise InputError(

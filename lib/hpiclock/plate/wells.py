@@ -7,14 +7,18 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from hpiclock.config import Hours, Section
+from hpiclock.tables import UNKNOWN
 
 CONDITION = {"infected": "infected", "mock": "mock", "uninfected": "mock", "control": "mock"}
+CONDITION |= {UNKNOWN: UNKNOWN}  # may be predicted, not trained on
 
 Text = Annotated[str, BeforeValidator(lambda value: "" if value is None else str(value))]
 
 
 def read_condition(text: str) -> str:
-    """Return ``infected`` or ``mock``; ``uninfected`` and ``control`` mean mock, upper case is the same.
+    """Return ``infected``, ``mock`` or ``unknown``; ``uninfected`` and ``control`` mean mock.
+
+    Upper case is the same.
 
     Raises:
         ValueError: any other word.

@@ -1,0 +1,98 @@
+"""Checking a plate before anything is run on it: what was found, its passport, a quarantine list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from hpiclock.config import Config
+from hpiclock.errors import InputError
+from hpiclock.files import atomic, make_folder
+from hpiclock.plate.manifest import survey
+from hpiclock.plate.passport import passport, to_quarantine
+from hpiclock.plate.quarantine import write_quarantine
+from hpiclock.report.passport_words import passport_lines
+from hpiclock.report.words import survey_lines
+from hpiclock.tables import CONDITIONS, MANIFEST, NEW_MANIFEST, write
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A plate that was looked at.
+
+    Attributes:
+        manifest: a NEW_MANIFEST of the stacks that can be used.
+        problems: ``path, severity, problem, remedy``.
+        passport: one row per stack; None where only files were opened.
+    """
+
+    manifest: pd.DataFrame
+    problems: pd.DataFrame
+    passport: pd.DataFrame | None
+
+    @property
+    def errors(self) -> int:
+        """How many problems would stop a run."""
+        return int(self.problems["severity"].eq("error").sum())
+
+    def write(
+        self, manifest: Path | None, passport: Path | None, quarantine: Path | None, *, suspects: bool
+    ) -> Iterator[str]:
+        """Write what has a path, and yield a line about each file.
+
+        The manifest is written when nothing is wrong, or what is wrong goes onto the quarantine list.
+
+        Raises:
+            InputError: a passport is asked for and no frame was read, or a place that cannot be written.
+        """
+        if passport or quarantine:
+            table = self._passport()
+        if passport:
+            make_folder(passport.parent)
+            with atomic(passport) as partial:
+                table.to_csv(partial, index=False)
+            yield f"{passport}: the passport, {len(table)} stacks"
+        if quarantine:
+            left_out = to_quarantine(table, ("failed", "suspect") if suspects else ("failed",))
+            write_quarantine(left_out, quarantine)
+            yield (
+                f"{quarantine}: {len(left_out)} stacks to leave out; read it, change it, and name it in a "
+                "config as data.quarantine"
+            )
+        if manifest and (quarantine or not self.errors):
+            known = self.manifest["condition"].isin(CONDITIONS).all()
+            write(MANIFEST if known else NEW_MANIFEST, self.manifest, manifest)
+            yield f"{manifest}: the manifest, {len(self.manifest)} stacks"
+
+    def _passport(self) -> pd.DataFrame:
+        if self.passport is None:
+            raise InputError("--no-frames: no frame is read, so there is no passport to write; leave it away")
+        return self.passport
+
+
+def check_plate(cfg: Config, *, read_frames: bool, say: Callable[[str], None]) -> Checked:
+    """Find and open the stacks of a source, read every frame, and say what stands out.
+
+    Args:
+        cfg: ``data``, ``quality`` and the onset that is assumed.
+        read_frames: False only opens the files.
+        say: takes each line.
+
+    Raises:
+        InputError: the source itself is missing, empty or cannot be read.
+    """
+    found = survey(cfg.data, cfg.targets.onset_h, blind=True)
+    for line in survey_lines(found.manifest, found.problems):
+        say(line)
+    unknown = found.manifest["condition"].isin(CONDITIONS).eq(False).sum()
+    if unknown:
+        say(f"{unknown} stacks are of wells of which nothing is said: they can be predicted, not trained on")
+    if not read_frames:
+        return Checked(found.manifest, found.problems, None)
+    table = passport(found.manifest, found.problems, cfg.data, cfg.quality, show_progress=True)
+    for line in passport_lines(table):
+        say(line)
+    return Checked(found.manifest, found.problems, table)
