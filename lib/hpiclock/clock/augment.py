@@ -97,26 +97,28 @@ def _turns(angle_deg: np.ndarray, size: int) -> np.ndarray:
 @njit(nogil=True, cache=True)
 def _turn(images, rows, mirror, upend, turns, tables, out):
     n, size = out.shape[0], out.shape[1]
+    last = size - 1
     for i in range(n):
-        source, table, (ax, ay, a, bx, by, b) = images[rows[i]], tables[i], turns[i]
+        source, table, (ax, ay, a, bx, by, b) = images[rows[i]].ravel(), tables[i], turns[i]
+        # the frame was flipped before it was turned
+        first_column, sense_x = (last, -1) if mirror[i] else (0, 1)
+        first_row, sense_y = (last, -1) if upend[i] else (0, 1)
         for y in range(size):
+            line = out[i, y]
+            across, down = a + ay * y, b + by * y
             for x in range(size):
-                column = (a + ax * x + ay * y) >> FIXED
-                row = (b + bx * x + by * y) >> FIXED
-                if column < 0:
-                    column = -column - 1
-                elif column >= size:
-                    column = 2 * size - 1 - column
-                if row < 0:
-                    row = -row - 1
-                elif row >= size:
-                    row = 2 * size - 1 - row
-                # the frame was flipped before it was turned
-                if mirror[i]:
-                    column = size - 1 - column
-                if upend[i]:
-                    row = size - 1 - row
-                out[i, y, x] = table[source[row, column]]
+                column = first_column + sense_x * (across >> FIXED)
+                row = first_row + sense_y * (down >> FIXED)
+                across += ax
+                down += bx
+                # c ^ (c >> 63) is -c - 1 below 0 and c elsewhere: a mirror without a branch
+                column ^= column >> 63
+                row ^= row >> 63
+                right, below = last - column, last - row
+                column = last - (right ^ (right >> 63))
+                row = last - (below ^ (below >> 63))
+                # an unsigned index is not looked at for a sign
+                line[np.uintp(x)] = table[source[np.uintp(row * size + column)]]
 
 
 @njit(nogil=True, cache=True)
