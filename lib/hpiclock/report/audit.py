@@ -17,10 +17,11 @@ from hpiclock.plate.similar import burned_in, load_fields, overlapping
 from hpiclock.plate.statistics import KINDS, cached_statistics, frame_statistics
 from hpiclock.report.design_audit import all_frames
 from hpiclock.report.runs import VERDICT, Run
-from hpiclock.study.audit import Evidence, verdict
+from hpiclock.study.audit import Draws, Evidence, generators, verdict
 from hpiclock.study.audit_changes import by_change
 from hpiclock.study.audit_controls import before_onset, nuisance_table
 from hpiclock.study.audit_design import design_table
+from hpiclock.study.audit_floors import permutations
 from hpiclock.study.audit_leaks import with_sides
 from hpiclock.study.audit_learn import baselines, model_row
 from hpiclock.study.audit_probes import probes
@@ -31,8 +32,8 @@ from hpiclock.tables import FRAMES, MANIFEST, PREDICTIONS, read_any
 
 FOLDER = "audit"
 PLAIN = "frame statistics"
-TABLES = ("design", "before_onset", "controls", "baselines", "probes", "sampling", "over_time", "changes",
-          "onset", "pairs", "marks")  # fmt: skip
+TABLES = ("design", "before_onset", "controls", "baselines", "probes", "sampling", "permutations",
+          "over_time", "changes", "onset", "pairs", "marks")  # fmt: skip
 MOST_FRAMES = 3000  # with features of their own: every n-th frame of a larger run is taken
 MOST_PAIRS = 20_000  # of stacks that are laid over each other
 VISIBLE = 0.05  # share of cells with signs from which the truth of a simulated plate counts as visible
@@ -66,6 +67,21 @@ def audit(run: Run, out: str | Path | None = None, *, say: Callable[[str], None]
     return found.verdict
 
 
+def audited(run: Run, *, say: Callable[[str], None] = print) -> Audit:
+    """Return the audit of a run: the one in its folder unless its predictions are newer, else a new one.
+
+    Raises:
+        InputError: a run without predictions, or stacks that cannot be read.
+    """
+    made = [run.path(VERDICT), *(run.path(FOLDER, f"{name}.csv") for name in TABLES)]
+    predictions = run.path("predictions.parquet")
+    if not predictions.is_file() or not all(
+        path.is_file() and path.stat().st_mtime >= predictions.stat().st_mtime for path in made
+    ):
+        audit(run, say=say)
+    return read_audit(run.folder)
+
+
 def read_audit(folder: str | Path) -> Audit:
     """Read what :func:`audit` wrote.
 
@@ -81,7 +97,6 @@ def read_audit(folder: str | Path) -> Audit:
 def examine(run: Run, *, say: Callable[[str], None]) -> Audit:
     """Compute the verdict and every table of a run, and write nothing."""
     cfg, level = run.cfg, run.cfg.study.level
-    rng = np.random.default_rng(cfg.seed)
     manifest, used = run.read_table("manifest.csv", MANIFEST), run.read_table("frames.parquet", FRAMES)
     said = run.read_table("predictions.parquet", PREDICTIONS)
     test, held_out = said[said["split"].eq("test")], said[said["split"].ne("train")]
@@ -93,7 +108,7 @@ def examine(run: Run, *, say: Callable[[str], None]) -> Audit:
     seen, changed = _seen(run, manifest, frames, asked)
     with threadpool_limits(1):  # small matrices: more threads take many times longer on a busy machine
         say("fields and marks")
-        evidence, more = _of_plate(every, cfg, rng)
+        evidence, more = _of_plate(every, cfg)
         tables |= more
         say("controls")
         tables |= _of_model(frames, seen, level=level, seed=cfg.seed)
@@ -102,11 +117,13 @@ def examine(run: Run, *, say: Callable[[str], None]) -> Audit:
             test, windows=cfg.windows, study=cfg.study, visible_h=visible_from(manifest, every)
         )
         tables["onset"] = onset_table(test, study=cfg.study, audit=cfg.audit)
-        tables["over_time"] = score_over_time(held_out, audit=cfg.audit, level=level, rng=rng)
+        tables["over_time"] = score_over_time(held_out, audit=cfg.audit, level=level, rng=_draws(cfg).onsets)
+        tables["permutations"] = permutations(test, study=cfg.study, audit=cfg.audit, rng=_draws(cfg).wells)
         evidence.predictions, evidence.baselines, evidence.plain_source = said, tables["baselines"], PLAIN
         tables["baselines"] = pd.concat(
             [model_row(test, level=level), tables["baselines"]], ignore_index=True
         )
+        rng = np.random.default_rng(cfg.seed)
         return Audit(verdict(evidence, study=cfg.study, audit=cfg.audit, rng=rng), tables)
 
 
@@ -132,9 +149,7 @@ def visible_from(manifest: pd.DataFrame, frames: pd.DataFrame) -> float:
     return float(seen.min()) if len(seen) and len(frames) else float("nan")
 
 
-def _of_plate(
-    every: pd.DataFrame, cfg: Config, rng: np.random.Generator
-) -> tuple[Evidence, dict[str, pd.DataFrame]]:
+def _of_plate(every: pd.DataFrame, cfg: Config) -> tuple[Evidence, dict[str, pd.DataFrame]]:
     early = every[before_onset(every)]
     raw = frame_statistics(early, cfg.data) if len(early) else early[["stack_id", "frame"]]
     fields = load_fields(every, cfg.data, per_stack=2)
@@ -142,6 +157,7 @@ def _of_plate(
     place = (stacks["plate"] + "/" + stacks["condition"]).tolist()
     pairs = overlapping(fields, groups=place, max_pairs=MOST_PAIRS)
     marks = burned_in(fields, stacks["condition"], (stacks["plate"] + "/" + stacks["well"]).tolist())
+    rng = _draws(cfg).statistics
     nuisance = nuisance_table(every, raw, KINDS, audit=cfg.audit, level=cfg.study.level, rng=rng)
     evidence = Evidence(every, raw, KINDS, pairs, pairs.attrs["compared"], marks)
     return evidence, {"before_onset": nuisance, "pairs": with_sides(pairs, every), "marks": marks}
@@ -178,6 +194,11 @@ def _of_model(
         "probes": probes(frames[frames["split"].ne("train")], features, level=level),
         "sampling": sampling(frames, features, level=level, seed=seed),
     }
+
+
+def _draws(cfg: Config) -> Draws:
+    """The random streams of the verdict, from their beginning: tables show the numbers that it names."""
+    return generators(np.random.default_rng(cfg.seed))
 
 
 def _sides(used: pd.DataFrame) -> pd.Series:

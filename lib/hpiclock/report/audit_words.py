@@ -6,12 +6,14 @@ import textwrap
 from collections.abc import Iterator
 
 import pandas as pd
+from IPython.display import Markdown
 
 from hpiclock.report.runs import VERDICT, Run
 from hpiclock.study.audit_rows import ANSWERS, range_words
 from hpiclock.tables import read_any
 
 MARKS: dict[str, str] = dict(zip(ANSWERS, ("+", "!", "?", "-"), strict=True))
+OPENINGS = {"contradicted": "Contradicted", "not identifiable": "Cannot be told"}
 WIDTH = 96
 
 
@@ -38,6 +40,21 @@ def readable_verdict(verdict: pd.DataFrame) -> pd.DataFrame:
          "evidence": rows["evidence"].to_numpy(), "what would settle it": rows["remedy"].to_numpy()},
         index=pd.Index(rows["question"], name="question"),
     )  # fmt: skip
+
+
+def verdict_sentences(verdict: pd.DataFrame) -> Markdown:
+    """Return what the verdict says as a list to show: what is contradicted or cannot be told first."""
+    rows = verdict.fillna({"evidence": "", "remedy": ""})
+    lines = []
+    for answer, opening in OPENINGS.items():
+        for row in rows[rows["verdict"].eq(answer)].itertuples():
+            settle = f" *What would settle it:* {row.remedy}." if row.remedy else ""
+            lines.append(f"- **{row.question}** {opening}: {str(row.evidence).rstrip('.')}.{settle}")
+    for answer, opening in (("supported", "Nothing speaks against it"), ("not tested", "Not tested")):
+        names = list(rows.loc[rows["verdict"].eq(answer), "question"])
+        if names:
+            lines.append(f"- {opening}: {' '.join(names)}")
+    return Markdown("\n".join(lines))
 
 
 def verdict_of(run: Run) -> list[dict[str, str]]:

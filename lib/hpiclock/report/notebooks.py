@@ -22,6 +22,7 @@ from hpiclock.report.executed import keep, places, without_machine_paths
 from hpiclock.report.runs import CONFIG, Run, default_folder
 
 PARAMETERS = ("config", "overrides", "run_dir")
+AUDIT = "05"  # its verdict stands at the top of 03 and 04, so it runs before them
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 log = logging.getLogger("hpiclock.notebooks")
 
@@ -172,6 +173,13 @@ def choose(folder: Path, numbers: str) -> list[Path]:
     return [there[number] for number in sorted(wanted)]
 
 
+def execution_order(chosen: Sequence[Path]) -> list[Path]:
+    """Return the notebooks in the order in which they run: the audit right after what comes before 03."""
+    early = [path for path in chosen if path.name[:2] < "03"]
+    audit = [path for path in chosen if path.name.startswith(AUDIT)]
+    return early + audit + [path for path in chosen if path not in early + audit]
+
+
 def check_parameters(notebook: Path) -> None:
     """Check that the notebook knows its parameters: papermill would run it with the defaults.
 
@@ -191,7 +199,7 @@ def check_parameters(notebook: Path) -> None:
 def _execute_all(chosen: Sequence[Path], config: str | Path, overrides: Mapping[str, Any], run: Run) -> None:
     total = sum(len(nbformat.read(path, as_version=4).cells) + 1 for path in chosen)  # + the injected cell
     with progress(desc="notebooks", total=total, unit="cell") as bar:
-        for notebook in chosen:
+        for notebook in execution_order(chosen):
             bar.set_description(notebook.stem)
             began = time.monotonic()
             log.info("%s begins", notebook.name)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -44,6 +45,14 @@ class Evidence:
     plain_source: str = ""
 
 
+class Draws(NamedTuple):
+    """Random streams: of the tests of plain statistics, of P(infected) over wells, of onsets."""
+
+    statistics: np.random.Generator
+    wells: np.random.Generator
+    onsets: np.random.Generator
+
+
 def verdict(
     evidence: Evidence, *, study: StudyConfig, audit: AuditConfig, rng: np.random.Generator
 ) -> pd.DataFrame:
@@ -52,13 +61,19 @@ def verdict(
     Where the design forbids an answer, the model's numbers cannot bring it back: those rows keep the
     design's verdict, with what the model does as evidence.
     """
+    draw = generators(rng)
     design = {row.question: row for row in judge_design(evidence.frames)}
-    rows = {row.question: row for row in _of_images(evidence, study, audit, rng)}
-    for row in _of_predictions(evidence, study, audit, rng):
+    rows = {row.question: row for row in _of_images(evidence, study, audit, draw.statistics)}
+    for row in _of_predictions(evidence, study, audit, draw):
         rows[row.question] = row
     for name, row in design.items():
         rows[name] = _joined(row, rows.get(name))
     return table_of(list(rows.values()))
+
+
+def generators(rng: np.random.Generator) -> Draws:
+    """Return a random stream for each kind of test, so that a test drawn again alone gives the same p."""
+    return Draws(*rng.spawn(len(Draws._fields)))
 
 
 def _of_images(
@@ -80,9 +95,7 @@ def _of_images(
     return rows
 
 
-def _of_predictions(
-    evidence: Evidence, study: StudyConfig, audit: AuditConfig, rng: np.random.Generator
-) -> list[Row]:
+def _of_predictions(evidence: Evidence, study: StudyConfig, audit: AuditConfig, draw: Draws) -> list[Row]:
     said = evidence.predictions
     if said is None:
         return []
@@ -91,8 +104,8 @@ def _of_predictions(
     rows = []
     if test["p_infected"].notna().any() and len(np.unique(class_of(test))) == 2:
         rows += [
-            judge_well(test, study=study, audit=audit, rng=rng),
-            judge_early(test, study=study, audit=audit, rng=rng),
+            judge_well(test, study=study, audit=audit, rng=draw.wells),
+            judge_early(test, study=study, audit=audit, rng=draw.wells),
             judge_hour(test, study=study),
             judge_onset(onset_table(test, study=study, audit=audit)),
         ]
@@ -100,7 +113,7 @@ def _of_predictions(
             plain = evidence.plain_source
             rows.append(judge_more(test, evidence.baselines, source=plain, level=study.level))
     if held_out["hours"].min() < held_out["hours"].max():
-        rows.append(judge_elapsed(held_out, audit=audit, level=study.level, rng=rng))
+        rows.append(judge_elapsed(held_out, audit=audit, level=study.level, rng=draw.onsets))
     return rows
 
 

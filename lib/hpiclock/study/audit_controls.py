@@ -15,6 +15,7 @@ import pandas as pd
 
 from hpiclock.config import AuditConfig, StudyConfig
 from hpiclock.study.audit_design import few_wells
+from hpiclock.study.audit_permuted import compared
 from hpiclock.study.audit_rows import (
     BEFORE,
     BORDER,
@@ -32,7 +33,7 @@ from hpiclock.study.audit_scores import auc_of, labels_of
 from hpiclock.study.audit_wells import centred, permutation_test, unit_means, units_of
 from hpiclock.study.groups import class_of, codes_of
 from hpiclock.study.metrics import matched_controls
-from hpiclock.study.scores import hour_strata, model_codes
+from hpiclock.study.scores import hour_strata
 
 # Parts of the error rate of the audit: 0.29 of 5% lies just above 1/70, the smallest p of 4 against 4 wells,
 # and 0.16 above 2/252, that of 5 against 5 on both sides. What is left is for rows that decide by size.
@@ -90,21 +91,16 @@ def judge_well(
         rng: for the permutation.
     """
     rows = test[after_eclipse(test, eclipse_h=study.eclipse_h)]
-    truth = class_of(rows)
-    auc = auc_of(rows, rows["p_infected"].to_numpy(float), truth, level=study.level)
-    units = units_of(rows)
-    means = unit_means(units, centred(rows, ranked(rows)))
-    test_ = permutation_test(units, means, two_sided=False, shuffles=audit.shuffles, rng=rng)
-    what = "stacks within wells" if units.mixed else f"{units.name}s"
+    found = compared(rows, level=study.level, shuffles=audit.shuffles, rng=rng)
+    auc, wells = found.auc, found.units.wells
     words = (
-        f"AUC of the test {range_words(auc.value, auc.low, auc.high)} ({units.wells[0]} infected, "
-        f"{units.wells[1]} mock wells); {what} shuffled: {p_text(test_.p, test_.floor)}"
+        f"AUC of the test {found.auc_words()} ({wells[0]} infected, {wells[1]} mock wells); {found.words()}"
     )
     answer: dict[str, Any] = {"effect": auc.value, "low": auc.low, "high": auc.high}
-    if not units.replicated:
+    if not found.units.replicated:
         words += "; with one well in a class this is a difference between wells"
         return Row(WELL, "not identifiable", words, f"at least 3 wells per class; {BEFORE}", **answer)
-    if test_.p <= audit.alpha:
+    if found.test.p <= audit.alpha:
         return Row(WELL, "supported", words, **answer)
     if auc.high < WORTHLESS:
         return Row(WELL, "contradicted", words, "a better model, or later frames", **answer)
@@ -120,24 +116,20 @@ def judge_early(
     rows = test[before_onset(test)]
     if len(rows) == 0:
         return _first_hours(test, study)
-    auc = auc_of(rows, rows["p_infected"].to_numpy(float), class_of(rows), level=study.level)
-    units = units_of(rows)
-    means = unit_means(units, centred(rows, ranked(rows)))
-    test_ = permutation_test(units, means, two_sided=False, shuffles=audit.shuffles, rng=rng)
-    alpha = SHARES[EARLY] * audit.alpha
+    found = compared(rows, level=study.level, shuffles=audit.shuffles, rng=rng)
+    auc, alpha = found.auc, SHARES[EARLY] * audit.alpha
     words = (
-        f"AUC before the onset {range_words(auc.value, auc.low, auc.high)}, 0.5 is honest; "
-        f"{len(rows)} frames at {rows['hours'].min():g}-{rows['hours'].max():g} h; {units.name}s shuffled: "
-        f"{p_text(test_.p, test_.floor)}"
+        f"AUC before the onset {found.auc_words()}, 0.5 is honest; {len(rows)} frames at "
+        f"{_hours(rows)}; {found.words()}"
     )
     answer: dict[str, Any] = {"effect": auc.value, "low": auc.low, "high": auc.high}
-    if test_.p <= alpha:
+    if found.test.p <= alpha:
         words += "; what it reads there is not the infection"
         return Row(
             EARLY, "contradicted", words, "find what differs: see the rows on light, focus, border", **answer
         )
-    if test_.floor > alpha or not units.replicated:
-        words += f"; {few_wells(units.wells, test_.floor, alpha)}"
+    if found.test.floor > alpha or not found.units.replicated:
+        words += f"; {few_wells(found.units.wells, found.test.floor, alpha)}"
         return Row(EARLY, "not identifiable", words, MORE_WELLS, **answer)
     return Row(EARLY, "supported", words, **answer)
 
@@ -238,7 +230,6 @@ def _nuisance_row(row: Any, audit: AuditConfig) -> Row:
     return Row(row.question, "supported", words, "", *effect)
 
 
-def ranked(rows: pd.DataFrame) -> np.ndarray:
-    """Return the rank of P(infected) among the frames of the same model: (rows, 1), 0..1."""
-    ranks = rows["p_infected"].groupby(model_codes(rows)).rank(pct=True)
-    return ranks.to_numpy(float)[:, None]
+def _hours(rows: pd.DataFrame) -> str:
+    first, last = rows["hours"].min(), rows["hours"].max()
+    return f"{first:g} h" if first == last else f"{first:g}-{last:g} h"

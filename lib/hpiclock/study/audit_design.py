@@ -119,6 +119,15 @@ def _place(wells: pd.DataFrame) -> Row:
     if found[worst] in (0.0, 1.0):
         words += f"; the {worst} tells infected from mock, so what differs along it does, too"
         return Row(PLACE, "not identifiable", words, "randomise the layout", found[worst])
+    for line in ("column", "row"):
+        told = wells.groupby(line)["infected"].nunique().eq(1)
+        if told.all() and len(told) < len(wells):  # treated line by line, as with a multichannel pipette
+            lines = [int(wells.loc[infected == kind, line].nunique()) for kind in (True, False)]
+            words += (
+                f"; every {line} holds one condition, so n is {lines[0]} infected and {lines[1]} mock {line}s"
+            )
+            if min(lines) < 2:
+                return Row(PLACE, "not identifiable", words, "randomise the layout", found[worst])
     return Row(PLACE, "supported", words, "", found[worst])
 
 
