@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import numpy as np
 import pandas as pd
 
-from hpiclock.study.wording import number, of_test, one_row, reason, until
+from hpiclock.study.conclusions_time import calibration, detection, single_predictions, time_error
+from hpiclock.study.wording import (
+    CANNOT,
+    SAYS,
+    Sentences,
+    Tables,
+    abs_of,
+    number,
+    of_test,
+    one_row,
+    reason,
+)
 
-Tables = dict[str, pd.DataFrame]
-CANNOT = "cannot tell"
-SAYS = "says"
 VAGUE = 0.5  # an interval of an AUC wider than this holds chance and near certainty alike
 
 
-def conclusions(tables: Tables, *, level: float) -> pd.DataFrame:
+def conclusions(tables: Tables, *, level: float, eclipse_h: float) -> pd.DataFrame:
     """Return ``topic verdict sentence``, from the tables of :func:`hpiclock.study.everything.run_study`.
 
     ``verdict`` is ``says``, ``cannot tell``, or ``beware`` where a control fails. Numbers are those of the
@@ -24,17 +30,14 @@ def conclusions(tables: Tables, *, level: float) -> pd.DataFrame:
     rows = [
         *_design(tables),
         *_class(tables, level),
-        *_phases(tables, level),
-        *_windows(tables),
-        *_detection(tables),
-        *_time(tables, level),
-        *_calibration(tables),
-        *_single(tables),
+        *_phases(tables, level, eclipse_h),
+        *_windows(tables, level),
+        *detection(tables),
+        *time_error(tables, level),
+        *calibration(tables, level),
+        *single_predictions(tables),
     ]
     return pd.DataFrame(rows, columns=["topic", "verdict", "sentence"])
-
-
-Sentences = Iterator[tuple[str, str, str]]
 
 
 def _design(tables: Tables) -> Sentences:
@@ -59,19 +62,22 @@ def _class(tables: Tables, level: float) -> Sentences:
     if same is None or np.isnan(same["value"]):
         yield "class", CANNOT, f"Cannot tell how much of this the clock explains: {reason(same)}."
         return
-    gap = auc["value"] - same["value"]
     yield (
         "class",
         SAYS,
-        (
-            f"Among frames of the same hour the AUC is {number(same, 3, level)}; "
-            + ("elapsed time adds" if gap > 0 else "elapsed time takes away")
-            + f" {abs(gap):.3f}."
-        ),
+        f"Among frames of the same hour the AUC is {number(same, 3, level)}; {_clock_share(tables, level)}.",
     )
 
 
-def _phases(tables: Tables, level: float) -> Sentences:
+def _clock_share(tables: Tables, level: float) -> str:
+    gap = one_row(tables["metrics"], "all", "auc_gap")
+    assert gap is not None
+    if np.isnan(gap["low"]) or gap["low"] <= 0 <= gap["high"]:
+        return f"whether elapsed time adds to the AUC cannot be told (difference {number(gap, 3, level)})"
+    return f"elapsed time {'adds' if gap['value'] > 0 else 'takes away'} {number(abs_of(gap), 3, level)}"
+
+
+def _phases(tables: Tables, level: float, eclipse_h: float) -> Sentences:
     before = one_row(tables["metrics"], "before onset", "auc")
     if before is None or np.isnan(before["value"]) or np.isnan(before["low"]):
         yield (
@@ -109,10 +115,14 @@ def _phases(tables: Tables, level: float) -> Sentences:
         )
     after = one_row(tables["metrics"], "after eclipse", "auc")
     if after is not None and not np.isnan(after["value"]):
-        yield "after eclipse", SAYS, f"After the eclipse the AUC is {number(after, 3, level)}."
+        yield (
+            "after eclipse",
+            SAYS,
+            f"After the eclipse ({eclipse_h:g} h from the onset) the AUC is {number(after, 3, level)}.",
+        )
 
 
-def _windows(tables: Tables) -> Sentences:
+def _windows(tables: Tables, level: float) -> Sentences:
     table = of_test(tables["windows_hpi"])
     rows = table[table["group"].eq("all") & table["metric"].eq("auc")]
     banded = rows[rows["low_simultaneous"].notna()]
@@ -125,7 +135,12 @@ def _windows(tables: Tables) -> Sentences:
         return
     seen = banded[banded["low_simultaneous"] > 0.5]
     if seen.empty:
-        yield "earliest window", SAYS, "In no window of hours post infection is the AUC surely above chance."
+        yield (
+            "earliest window",
+            CANNOT,
+            "Cannot tell from which hour on infection is seen: in no window of hours post infection "
+            "is the AUC surely above chance.",
+        )
     else:
         first = seen.sort_values("start_h").iloc[0]
         yield (
@@ -137,10 +152,10 @@ def _windows(tables: Tables) -> Sentences:
                 f"band over all windows {first['low_simultaneous']:.3f}-{first['high_simultaneous']:.3f})."
             ),
         )
-    yield from _stability(tables)
+    yield from _stability(tables, level)
 
 
-def _stability(tables: Tables) -> Sentences:
+def _stability(tables: Tables, level: float) -> Sentences:
     table = of_test(tables["stability"])
     rows = table[table["group"].eq("all") & table["metric"].eq("auc") & table["axis"].eq("hpi")]
     if rows.empty or np.isnan(rows["range"].iloc[0]) or np.isnan(rows["range_of_noise"].iloc[0]):
@@ -152,94 +167,28 @@ def _stability(tables: Tables) -> Sentences:
         return
     row = rows.iloc[0]
     more = row["range"] > row["range_of_noise"]
+    limits = ""
+    if np.isfinite(row["range_low"]) and np.isfinite(row["range_high"]):
+        limits = f" ({level:.0%} interval {row['range_low']:.3f} to {row['range_high']:.3f})"
     yield (
         "stability",
         SAYS,
         (
-            f"Over hours post infection the AUC ranges over {row['range']:.3f}, "
+            f"Over hours post infection the AUC ranges over {row['range']:.3f}{limits}, "
             + ("more than" if more else "no more than")
-            + f" the {row['range_of_noise']:.3f} that noise alone explains; "
-            f"its SD over windows is {row['sd']:.3f} ({row['sd_says']} by the usual marks)."
+            + f" the {row['range_of_noise']:.3f} that noise alone explains{_slope(row, level)}; "
+            f"its SD over windows is {row['sd']:.3f} ({row['sd_says']} by the usual marks, "
+            "which know nothing of noise)."
         ),
     )
 
 
-def _detection(tables: Tables) -> Sentences:
-    table = of_test(tables["detection"])
-    rules = tables["detection_thresholds"].set_index("rule")
-    for rule, words in (
-        ("decision", "At the decision threshold"),
-        ("controls", "At the controls' threshold"),
-    ):
-        rows = table[table["rule"].eq(rule) & table["group"].eq("all")]
-        if rows.empty:
-            note = str(rules.loc[rule, "note"]) if rule in rules.index else "no infected stacks"
-            yield "detection", CANNOT, f"{words} the time of detection cannot be told: {note}."
-            continue
-        row = rows.iloc[0]
-        half = (
-            f"half of the {row['n_stacks']} infected stacks are detected by {row['half_h']:.1f} h "
-            "post infection"
-            if np.isfinite(row["half_h"])
-            else f"{row['n_detected']} of {row['n_stacks']} infected stacks are detected, fewer than half"
-        )
-        limits = f" (interval {until(row['low_h'])} to {until(row['high_h'])})"
-        note = f"; {rules.loc[rule, 'note']}" if rule == "controls" else ""
-        yield "detection", SAYS, f"{words} {half}{limits if np.isfinite(row['half_h']) else ''}{note}."
-
-
-def _time(tables: Tables, level: float) -> Sentences:
-    mae = one_row(tables["metrics"], "infected", "mae")
-    if mae is None or np.isnan(mae["value"]):
-        yield "time", CANNOT, f"Cannot tell the time since infection: {reason(mae)}."
-        return
-    yield (
-        "time",
-        SAYS,
-        f"Time since infection is off by {number(mae, 2, level)} (mean absolute error, hours).",
-    )
-    for metric, rival in (("skill_over_clock", "a clock alone"), ("skill_over_mean", "the mean time")):
-        skill = one_row(tables["metrics"], "infected", metric)
-        if skill is None or np.isnan(skill["value"]) or np.isnan(skill["low"]):
-            yield "time", CANNOT, f"Cannot tell whether the time is better than {rival}: {reason(skill)}."
-        elif skill["low"] > 0:
-            yield "time", SAYS, f"Its error is {skill['value']:.0%} below that of {rival}."
-        elif skill["high"] < 0:
-            yield "time", "beware", f"Its error is larger than that of {rival} by {-skill['value']:.0%}."
-        else:
-            yield (
-                "time",
-                SAYS,
-                f"Its error does not differ surely from that of {rival} ({number(skill, 2, level)}).",
-            )
-
-
-def _calibration(tables: Tables) -> Sentences:
-    table = of_test(tables["temperature"])
-    if table.empty:
-        yield "calibration", CANNOT, "Cannot tell whether P(infected) is a probability: no scored frames."
-        return
-    row = table.iloc[0]
-    if np.isnan(row["temperature"]):
-        yield "calibration", CANNOT, f"Cannot tell whether P(infected) is a probability: {row['note']}."
-        return
-    sure = "too sure of itself" if row["temperature"] > 1.1 else "not sure enough"
-    sure = "about as sure as it should be" if 0.9 <= row["temperature"] <= 1.1 else sure
-    yield "calibration", SAYS, f"The model is {sure} (temperature {row['temperature']:.2f})."
-
-
-def _single(tables: Tables) -> Sentences:
-    table = tables["conformal"]
-    whole = table[table["start_h"].isna()]
-    for row in whole.itertuples():
-        if np.isnan(row.width_h) or np.isnan(row.coverage):
-            yield "single predictions", CANNOT, f"For frames {row.group}: {row.note}."
-        else:
-            yield (
-                "single predictions",
-                SAYS,
-                (
-                    f"For frames {row.group} the time +- {row.width_h / 2:.1f} h held the truth in "
-                    f"{row.coverage:.0%} of {row.n} test frames (asked: {row.level:.0%})."
-                ),
-            )
+def _slope(row: pd.Series, level: float) -> str:
+    if not np.isfinite(row["slope_low"]):
+        return ""
+    low, value, high = (10 * row[name] for name in ("slope_low", "slope_per_h", "slope_high"))
+    if low <= 0 <= high:
+        return "; whether it rises or falls cannot be told"
+    turn = "rises" if value > 0 else "falls"
+    low, high = sorted((abs(low), abs(high)))
+    return f"; it {turn} by {abs(value):.3f} in ten hours ({level:.0%} interval {low:.3f} to {high:.3f})"

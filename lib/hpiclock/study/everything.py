@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 import pandas as pd
 
@@ -13,7 +15,7 @@ from hpiclock.study.conclusions import conclusions
 from hpiclock.study.conformal import conformal
 from hpiclock.study.design import separable
 from hpiclock.study.detection import detection_curves, detection_thresholds, detection_times, false_alarms
-from hpiclock.study.drift import drift
+from hpiclock.study.drift import drift, with_range_limits
 from hpiclock.study.metrics import by_split
 from hpiclock.study.threshold import choose_threshold
 from hpiclock.study.trajectories import by_stack, worst_hours
@@ -62,20 +64,30 @@ def run_study(
         **{f"windows_{axis}": window_table(views[axis], study=cfg_study, rng=rng) for axis in AXES},
         "threshold": pd.DataFrame([threshold._asdict()]),
         "notes": pd.DataFrame({"note": separable(predictions)}, dtype=object),
-        "roc": roc(predictions),
-        "confusion": confusion(predictions, threshold=cut),
-        "reliability": reliability(predictions, bins=cfg_study.bins, level=level),
-        "temperature": temperatures(predictions),
+        "roc": _per_run(predictions, roc),
+        "confusion": _per_run(predictions, lambda rows: confusion(rows, threshold=cut)),
+        "reliability": _per_run(
+            predictions, lambda rows: reliability(rows, bins=cfg_study.bins, level=level)
+        ),
+        "temperature": temperatures(predictions, level=level),
         "time_lines": time_lines(predictions, level=level),
         "agreement": limits_of_agreement(predictions, level=level),
         "time_by_call": time_by_call(predictions, threshold=cut),
-        "residuals": residual_by_hour(predictions, threshold=cut, bin_h=cfg_windows.stride_h),
+        "residuals": _per_run(
+            predictions, lambda rows: residual_by_hour(rows, threshold=cut, bin_h=cfg_windows.stride_h)
+        ),
         "stacks": by_stack(predictions, threshold=cut),
         "worst_hours": worst_hours(predictions, threshold=cut, bin_h=cfg_windows.stride_h),
-        "worst_frames": worst_frames(predictions, threshold=cut, n=WORST),
+        "worst_frames": _per_run(predictions, lambda rows: worst_frames(rows, threshold=cut, n=WORST)),
     }
     found = [drift(views[axis], axis=axis, study=cfg_study, rng=rng) for axis in AXES]
-    tables["stability"] = pd.concat([rows for rows, _ in found], ignore_index=True)
+    tables["stability"] = pd.concat(
+        [
+            with_range_limits(rows, tables[f"windows_{axis}"])
+            for (rows, _), axis in zip(found, AXES, strict=True)
+        ],
+        ignore_index=True,
+    )
     tables["window_differences"] = pd.concat([rows for _, rows in found], ignore_index=True)
     rules = detection_thresholds(predictions, decision=threshold, study=cfg_study)
     cuts = dict(zip(rules["rule"], rules["threshold"], strict=True))
@@ -88,5 +100,12 @@ def run_study(
         "detection": summary, "false_alarms": false_alarms(times),
         "time_intervals": intervals, "conformal": coverage,
     }  # fmt: skip
-    tables["conclusions"] = conclusions(tables, level=level)
+    tables["conclusions"] = conclusions(tables, level=level, eclipse_h=cfg_study.eclipse_h)
     return tables
+
+
+def _per_run(predictions: pd.DataFrame, table_of: Callable[[pd.DataFrame], pd.DataFrame]) -> pd.DataFrame:
+    """The tables of each run under one another: scores of two runs are never pooled."""
+    parts = [table_of(rows).assign(run=run) for run, rows in predictions.groupby("run", sort=True)]
+    table = pd.concat(parts, ignore_index=True) if parts else table_of(predictions).assign(run="")
+    return table[["run", *table.columns.drop("run")]]

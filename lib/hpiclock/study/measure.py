@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from hpiclock.study.intervals import Interval, interval, jackknife, strata, too_few
-from hpiclock.study.scores import Scores
+from hpiclock.study.scores import Scores, dense
 from hpiclock.study.sums import (
     BASELINE_METRICS,
     CLASS_METRICS,
@@ -82,7 +82,7 @@ def _median_error(scores: Scores, sums: Sums, level: float) -> tuple[float, Inte
     if few:
         return value, Interval(nowhere, nowhere, few)
     k = len(sums.kind)
-    group = np.unique(scores.group, return_inverse=True)[1][there]
+    group = dense(scores.group)[1][there]
     below = np.bincount(group, weights=(errors < value) + 0.5 * (errors == value), minlength=k)
     n = np.bincount(group, minlength=k)
     if (n == n.sum()).any():
@@ -112,13 +112,18 @@ def _used_rows(scores: Scores) -> dict[str, np.ndarray]:
 
 
 def _counts(scores: Scores, used: np.ndarray) -> dict[str, int]:
-    wells = np.unique(scores.well[used])
+    wells = _distinct(scores.well[used])
     return {
         "n": int(used.sum()),
-        "n_stacks": len(np.unique(scores.stack[used])),
-        "n_wells": int((wells >= 0).sum()),
+        "n_stacks": _distinct(scores.stack[used]),
+        "n_wells": wells,
         "n_infected": int((scores.truth[used] == 1).sum()),
     }
+
+
+def _distinct(codes: np.ndarray) -> int:
+    """How many codes there are; -1 is none."""
+    return int(np.count_nonzero(np.bincount(codes + 1, minlength=1)[1:]))
 
 
 def _groups(sums: Sums, unit: str) -> str:

@@ -39,6 +39,10 @@ class Scores:
 
     def take(self, rows: np.ndarray) -> Scores:
         """Return the rows of a mask or an index array."""
+        if rows.dtype == bool:
+            if rows.all():
+                return self
+            rows = np.flatnonzero(rows)  # counted once, not for every field
         return Scores(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
     def with_truth(self, truth: np.ndarray) -> Scores:
@@ -48,6 +52,17 @@ class Scores:
 
     def __len__(self) -> int:
         return len(self.p)
+
+
+def dense(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sorted distinct values of non-negative codes, and which of them each is.
+
+    As ``np.unique`` does, without sorting where the codes are not far between.
+    """
+    if len(codes) and codes.max() > 8 * len(codes) + 1000:
+        return np.unique(codes, return_inverse=True)
+    there = np.bincount(codes) > 0 if len(codes) else np.zeros(0, bool)
+    return np.flatnonzero(there), (np.cumsum(there) - 1)[codes]
 
 
 def prepare(rows: pd.DataFrame, *, threshold: float, group: np.ndarray) -> Scores:

@@ -43,7 +43,8 @@ def factors_of_mean_square(relative_variance: np.ndarray, *, level: float) -> tu
     ``2 / relative_variance`` degrees of freedom (Satterthwaite 1946).
     """
     df = 2 / relative_variance
-    return df / chdtri(df, (1 - level) / 2), df / np.maximum(chdtri(df, (1 + level) / 2), 1e-300)
+    upper, lower = (np.maximum(chdtri(df, (1 + side * level) / 2), 1e-300) for side in (-1, 1))
+    return df / upper, df / lower
 
 
 def spread_interval(

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hpiclock.study.alike import Alike, alike
-from hpiclock.study.scores import Scores
+from hpiclock.study.scores import Scores, dense
 
 Totals = Mapping[str, np.ndarray]
 LINEAR = (
@@ -48,8 +48,8 @@ def group_sums(scores: Scores) -> Sums:
     Frames without a P(infected) count for time only, frames without a time prediction for class only.
     """
     scores = scores.take(scores.truth >= 0)
-    codes, group = np.unique(scores.group, return_inverse=True)
-    k = int(group.max()) + 1 if len(group) else 0
+    codes, group = dense(scores.group)
+    k = len(codes)
     linear = linear_sums(scores, group, k)
     total = {name: values.sum() for name, values in linear.items()}
     without = {name: total[name] - values for name, values in linear.items()}
@@ -106,6 +106,10 @@ def _add_pairs(
     seen = ~np.isnan(scores.p)
     parts = scores.take(seen)
     group = group[seen]
+    if len(parts) == 0 or (parts.truth == parts.truth[0]).all():
+        for name in ("wins", "pairs", "wins_same_hour", "pairs_same_hour"):
+            total[name], without[name] = np.array(0.0), np.zeros(k)
+        return
     _, rank = np.unique(parts.p, return_inverse=True)
     for suffix, block in (("", parts.model), ("_same_hour", _joined(parts.model, parts.stratum))):
         for name, values in pair_sums(rank, parts.truth == 1, group, block, k).items():
@@ -115,7 +119,7 @@ def _add_pairs(
 
 
 def _joined(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    b = np.unique(b, return_inverse=True)[1] if len(b) else b
+    b = b - b.min(initial=0)
     return a * (int(b.max()) + 1 if len(b) else 1) + b
 
 
@@ -126,7 +130,7 @@ def pair_sums(
 
     Only frames of the same block meet. O(n log n), so that a million frames take a second.
     """
-    _, block = np.unique(block, return_inverse=True)
+    block = dense(block - block.min(initial=0))[1]
     row = _wins_of_positives(rank, positive, block)
     column = _wins_of_positives(-rank + (rank.max() if len(rank) else 0), ~positive, block)
     inside = block * k + group

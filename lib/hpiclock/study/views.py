@@ -17,10 +17,14 @@ def scored(predictions: pd.DataFrame) -> pd.DataFrame:
     return predictions[predictions["label"].notna() & predictions["p_infected"].notna()]
 
 
+POINTS = 2000  # of a ROC curve: more cannot be seen, and a million make a file of 60 MB
+
+
 def roc(predictions: pd.DataFrame) -> pd.DataFrame:
     """Return the ROC curve of each split with both classes: ``split fpr tpr threshold``.
 
-    One point per distinct score, and (0, 0) with an infinite threshold.
+    One point per distinct score, and (0, 0) with an infinite threshold; of more than 2,000 points those
+    that follow the curve in even steps.
     """
     parts = []
     for split in ordered_splits(predictions):
@@ -34,9 +38,17 @@ def roc(predictions: pd.DataFrame) -> pd.DataFrame:
             "tpr": np.append(0.0, np.cumsum(np.bincount(at, weights=truth == 1)) / (truth == 1).sum()),
             "threshold": np.append(np.inf, -levels),
         }
-        parts.append(pd.DataFrame(curve).assign(split=split))
+        parts.append(_thinned(pd.DataFrame(curve)).assign(split=split))
     columns = ["split", "fpr", "tpr", "threshold"]
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+
+
+def _thinned(curve: pd.DataFrame) -> pd.DataFrame:
+    if len(curve) <= POINTS:
+        return curve
+    along = (curve["fpr"] + curve["tpr"]).to_numpy()  # 0..2, ascending
+    kept = np.searchsorted(along, np.linspace(0, 2, POINTS), "left")
+    return curve.iloc[np.unique(np.append(kept[kept < len(curve)], len(curve) - 1))]
 
 
 def confusion(predictions: pd.DataFrame, *, threshold: float) -> pd.DataFrame:

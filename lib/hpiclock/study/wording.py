@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pandas as pd
+
+Tables = dict[str, pd.DataFrame]
+Sentences = Iterator[tuple[str, str, str]]  # topic, verdict, sentence
+CANNOT = "cannot tell"
+SAYS = "says"
+BEWARE = "beware"
 
 
 def of_test(table: pd.DataFrame) -> pd.DataFrame:
@@ -36,6 +44,22 @@ def number(row: pd.Series, digits: int, level: float) -> str:
     )
 
 
+def hours(row: pd.Series, level: float) -> str:
+    """Return a number of hours with its interval, in words."""
+    if np.isnan(row["low"]):
+        return f"{row['value']:.1f} h (no interval)"
+    return f"{row['value']:.1f} h ({level:.0%} interval {row['low']:.1f} to {row['high']:.1f})"
+
+
 def until(value: float) -> str:
     """Return hours, or that there is no end."""
     return f"{value:.1f} h" if np.isfinite(value) else "no end"
+
+
+def abs_of(row: pd.Series) -> pd.Series:
+    """Return a row with the sign of its value taken away, and its limits with it."""
+    if row["value"] >= 0:
+        return row
+    mirrored = row.copy()
+    mirrored["value"], mirrored["low"], mirrored["high"] = -row["value"], -row["high"], -row["low"]
+    return mirrored

@@ -49,7 +49,10 @@ def roc(
         ax.plot([], [], "o", color="white", markeredgecolor=style.INK, label=f"at threshold {threshold:.3g}")
     ticks = [0, 0.2, 0.4, 0.6, 0.8, 1]
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", xticks=ticks, yticks=ticks)
-    ax.set(xlabel="false positive rate (share of mock frames)", ylabel="recall (share of infected frames)")
+    ax.set(
+        xlabel="false positive rate (share of frames not infected)",
+        ylabel="recall (share of infected frames)",
+    )
     style.legend_outside(ax, labelspacing=0.9)
     style.describe(ax, f"ROC curves. {'; '.join(words)}.")
     return ax

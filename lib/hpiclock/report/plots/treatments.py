@@ -18,6 +18,9 @@ _MOI_SHADES = LinearSegmentedColormap.from_list(
 )
 
 
+MANY = 100  # lines of one treatment; more are a smear
+
+
 @dataclass(frozen=True)
 class Treatment:
     """What was done to some wells: the condition and, if infected at a known one, the MOI."""
@@ -65,15 +68,22 @@ def treatments(table: pd.DataFrame) -> list[Treatment]:
 
 
 def draw_stacks(ax: Axes, rows: pd.DataFrame, x: str, y: str) -> str:
-    """Draw ``y`` over ``x`` as a line per stack, one legend entry per treatment; return what was drawn."""
+    """Draw ``y`` over ``x`` as a line per stack, one legend entry per treatment; return what was drawn.
+
+    Of more than ``MANY`` stacks of a treatment every so manieth is drawn, and the legend says so.
+    """
     words = []
     for had in treatments(rows):
-        stacks = had.rows(rows).groupby("stack_id")
-        text = f"{had.label} ({style.plural(stacks.ngroups, 'stack')})"
+        mine = had.rows(rows)
+        names = np.unique(mine["stack_id"].to_numpy(str))
+        shown = names[:: -(-len(names) // MANY)]
+        some = "" if len(shown) == len(names) else f"{len(shown)} of "
+        text = f"{had.label} ({some}{style.plural(len(names), 'stack')})"
+        stacks = mine[mine["stack_id"].isin(shown)].groupby("stack_id")
         for number, (_, stack) in enumerate(stacks):
             stack = stack.sort_values(x)
             label = text if number == 0 else "_nolegend_"
             marker = style.CONDITION_MARKERS.get(had.condition, "o") if len(stack) == 1 else None
             ax.plot(stack[x], stack[y], marker=marker, linewidth=0.9, alpha=0.85, label=label, **had.line)
-        words.append(f"{text} {style.range_text(had.rows(rows)[y], 2)}")
+        words.append(f"{text} {style.range_text(mine[y], 2)}")
     return "; ".join(words)
