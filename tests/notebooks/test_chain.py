@@ -1,4 +1,4 @@
-"""`hpiclock run` on a small plate: four notebooks, every promised file, pages that stand alone."""
+"""`hpiclock run` on a small plate: five notebooks, every promised file, pages that stand alone."""
 
 import json
 import re
@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from bs4 import BeautifulSoup
 
+from hpiclock.report.audit import read_audit
 from hpiclock.report.runs import Run
+from hpiclock.study.audit_rows import summary_line
 from hpiclock.tables import HISTORY, MANIFEST, METRICS, PREDICTIONS
 
 ROOT = Path(__file__).parents[2]
@@ -20,9 +22,11 @@ FILES = [
     "config.yaml", "provenance.json", "checkpoints/best.pt", "checkpoints/last.pt", "manifest.csv",
     "history.csv", "predictions.parquet", "metrics.csv", "test_predictions.npz", "results.json",
     "temporal_metrics.json", "temporal_generalization.png", "training_curves.png", "validation_metrics.png",
-    "prediction_scatter_regression.png", "training_summary.txt", "run.log",
+    "prediction_scatter_regression.png", "training_summary.txt", "run.log", "verdict.csv",
 ]  # fmt: skip
-NAMES = ["01_data_exploration", "02_training", "03_evaluation", "04_temporal_generalization"]
+NAMES = [
+    "01_data_exploration", "02_training", "03_evaluation", "04_temporal_generalization", "05_confound_audit",
+]  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +97,15 @@ def test_executed_notebooks_are_whole_and_quiet(run):
         assert all(cell.execution_count for cell in code)
         outputs = [output for cell in code for output in cell.outputs]
         assert [output.text for output in outputs if output.get("name") == "stderr"] == []
+
+
+def test_the_verdict_stands_on_every_page_that_came_after_training(run, pages):
+    line = summary_line(read_audit(run.folder).verdict)
+    assert line.startswith("Confound audit.")
+    for page in pages:
+        text = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser").get_text(" ")
+        # 01 and 02 were executed before the audit
+        assert (line in text) == (page.stem[:2] not in ("01", "02")), page.name
 
 
 def test_pages_load_nothing_and_describe_every_figure(pages):

@@ -14,6 +14,30 @@ from hpiclock.tables import read_any
 
 MARKS: dict[str, str] = dict(zip(ANSWERS, ("+", "!", "?", "-"), strict=True))
 OPENINGS = {"contradicted": "Contradicted", "not identifiable": "Cannot be told"}
+# what is compared, and the rows of the sampling table: experiment, train, test
+ALL, MATCHED, SPLIT, LATER = "all controls", "matched controls", "split", "later"
+GAPS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
+    (
+        "Frames dealt at random instead of whole wells held out",
+        (SPLIT, "frames at random"),
+        (SPLIT, "whole wells"),
+    ),
+    (
+        "Learnt on early hours instead of late ones, asked of late ones",
+        (LATER, "early hours"),
+        (LATER, "late hours"),
+    ),
+    (
+        "Asked of controls of all hours instead of matched ones",
+        ("controls", ALL, ALL),
+        ("controls", ALL, MATCHED),
+    ),
+    (
+        "Learnt on controls of all hours instead of matched ones, asked of matched ones",
+        ("controls", ALL, MATCHED),
+        ("controls", MATCHED, MATCHED),
+    ),
+)
 WIDTH = 96
 
 
@@ -55,6 +79,18 @@ def verdict_sentences(verdict: pd.DataFrame) -> Markdown:
         if names:
             lines.append(f"- {opening}: {' '.join(names)}")
     return Markdown("\n".join(lines))
+
+
+def gap_sentences(sampling: pd.DataFrame) -> Markdown:
+    """Return what the choice of frames adds to the AUC, a sentence per experiment that could be made."""
+    auc = sampling.set_index(["experiment", "train", "test"])["auc"]
+    lines = []
+    for words, one, other in GAPS:
+        values = [auc[[key[: len(of)] == of for key in auc.index]].dropna() for of in (one, other)]
+        if all(len(value) for value in values):
+            first, second = (float(value.iloc[0]) for value in values)
+            lines.append(f"- {words}: {round(first - second, 2) + 0.0:+.2f} ({first:.2f} against {second:.2f}).")
+    return Markdown("\n".join(lines) or "No two experiments can be compared: too few wells.")
 
 
 def verdict_of(run: Run) -> list[dict[str, str]]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import io
 
-from IPython.display import Image, Markdown, display
+import pandas as pd
+from IPython.display import HTML, Image, Markdown, display
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from hpiclock.report.plots.style import alt_text, figure_of
 
+_WORDS = "text-align: left; white-space: normal; vertical-align: top"
 _SCREEN_DPI = 100  # pixels in a notebook for an inch on paper
 
 
@@ -20,6 +22,13 @@ def show(drawn: Axes | Figure, caption: str) -> None:
     display(Image(data=png(figure), format="png", width=width, alt=alt_text(figure)))
     if caption:
         display(Markdown(caption))
+
+
+def show_words(table: pd.DataFrame) -> None:
+    """Show a table of words in a notebook: every cell whole and left-aligned."""
+    with pd.option_context("display.max_colwidth", None):
+        text = table.to_html(justify="left", border=0)
+    display(HTML(text.replace("<td>", f'<td style="{_WORDS}">').replace("<th>", f'<th style="{_WORDS}">')))
 
 
 def png(drawn: Axes | Figure) -> bytes:

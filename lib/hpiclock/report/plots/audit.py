@@ -61,7 +61,7 @@ def shortcut_scores(baselines: pd.DataFrame, *, level: float, ax: Axes | None = 
         ax: where to draw; a new figure by default.
     """
     rows = baselines.reset_index(drop=True)
-    ax = style.axes_or_new(ax, style.PAGE_IN * 0.7, 0.8 + 0.26 * len(rows))
+    ax = style.axes_or_new(ax, style.PAGE_IN * 0.9, 0.8 + 0.26 * len(rows))
     y = np.arange(len(rows))
     ax.axvline(CHANCE, color=style.GREY, linewidth=0.8, linestyle=":")
     _bars(ax, rows, y, style.INFECTED)
@@ -87,17 +87,16 @@ def experiment_scores(sampling: pd.DataFrame, *, level: float, ax: Axes | None =
     rows = sampling[sampling["auc"].notna()].reset_index(drop=True)
     if rows.empty:
         return style.nothing(style.axes_or_new(ax), "no experiment could be made: too few wells")
-    ax = style.axes_or_new(ax, style.PAGE_IN * 0.7, 0.8 + 0.26 * len(rows))
+    ax = style.axes_or_new(ax, style.PAGE_IN, 0.8 + 0.26 * len(rows))
     y = np.arange(len(rows))
     ax.axvline(CHANCE, color=style.GREY, linewidth=0.8, linestyle=":")
     _bars(ax, rows, y, style.MOCK)
-    ax.plot(rows["auc"], y, "o", color=style.MOCK, label=f"AUC over all hours, with {level:.0%} interval")
+    ax.plot(rows["auc"], y, "o", color=style.MOCK)
     names = [_experiment(row.experiment, row.train, row.test) for row in rows.itertuples()]
     ax.set_yticks(y, names)
     for cut in np.flatnonzero(rows["experiment"].ne(rows["experiment"].shift()))[1:]:
         ax.axhline(cut - 0.5, color=style.PALE, linewidth=0.8)
-    ax.set(xlim=(0, 1.02), ylim=(len(rows) - 0.5, -0.5), xlabel="AUC, a linear model on the model's features")
-    style.legend_outside(ax)
+    ax.set(xlim=(0, 1.02), ylim=(len(rows) - 0.5, -0.5), xlabel=f"AUC over all hours, {level:.0%} interval")
     words = "; ".join(f"{name} {style.number(value)}" for name, value in zip(names, rows["auc"], strict=True))
     style.describe(ax, f"AUC of sampling experiments: {words}.")
     return ax
@@ -145,5 +144,5 @@ def _bars(ax: Axes, rows: pd.DataFrame, y: np.ndarray, colour: str) -> None:
 
 def _experiment(experiment: str, train: str, test: str) -> str:
     if experiment == "split":
-        return f"held out: {train}"
-    return f"learnt: {train}, asked: {test}"
+        return f"held out: {train}, {test}"
+    return f"learnt on {train}, asked of {test}"
