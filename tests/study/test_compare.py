@@ -9,7 +9,7 @@ from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 from hpiclock.config import CompareConfig, StudyConfig, WindowsConfig
 from hpiclock.errors import InputError
 from hpiclock.study.compare import compare, with_holm
-from hpiclock.study.paired import difference
+from hpiclock.study.paired import difference, seed_of
 from hpiclock.study.signflips import flips, outcome_of
 from hpiclock.study.simulate import Simulation, simulate
 from hpiclock.study.variants import align
@@ -77,8 +77,8 @@ def test_values_are_those_of_scikit_learn(two):
 
 def test_what_groups_add_is_the_difference(two):
     aligned = align(two, rule=0.5)
-    one, other = (side.seeds for side in aligned.sides)
     k = int(aligned.unit.codes.max()) + 1
+    one, other = ([seed_of(scores, k) for scores in side.seeds] for side in aligned.sides)
     for metric in ("accuracy", "f1", "mae", "brier"):
         found = difference(one, other, metric, k)
         assert found.of_group.sum() == pytest.approx(found.value, rel=1e-9), metric
@@ -330,7 +330,7 @@ def test_times_of_other_clocks_are_compared_with_a_warning():
 
 def test_a_difference_without_groups_is_not_tested(two):
     aligned = align(two, rule=0.5)
-    nobody = [scores.take(np.zeros(len(scores), bool)) for scores in aligned.sides[0].seeds]
+    nobody = [seed_of(s.take(np.zeros(len(s), bool)), 12) for s in aligned.sides[0].seeds]
     found = difference(nobody, nobody, "accuracy", 12)
     result = outcome_of(found, np.ones((1, 12)))
     assert np.isnan(result.p)

@@ -69,3 +69,13 @@ def _cpu_has_bf16() -> bool:
         torch.cpu, "get_capabilities", dict
     )()  # older torch cannot say: then float32
     return any(units.get(name) for name in BF16_UNITS)
+
+
+def gpu_count() -> int:
+    """Return how many CUDA devices this process may use."""
+    return torch.cuda.device_count()
+
+
+def use_gpu(number: int) -> None:
+    """Make this CUDA device the one that ``cuda`` means in this process."""
+    torch.cuda.set_device(number)

@@ -85,7 +85,7 @@ def sentences(tables: Mapping[str, pd.DataFrame], topics: list[str]) -> Markdown
     rows = tables["conclusions"]
     rows = rows[rows["topic"].isin(topics)]
     marks = {"says": "", "cannot tell": "**Cannot tell.** ", "beware": "**Beware.** "}
-    lines = [f"- {marks[row.verdict]}{row.sentence}" for row in rows.itertuples()]
+    lines = [f"- {marks.get(row.verdict, '')}{row.sentence}" for row in rows.itertuples()]
     return Markdown("\n".join(lines) or "Nothing can be said.")
 
 

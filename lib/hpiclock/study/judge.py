@@ -10,7 +10,7 @@ from scipy.special import stdtrit
 
 from hpiclock.config import CompareConfig, WindowsConfig
 from hpiclock.study.groups import codes_of
-from hpiclock.study.paired import Difference, difference
+from hpiclock.study.paired import Difference, Seed, difference, seed_of
 from hpiclock.study.signflips import error_of, flips, limits, outcome_of, reach, studentised
 from hpiclock.study.steadier import steadier
 from hpiclock.study.variants import Aligned, Side
@@ -56,6 +56,7 @@ class Judge:
         self.k = int(aligned.unit.codes.max()) + 1
         self.stack, self.well = codes_of(self.frames, "position"), codes_of(self.frames, "well")
         self._signs: dict[bytes, np.ndarray] = {}
+        self._taken: dict[bytes, tuple[list[Seed], list[Seed]]] = {}
 
     def whole(self) -> list[dict[str, Any]]:
         """Rows over all hours."""
@@ -89,17 +90,16 @@ class Judge:
             if whole.why_not:
                 continue
             signs = self._flips(whole.samples)
-            found = steadier(
-                self.one.seeds, self.other.seeds, [mine & mask for mask in masks], metric, signs,
-                level=self.level,
-            )  # fmt: skip
+            windows = [self._seeds(mine & mask) for mask in masks]
+            one, other = ([pair[side] for pair in windows] for side in (0, 1))
+            found = steadier(one, other, metric, signs, level=self.level)
             n_wells = len(np.unique(self.well[mine]))
             rows += [
-                {"group": group, "metric": metric, "spread": spread, "value": one.first,
-                 "value_against": one.second, "difference": one.first - one.second,
-                 "by_chance": one.by_chance, "p": one.p, "n_windows": one.n_windows, "n_wells": n_wells,
-                 "note": one.note}
-                for spread, one in found.items()
+                {"group": group, "metric": metric, "spread": spread, "value": row.first,
+                 "value_against": row.second, "difference": row.first - row.second,
+                 "by_chance": row.by_chance, "p": row.p, "n_windows": row.n_windows, "n_wells": n_wells,
+                 "note": row.note}
+                for spread, row in found.items()
             ]  # fmt: skip
         return rows
 
@@ -109,8 +109,18 @@ class Judge:
         return [(group, metric, masks[group]) for group, metrics in asked.items() for metric in metrics]
 
     def _difference(self, mask: np.ndarray, metric: str) -> Difference:
-        one, other = ([scores.take(mask) for scores in side.seeds] for side in (self.one, self.other))
-        return difference(one, other, metric, self.k)
+        return difference(*self._seeds(mask), metric, self.k)
+
+    def _seeds(self, mask: np.ndarray) -> tuple[list[Seed], list[Seed]]:
+        """Both variants on the frames of a mask, summed once for all metrics."""
+        key = mask.tobytes()
+        if key not in self._taken:
+            one, other = (
+                [seed_of(scores.take(mask), self.k) for scores in side.seeds]
+                for side in (self.one, self.other)
+            )
+            self._taken[key] = one, other
+        return self._taken[key]
 
     def _place(self, group: str, metric: str, mask: np.ndarray) -> dict[str, Any]:
         return {

@@ -8,6 +8,7 @@ against all uninfected ones, and what its uninfected frames lose less, over the 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +29,13 @@ RATIOS: dict[str, tuple[dict[str, float], dict[str, float]]] = {
 PAIRS = {"auc": "model", "auc_stratified": "stratum"}
 NEEDED = {"recall": "infected", "specificity": "mock"}
 ABSENT = 3  # the kind of a group without a frame here
+
+
+class Seed(NamedTuple):
+    """The scores of one seed on some frames, those with a known truth, and their sums per group."""
+
+    scores: Scores
+    sums: dict[str, np.ndarray]
 
 
 class Parts(NamedTuple):
@@ -64,15 +72,21 @@ class Difference(NamedTuple):
         return self.first - self.second
 
 
-def parts_of(seeds: list[Scores], metric: str, k: int) -> Parts:
+def seed_of(scores: Scores, k: int) -> Seed:
+    """Return what every metric of these frames needs; groups are coded 0..k-1."""
+    known = scores.take(scores.truth >= 0)
+    return Seed(known, linear_sums(known, known.group, k))
+
+
+def parts_of(seeds: list[Seed], metric: str, k: int) -> Parts:
     """Return a metric of one variant and its sums per seed and group.
 
     Args:
-        seeds: the scores of the same frames by each seed, groups coded 0..k-1.
+        seeds: the same frames by each seed, groups coded 0..k-1.
         metric: of :data:`RATIOS` or :data:`PAIRS`.
         k: how many groups there are.
     """
-    made = [_pairs(one, metric, k) if metric in PAIRS else _ratio(one, metric, k) for one in seeds]
+    made = [_pairs(one.scores, metric, k) if metric in PAIRS else _ratio(one.sums, metric) for one in seeds]
     numerator, denominator = (np.stack(values) for values in zip(*made, strict=True))
     twice = 2.0 if metric in PAIRS else 1.0  # a pair stands with both of its groups
     top, bottom = numerator.sum(1) / twice, denominator.sum(1) / twice
@@ -80,20 +94,13 @@ def parts_of(seeds: list[Scores], metric: str, k: int) -> Parts:
     return Parts(float(top.sum() / bottom.sum()), top / bottom, bottom, numerator, denominator)
 
 
-def _known(scores: Scores) -> Scores:
-    return scores.take(scores.truth >= 0)
-
-
-def _ratio(scores: Scores, metric: str, k: int) -> tuple[np.ndarray, np.ndarray]:
-    known = _known(scores)
-    sums = linear_sums(known, known.group, k)
+def _ratio(sums: Mapping[str, np.ndarray], metric: str) -> tuple[np.ndarray, np.ndarray]:
     top, bottom = (sum(weight * sums[name] for name, weight in part.items()) for part in RATIOS[metric])
     return np.asarray(top), np.asarray(bottom)
 
 
 def _pairs(scores: Scores, metric: str, k: int) -> tuple[np.ndarray, np.ndarray]:
-    known = _known(scores)
-    known = known.take(~np.isnan(known.p))
+    known = scores.take(~np.isnan(scores.p))
     _, rank = np.unique(known.p, return_inverse=True)
     block = known.model
     if metric == "auc_stratified" and len(known):
@@ -105,20 +112,20 @@ def _pairs(scores: Scores, metric: str, k: int) -> tuple[np.ndarray, np.ndarray]
     return row + column, rows + columns
 
 
-def difference(first: list[Scores], second: list[Scores], metric: str, k: int) -> Difference:
+def difference(first: list[Seed], second: list[Seed], metric: str, k: int) -> Difference:
     """Return the difference of a metric between two variants on the same frames.
 
     Args:
-        first: the scores by each seed of a variant, groups coded 0..k-1.
+        first: the frames by each seed of a variant, groups coded 0..k-1.
         second: those of the other.
         metric: of :data:`RATIOS` or :data:`PAIRS`.
         k: how many groups there are.
     """
     one, other = parts_of(first, metric, k), parts_of(second, metric, k)
-    why = _unlike(first[0], second[0], metric)
+    why = _unlike(first[0].scores, second[0].scores, metric)
     if not why and np.isnan(one.value - other.value):
         why = "one class only" if metric != "mae" else "no predicted times"
-    kinds = _kinds(first[0], k)
+    kinds = _kinds(first[0].scores, k)
     samples = [at[kinds[at] != ABSENT] for at in strata(kinds, needed=NEEDED.get(metric, "all")).values()]
     samples = [at for at in samples if len(at)]
     if why:
@@ -147,8 +154,7 @@ def _kinds(scores: Scores, k: int) -> np.ndarray:
 
 def _unlike(one: Scores, other: Scores, metric: str) -> str:
     """Why two variants cannot be compared on these frames: one does not say it of all of them."""
-    known = one.truth >= 0
-    answers = [(s.error if metric == "mae" else s.p)[known] for s in (one, other)]
+    answers = [s.error if metric == "mae" else s.p for s in (one, other)]
     said = [~np.isnan(answer) for answer in answers]
     if not len(said[0]):
         return "no frames"

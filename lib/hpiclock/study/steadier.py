@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hpiclock.study.paired import PAIRS, RATIOS, parts_of
+from hpiclock.study.paired import PAIRS, RATIOS, Seed, parts_of
 from hpiclock.study.resample import wins_between
 from hpiclock.study.scores import Scores
 
@@ -33,9 +33,8 @@ class Steady(NamedTuple):
 
 
 def steadier(
-    first: list[Scores],
-    second: list[Scores],
-    masks: list[np.ndarray],
+    first: list[list[Seed]],
+    second: list[list[Seed]],
     metric: str,
     signs: np.ndarray,
     *,
@@ -46,23 +45,22 @@ def steadier(
     Each spread is that of a seed's values over windows, averaged over seeds.
 
     Args:
-        first: the scores by each seed of a variant, groups coded 0..k-1.
+        first: per window, its frames by each seed of a variant, groups coded 0..k-1.
         second: those of the other, as many.
-        masks: which frames each window holds.
         metric: of :data:`hpiclock.study.paired.RATIOS`, or ``auc``.
         signs: (exchanges, k) from :func:`hpiclock.study.paired.flips`; the first row exchanges nothing.
         level: for ``by_chance``.
     """
     nan = float("nan")
-    if len(first) != len(second):
-        why = f"no test: {len(first)} seeds against {len(second)}"
+    n, k = len(first[0]), signs.shape[1]
+    if n != len(second[0]):
+        why = f"no test: {n} seeds against {len(second[0])}"
         return dict.fromkeys(SPREADS, Steady(nan, nan, nan, nan, 0, why))
-    k = signs.shape[1]
-    values = [np.empty((len(first), len(signs), len(masks))) for _ in range(2)]
-    for seed, (one, other) in enumerate(zip(first, second, strict=True)):
-        for at, mask in enumerate(masks):
-            exchanged = _pairs if metric in PAIRS else _ratios
-            both = exchanged(one.take(mask), other.take(mask), metric, k, signs)
+    values = [np.empty((n, len(signs), len(first))) for _ in range(2)]
+    exchanged = _pairs if metric in PAIRS else _ratios
+    for at, window in enumerate(zip(first, second, strict=True)):
+        for seed, (one, other) in enumerate(zip(*window, strict=True)):
+            both = exchanged(one, other, metric, k, signs)
             for side in (0, 1):
                 values[side][seed, :, at] = both[side]
     usable = ~np.isnan(values[0][:, 0] + values[1][:, 0]).any(0)
@@ -83,12 +81,10 @@ def _tested(a: np.ndarray, b: np.ndarray, n_windows: int, level: float) -> Stead
     return Steady(float(a[0]), float(b[0]), hits / len(gap), float(np.quantile(gap, level)), n_windows, "")
 
 
-def _ratios(
-    one: Scores, other: Scores, metric: str, k: int, signs: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _ratios(one: Seed, other: Seed, metric: str, k: int, signs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Values of both variants under every exchange: two arrays (exchanges,)."""
     assert metric in RATIOS
-    parts = [parts_of([scores], metric, k) for scores in (one, other)]
+    parts = [parts_of([seed], metric, k) for seed in (one, other)]
     kept = (signs + 1) / 2  # 1: the group keeps its variant
     top = [part.numerator[0] for part in parts]
     bottom = [part.denominator[0] for part in parts]
@@ -101,13 +97,11 @@ def _ratios(
     return made[0], made[1]
 
 
-def _pairs(
-    one: Scores, other: Scores, metric: str, k: int, signs: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
+def _pairs(one: Seed, other: Seed, metric: str, k: int, signs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """AUCs of both variants under every exchange, from wins between all groups of either variant."""
     assert metric == "auc"
-    known = (one.truth >= 0) & ~np.isnan(one.p) & ~np.isnan(other.p)
-    sides = [_shares(scores.take(known)) for scores in (one, other)]
+    said = ~np.isnan(one.scores.p) & ~np.isnan(other.scores.p)
+    sides = [_shares(seed.scores.take(said)) for seed in (one, other)]
     won = {(i, j): _wins(sides[i], sides[j], k) for i in (0, 1) for j in (0, 1)}
     pairs = float(won[0, 0][1].sum())
     if pairs == 0:

@@ -17,6 +17,11 @@ from hpiclock.report.plots.classes import (
     reliability,
     roc,
 )
+from hpiclock.report.plots.comparison import (
+    difference_figure,
+    differences_over_time_figure,
+    variants_over_time_figure,
+)
 from hpiclock.report.plots.design import clocks, hours_coverage, split_overview
 from hpiclock.report.plots.detection import detection_curve
 from hpiclock.report.plots.images import (
@@ -30,6 +35,7 @@ from hpiclock.report.plots.plate import plate_map, plate_map_figure
 from hpiclock.report.plots.prediction_intervals import interval_coverage
 from hpiclock.report.plots.scores import score_distribution, score_over_hours
 from hpiclock.report.plots.style import alt_text
+from hpiclock.report.plots.sweeps import interval_sweep_figure, window_sweep_figure
 from hpiclock.report.plots.times import (
     bland_altman,
     prediction_scatter_figure,
@@ -53,6 +59,8 @@ __all__ = [
     "controls_over_hpi",
     "counts_by_window",
     "detection_curve",
+    "difference_figure",
+    "differences_over_time_figure",
     "experiment_scores",
     "film_strip_figure",
     "gallery_figure",
@@ -60,6 +68,7 @@ __all__ = [
     "grey_levels_figure",
     "hours_coverage",
     "interval_coverage",
+    "interval_sweep_figure",
     "learning_curve",
     "learning_curves_figure",
     "metric_by_window",
@@ -77,4 +86,6 @@ __all__ = [
     "temporal_generalization_figure",
     "trajectory_figure",
     "validation_metrics_figure",
+    "variants_over_time_figure",
+    "window_sweep_figure",
 ]

@@ -1,0 +1,245 @@
+"""Runs on disk, put together as variants and compared: tables, figures, a summary."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from hpiclock.config import WHERE_KEYS, Config, leaves
+from hpiclock.errors import InputError
+from hpiclock.files import atomic, make_folder
+from hpiclock.report import plots
+from hpiclock.report.figures import write_figure
+from hpiclock.report.runs import CONFIG, Run
+from hpiclock.report.words import NAMES
+from hpiclock.study.compare import compare
+from hpiclock.study.compare_words import CANNOT
+from hpiclock.tables import PREDICTIONS
+
+# What may differ between runs of one variant; where a run computes changes no more than rounding.
+REPEATS = (*WHERE_KEYS, "experiment", "seed", "split.fold", "train.device", "train.threads")
+TABLES = ("comparison", "comparison_windows", "steadiness", "conclusions")
+SUMMARY = "comparison.txt"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Variants, the config by which they are judged, the tables, and the runs that were left out."""
+
+    variants: dict[str, list[Run]]
+    cfg: Config
+    tables: dict[str, pd.DataFrame]
+    left_out: list[str]
+
+    @property
+    def notes(self) -> list[str]:
+        """What to know before the numbers."""
+        return [*self.left_out, *self.tables["notes"]["note"]]
+
+
+def find_runs(places: Iterable[str | Path]) -> list[Run]:
+    """Return the runs in these folders: a run's folder, or a folder that holds runs (a sweep's).
+
+    A name such as ``demo/seed0`` is looked up under ``reports/``, too.
+
+    Raises:
+        InputError: nothing there, or a folder without a run.
+    """
+    runs: dict[Path, Run] = {}
+    for place in places:
+        folder = next((p for p in (Path(place), Path("reports") / place) if p.is_dir()), None)
+        if folder is None:
+            raise InputError(f"{place}: no such folder; name the folder of a run or of a sweep")
+        if (folder / CONFIG).is_file():
+            found = [folder]
+        else:
+            found = sorted(path.parent for path in folder.glob(f"*/{CONFIG}"))
+        if not found:
+            raise InputError(
+                f"{place}: holds no run ({CONFIG} is missing); hpiclock train or sweep makes them"
+            )
+        runs |= {path.resolve(): Run.open(path) for path in found}
+    return list(runs.values())
+
+
+def compare_runs(runs: Sequence[Run], *, first: str = "") -> Comparison:
+    """Compare runs; those whose configs differ by seed and fold alone are one variant.
+
+    Runs that are not finished are left out, and with them their seed where it would be incomplete; what is
+    left out is said. Windows, thresholds and margins are those of the first run.
+
+    Args:
+        runs: finished runs.
+        first: the variant that the others are held against; empty = that of the first run.
+
+    Raises:
+        InputError: runs that cannot be paired, or an unknown name of a variant.
+    """
+    done = [run for run in runs if run.state == "done"]
+    if not done:
+        raise InputError(
+            "compare: none of these runs is finished; hpiclock train --resume RUN goes on with one"
+        )
+    left_out = [f"{run.name} is not finished and is left out." for run in runs if run.state != "done"]
+    variants = by_variant(done)
+    if first and first not in variants:
+        raise InputError(f"compare: no variant {first}; there are {', '.join(variants)}")
+    order = sorted(variants, key=lambda name: name != (first or next(iter(variants))))
+    variants = {name: variants[name] for name in order}
+    variants, gone = _complete(variants)
+    cfg = done[0].cfg
+    predictions = {
+        name: [run.read_table("predictions.parquet", PREDICTIONS) for run in of_variant]
+        for name, of_variant in variants.items()
+    }
+    tables = compare(
+        predictions, windows=cfg.windows, end_h=cfg.window_end_h, study=cfg.study, settings=cfg.compare,
+        seed=cfg.seed,
+    )  # fmt: skip
+    return Comparison(variants, cfg, tables, [*left_out, *gone])
+
+
+def by_variant(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """Return name -> runs that differ by seed and fold alone.
+
+    A variant is named by its experiment where each has its own, else by the folder of its runs without seed
+    and fold, else by the keys that differ.
+    """
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        kept = {key: value for key, value in leaves(run.cfg) if key not in REPEATS}
+        groups.setdefault(json.dumps(kept, sort_keys=True, default=str), []).append(run)
+    parts = list(groups.values())
+    for naming in (_experiment, _folder):
+        names = [{naming(run) for run in part} for part in parts]
+        if all(len(name) == 1 and name != {""} for name in names):
+            flat = [next(iter(name)) for name in names]
+            if len(set(flat)) == len(flat):
+                return dict(zip(flat, parts, strict=True))
+    return dict(zip(_by_keys([json.loads(key) for key in groups]), parts, strict=True))
+
+
+def write_comparison(found: Comparison, out: Path, *, pages: bool = True) -> Path:
+    """Write ``comparison.csv`` and the other tables, ``figures/`` and ``comparison.txt``; return the text.
+
+    Raises:
+        InputError: a folder that cannot be written.
+    """
+    make_folder(out)
+    for name in TABLES:
+        with atomic(out / f"{name}.csv") as partial:
+            found.tables[name].to_csv(partial, index=False)
+    for name, figure in figures(found).items() if pages else ():
+        for suffix in (".png", ".svg"):
+            write_figure(figure, out / "figures" / f"{name}{suffix}")
+    with atomic(out / SUMMARY) as partial:
+        partial.write_text("\n".join(summary(found)) + "\n", encoding="utf-8")
+    return out / SUMMARY
+
+
+def figures(found: Comparison) -> dict[str, Figure]:
+    """Return the figures of a comparison by name."""
+    level, tables = found.cfg.study.level, found.tables
+    return {
+        "differences": plots.difference_figure(tables["comparison"], level=level),
+        "differences_over_hours": plots.differences_over_time_figure(
+            tables["comparison_windows"], level=level, clock="hours"
+        ),
+        "variants_over_hours": plots.variants_over_time_figure(
+            tables["comparison_windows"], clock="hours"
+        ),
+    }  # fmt: skip
+
+
+def summary(found: Comparison) -> list[str]:
+    """Return what was compared and what it says, a line each."""
+    lines = ["Compared, on the same test frames:"]
+    for name, runs in found.variants.items():
+        seeds = len({run.cfg.seed for run in runs})
+        lines.append(f"  {name}: {len(runs)} run{'s' if len(runs) > 1 else ''}, {seeds} "
+                     f"seed{'s' if seeds > 1 else ''}")  # fmt: skip
+    lines += ["", *(f"! {note}" for note in found.notes), *([""] if found.notes else [])]
+    rows = found.tables["conclusions"]
+    lines += [f"- {row.sentence}" for row in rows.itertuples() if row.topic != "beware"]
+    return lines
+
+
+def variants_table(found: Comparison) -> pd.DataFrame:
+    """Return ``variant runs seeds folds differs``: what was compared and by which keys it differs."""
+    configs = [dict(leaves(runs[0].cfg)) for runs in found.variants.values()]
+    differs = _by_keys([{k: v for k, v in one.items() if k not in REPEATS} for one in configs])
+    rows: list[dict[str, Any]] = []
+    for (name, runs), keys in zip(found.variants.items(), differs, strict=True):
+        folds = {(run.cfg.split.fold if run.cfg.split.folds else 0) for run in runs}
+        seeds = {run.cfg.seed for run in runs}
+        rows.append({"variant": name, "runs": len(runs), "seeds": len(seeds), "folds": len(folds),
+                     "differs in": keys})  # fmt: skip
+    return pd.DataFrame(rows).set_index("variant")
+
+
+def readable_comparison(found: Comparison) -> pd.DataFrame:
+    """Return the table over all hours for reading, indexed by variant, frames and metric."""
+    rows = found.tables["comparison"]
+    level = found.cfg.study.level
+    return pd.DataFrame(
+        {
+            "variant": rows["variant"],
+            "frames": rows["group"],
+            "metric": [NAMES.get(metric, metric) for metric in rows["metric"]],
+            "value": rows["value"].round(3),
+            "against": rows["value_against"].round(3),
+            "difference": rows["difference"].round(3),
+            f"{level:.0%} interval": [_range(row.low, row.high) for row in rows.itertuples()],
+            "p": rows["p"].round(4),
+            "corrected": rows["p_holm"].round(4),
+            "could see": rows["could_see"].round(3),
+            "wells": rows["n_wells"],
+            "says": [
+                row.verdict if row.verdict != CANNOT else f"{CANNOT}: {row.note}" for row in rows.itertuples()
+            ],
+        }
+    ).set_index(["variant", "frames", "metric"])
+
+
+def _range(low: float, high: float) -> str:
+    return f"{low:+.3f} to {high:+.3f}" if pd.notna(low) and pd.notna(high) else "no interval"
+
+
+def _experiment(run: Run) -> str:
+    return run.cfg.experiment
+
+
+def _folder(run: Run) -> str:
+    return re.sub(r"_?(seed|fold)\d+", "", run.folder.name).strip("_")
+
+
+def _by_keys(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    keys = [key for key in configs[0] if any(one.get(key) != configs[0][key] for one in configs)]
+    return [", ".join(f"{key}={one.get(key)}" for key in keys) or "as it is" for one in configs]
+
+
+def _complete(variants: dict[str, list[Run]]) -> tuple[dict[str, list[Run]], list[str]]:
+    """Keep the seeds that every variant has in every fold; say which are left out."""
+    cells = {name: {(run.cfg.seed, run.cfg.split.fold) for run in runs} for name, runs in variants.items()}
+    folds = {fold for mine in cells.values() for _, fold in mine}
+    if len(folds) < 2:
+        return variants, []
+    seeds = {seed for mine in cells.values() for seed, _ in mine}
+    partly = {
+        seed
+        for seed in seeds
+        for mine in cells.values()
+        if 0 < sum((seed, fold) in mine for fold in folds) < len(folds)
+    }
+    kept = {name: [run for run in runs if run.cfg.seed not in partly] for name, runs in variants.items()}
+    if not partly or any(not runs for runs in kept.values()):
+        return variants, []  # the refusal names what differs
+    listed = ", ".join(map(str, sorted(partly)))
+    return kept, [f"Seed {listed} lacks a fold in one of the variants and is left out."]
