@@ -18,7 +18,7 @@ _MOI_SHADES = LinearSegmentedColormap.from_list(
 )
 
 
-MANY = 100  # lines of one treatment; more are a smear
+MANY = 40  # lines of one treatment; more are a smear
 
 
 @dataclass(frozen=True)
