@@ -100,7 +100,7 @@ def test_executed_notebooks_are_whole_and_quiet(run):
 
 
 def test_the_verdict_stands_on_every_page_that_came_after_training(run, pages):
-    line = summary_line(read_audit(run.folder).verdict)
+    line = summary_line(read_audit(run.folder).verdict, opening="Confound audit.")
     assert line.startswith("Confound audit.")
     for page in pages:
         text = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser").get_text(" ")

@@ -89,7 +89,7 @@ def test_the_sentence_names_what_is_wrong_and_counts_the_rest():
     table = table_of(
         [Row(WELL, "contradicted", "x"), Row(PLACE, "not identifiable", "y"), Row(EARLY, "supported", "z")]
     )
-    assert summary_line(table) == (
+    assert summary_line(table, opening="Confound audit.") == (
         "Confound audit. Contradicted: Infection or well?; "
         "Not identifiable: Infection or place on the plate?; "
         f"Supported: 1 of {len(QUESTIONS)}, not tested: {len(QUESTIONS) - 3}."

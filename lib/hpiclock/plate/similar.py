@@ -25,6 +25,8 @@ FINE = 4.0  # px: coarser structure (shading, drift) is taken out first
 STRONG = 7.0  # standard errors; unrelated fields that agree on a shift reach about 4
 LEAST_OVERLAP = 0.04  # of a field
 SAME_SHIFT = 2.0  # px: between the two frames of a pair
+HASH = 16  # px: the side at which fields are looked over for pictures that stand twice
+TWIN = 0.8  # correlation from which two such small fields are laid over each other
 CONSTANT = 0.2  # a burned-in pixel varies this little between stacks, as a share of the usual SD
 RARE = 0.01  # chance that any pixel of a field without marks would look burned in
 
@@ -83,10 +85,14 @@ def overlapping(fields: Fields, *, groups: Iterable[str], max_pairs: int) -> pd.
     Args:
         fields: two frames or more of each stack.
         groups: of each stack: fields of one group may share a pattern (for example plate and condition).
-        max_pairs: compare at most so many pairs; ``attrs["compared"]`` says how many were.
+        max_pairs: compare at most so many pairs: of more, those that look alike as they stand, and all pairs
+            of some stacks; ``attrs["compared"]`` says how many were.
     """
-    images = _fine(fields.images[:, :2], np.asarray(list(groups)))
-    n, _, side, _ = images.shape
+    fine = _fine(fields.images[:, :2], np.asarray(list(groups)))
+    chosen = _pairs(fine[:, 0], max_pairs)
+    used, places = np.unique(chosen, return_inverse=True)
+    names, images = [fields.stack_id[i] for i in used], fine[used]
+    side = images.shape[-1]
     size = 2 * side
     spectra = np.fft.rfft2(images, (size, size)).astype(np.complex64)
     energy = np.fft.rfft2(images**2, (size, size)).astype(np.complex64)
@@ -97,11 +103,8 @@ def overlapping(fields: Fields, *, groups: Iterable[str], max_pairs: int) -> pd.
     weight = np.where(covered >= LEAST_OVERLAP * side * side, np.sqrt(covered / grain), 0.0)
     own = np.maximum(np.fft.irfft2(energy * mask.conj(), (size, size)), 1e-6).astype(np.float32)
     other = np.maximum(np.fft.irfft2(mask * energy.conj(), (size, size)), 1e-6).astype(np.float32)
-    pairs = [(i, j) for i in range(n) for j in range(i + 1, n)]
-    if len(pairs) > max_pairs:
-        pairs = [pairs[k] for k in np.linspace(0, len(pairs) - 1, max_pairs).astype(int)]
     found = []
-    for i, j in pairs:
+    for i, j in places.reshape(chosen.shape):
         first = _best(spectra[i, 0], spectra[j, 0], own[i, 0], other[j, 0], weight, size)
         if first.strength < STRONG:
             continue
@@ -111,15 +114,40 @@ def overlapping(fields: Fields, *, groups: Iterable[str], max_pairs: int) -> pd.
             continue
         overlap = (1 - abs(first.x) / side) * (1 - abs(first.y) / side)
         found.append(
-            {"a": fields.stack_id[i], "b": fields.stack_id[j], "shift_x": first.x / side,
+            {"a": names[i], "b": names[j], "shift_x": first.x / side,
              "shift_y": first.y / side, "overlap": overlap,
              "correlation": min(first.correlation, second.correlation),
              "strength": min(first.strength, second.strength)}
         )  # fmt: skip
     columns = ["a", "b", "shift_x", "shift_y", "overlap", "correlation", "strength"]
     table = pd.DataFrame(found, columns=columns)
-    table.attrs["compared"] = len(pairs)
+    table.attrs["compared"] = len(chosen)
     return table
+
+
+def _pairs(images: np.ndarray, max_pairs: int) -> np.ndarray:
+    """Return which stacks to compare, first before second: (pairs, 2)."""
+    n = len(images)
+    if n * (n - 1) // 2 <= max_pairs:
+        return np.stack(np.triu_indices(n, 1), axis=1)
+    twins = _twins(images)[: max_pairs // 2]
+    some = int((1 + np.sqrt(1 + 8 * (max_pairs - len(twins)))) / 2)
+    at = np.linspace(0, n - 1, some).astype(int)
+    every = at[np.stack(np.triu_indices(some, 1), axis=1)]
+    return np.unique(np.concatenate([twins, every]), axis=0)
+
+
+def _twins(images: np.ndarray) -> np.ndarray:
+    """Return pairs of fields that are alike without a shift, the most alike first: (pairs, 2)."""
+    step = max(1, images.shape[-1] // HASH)
+    small = ndimage.uniform_filter(images, (0, step, step))[:, step // 2 :: step, step // 2 :: step]
+    flat = small.reshape(len(images), -1)
+    flat = flat - flat.mean(1, keepdims=True)
+    flat = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
+    alike = np.triu(flat @ flat.T, 1)
+    first, second = np.nonzero(alike > TWIN)
+    order = np.argsort(-alike[first, second], kind="stable")
+    return np.stack([first[order], second[order]], axis=1)
 
 
 class _Match(NamedTuple):

@@ -35,6 +35,8 @@ CONFIG = "config.yaml"
 PROVENANCE = "provenance.json"
 NOTES = "notes.json"
 VERDICT = "verdict.csv"
+DESIGN = "design_verdict.csv"  # what the design alone decides, known before any training
+VERDICTS = {VERDICT: "Confound audit.", DESIGN: "The design, before the confound audit."}
 LOG = "run.log"
 
 State = Literal["new", "training", "done"]
@@ -102,8 +104,9 @@ class Run:
     def notes(self) -> list[str]:
         """The sentences that every report repeats: what this plate and split cannot tell, and the audit's."""
         kept = list(self.read_json(NOTES)) if self.path(NOTES).is_file() else []
-        if self.path(VERDICT).is_file():
-            kept.append(summary_line(tables.read_any(self.path(VERDICT))))
+        for name, opening in VERDICTS.items():
+            if self.path(name).is_file():
+                return [*kept, summary_line(tables.read_any(self.path(name)), opening=opening)]
         return kept
 
     def path(self, *parts: str) -> Path:

@@ -10,8 +10,9 @@ from hpiclock.clock.experiment import Machine, learn, limits, refuse_unlearnable
 from hpiclock.config import Config
 from hpiclock.plate.cache import FrameCache, open_cache
 from hpiclock.plate.dataset import Dataset, prepare
+from hpiclock.report.design_audit import design_audit
 from hpiclock.report.outputs import write_outputs
-from hpiclock.report.runs import CONFIG, Run, default_folder
+from hpiclock.report.runs import CONFIG, DESIGN, Run, default_folder
 from hpiclock.study.design import separable
 from hpiclock.tables import FRAMES, HISTORY, MANIFEST, PREDICTIONS
 
@@ -76,4 +77,5 @@ def _save_inputs(run: Run, dataset: Dataset, cache: FrameCache) -> None:
     run.save_text("split.json", dataset.split.dumps())
     notes = [*dataset.notes, *separable(dataset.frames), *limits(run.cfg, dataset.frames)]
     run.save_json("notes.json", notes)
+    run.save_text(DESIGN, design_audit(dataset.manifest).verdict.to_csv(index=False))
     run.record(cache=cache.key, split_sha256=dataset.split.sha256)

@@ -71,8 +71,8 @@ def table_of(rows: list[Row]) -> pd.DataFrame:
     return pd.DataFrame(every, columns=list(Row._fields))[COLUMNS]
 
 
-def summary_line(verdict: pd.DataFrame) -> str:
-    """Return one sentence: what is contradicted, what cannot be identified, and how much is supported."""
+def summary_line(verdict: pd.DataFrame, *, opening: str) -> str:
+    """Return a line after the opening: what is contradicted, what cannot be told, how much is supported."""
     parts = []
     for answer in ("contradicted", "not identifiable"):
         names = list(verdict.loc[verdict["verdict"].eq(answer), "question"])
@@ -81,7 +81,7 @@ def summary_line(verdict: pd.DataFrame) -> str:
     n = int(verdict["verdict"].eq("supported").sum())
     untested = int(verdict["verdict"].eq("not tested").sum())
     parts.append(f"supported: {n} of {len(verdict)}" + (f", not tested: {untested}" if untested else ""))
-    return "Confound audit. " + "; ".join(part[0].upper() + part[1:] for part in parts) + "."
+    return f"{opening} " + "; ".join(part[0].upper() + part[1:] for part in parts) + "."
 
 
 def p_text(p: float, floor: float) -> str:
