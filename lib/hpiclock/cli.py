@@ -121,7 +121,7 @@ def run(
     config: Annotated[Path, typer.Argument(help="a YAML file")],
     changes: Set = None,
     run_dir: RunDir = "",
-    notebooks: Annotated[str, typer.Option(help="which ones, e.g. 01-04 or 01,03")] = "01-04",
+    notebooks: Annotated[str, typer.Option(help="which ones, e.g. 01-05 or 01,03")] = "01-05",
 ) -> None:
     """Run the notebooks with this config. Leave them executed, as pages, and an index."""
     from hpiclock.report.notebooks import run_chain
