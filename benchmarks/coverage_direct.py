@@ -18,6 +18,7 @@ from hpiclock.study.sums import FORMULAS, group_sums
 
 CLASS = ("precision", "recall")
 TIME = ("mae_one_class", "rmse", "mse", "bias", "r2", "mae_of_clock", "gain_over_clock", "skill_over_clock")
+SQUARES = ("rmse", "mse")
 THRESHOLD = 0.4  # as a share of the distance between the classes
 LAST_H, ONSET_H, TIME_SD_H, BIAS_H = 48.0, 12.0, 3.0, 0.5
 FRAME_UNITS = 200  # replicates with frames as the units: a warning, not a method

@@ -53,9 +53,14 @@ def detection(tables: Tables) -> Sentences:
 def _found(row: pd.Series) -> str:
     if not np.isfinite(row["half_h"]):
         return f"{row['n_detected']} of {row['n_stacks']} infected stacks are detected, fewer than half"
+    if row["n_stacks"] == 1:
+        return f"the one infected stack is detected at {row['half_h']:.1f} h post infection"
+    between = "no interval"
+    if np.isfinite(row["low_h"]) or np.isfinite(row["high_h"]):
+        between = f"interval {until(row['low_h'])} to {until(row['high_h'])}"
     return (
         f"half of the {row['n_stacks']} infected stacks are detected by {row['half_h']:.1f} h post infection "
-        f"(interval {until(row['low_h'])} to {until(row['high_h'])})"
+        f"({between})"
     )
 
 
