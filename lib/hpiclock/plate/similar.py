@@ -60,7 +60,8 @@ def load_fields(
         with open_stack(mine["path"].iloc[0], channel=data.channel, z=data.z) as stack:
             images.append(np.stack([shrunk(stack.frame(int(frame))) for frame in chosen]))
         names.append(str(name))
-    return Fields(names, np.stack(images))
+    side = min(part.shape[-1] for part in images)  # pictures of different sizes can be compared at the least
+    return Fields(names, np.stack([np.stack([_at(image, side) for image in part]) for part in images]))
 
 
 def spread(values: np.ndarray, n: int) -> np.ndarray:
@@ -70,7 +71,12 @@ def spread(values: np.ndarray, n: int) -> np.ndarray:
 
 def shrunk(image: np.ndarray) -> np.ndarray:
     """Return a frame at :data:`SMALL` px or its own size if that is smaller: (side, side) float32."""
-    side = min(SMALL, *image.shape)
+    return _at(image, min(SMALL, *image.shape))
+
+
+def _at(image: np.ndarray, side: int) -> np.ndarray:
+    if image.shape == (side, side) and image.dtype == np.float32:
+        return image
     small = Image.fromarray(image.astype(np.float32)).resize((side, side), Image.Resampling.BOX)
     return np.asarray(small)
 
