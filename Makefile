@@ -37,7 +37,7 @@ bench: $(STAMP) ## the measurements of benchmarks/, one after the other (long)
 bench-coverage: $(STAMP) ## how often the study's intervals hold the truth (minutes; writes docs/coverage.md)
 	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/interval_coverage.py
 
-bench-audit: $(STAMP) ## how often the confound audit finds what was planted (an hour; remembers what it did)
+bench-audit: $(STAMP) ## how often the confound audit finds what was planted (40 minutes; remembers what it did)
 	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/audit_power.py --seeds 200
 
 bench-compare: $(STAMP) ## how often a comparison of runs finds what is not there (most of an hour; docs/comparison.md)

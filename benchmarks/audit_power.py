@@ -43,6 +43,8 @@ from hpiclock.study.audit_rows import (
 )
 
 FLAGS = ("contradicted", "not identifiable")
+ANY = "any row contradicted"
+PAGE = Path(__file__).parents[1] / "docs" / "audit.md"
 LONG: dict[str, Any] = {"n_frames": 9, "interval_h": 6.0}
 SHORT: dict[str, Any] = {"n_frames": 5, "interval_h": 12.0}
 LAYOUT: dict[str, Any] = {
@@ -170,7 +172,7 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     found = []
     for case, (_, naming, model) in CASES.items():
         mine = rows[rows["case"].eq(case)]
-        asked = {"any row contradicted": mine[mine["verdict"].eq("contradicted")]} if model else {}
+        asked = {ANY: mine[mine["verdict"].eq("contradicted")]} if model else {}
         for question in QUESTIONS if case in CLEAN else naming:
             flags = ("contradicted",) if case in CLEAN else FLAGS
             asked[question] = mine[mine["question"].eq(question) & mine["verdict"].isin(flags)]
@@ -186,6 +188,24 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
             found.append({"case": case, "row": row, "flagged": k / n, "low": limits.low, "high": limits.high,
                           "seeds": n})  # fmt: skip
     return pd.DataFrame(found).round(4)
+
+
+def write_page(table: pd.DataFrame, page: Path) -> None:
+    """Put the rates into the page, between its two marks."""
+    lines = ["| plate | row | share of seeds | 95% interval | seeds |", "| --- | --- | --- | --- | --- |"]
+    shown = [(name, ANY) for name in CLEAN]
+    shown += [(name, row) for name, case in CASES.items() for row in case.naming]
+    shown += [(name, f"{row} supported") for row in (CLOCKS, ELAPSED) for name in ("clean", "one onset")]
+    rates = table.set_index(["case", "row"])
+    for key in shown:
+        rate = rates.loc[key]
+        limits = f"{rate['low']:.1%} to {rate['high']:.1%}"
+        lines.append(f"| {key[0]} | {key[1]} | {rate['flagged']:.1%} | {limits} | {rate['seeds']} |")
+    begin, end = "<!-- rates -->\n", "<!-- /rates -->"
+    text = page.read_text(encoding="utf-8")
+    before, _, rest = text.partition(begin)
+    after = rest.partition(end)[2]
+    page.write_text(before + begin + "\n".join(lines) + "\n" + end + after, encoding="utf-8")
 
 
 def main() -> None:
@@ -209,6 +229,7 @@ def main() -> None:
     rows = pd.read_csv(options.rows)
     table = summary(rows[rows["seed"] < options.seeds])
     table.to_csv(options.out, index=False)
+    write_page(table, PAGE)
     print(table.to_string(index=False))
 
 
