@@ -182,8 +182,9 @@ def _problem(error: ValidationError) -> str:
 
 
 def _expanded(said: SweepFile, fixed: Mapping[str, Any]) -> Iterator[Trial]:
-    for name, keys in (said.variants or {"": {}}).items():
-        for values in itertools.product(*said.grid.values()):
+    # variants within a seed and fold: a sweep that is stopped half-way can be compared already
+    for values in itertools.product(*said.grid.values()):
+        for name, keys in (said.variants or {"": {}}).items():
             point = dict(zip(said.grid, values, strict=True))
             labels = ({"variant": name} if name else {}) | point
             overrides = {**fixed, **keys, **point}

@@ -54,7 +54,7 @@ def test_trials_that_only_ask_share_one_run(tmp_path):
     assert len(asking) == 6
     assert {trial.run for trial in asking} == {"run"}
     assert len(plan.configs) == 1 + 6
-    learnt = plan.configs["1-16h_matched"].frames.train
+    learnt = plan.configs["run_1-16h_matched"].frames.train
     assert (learnt.infected.start_h, learnt.infected.end_h, learnt.match_controls) == (1, 16, True)
     assert plan.configs["run"].frames.train.infected.end_h is None
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas as pd
+from filelock import FileLock
 
 from hpiclock.configfile import load_config
 from hpiclock.errors import InputError, RunFailed
@@ -93,7 +94,10 @@ def train_one(config: str, overrides: dict[str, Any], folder: str) -> str:
     """Train a run in a process of its own; return why it failed, or nothing. It logs to ``run.log``."""
     from hpiclock.report.training import train
 
-    with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere):
+    place = Path(folder)
+    # a worker can outlive its sweep that was killed: a second one waits for it, and then finds the run done
+    lock = FileLock(place.with_name(f".{place.name}.lock"))
+    with open(os.devnull, "w", encoding="utf-8") as nowhere, contextlib.redirect_stdout(nowhere), lock:
         try:
             train(load_config(config, overrides), folder, say=lambda _: None)
         except (InputError, RunFailed) as error:

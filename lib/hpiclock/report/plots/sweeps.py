@@ -106,10 +106,10 @@ def _counts(ax: Axes, rows: pd.DataFrame, kinds: list[tuple[str, str]], label: s
     for controls in dict.fromkeys(kind[1] for kind in kinds):
         mine = rows[rows["controls"].eq(controls)].drop_duplicates("x").sort_values("x")
         ax.plot(mine["x"], mine["n"], color=style.INK, linestyle=LINES[controls], linewidth=0.9)
-        if len(mine):
-            last = mine.iloc[-1]
-            ax.annotate(f"{last['n_wells']:.0f} wells", (last["x"], last["n"]), (-2, 2), ha="right",
-                        textcoords="offset points", fontsize=6)  # fmt: skip
+    wells = rows["n_wells"]
+    few, many = int(wells.min()), int(wells.max())
+    ax.set_title(f"{few} wells" if few == many else f"{few} to {many} wells", fontsize=6,
+                 fontweight="normal", loc="right", pad=1)  # fmt: skip
     ax.set_ylim(0, 1.25 * float(rows["n"].max()) + 1)
     ax.set_xlabel(label if first else "")
     ax.set_ylabel("test frames (n)" if first else "")
