@@ -134,6 +134,32 @@ def run(
 
 
 @app.command()
+def predict(
+    runs: Annotated[
+        list[str], typer.Argument(metavar="RUN... SOURCE", help="trained runs, then the new plate")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="Parquet or CSV")] = Path(
+        "predictions.parquet"
+    ),
+    changes: Set = None,
+) -> None:
+    """Read out a new plate with a trained run, or with several as one. Goes on where it was killed."""
+    from hpiclock.report.newplate import predict as ask
+    from hpiclock.report.runs import Run
+
+    *folders, source = runs
+    if not folders:
+        raise InputError("predict: name a trained run and then the new plate")
+    found = ask(
+        [Run.open(folder) for folder in folders], source, output, changes=_changes(changes), say=typer.echo
+    )
+    n, n_stacks = len(found.rows), found.rows["stack_id"].nunique()
+    typer.echo(
+        f"{output}: {n:,} frames of {n_stacks} stacks; {output.with_suffix('.json').name} says how to read it"
+    )
+
+
+@app.command()
 def audit(
     run: Annotated[Path, typer.Argument(help="a finished run's folder")],
     out: Annotated[

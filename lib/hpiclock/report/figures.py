@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def write_figure(figure: Figure | Axes, path: Path) -> None:
-    """Write a figure (or the figure of an Axes) as PNG or SVG, with its alternative text inside.
+    """Write a figure (or the figure of an Axes) as PNG, PDF or SVG, with its alternative text inside.
 
     No date and no random ids go in: the same figure is the same file.
     """
@@ -25,6 +25,8 @@ def write_figure(figure: Figure | Axes, path: Path) -> None:
     about: dict[str, Any] = {"Description": alt_text(whole)}
     if path.suffix == ".svg":
         about["Date"] = None
+    if path.suffix == ".pdf":
+        about = {"Subject": about["Description"], "CreationDate": None}
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as partial, mpl.rc_context({"svg.hashsalt": "hpiclock"}):
         whole.savefig(partial, dpi=150, bbox_inches="tight", metadata=about)

@@ -11,6 +11,7 @@ from hpiclock.config import Config
 from hpiclock.plate.cache import FrameCache, open_cache
 from hpiclock.plate.dataset import Dataset, prepare
 from hpiclock.report.design_audit import design_audit
+from hpiclock.report.newplate import keep_reference
 from hpiclock.report.outputs import write_outputs
 from hpiclock.report.runs import CONFIG, DESIGN, Run, default_folder
 from hpiclock.study.design import separable
@@ -68,6 +69,7 @@ def _learn(
     run.save_table("history.csv", HISTORY, learnt.history)
     predictions = learnt.predictions.assign(run=run.name, seed=run.cfg.seed)
     run.save_table("predictions.parquet", PREDICTIONS, predictions)
+    keep_reference(run, machine, cache, dataset.frames)
     run.record(**machine.facts())
 
 
