@@ -33,6 +33,8 @@ from hpiclock.report.plots.images import (
 from hpiclock.report.plots.learning import learning_curve, learning_curves_figure, validation_metrics_figure
 from hpiclock.report.plots.plate import plate_map, plate_map_figure
 from hpiclock.report.plots.prediction_intervals import interval_coverage
+from hpiclock.report.plots.readout import dose_response, treatment_curves, wells_by_treatment
+from hpiclock.report.plots.readout_plate import plate_heat_map, well_grid_figure
 from hpiclock.report.plots.scores import score_distribution, score_over_hours
 from hpiclock.report.plots.style import alt_text
 from hpiclock.report.plots.sweeps import interval_sweep_figure, window_sweep_figure
@@ -61,6 +63,7 @@ __all__ = [
     "detection_curve",
     "difference_figure",
     "differences_over_time_figure",
+    "dose_response",
     "experiment_scores",
     "film_strip_figure",
     "gallery_figure",
@@ -72,6 +75,7 @@ __all__ = [
     "learning_curve",
     "learning_curves_figure",
     "metric_by_window",
+    "plate_heat_map",
     "plate_map",
     "plate_map_figure",
     "prediction_scatter_figure",
@@ -85,7 +89,10 @@ __all__ = [
     "split_overview",
     "temporal_generalization_figure",
     "trajectory_figure",
+    "treatment_curves",
     "validation_metrics_figure",
     "variants_over_time_figure",
+    "well_grid_figure",
+    "wells_by_treatment",
     "window_sweep_figure",
 ]
