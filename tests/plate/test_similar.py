@@ -133,3 +133,12 @@ def test_pictures_of_different_sizes_are_compared_at_the_smallest(tmp_path):
     frames = pd.DataFrame({"stack_id": ["a", "b"], "path": [str(path) for path in paths], "frame": 0})
     fields = load_fields(frames, DataConfig(), per_stack=2, progress_bar=False)
     assert fields.images.shape == (2, 2, 40, 40)
+
+
+def test_single_pictures_that_share_an_outline_are_no_copies():
+    y, x = np.mgrid[:96, :96]
+    inside = np.hypot(y - 48, x - 48) < 40
+    cells = [np.stack([np.where(inside, 2 * scene(seed)[0] - 128, 40)] * 2) for seed in range(3)]
+    fields = fields_of(*cells, noisy(cells[0], 1)[[0, 0]])
+    pairs = overlapping(fields, groups=[str(i) for i in range(4)], max_pairs=100)
+    assert list(zip(pairs["a"], pairs["b"], strict=True)) == [("s0", "s3")]

@@ -25,9 +25,11 @@ FINE = 4.0  # px: coarser structure (shading, drift) is taken out first
 STRONG = 7.0  # standard errors; unrelated fields that agree on a shift reach about 4
 LEAST_OVERLAP = 0.04  # of a field
 SAME_SHIFT = 2.0  # px: between the two frames of a pair
+COPY = 0.9  # correlation from which single pictures count as copies: cut-out cells share an outline
 HASH = 16  # px: the side at which fields are looked over for pictures that stand twice
 TWIN = 0.8  # correlation from which two such small fields are laid over each other
 CONSTANT = 0.2  # a burned-in pixel varies this little between stacks, as a share of the usual SD
+FREE = 0.5  # and this much at least where it is not burned in: the rim of a dark background varies a little
 RARE = 0.01  # chance that any pixel of a field without marks would look burned in
 
 
@@ -109,6 +111,7 @@ def overlapping(fields: Fields, *, groups: Iterable[str], max_pairs: int) -> pd.
     weight = np.where(covered >= LEAST_OVERLAP * side * side, np.sqrt(covered / grain), 0.0)
     own = np.maximum(np.fft.irfft2(energy * mask.conj(), (size, size)), 1e-6).astype(np.float32)
     other = np.maximum(np.fft.irfft2(mask * energy.conj(), (size, size)), 1e-6).astype(np.float32)
+    still = (images[:, 0] == images[:, 1]).all((-2, -1))
     found = []
     for i, j in places.reshape(chosen.shape):
         first = _best(spectra[i, 0], spectra[j, 0], own[i, 0], other[j, 0], weight, size)
@@ -117,6 +120,8 @@ def overlapping(fields: Fields, *, groups: Iterable[str], max_pairs: int) -> pd.
         second = _best(spectra[i, 1], spectra[j, 1], own[i, 1], other[j, 1], weight, size)
         apart = np.hypot(first.x - second.x, first.y - second.y)
         if second.strength < STRONG or apart > SAME_SHIFT:
+            continue
+        if (still[i] or still[j]) and first.correlation < COPY:  # no second frame can object
             continue
         overlap = (1 - abs(first.x) / side) * (1 - abs(first.y) / side)
         found.append(
@@ -200,13 +205,16 @@ def burned_in(fields: Fields, condition: Iterable[str], wells: Iterable[str]) ->
     """
     images = fields.images
     conditions, wells = np.asarray(list(condition)), np.asarray(list(wells))
-    constant, notes, rows = {}, {}, []
+    varies, notes, rows = {}, {}, []
     for name in ("infected", "mock"):
-        mine = conditions == name
-        constant[name], notes[name] = _constant(images[mine])
-    both = constant["infected"] & constant["mock"]
+        varies[name], notes[name] = _variation(images[conditions == name])
     testable = not notes["infected"] and not notes["mock"]
-    sets = {name: constant[name] & ~both for name in constant} | {"both": both}
+    constant = {name: ratio < CONSTANT for name, ratio in varies.items()}
+    sets = {
+        "infected": constant["infected"] & (varies["mock"] > FREE),
+        "mock": constant["mock"] & (varies["infected"] > FREE),
+        "both": constant["infected"] & constant["mock"],
+    }
     for name, pixels in sets.items():
         mine = np.ones(len(conditions), bool) if name == "both" else conditions == name
         rows.append(
@@ -217,15 +225,16 @@ def burned_in(fields: Fields, condition: Iterable[str], wells: Iterable[str]) ->
     return pd.DataFrame(rows)
 
 
-def _constant(images: np.ndarray) -> tuple[np.ndarray, str]:
+def _variation(images: np.ndarray) -> tuple[np.ndarray, str]:
+    """Return each pixel's SD over stacks, as a share of the usual one, and why it cannot be used."""
     stacks, _, side, _ = images.shape if len(images) else (0, 0, SMALL, SMALL)
-    nowhere = np.zeros(images.shape[-2:], bool)
+    usual_everywhere = np.ones(images.shape[-2:])
     # chance of so small a variance from stacks that are free of marks, over all pixels
     chance = stats.chi2.cdf((stacks - 1) * CONSTANT**2, stacks - 1) * side * side if stacks > 1 else 1.0
     if chance > RARE:
-        return nowhere, f"{stacks} stacks are too few to tell a burned-in mark from chance"
+        return usual_everywhere, f"{stacks} stacks are too few to tell a burned-in mark from chance"
     spread_ = images[:, 0].std(0)
     usual = float(np.median(spread_))
     if usual == 0:
-        return nowhere, "the images do not vary"
-    return spread_ < CONSTANT * usual, ""
+        return usual_everywhere, "the images do not vary"
+    return spread_ / usual, ""
