@@ -200,7 +200,7 @@ def write_page(table: pd.DataFrame, page: Path) -> None:
     for key in shown:
         rate = rates.loc[key]
         limits = f"{rate['low']:.1%} to {rate['high']:.1%}"
-        lines.append(f"| {key[0]} | {key[1]} | {rate['flagged']:.1%} | {limits} | {int(rate["seeds"])} |")
+        lines.append(f"| {key[0]} | {key[1]} | {rate['flagged']:.1%} | {limits} | {int(rate['seeds'])} |")
     begin, end = "<!-- rates -->\n", "<!-- /rates -->"
     text = page.read_text(encoding="utf-8")
     before, _, rest = text.partition(begin)
