@@ -175,14 +175,15 @@ def page(table: pd.DataFrame) -> str:
         "the difference of a metric is known, so the difference is tested by exchanging the two in wells",
         "drawn at random (sign flips), each time over its own standard error; its interval is the same test",
         "turned around. Where there are several seeds, the spread between seeds beyond what single wells",
-        "explain is added, and Student's t with the degrees of freedom of both holds as well. With k wells no chance",
-        "below 2 / 2^k can come out. *Steadier* exchanges whole wells and compares the spread over windows.",
+        "explain is added, and Student's t with the degrees of freedom of both holds as well. With k wells",
+        "no chance below 2 / 2^k can come out. *Steadier* exchanges whole wells and compares the spread",
+        "over windows.",
         "",
         "Here: simulated predictions of two variants on the same wells (half infected, two positions a",
         "well, a frame every 3 h for 48 h). Wells differ in ways that both variants share, and seeds differ",
-        f"in wells, positions and frames. {int(table['replicates'].max()):,} replicates a cell; a test at 0.05 should",
-        "reject in 5% of them when nothing is planted. `make bench-compare` repeats it; every cell is in",
-        "`reports/benchmarks/compare_null.csv`.",
+        f"in wells, positions and frames. {int(table['replicates'].max()):,} replicates a cell; a test at",
+        "0.05 should reject in 5% of them when nothing is planted. `make bench-compare` repeats it; every",
+        "cell is in `reports/benchmarks/compare_null.csv`.",
         "",
         f"Nothing planted, 8 and more wells a class: {inside.sum()} of {len(inside)} cells reject in "
         f"{GOOD[0]}-{GOOD[1]} ({common['rejects'].min():.3f}-{common['rejects'].max():.3f}).",
@@ -198,7 +199,7 @@ def page(table: pd.DataFrame) -> str:
     if null["wells"].eq(5).any():
         lines += [
             "With 5 wells a class metrics of one class alone cannot reject at 0.05 (least chance 2 / 2^5),",
-            "and metrics near their end, where few wells differ at all, reject too seldom rather than too often.",
+            "and metrics near their end, where few wells differ at all, reject too seldom, not too often.",
             "",
         ]
     for part, words in (
