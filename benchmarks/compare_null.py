@@ -54,7 +54,7 @@ CASES = (
     Case("one seed, AUC near 1", 18, 1, strength=9.0),
     Case("three seeds", 18, 3),
     Case("three seeds that differ in skill", 18, 3, run_sd=0.5),
-    Case("planted gain", 8, 1, gain=1.0, gain_h=0.3, over_time=True),
+    Case("planted gain", 8, 1, gain=1.0, gain_h=0.3),
     Case("planted gain", 18, 1, gain=1.0, gain_h=0.3),
 )
 
