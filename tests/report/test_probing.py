@@ -87,5 +87,7 @@ def test_features_of_a_trained_run_keep_its_split(tmp_path, tiny_plate):
     trained = load_sweep(write(tmp_path, tiny_plate)).configs["run"]
     Run.create(trained, tmp_path / "reports" / "trained")
     path = write(tmp_path, tiny_plate, frozen={"run": "reports/trained"}, set={"split.seed": 7})
-    with pytest.raises(InputError, match=r"was trained with another split than run has.*know its training"):
+    with pytest.raises(
+        InputError, match=r"was trained with another split than run_0-2h_full has.*know its training"
+    ):
         list(run_sweep(path, {}, workers=1, report=False, say=str))

@@ -186,30 +186,32 @@ def variants_table(found: Comparison) -> pd.DataFrame:
 
 def readable_comparison(found: Comparison) -> pd.DataFrame:
     """Return the table over all hours for reading, indexed by variant, frames and metric."""
-    rows = found.tables["comparison"]
-    level = found.cfg.study.level
+    rows, level = found.tables["comparison"], found.cfg.study.level
+    says = [row.verdict if row.verdict != CANNOT else f"{CANNOT}: {row.note}" for row in rows.itertuples()]
     return pd.DataFrame(
         {
             "variant": rows["variant"],
             "frames": rows["group"],
             "metric": [NAMES.get(metric, metric) for metric in rows["metric"]],
-            "value": rows["value"].round(3),
-            "against": rows["value_against"].round(3),
-            "difference": rows["difference"].round(3),
-            f"{level:.0%} interval": [_range(row.low, row.high) for row in rows.itertuples()],
-            "p": rows["p"].round(4),
-            "corrected": rows["p_holm"].round(4),
-            "could see": rows["could_see"].round(3),
-            "wells": rows["n_wells"],
-            "says": [
-                row.verdict if row.verdict != CANNOT else f"{CANNOT}: {row.note}" for row in rows.itertuples()
-            ],
+            "value": [_short(value) for value in rows["value"]],
+            "against": [_short(value) for value in rows["value_against"]],
+            f"difference ({level:.0%} interval)": [_range(row) for row in rows.itertuples()],
+            "p corrected": [_short(value) for value in rows["p_holm"]],
+            "could see": [_short(value) for value in rows["could_see"]],
+            "says": says,
         }
     ).set_index(["variant", "frames", "metric"])
 
 
-def _range(low: float, high: float) -> str:
-    return f"{low:+.3f} to {high:+.3f}" if pd.notna(low) and pd.notna(high) else "no interval"
+def _short(value: float) -> str:
+    return f"{value:.3f}" if pd.notna(value) else "–"
+
+
+def _range(row: Any) -> str:
+    if pd.isna(row.difference):
+        return "–"
+    limits = f"{row.low:+.3f} to {row.high:+.3f}" if pd.notna(row.low) else "no interval"
+    return f"{row.difference:+.3f} ({limits})"
 
 
 def _experiment(run: Run) -> str:
@@ -222,7 +224,11 @@ def _folder(run: Run) -> str:
 
 def _by_keys(configs: Sequence[Mapping[str, Any]]) -> list[str]:
     keys = [key for key in configs[0] if any(one.get(key) != configs[0][key] for one in configs)]
-    return [", ".join(f"{key}={one.get(key)}" for key in keys) or "as it is" for one in configs]
+    return [", ".join(f"{key}={_plain(one.get(key))}" for key in keys) or "as it is" for one in configs]
+
+
+def _plain(value: Any) -> str:
+    return "+".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def _complete(variants: dict[str, list[Run]]) -> tuple[dict[str, list[Run]], list[str]]:
