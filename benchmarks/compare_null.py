@@ -192,7 +192,7 @@ def page(table: pd.DataFrame) -> str:
     outside = common[~inside]
     if len(outside):
         named = [
-            f"{row.case}, {row.wells} wells a class, {row.metric}: {row.rejects:.3f}"
+            f"{row.case}, {row.wells} wells a class, {row.part}, {row.metric}: {row.rejects:.3f}"
             for row in outside.itertuples()
         ]
         lines += ["Outside: " + "; ".join(named) + ".", ""]
