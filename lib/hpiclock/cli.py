@@ -160,6 +160,18 @@ def predict(
 
 
 @app.command()
+def export(
+    run: Annotated[Path, typer.Argument(help="a finished run's folder")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="a new folder")],
+) -> None:
+    """Write a run's model for other programs: ONNX, safetensors with a config, and a model card."""
+    from hpiclock.report.export import export as write_out
+    from hpiclock.report.runs import Run
+
+    write_out(Run.open(run), output, say=typer.echo)
+
+
+@app.command()
 def audit(
     run: Annotated[Path, typer.Argument(help="a finished run's folder")],
     out: Annotated[
