@@ -164,7 +164,7 @@ def export(
     run: Annotated[Path, typer.Argument(help="a finished run's folder")],
     output: Annotated[Path, typer.Option("-o", "--output", help="a new folder")],
 ) -> None:
-    """Write a run's model for other programs: ONNX, safetensors with a config, and a model card."""
+    """Write a run's model as ONNX and safetensors, with a model card."""
     from hpiclock.report.export import export as write_out
     from hpiclock.report.runs import Run
 
@@ -214,7 +214,7 @@ def compare(
     out: Annotated[Path, typer.Option(help="where tables and figures go")] = Path("comparison"),
     first: Annotated[str, typer.Option(help="the variant that others are held against")] = "",
 ) -> None:
-    """Compare ways of training on the same test wells: better, equal, or not shown."""
+    """Compare ways of training on the same test wells."""
     from hpiclock.report.comparing import compare_runs, find_runs, summary, write_comparison
 
     found = compare_runs(find_runs(runs), first=first)

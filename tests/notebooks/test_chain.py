@@ -58,9 +58,7 @@ def test_it_says_where_the_report_is_and_nothing_beside_its_bar(chain, pages):
     done, _ = chain
     printed = done.stdout.decode().splitlines()
     assert [line.partition(": ")[0] for line in printed] == [str(page) for page in pages]
-    assert re.fullmatch(
-        rb"(\r[^\n]*\n?)?", done.stderr
-    )  # one bar that redraws its line
+    assert re.fullmatch(rb"(\r[^\n]*\n?)?", done.stderr)  # one bar that redraws its line
 
 
 def test_every_promised_file_is_there(run):

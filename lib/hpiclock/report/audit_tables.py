@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from hpiclock.study.audit_rows import range_words
+from hpiclock.study.audit_rows import STATISTIC_WORDS, range_words
 
 PROBES = {
     "stack": "names the stack (share right)",
@@ -46,7 +46,8 @@ def _design(table: pd.DataFrame) -> pd.DataFrame:
 
 def _before_onset(table: pd.DataFrame) -> pd.DataFrame:
     words = {
-        "differs most": table["statistic"], "AUC (95% interval)": _ranges(table, "auc"),
+        "differs most": table["statistic"].replace(STATISTIC_WORDS),
+        "AUC (95% interval)": _ranges(table, "auc"),
         "difference (SD between wells)": table["difference"].round(2), "p": _p(table["p"]),
         "smallest p": _p(table["floor"]), "infected wells": table["n_infected"],
         "mock wells": table["n_mock"],

@@ -24,6 +24,7 @@ from hpiclock.study.audit_rows import (
     KIND_OF,
     LIGHT,
     MORE_WELLS,
+    STATISTIC_WORDS,
     WELL,
     Row,
     p_text,
@@ -210,8 +211,9 @@ def judge_nuisance(table: pd.DataFrame, *, audit: AuditConfig, hours: int) -> li
 
 def _nuisance_row(row: Any, audit: AuditConfig) -> Row:
     alpha = SHARES[row.question] * audit.alpha
+    what = STATISTIC_WORDS.get(row.statistic, row.statistic)
     words = (
-        f"before the onset {row.statistic} of raw frames differs most: AUC "
+        f"before the onset raw frames differ most in {what}: AUC "
         f"{range_words(row.auc, row.low, row.high)}, {row.n_infected} infected and {row.n_mock} mock wells; "
         f"{row.unit}s shuffled: {p_text(row.p, row.floor)}"
     )

@@ -48,6 +48,19 @@ KIND_OF = {LIGHT: ("light",), FOCUS: ("focus", "contrast"), BORDER: ("border",)}
 BEFORE = "image at 0 hpi or earlier: frames before the onset must look alike in both classes"
 MORE_WELLS = "more wells per class, infected and mock"
 
+# Frame statistics in words; a name that is not here stands for itself.
+STATISTIC_WORDS = {
+    "mean": "mean grey level", "median": "median grey level", "sd": "contrast (SD of grey levels)",
+    "tilt_x": "shading from left to right", "tilt_y": "shading from top to bottom",
+    "bowl": "shading from centre to corners", "laplacian": "fine detail (Laplacian)",
+    "gradient": "edges (gradient)", "sharpness": "sharpness",
+    "p01": "darkest grey levels (1%)", "p05": "dark grey levels (5%)", "p95": "bright grey levels (95%)",
+    "p99": "brightest grey levels (99%)", "border_mean": "grey level of the border",
+    "border_sd": "contrast of the border", "border_top": "grey level of the top border",
+    "border_bottom": "grey level of the bottom border", "border_left": "grey level of the left border",
+    "border_right": "grey level of the right border",
+}  # fmt: skip
+
 
 class Row(NamedTuple):
     """One answer. ``effect`` with ``low`` and ``high`` is what ``evidence`` says it is."""
