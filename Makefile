@@ -15,9 +15,10 @@ $(STAMP): requirements.lock pyproject.toml .ci/setup
 	@.ci/setup "$(VENV)"
 	@touch $@
 
-report: $(STAMP) ## a simulated plate, a trained model and the report notebooks, under reports/
+report: $(STAMP) ## a simulated plate, a trained model, the report notebooks and the audit, under reports/
 	@test -e $(DEMO) || $(BIN)/hpiclock synth $(DEMO)
-	@$(BIN)/hpiclock run configs/demo.yaml
+	@$(BIN)/hpiclock run configs/demo.yaml --notebooks 01-04
+	@$(BIN)/hpiclock run configs/demo.yaml --notebooks 05
 
 test: check ## everything: check, unit tests, the notebooks
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
