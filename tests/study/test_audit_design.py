@@ -139,3 +139,12 @@ def test_slides_that_hold_both_conditions_are_no_alias():
 
 def test_names_that_are_no_place_are_said():
     assert answers(frames({f"slide{i}": 1.0 if i % 2 else None for i in range(6)}))[PLACE] == "not tested"
+
+
+@pytest.mark.parametrize("wells", [{"B2": 2.0, "C3": 6.0}, {"B2": None, "C3": None}])
+def test_a_plate_of_one_class_supports_nothing(wells):
+    found = {row.question: row for row in judge_design(frames(wells))}
+    assert found[PLACE].verdict == "not tested"
+    assert found[HOUR].verdict == "not identifiable"
+    assert not [row for row in found.values() if "nan" in row.evidence]
+    assert "supported" not in {found[name].verdict for name in (WELL, HOUR, PLACE)}

@@ -14,6 +14,7 @@ from hpiclock.study.groups import class_of, codes_of
 from hpiclock.study.scores import hour_strata
 
 FORMATS = ((2, 3), (3, 4), (4, 6), (6, 8), (8, 12), (16, 24), (32, 48))  # rows x columns of culture plates
+ONE_CLASS, BOTH_CLASSES = "all wells are of one class", "infected and mock wells on one plate"
 FAR = 0.1  # an AUC of the hours alone this far from 0.5 lets a clock score without seeing a cell
 
 
@@ -110,6 +111,8 @@ def _place(wells: pd.DataFrame) -> Row:
     known = wells["row"].notna() & ~wells["mixed"]
     if not known.all():
         return Row(PLACE, "not tested", "wells have no place on a plate (names such as B03)", "")
+    if infected.all() or not infected.any():
+        return Row(PLACE, "not tested", ONE_CLASS, BOTH_CLASSES)
     found = {name: _auc(wells[name].to_numpy(float), infected) for name in ("row", "column", "edge")}
     words = ", ".join(f"{name} {value:.2f}" for name, value in found.items())
     v = _cramer(wells["column"], infected)
@@ -133,6 +136,8 @@ def _place(wells: pd.DataFrame) -> Row:
 
 def _hour(frames: pd.DataFrame) -> Row | None:
     auc, shared = hours_auc(frames)
+    if np.isnan(auc):
+        return Row(HOUR, "not identifiable", ONE_CLASS, BOTH_CLASSES)
     words = f"AUC of the hour alone {auc:.2f}; {shared:.0%} of frames lie at hours of both classes"
     if shared == 0:
         return Row(HOUR, "not identifiable", words, "image both classes at the same hours", auc)
