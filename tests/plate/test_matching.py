@@ -41,10 +41,21 @@ def test_a_larger_field_is_cut_until_cells_are_as_large() -> None:
     assert "14.0% of each side is cut off (5.0% in training)" in notes[0]
 
 
-def test_a_smaller_field_cannot_be_mended_and_says_so() -> None:
-    image, notes = matched(plate(), plate(pixel_um=0.5), ImageConfig())
-    assert image == ImageConfig()
-    assert "cells look 2.00 times as large" in notes[0]
+def test_a_smaller_field_is_shown_smaller_so_that_cells_are_as_large() -> None:
+    # 512 px of 0.75 um are 384 um of the 512 um in training: 3/4 of 224 px
+    image, notes = matched(plate(), plate(pixel_um=0.75), ImageConfig())
+    assert image == ImageConfig(size=168)
+    assert notes == [
+        "A pixel is 0.75 um, in training 1 um: the field is 0.75 times as wide as in training, so frames are "
+        "resized to 168 x 168 px instead of 224 x 224 px, and cells are as large to the model as in training."
+    ]
+    image, _ = matched(plate(), plate(pixel_um=0.75), ImageConfig(crop_border=0.05))
+    assert (image.size, image.crop_border) == (168, 0.05)  # the same share is cut off both
+
+
+def test_a_field_of_less_than_half_the_width_is_refused() -> None:
+    with pytest.raises(InputError, match=r"0\.4 times as wide .* 0\.4 um, in training 1 um.*magnification"):
+        matched(plate(), plate(pixel_um=0.4), ImageConfig())
 
 
 def test_pixels_of_unknown_size() -> None:

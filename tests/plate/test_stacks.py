@@ -285,3 +285,20 @@ def test_names_with_spaces_unicode_and_great_length_open(tmp_path: Path) -> None
     tifffile.imwrite(path, levels(2, HEIGHT, WIDTH))
     with open_stack(path) as opened:
         assert opened.facts.n_frames == 2
+
+
+@pytest.mark.parametrize(
+    ("unit", "per_unit", "pixel_um"),
+    [("um", 1 / 0.65, 0.65), ("\\u00B5m", 2.0, 0.5), ("micron", 0.8, 1.25), ("cm", 1e4, 1.0),
+     ("inch", 72.0, None), ("pixel", 1.0, None)],
+)  # fmt: skip
+def test_imagej_pixel_size_is_read_with_its_unit(
+    tmp_path: Path, unit: str, per_unit: float, pixel_um: float | None
+) -> None:
+    metadata = {"axes": "TYX", "unit": unit}
+    stack = np.zeros((3, 8, 8), np.uint8)
+    tifffile.imwrite(
+        tmp_path / "a.tif", stack, imagej=True, resolution=(per_unit, per_unit), metadata=metadata
+    )
+    with open_stack(tmp_path / "a.tif") as found:
+        assert found.facts.pixel_um == (None if pixel_um is None else pytest.approx(pixel_um, rel=1e-5))

@@ -135,3 +135,13 @@ def test_a_full_disk_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(InputError, match="No space left on device"):
         make(tmp_path / "plate")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_pixel_size_is_written_and_changes_nothing_where_there_is_none(tmp_path: Path) -> None:
+    plain, sized = make(tmp_path / "plain"), make(tmp_path / "sized", microscope={"pixel_um": 0.65})
+    assert "pixel_um" not in (plain.parent / "synth.json").read_text()
+    manifests = [load_manifest(DataConfig(source=str(path)), 0.0)[0] for path in (plain, sized)]
+    assert "pixel_um" not in manifests[0].columns
+    np.testing.assert_allclose(manifests[1]["pixel_um"], 0.65, rtol=1e-5)
+    stacks = [tifffile.imread(manifest["path"].iloc[0]) for manifest in manifests]
+    np.testing.assert_array_equal(stacks[0], stacks[1])

@@ -35,6 +35,7 @@ class Microscope(_Part):
 
     size_px: int = Field(192, ge=32, le=2048, description="side of the square field")
     pitch_px: float = Field(22.0, ge=5, le=80, description="distance between neighbouring cells at 0 h")
+    pixel_um: float | None = Field(None, gt=0, description="side of a pixel as the files say it; None = not")
     positions: int = Field(2, ge=1, description="fields per well, in a row")
     overlap: float = Field(
         -0.1, ge=-1, lt=1, description="share of a field seen again in the next; < 0 = gap"
@@ -148,6 +149,7 @@ _PRESETS: dict[str, dict[str, Any]] = {
         "microscope": {
             "size_px": 256,
             "pitch_px": 40.0,
+            "pixel_um": 0.65,
             "contrast": -1,
             "dtype": "uint16",
             "blur_px": 1.2,

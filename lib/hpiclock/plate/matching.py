@@ -8,13 +8,15 @@ from hpiclock.config import ImageConfig
 from hpiclock.errors import InputError
 
 SAME = 0.02  # sizes and intervals that differ by less than this share are the same
+LEAST_PX = 16  # side of the smallest image that image.size allows
+NARROWEST = 0.5  # of the training field: less of it is not what the model learnt to judge
 
 
 def matched(trained: pd.DataFrame, new: pd.DataFrame, image: ImageConfig) -> tuple[ImageConfig, list[str]]:
     """Return the image settings for a new plate, and in words how it differs from the training plate.
 
-    Where both files say how large a pixel is and the new field shows more, its border is cut until a cell
-    is as large for the model as in training.
+    Where both files say how large a pixel is, a cell is made as large for the model as in training: of a
+    field that shows more, the border is cut; one that shows less becomes a smaller image.
 
     Args:
         trained: MANIFEST of the stacks the model was trained on.
@@ -22,7 +24,8 @@ def matched(trained: pd.DataFrame, new: pd.DataFrame, image: ImageConfig) -> tup
         image: the settings of the training.
 
     Raises:
-        InputError: grey levels that fixed limits do not fit.
+        InputError: grey levels that fixed limits do not fit, or fields too small to be shown at the scale
+            of training.
     """
     _refuse_grey_levels(trained, new, image)
     notes = [*_sizes(trained, new, image), *_grey_levels(trained, new, image), *_intervals(trained, new)]
@@ -99,15 +102,25 @@ def _to_scale(trained: pd.DataFrame, new: pd.DataFrame, image: ImageConfig) -> t
     if abs(ratio - 1) <= SAME:
         return image, [] if abs(now / was - 1) <= SAME else [f"{said}: the field is as large as in training."]
     if ratio < 1:
-        return image, [
-            f"{said}: the field is smaller than in training, so cells look {1 / ratio:.2f} times as large "
-            "to the model; nothing can mend that."
-        ]
+        return _smaller(image, ratio, said)
     border = round((1 - field_was / field_now) / 2, 4)
     cut = image.model_copy(update={"crop_border": border})
     return cut, [
         f"{said}: {border:.1%} of each side is cut off ({image.crop_border:.1%} in training), so that cells "
         "are as large to the model as in training; what lies outside is not read."
+    ]
+
+
+def _smaller(image: ImageConfig, ratio: float, said: str) -> tuple[ImageConfig, list[str]]:
+    wide = f"the field is {ratio:.2g} times as wide as in training"
+    size = round(image.size * ratio)
+    if ratio < NARROWEST or size < LEAST_PX:
+        raise InputError(
+            f"{wide} ({said}): too little of it for this model; image the plate at the training magnification"
+        )
+    return image.model_copy(update={"size": size}), [
+        f"{said}: {wide}, so frames are resized to {size} x {size} px instead of {image.size} x {image.size} "
+        "px, and cells are as large to the model as in training."
     ]
 
 

@@ -43,8 +43,7 @@ def synthesize(folder: Path, *, design: Design, seed: int, progress: bool, worke
         InputError: the folder holds something else, or cannot be written.
     """
     folder = Path(folder)
-    recipe = {"version": VERSION, "seed": seed, "design": design.model_dump(mode="json")}
-    recipe = json.loads(json.dumps(recipe))
+    recipe = json.loads(json.dumps({"version": VERSION, "seed": seed, "design": _recipe(design)}))
     source = TABLE_NAME if design.plant.infected_h or design.plant.mock_h else MAP_NAME
     if _holds(folder, recipe):
         return folder / source
@@ -58,6 +57,12 @@ def synthesize(folder: Path, *, design: Design, seed: int, progress: bool, worke
             _table(design, stacks).to_csv(partial / TABLE_NAME, index=False)
         (partial / RECIPE_NAME).write_text(json.dumps(recipe, indent=1) + "\n", encoding="utf-8")
     return folder / source
+
+
+def _recipe(design: Design) -> dict[str, Any]:
+    """The design as JSON; without a pixel size it is as it was before there was one."""
+    unsaid = {"microscope": {"pixel_um"}} if design.microscope.pixel_um is None else None
+    return design.model_dump(mode="json", exclude=unsaid)
 
 
 def _holds(folder: Path, recipe: dict[str, Any]) -> bool:
@@ -118,8 +123,11 @@ def _write_stacks(
 
 
 def _write_tiff(path: Path, frames: np.ndarray, design: Design) -> None:
-    metadata = {"axes": "TYX", "finterval": design.interval_h * 3600.0}
-    tifffile.imwrite(path, frames, imagej=True, metadata=metadata)
+    metadata: dict[str, Any] = {"axes": "TYX", "finterval": design.interval_h * 3600.0}
+    pixel_um, resolution = design.microscope.pixel_um, None
+    if pixel_um is not None:
+        metadata["unit"], resolution = "um", (1 / pixel_um, 1 / pixel_um)
+    tifffile.imwrite(path, frames, imagej=True, metadata=metadata, resolution=resolution)
 
 
 def _plate_map(design: Design, plans: list[WellPlan]) -> str:

@@ -14,7 +14,15 @@ import tifffile
 
 from hpiclock.errors import InputError
 from hpiclock.plate.omexml import OmeImage, read_ome
-from hpiclock.plate.readers import FAULTS, RGB, StackFacts, check_dtype, first_line, in_hours
+from hpiclock.plate.readers import (
+    FAULTS,
+    RGB,
+    StackFacts,
+    check_dtype,
+    first_line,
+    in_hours,
+    in_micrometres,
+)
 from hpiclock.plate.tiffset import LISTENER, files_of, ome_text, scenes, why_not
 
 __all__ = ["ImageReader", "files_of", "scenes"]
@@ -122,7 +130,7 @@ class ImageReader:
             channels=self._channels(sizes),
             n_z=1 if self._time == "Z" else sizes.get("Z", 1),
             axes=series.axes,
-            pixel_um=self._ome.pixel_um if self._ome else None,
+            pixel_um=self._pixel_um(),
             notes=tuple(notes),
         )
 
@@ -147,6 +155,16 @@ class ImageReader:
         if interval_h is None:
             notes.append(f"its frame interval {ij['finterval']} {unit} is not a time and is not used")
         return interval_h, None
+
+    def _pixel_um(self) -> float | None:
+        """ImageJ counts pixels per unit in the resolution tag; an inch is a printer's unit, not a scale."""
+        if self._ome is not None:
+            return self._ome.pixel_um
+        ij = self._tiff.imagej_metadata if self._series.kind == "imagej" else None
+        per_unit = self._tiff.pages.first.tags.valueof("XResolution")
+        if not ij or not per_unit or 0 in per_unit:
+            return None
+        return in_micrometres(per_unit[1] / per_unit[0], str(ij.get("unit", "")))
 
     def _channels(self, sizes: dict[str, int]) -> tuple[str, ...]:
         if "S" in sizes:
