@@ -13,7 +13,7 @@ from hpiclock.errors import InputError, RunFailed
 from hpiclock.files import atomic, make_folder
 from hpiclock.plate.cache import open_cache
 from hpiclock.report.model_card import model_card
-from hpiclock.report.newplate import BEST
+from hpiclock.report.references import BEST
 from hpiclock.report.runs import Run, plain
 from hpiclock.report.studies import read_study
 from hpiclock.tables import MANIFEST

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,7 @@ import pandas as pd
 from hpiclock.config import Config
 from hpiclock.configfile import config_of
 from hpiclock.errors import InputError
+from hpiclock.plate.appearance import stack_looks
 from hpiclock.plate.cache import FrameCache, open_cache
 from hpiclock.plate.frames import expand
 from hpiclock.plate.manifest import acquisition_times, load_manifest
@@ -21,17 +22,13 @@ from hpiclock.progress import progress
 from hpiclock.report.chunks import Chunks, chunked
 from hpiclock.report.ensemble import Member, combined
 from hpiclock.report.readout_files import ReadOut
+from hpiclock.report.references import BEST, looks_of, reference_of
 from hpiclock.report.runs import Run
 from hpiclock.section import leaves
 from hpiclock.study.likeness import likeness
-from hpiclock.tables import FRAMES, IDENTITY, MANIFEST, NEW_PREDICTIONS, UNKNOWN, check
+from hpiclock.study.looks import compare_looks
+from hpiclock.tables import IDENTITY, MANIFEST, NEW_PREDICTIONS, UNKNOWN, check
 
-if TYPE_CHECKING:
-    from hpiclock.clock.experiment import Machine
-    from hpiclock.clock.likeness import Reference
-
-BEST = ("checkpoints", "best.pt")
-REFERENCE = "likeness.npz"
 OF_THE_PLATE = ("source", "interval_h", "start_h", "quarantine", "on_bad_stack")  # not carried over
 MAY_CHANGE = ("image.low", "image.high")  # and data.*
 
@@ -76,18 +73,21 @@ def predict(
     ensemble = combined(members, frames, said)
     rows = check(NEW_PREDICTIONS, ensemble.rows.join(_told(manifest), on="stack_id"))
     n_held_out, n_wells = ensemble.held_out
-    looks = likeness(rows, n_held_out=n_held_out, n_wells=n_wells)
-    warning = [looks.sentence] if looks.verdict != "alike" else []
+    was = looks_of(runs[0])
+    looks = None if was is None else compare_looks(was, stack_looks(cache, frames))
+    judged = likeness(rows, n_held_out=n_held_out, n_wells=n_wells, looks=looks)
+    warning = [judged.sentence] if judged.verdict != "alike" else []
+    numbers = [] if looks is None else looks.to_dict("records")
     found = ReadOut(
         rows,
         ensemble.thresholds,
         [*warning, *ensemble.notes, *notes],
-        looks._asdict() | {"n_held_out": n_held_out, "n_wells": n_wells},
+        judged._asdict() | {"n_held_out": n_held_out, "n_wells": n_wells, "looks": numbers},
         [run.name for run in runs],
     )
     found.save(output)
     Chunks(output).remove()
-    say(looks.sentence)
+    say(judged.sentence)
     return found
 
 
@@ -136,37 +136,6 @@ def new_frames(manifest: pd.DataFrame, cfg: Config) -> pd.DataFrame:
         split="test",
         fold=0,
     )
-
-
-def reference_of(run: Run, machine: Machine) -> Reference | None:
-    """Return what the training frames look like to a run's model; it is kept in the run's folder.
-
-    None where it was never made and the training plate is not at hand.
-
-    Raises:
-        InputError: the kept file is damaged.
-    """
-    from hpiclock.clock.likeness import Reference
-
-    path = run.path("checkpoints", REFERENCE)
-    if path.is_file() and path.stat().st_mtime >= run.path(*BEST).stat().st_mtime:
-        return Reference.load(path)
-    try:
-        manifest, frames = run.read_table("manifest.csv", MANIFEST), run.read_table("frames.parquet", FRAMES)
-        cache = open_cache(manifest, run.cfg.data, run.cfg.image)
-    except InputError:  # the run was moved without its plate
-        return None
-    return keep_reference(run, machine, cache, frames)
-
-
-def keep_reference(run: Run, machine: Machine, cache: FrameCache, frames: pd.DataFrame) -> Reference | None:
-    """Keep beside a run's checkpoint what its training frames look like to its model, and return it."""
-    from hpiclock.clock.likeness import learn_reference
-
-    reference = learn_reference(machine, cache, frames)
-    if reference is not None:
-        reference.save(run.path("checkpoints", REFERENCE))
-    return reference
 
 
 def _part(cfg: Config, key: str) -> Any:

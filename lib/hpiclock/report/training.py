@@ -11,8 +11,8 @@ from hpiclock.config import Config
 from hpiclock.plate.cache import FrameCache, open_cache
 from hpiclock.plate.dataset import Dataset, prepare
 from hpiclock.report.design_audit import design_audit
-from hpiclock.report.newplate import keep_reference
 from hpiclock.report.outputs import write_outputs
+from hpiclock.report.references import keep_reference
 from hpiclock.report.runs import CONFIG, DESIGN, Run, default_folder
 from hpiclock.study.design import separable
 from hpiclock.tables import FRAMES, HISTORY, MANIFEST, PREDICTIONS
