@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -130,14 +130,23 @@ class View:
 
 
 def each_view(
-    predictions: pd.DataFrame, *, windows: WindowsConfig, end_h: float, axis: Axis, threshold: float
+    predictions: pd.DataFrame,
+    *,
+    windows: WindowsConfig,
+    end_h: float,
+    axis: Axis,
+    threshold: float,
+    unit_of: Callable[[pd.DataFrame], Level] = choose_level,
 ) -> Iterator[tuple[dict[str, str], View]]:
-    """Yield ``run split group`` and the frames in windows, for each run, split and group."""
+    """Yield ``run split group`` and the frames in windows, for each run, split and group.
+
+    ``unit_of`` says what is resampled, see :func:`hpiclock.study.groups.choose_level`.
+    """
     edges = window_edges(windows, end_h=end_h)
     for run, of_run in predictions.groupby("run", sort=True):
         for split in ordered_splits(of_run):
             of_split = of_run[of_run["split"].eq(split)].reset_index(drop=True)
-            unit = choose_level(of_split)
+            unit = unit_of(of_split)
             scores = prepare(of_split, threshold=threshold, group=unit.codes)
             masks = [frames_in(of_split, scores, *edge, axis=axis, last=edge == edges[-1]) for edge in edges]
             for group, mine, metrics in _groups(scores):

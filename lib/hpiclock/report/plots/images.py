@@ -88,7 +88,7 @@ def gallery_figure(rows: pd.DataFrame, images: Images, *, columns: int = 4) -> F
             ax.set_axis_off()
         for ax, row in zip(line, strip.itertuples(), strict=False):
             _picture(ax, images[int(str(row.image))], row, width=1.6)
-            lines = _gallery_lines(row)
+            lines = gallery_lines(row)
             ax.set_xlabel("\n".join(lines), fontsize=6, loc="left", labelpad=3)
             words.append(", ".join(lines))
     style.describe(fig, f"{style.plural(len(rows), 'frame')} with their captions: {'; '.join(words)}.")
@@ -137,7 +137,8 @@ def _strip_words(strip: pd.DataFrame) -> str:
     return f"{name}, {style.range_text(strip['hours'])} h"
 
 
-def _gallery_lines(row: Any) -> list[str]:
+def gallery_lines(row: Any) -> list[str]:
+    """Return the caption of a frame: why it is shown, which it is, what the model said of it."""
     lines = [f"{row.well} {style.position(row.position)} · {Treatment.of(row).label} · {_time_words(row)}"]
     if hasattr(row, "reason"):
         lines.insert(0, f"{row.rank}. {row.reason}")

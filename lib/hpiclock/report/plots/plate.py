@@ -40,7 +40,7 @@ def plate_map(manifest: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         raise InputError("plate_map draws one plate and got several; use plate_map_figure")
     wells = manifest.drop_duplicates("well").set_index("well")
     positions = manifest.groupby("well").size()
-    places, (n_rows, n_columns), named = _layout(list(wells.index))
+    places, (n_rows, n_columns), named = layout_of(list(wells.index))
     ax = style.axes_or_new(ax, *_plate_size(n_rows, n_columns))
     for row in range(n_rows):
         for column in range(n_columns):
@@ -62,7 +62,7 @@ def plate_map_figure(manifest: pd.DataFrame) -> Figure:
     """Draw the plate map of every plate, one panel each."""
     plates = sorted(manifest["plate"].unique(), key=style.natural)
     sizes = [
-        _plate_size(*_layout(list(part["well"].unique()))[1])
+        _plate_size(*layout_of(list(part["well"].unique()))[1])
         for part in (manifest[manifest["plate"].eq(p)] for p in plates)
     ]
     fig = style.new_figure(max(w for w, _ in sizes) if sizes else 3.5, sum(h for _, h in sizes) or 2)
@@ -77,7 +77,7 @@ def plate_map_figure(manifest: pd.DataFrame) -> Figure:
     return fig
 
 
-def _layout(wells: list[str]) -> tuple[dict[str, tuple[int, int]], tuple[int, int], bool]:
+def layout_of(wells: list[str]) -> tuple[dict[str, tuple[int, int]], tuple[int, int], bool]:
     """Return ``well -> (row, column)``, the plate's rows and columns, and whether the names say the place."""
     matches = [_WELL.match(str(well)) for well in wells]
     if all(matches):

@@ -11,7 +11,7 @@ from matplotlib.patches import Rectangle
 
 from hpiclock.errors import InputError
 from hpiclock.report.plots import style
-from hpiclock.report.plots.plate import _layout, _plate_frame, _plate_size, _row_name
+from hpiclock.report.plots.plate import _plate_frame, _plate_size, _row_name, layout_of
 from hpiclock.report.plots.readout import QUANTITIES, looks
 from hpiclock.report.plots.style import styled
 
@@ -34,7 +34,7 @@ def plate_heat_map(wells: pd.DataFrame, *, value: str, hour: float, ax: Axes | N
     _refuse_many(wells)
     if wells.empty or wells[value].isna().all():
         return style.nothing(style.axes_or_new(ax), f"no well has a value of: {QUANTITIES[value]}")
-    places, (n_rows, n_columns), named = _layout(list(wells["well"]))
+    places, (n_rows, n_columns), named = layout_of(list(wells["well"]))
     width, height = _plate_size(n_rows, n_columns)
     ax = style.axes_or_new(ax, width + 0.2, height + 0.3)
     share = value in ("p_infected", "infected_share")
@@ -83,7 +83,7 @@ def well_grid_figure(rows: pd.DataFrame, *, threshold: float) -> Figure:
     """
     _refuse_many(rows)
     wells = sorted(rows["well"].unique(), key=style.natural)
-    places, _, named = _layout(wells)
+    places, _, named = layout_of(wells)
     used_rows = sorted({row for row, _ in places.values()})
     used_columns = sorted({column for _, column in places.values()})
     if len(used_columns) > MOST_CURVES:

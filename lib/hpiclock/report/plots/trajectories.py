@@ -36,20 +36,21 @@ def trajectory_figure(
         raise InputError("trajectory_figure draws one stack and got several; select one stack_id")
     rows = predictions.sort_values("hours")
     left, right = fig.subplots(1, 2)
-    _score_panel(left, rows, threshold)
-    _time_panel(right, rows)
+    score_panel(left, rows, threshold)
+    time_panel(right, rows)
     for ax in (left, right):
-        _onset_and_cursor(ax, rows, cursor_h)
+        onset_and_cursor(ax, rows, cursor_h)
     first = rows.iloc[0]
     had = Treatment.of(first)
     fig.suptitle(f"{first['well']} {style.position(first['position'])}, {had.label}", x=0.01, ha="left")
-    handles, labels = (a + b for a, b in zip(*map(_entries, (left, right)), strict=True))
+    handles, labels = (a + b for a, b in zip(*map(entries_of, (left, right)), strict=True))
     entries = dict(zip(labels, handles, strict=True))
     fig.legend(list(entries.values()), list(entries), loc="outside lower center", ncols=len(entries))
     return fig
 
 
-def _score_panel(ax: Axes, rows: pd.DataFrame, threshold: float | None) -> None:
+def score_panel(ax: Axes, rows: pd.DataFrame, threshold: float | None) -> None:
+    """Draw P(infected) of one stack over hours, its frames in their order."""
     had = Treatment.of(rows.iloc[0])
     ax.plot(rows["hours"], rows["p_infected"], marker=".", color=had.colour, label="predicted")
     if threshold is not None:
@@ -61,7 +62,8 @@ def _score_panel(ax: Axes, rows: pd.DataFrame, threshold: float | None) -> None:
     style.describe(ax, f"P(infected) of {rows['stack_id'].iloc[0]} ({had.label}) over hours: {p}.")
 
 
-def _time_panel(ax: Axes, rows: pd.DataFrame) -> None:
+def time_panel(ax: Axes, rows: pd.DataFrame) -> None:
+    """Draw predicted and true time of one stack over hours."""
     had = Treatment.of(rows.iloc[0])
     if "time_low" in rows:
         ax.fill_between(
@@ -70,13 +72,15 @@ def _time_panel(ax: Axes, rows: pd.DataFrame) -> None:
         )  # fmt: skip
     ax.plot(rows["hours"], rows["time_target"], color=style.INK, linestyle=":", label="true time")
     ax.plot(rows["hours"], rows["time_pred"], marker=".", color=had.colour, label="predicted")
-    clock = rows["clock"].iloc[0]
-    ax.set(xlabel=style.TIME_AXES["hours"], ylabel=f"{clock} clock (h)")
+    clocks = rows["clock"].unique()  # two where the frames before the onset count as not infected
+    name = f"{clocks[0]} clock (h)" if len(clocks) == 1 else "time on its clock (h)"
+    ax.set(xlabel=style.TIME_AXES["hours"], ylabel=name)
     said = style.range_text(rows["time_pred"])
     style.describe(ax, f"Predicted time {said} h, true time {style.range_text(rows['time_target'])} h.")
 
 
-def _onset_and_cursor(ax: Axes, rows: pd.DataFrame, cursor_h: float | None) -> None:
+def onset_and_cursor(ax: Axes, rows: pd.DataFrame, cursor_h: float | None) -> None:
+    """Mark the onset of an infected stack and a frame, and give the axis its hours."""
     onset = float(rows["onset_h"].iloc[0])
     if np.isfinite(onset) and rows["condition"].iloc[0] == "infected":
         ax.axvline(onset, color=style.GREY, linewidth=0.8, label=f"onset {onset:g} h")
@@ -85,6 +89,7 @@ def _onset_and_cursor(ax: Axes, rows: pd.DataFrame, cursor_h: float | None) -> N
     style.hour_ticks(ax, min(0.0, float(rows["hours"].min())), float(rows["hours"].max()))
 
 
-def _entries(ax: Axes) -> tuple[list, list[str]]:
+def entries_of(ax: Axes) -> tuple[list, list[str]]:
+    """Return the handles and labels of a legend of these axes."""
     handles, labels = ax.get_legend_handles_labels()
     return list(handles), list(labels)

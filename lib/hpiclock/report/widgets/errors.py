@@ -1,0 +1,154 @@
+"""Error browser: the frames that a run gets most wrong, each among its neighbours in time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ipywidgets as ipw
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from hpiclock.errors import InputError
+from hpiclock.report.plots.live import Drawing, ErrorDrawing
+from hpiclock.report.plots.live.error import PICTURES_IN, TRAJECTORY_IN, WIDTH_IN
+from hpiclock.report.plots.live.stack import frame_words, hours_words
+from hpiclock.report.plots.style import natural, position
+from hpiclock.report.runs import Run
+from hpiclock.report.widgets.explorer import Explorer
+from hpiclock.report.widgets.source import Pictures, Source
+from hpiclock.study.views import worst_frames
+
+REASONS = ("time error", "missed infection", "false alarm")
+EVERY = "all"
+LISTED = 30  # frames
+NEIGHBOURS = 2  # frames before and after the one in question
+HeatMaps = Callable[[pd.DataFrame], npt.NDArray[np.floating[Any]]]
+
+
+@dataclass(frozen=True)
+class ErrorSelection:
+    """Which errors are listed, and which of them is shown.
+
+    reason: missed infection, false alarm or time error; condition: ``all``, ``infected`` or ``mock``; well:
+    its name, or ``all``; hours: the first and the last hour since start; rank: 1 is the worst, 0 when there
+    is none.
+    """
+
+    reason: str
+    condition: str
+    well: str
+    hours: tuple[float, float]
+    rank: int
+
+
+class ErrorBrowser(Explorer[ErrorSelection]):
+    """See :func:`error_browser`."""
+
+    def __init__(self, source: Source, heat_maps: HeatMaps | None) -> None:
+        """Begin with the worst of all."""
+        self._source, self._heat_maps = source, heat_maps
+        self._rows = source.of_split(source.splits[0])
+        self._pictures = Pictures(source.cfg)
+        first, last = float(self._rows["hours"].min()), float(self._rows["hours"].max())
+        wells = sorted(self._rows["well"].unique(), key=natural)
+        controls: dict[str, Any] = {
+            "reason": _choice("error", REASONS, 210),
+            "condition": _choice("wells", [EVERY, *sorted(self._rows["condition"].unique())], 170),
+            "well": _choice("well", [EVERY, *(well for well in wells if well)], 140),
+            "hours": ipw.FloatRangeSlider(
+                value=(first, last), min=first, max=max(last, first + 1e-3), step=0.5, description="hours",
+                readout_format=".3g", continuous_update=False, layout=ipw.Layout(width="330px"),
+                style={"description_width": "45px"},
+            ),
+            "rank": ipw.Select(
+                options=[("", 0)], rows=6, layout=ipw.Layout(width="720px", height="116px"),
+                description="worst first", style={"description_width": "75px"},
+            ),
+        }  # fmt: skip
+        self._worst = pd.DataFrame()
+        height = PICTURES_IN * (1 if heat_maps is None else 2) + TRAJECTORY_IN
+        self.controls = controls
+        super().__init__(ErrorSelection, controls, size_px=(round(WIDTH_IN * 100), round(height * 100)))
+        self._list()
+        if not self._worst.size:  # no time head: begin with what there is
+            for reason in REASONS[1:]:
+                controls["reason"].value = reason
+                self._list()
+                if len(self._worst):
+                    break
+        self.start()
+
+    def follow(self, name: str) -> None:
+        """Another question has another list."""
+        if name != "rank":
+            self._list()
+
+    def draw(self, selection: ErrorSelection) -> tuple[Drawing, str]:
+        """Draw the chosen frame, its neighbours and the trajectory of its stack."""
+        if not selection.rank:
+            raise InputError(
+                f"No {selection.reason} among the {len(self._asked())} frames of these wells and hours."
+            )
+        bad = self._worst[self._worst["rank"].eq(selection.rank)].iloc[0]
+        stack = self._rows[self._rows["stack_id"].eq(bad["stack_id"])].sort_values("hours")
+        stack = stack.reset_index(drop=True)
+        at = int(np.flatnonzero(stack["frame"].eq(bad["frame"]))[0])
+        shown = stack.iloc[max(at - NEIGHBOURS, 0) : at + NEIGHBOURS + 1]
+        pictures = self._pictures.of(shown)
+        heat = self._heat_maps(shown) if self._heat_maps and pictures is not None else None
+        drawing = ErrorDrawing(
+            stack, shown, chosen=int(bad["frame"]), threshold=self._source.threshold.value, pictures=pictures,
+            heat=heat,
+        )  # fmt: skip
+        frame = next(stack.iloc[[at]].itertuples())
+        words = f"{selection.rank}. {selection.reason}: {frame.stack_id}, {hours_words(frame)}. "
+        return drawing, f"{words}{frame_words(frame)}. {self._pictures.why}".strip()
+
+    def _asked(self) -> pd.DataFrame:
+        asked = {name: self.controls[name].value for name in ("condition", "well", "hours")}
+        low, high = asked["hours"]
+        rows = self._rows[self._rows["hours"].between(low - 1e-9, high + 1e-9)]
+        for name in ("condition", "well"):
+            if asked[name] != EVERY:
+                rows = rows[rows[name].eq(asked[name])]
+        return rows
+
+    def _list(self) -> None:
+        rows = self._asked()
+        worst = worst_frames(rows, threshold=self._source.threshold.value, n=LISTED) if len(rows) else rows
+        reason = self.controls["reason"].value
+        self._worst = worst[worst["reason"].eq(reason)] if len(worst) else worst
+        options = [(_line(row), int(str(row.rank))) for row in self._worst.itertuples()]
+        control = self.controls["rank"]
+        control.options = options or [("none", 0)]
+        control.value = 1 if options else 0
+
+
+def error_browser(run: Run | str | Path, *, heat_maps: HeatMaps | None = None) -> ErrorBrowser:
+    """Look at the frames that a run gets most wrong: by kind of error, condition, well and hours.
+
+    Args:
+        run: a finished run, or its folder.
+        heat_maps: given the rows of some frames (PREDICTIONS), returns (n, height, width) where each frame
+            speaks for (positive) or against (negative) the answer; drawn in a second row.
+
+    Raises:
+        InputError: no finished run.
+    """
+    return ErrorBrowser(Source.of(run), heat_maps)
+
+
+def _line(row: Any) -> str:
+    name = f"{row.well} {position(row.position)}".strip()
+    return f"{row.rank}. {name}, {row.condition}, {hours_words(row)}: {frame_words(row)}"
+
+
+def _choice(name: str, options: Any, width: int) -> Any:
+    return ipw.Dropdown(
+        options=options, description=name, layout=ipw.Layout(width=f"{width}px"),
+        style={"description_width": "45px"},
+    )  # fmt: skip

@@ -1,0 +1,167 @@
+"""What all explorers share: controls, one picture that is replaced in place, and a sentence under it."""
+
+from __future__ import annotations
+
+import base64
+import html
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import fields
+from typing import Any, Generic, TypeVar
+
+import ipywidgets as ipw
+from matplotlib.figure import Figure
+from traitlets import TraitError
+
+from hpiclock.errors import InputError
+from hpiclock.report.plots.live import Drawing, Words
+from hpiclock.report.plots.live.drawing import SCREEN_DPI
+from hpiclock.report.plots.style import alt_text
+from hpiclock.report.show import png
+
+S = TypeVar("S")
+PNG = "image/png"
+
+
+class Explorer(ABC, Generic[S]):
+    """Controls above one picture. Put it on the last line of a cell.
+
+    A subclass names its controls after the fields of its selection, a frozen dataclass, and says what
+    follows from a moved control and what is drawn. In a browser the picture is replaced and never the
+    element that holds it; where there is no browser, as in an executed report, the figure is shown.
+    """
+
+    def __init__(
+        self, kind: type[S], controls: Mapping[str, Any], *, size_px: tuple[int, int], beside: Any = None
+    ) -> None:
+        """Put the parts together; the subclass calls :meth:`start` when it is ready to draw.
+
+        Args:
+            kind: the class of the selection.
+            controls: a widget with ``value`` for each field of it, those that others depend on first.
+            size_px: width and height of the picture on screen.
+            beside: a widget to the left of the picture.
+        """
+        self._kind = kind
+        self.controls = dict(controls)
+        self._size_px = size_px
+        width, height = (f"{side}px" for side in size_px)
+        self.image = ipw.Image(format="png", width=size_px[0], height=size_px[1])
+        # the size is there before the picture: nothing jumps when it comes
+        self.image.layout = ipw.Layout(width=width, height=height, max_width="100%", object_fit="contain",
+                                       flex="0 1 auto", margin="0")  # fmt: skip
+        self.words = ipw.HTML(layout=ipw.Layout(min_height="3.2em", max_width="860px", margin="0"))
+        self.bar = ipw.Box(
+            self.shown_controls(),
+            layout=ipw.Layout(display="flex", flex_flow="row wrap", align_items="center"),
+        )
+        pictured = ipw.Box(
+            [*([beside] if beside is not None else []), self.image],
+            layout=ipw.Layout(display="flex", flex_flow="row wrap", align_items="flex-start"),
+        )
+        self.box = ipw.VBox([self.bar, pictured, self.words])
+        self.box.add_class("hpiclock-explorer")
+        self._quiet = False
+        self._names = {control: name for name, control in self.controls.items()}
+
+    def start(self) -> None:
+        """Draw for the first time, and from now on whenever a control moves."""
+        for control in self.controls.values():
+            control.observe(self._moved, names="value")
+        self._refresh()
+
+    @property
+    def selection(self) -> S:
+        """What is shown. Set it to move the controls.
+
+        Raises:
+            InputError: when set to something that a control cannot take; nothing moves then.
+        """
+        return self._kind(**{name: control.value for name, control in self.controls.items()})
+
+    @selection.setter
+    def selection(self, wanted: S) -> None:
+        before = self.selection
+        try:
+            self._set(wanted)
+        except InputError:
+            self._set(before)
+            raise
+        self._refresh()
+
+    def shown_controls(self) -> list[Any]:
+        """Return the widgets above the picture, by default the controls in their order."""
+        return list(self.controls.values())
+
+    def follow(self, name: str) -> None:
+        """Bring the controls that depend on ``name`` into line with it: by default there are none."""
+
+    @abstractmethod
+    def draw(self, selection: S) -> tuple[Drawing, str]:
+        """Return the drawing as it is to be seen, and a sentence for below it.
+
+        Raises:
+            InputError: nothing can be drawn; the line is shown in its place.
+        """
+
+    def figure(self) -> Figure:
+        """Return the figure that stands for the explorer where nobody can move it."""
+        return self._drawn()[0].figure
+
+    def _set(self, wanted: S) -> None:
+        with self._silently():
+            for field in fields(wanted):  # type: ignore[arg-type]
+                self._set_one(field.name, getattr(wanted, field.name))
+                self.follow(field.name)
+
+    def _set_one(self, name: str, value: Any) -> None:
+        control = self.controls[name]
+        try:
+            control.value = value
+        except TraitError:
+            raise InputError(_refusal(name, value, control)) from None
+        if control.value != value:  # a slider goes to its end
+            raise InputError(_refusal(name, value, control))
+
+    def _moved(self, change: Any) -> None:
+        if self._quiet:
+            return
+        with self._silently():
+            self.follow(self._names[change["owner"]])
+        self._refresh()
+
+    def _refresh(self) -> None:
+        drawing, sentence = self._drawn()
+        self.image.value = drawing.png()
+        self.image.tooltip = alt_text(drawing.figure).split(". ")[0]
+        self.words.value = f'<p role="status">{html.escape(sentence)}</p>'
+
+    def _drawn(self) -> tuple[Drawing, str]:
+        try:
+            return self.draw(self.selection)
+        except InputError as error:
+            return Words(str(error), self._size_px), str(error)
+
+    @contextmanager
+    def _silently(self) -> Iterator[None]:
+        before, self._quiet = self._quiet, True
+        try:
+            yield
+        finally:
+            self._quiet = before
+
+    def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+        bundle = self.box._repr_mimebundle_() or {}
+        figure = self.figure()
+        about = {"alt": alt_text(figure), "width": round(figure.get_figwidth() * SCREEN_DPI)}
+        picture = base64.b64encode(png(figure)).decode("ascii")
+        return {**bundle, "text/plain": str(self.selection), PNG: picture}, {PNG: about}
+
+
+def _refusal(name: str, value: Any, control: Any) -> str:
+    if hasattr(control, "options"):
+        there = [str(option) for _, option in control._options_full]
+        more = f" and {len(there) - 8} more" if len(there) > 8 else ""
+        return f"selection: {name} {value!r} is not there; there are {', '.join(there[:8])}{more}"
+    return f"selection: {name} {value!r} lies outside {control.min:g} to {control.max:g}"
