@@ -151,7 +151,7 @@ def main() -> None:
         f"| {step.peak_mib:.0f} | {'killed' if step.code else 'done'} |"
         for step in steps
     ]
-    same = "The prediction that was killed twice ends in the same bytes (Parquet, JSON) as the one left alone."
+    same = "The prediction that was killed twice ends in the same bytes as the one left alone."
     lines += [
         "",
         same,
