@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
@@ -227,16 +227,30 @@ def compare(
 @app.command()
 def sweep(
     file: Annotated[Path, typer.Argument(help="a sweep file, e.g. configs/sweeps/demo.yaml")],
+    options: Annotated[list[str] | None, typer.Argument(help="after --: more options for Snakemake")] = None,
     changes: Set = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="runs at a time; default: one per GPU or core")
+        int | None, typer.Option(min=1, help="runs at a time; default: one per GPU or core, on a cluster all")
     ] = None,
+    engine: Annotated[
+        Literal["local", "snakemake", "slurm"], typer.Option(help="who runs them; slurm needs a shared disk")
+    ] = "local",
+    run: Annotated[str, typer.Option(help="train this run alone: what a job of a cluster does")] = "",
     report: Annotated[bool, typer.Option(help="run notebook 06 at the end")] = True,
 ) -> None:
     """Train many runs, or go on with them. Then a summary, figures and a comparison."""
+    from hpiclock.report.jobs import train_only
     from hpiclock.report.sweeps import run_sweep
+    from hpiclock.sweepfile import load_sweep
 
-    for line in run_sweep(file, _changes(changes), workers=workers, report=report, say=typer.echo):
+    if run:
+        train_only(load_sweep(file, _changes(changes)), run)
+        return
+    lines = run_sweep(
+        file, _changes(changes), workers=workers, report=report, say=typer.echo, engine=engine,
+        options=options or (),
+    )  # fmt: skip
+    for line in lines:
         typer.echo(line)
 
 

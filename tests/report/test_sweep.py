@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -12,6 +13,7 @@ import pytest
 import yaml
 
 from hpiclock.errors import InputError
+from hpiclock.report.pool import train_here
 from hpiclock.report.sweep import read_sweep, sweep
 from hpiclock.sweepfile import load_sweep
 
@@ -159,7 +161,8 @@ def test_a_run_that_fails_is_listed_and_stops_no_other(tmp_path, tiny_plate, mon
         "grid": {"model.backbone": ["no_such_net", "shufflenet_v2_x0_5"]},
     }
     lines: list[str] = []
-    swept = sweep(load_sweep(write(tmp_path, said, tiny_plate)), workers=1, say=lines.append)
+    train = partial(train_here, workers=1, say=lines.append)
+    swept = sweep(load_sweep(write(tmp_path, said, tiny_plate)), train=train, say=lines.append)
     assert swept.failed == ["backbone-no_such_net"]
     message = swept.runs.set_index("run").loc["backbone-no_such_net", "message"]
     assert "no model no_such_net" in message

@@ -18,6 +18,7 @@ from hpiclock.files import atomic, make_folder
 from hpiclock.report import plots
 from hpiclock.report.figures import write_figure
 from hpiclock.report.runs import CONFIG, Run
+from hpiclock.report.sweep import RUNS, read_sweep
 from hpiclock.report.words import NAMES
 from hpiclock.study.compare import compare
 from hpiclock.study.compare_words import CANNOT
@@ -60,13 +61,22 @@ def find_runs(places: Iterable[str | Path]) -> list[Run]:
         if (folder / CONFIG).is_file():
             found = [folder]
         else:
-            found = sorted(path.parent for path in folder.glob(f"*/{CONFIG}"))
+            found = _in_folder(folder)
         if not found:
             raise InputError(
                 f"{place}: holds no run ({CONFIG} is missing); hpiclock train or sweep makes them"
             )
         runs |= {path.resolve(): Run.open(path) for path in found}
     return list(runs.values())
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    """Return the runs of a folder: in the order of their sweep, which names the first variant, or by name."""
+    found = sorted(path.parent for path in folder.glob(f"*/{CONFIG}"))
+    if not (folder / RUNS).is_file():
+        return found
+    order = {name: place for place, name in enumerate(read_sweep(folder).runs["run"])}
+    return sorted(found, key=lambda path: order.get(path.name, len(order)))
 
 
 def compare_runs(runs: Sequence[Run], *, first: str = "") -> Comparison:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from hpiclock.configfile import load_config
-from hpiclock.errors import RunFailed
+from hpiclock.errors import InputError, RunFailed
 from hpiclock.report import plots
 from hpiclock.report.comparing import compare_runs, find_runs, write_comparison
 from hpiclock.report.figures import write_figure
+from hpiclock.report.jobs import Engine, train_as_jobs
+from hpiclock.report.pool import train_here
 from hpiclock.report.probing import PROBE, probe_sweep
 from hpiclock.report.runs import Run
 from hpiclock.report.sweep import Swept, sweep
@@ -30,22 +33,36 @@ def run_sweep(
     workers: int | None,
     report: bool,
     say: Callable[[str], None],
+    engine: Engine = "local",
+    options: Sequence[str] = (),
 ) -> Iterator[str]:
     """Run a sweep and yield what there is at its end, a line each.
 
     Args:
         file: the sweep file.
         overrides: keys for all runs.
-        workers: processes at a time; None = one per GPU or core.
+        workers: processes or jobs at a time; None = one per GPU or core, on a cluster all.
         report: run notebook 06 on it, where there are variants to compare.
         say: takes lines on the way.
+        engine: who runs them: processes of our own, or Snakemake here or on a cluster.
+        options: more options for Snakemake.
 
     Raises:
-        InputError: a bad file.
+        InputError: a bad file, or options without Snakemake.
         RunFailed: some runs failed; all that could be made is there.
     """
     plan = load_sweep(file, overrides)
-    swept = probe_sweep(plan, say=say) if plan.said.frozen else sweep(plan, workers=workers, say=say)
+    if options and engine == "local":
+        raise InputError(f"{' '.join(options)}: options are Snakemake's; add --engine snakemake or slurm")
+    if plan.said.frozen:
+        swept = probe_sweep(plan, say=say)  # minutes: no jobs
+    else:
+        train = (
+            partial(train_here, workers=workers, say=say)
+            if engine == "local"
+            else partial(train_as_jobs, engine=engine, overrides=overrides, most=workers, options=options)
+        )
+        swept = sweep(plan, train=train, say=say)
     for name, figure in sweep_figures(plan, swept.summary).items():
         for suffix in (".png", ".svg"):
             write_figure(figure, swept.folder / "figures" / f"{name}{suffix}")
