@@ -58,10 +58,7 @@ def find_runs(places: Iterable[str | Path]) -> list[Run]:
         folder = next((p for p in (Path(place), Path("reports") / place) if p.is_dir()), None)
         if folder is None:
             raise InputError(f"{place}: no such folder; name the folder of a run or of a sweep")
-        if (folder / CONFIG).is_file():
-            found = [folder]
-        else:
-            found = _in_folder(folder)
+        found = [folder] if (folder / CONFIG).is_file() else _in_folder(folder)
         if not found:
             raise InputError(
                 f"{place}: holds no run ({CONFIG} is missing); hpiclock train or sweep makes them"
