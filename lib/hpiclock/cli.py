@@ -6,6 +6,7 @@ Exit codes: 0 done; 1 a run failed (the report says where); 2 bad input, in one 
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
@@ -112,6 +113,8 @@ def train(
     from hpiclock.report.training import train as learn
 
     run = learn(cfg, run_dir, say=typer.echo)
+    if not _speaks():
+        return
     typer.echo(run.path("training_summary.txt").read_text(encoding="utf-8"))
     typer.echo(f"{run.folder}: all files of this run")
 
@@ -276,6 +279,11 @@ def _changes(changes: list[str] | None) -> dict[str, Any]:
     return dict(read_setting(text) for text in changes or [])
 
 
+def _speaks() -> bool:
+    """Return whether this process may print: of several that torchrun started, only the first."""
+    return os.environ.get("RANK", "0") == "0"
+
+
 def main() -> None:
     """Run the command line; bad input ends with one line and exit code 2."""
     try:
@@ -298,5 +306,6 @@ def main() -> None:
 
 
 def _end(message: str, code: int) -> NoReturn:
-    print("hpiclock:", " ".join(message.splitlines()), file=sys.stderr)
+    if _speaks():
+        print("hpiclock:", " ".join(message.splitlines()), file=sys.stderr)
     sys.exit(code)

@@ -10,7 +10,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from hpiclock.clock.augment import augmented, draw, plain
+from hpiclock.clock.augment import Draws, augmented, draw, plain
+from hpiclock.clock.world import ALONE, World
 from hpiclock.config import AugmentConfig
 from hpiclock.plate.cache import FrameCache
 
@@ -38,12 +39,20 @@ class Batches:
         batch_size: the largest batch; frames are dealt evenly, so no batch is a small rest, and a single
             frame that would be left joins its neighbours.
         device: where batches are put.
+        world: the processes among which every batch is dealt out.
     """
 
     def __init__(
-        self, cache: FrameCache, frames: pd.DataFrame, *, batch_size: int, device: torch.device
+        self,
+        cache: FrameCache,
+        frames: pd.DataFrame,
+        *,
+        batch_size: int,
+        device: torch.device,
+        world: World = ALONE,
     ) -> None:
         self.frames = frames
+        self.world = world
         self.device = device
         self.images = np.asarray(cache.images)  # numba reads plain arrays, not the memmap subclass
         self.rows = cache.rows(frames)
@@ -65,19 +74,30 @@ class Batches:
         return len(self.rows) // max(self.n_batches, 1)
 
     def epoch(self, epoch: int, *, seed: int, augment: AugmentConfig, balanced: bool) -> Iterator[Batch]:
-        """Yield shuffled and augmented batches; ``balanced`` draws both classes equally often."""
+        """Yield shuffled and augmented batches; ``balanced`` draws both classes equally often.
+
+        Among several processes each gets its share of every batch; all draw the same order and changes.
+        """
         rng = np.random.default_rng([seed, epoch])
+        noise = rng if self.world.first else np.random.default_rng([seed, epoch, self.world.rank])
         order = _balanced(self.label, rng) if balanced else rng.permutation(len(self.rows))
         for mine in np.array_split(order, self.n_batches):
+            share = self.world.share(len(mine))
+            draws = Draws(*(values[share] for values in draw(len(mine), augment, rng)))
+            mine = mine[share]
             host = self._host(len(mine))
-            augmented(self.images, self.rows[mine], draw(len(mine), augment, rng), host.numpy(), rng)
+            augmented(self.images, self.rows[mine], draws, host.numpy(), noise)
             yield self._batch(host, mine)
 
     def in_order(self) -> Iterator[Batch]:
-        """Yield the frames as they are, in the order of the table, in batches as large as memory allows."""
+        """Yield the frames as they are, in the order of the table, in batches as large as memory allows.
+
+        Among several processes each gets its share of the table.
+        """
         largest = max(READING_PIXELS // self.size**2, -(-len(self.rows) // max(self.n_batches, 1)), 1)
-        for start in range(0, len(self.rows), largest):
-            mine = np.arange(start, min(start + largest, len(self.rows)))
+        share = self.world.share(len(self.rows))
+        for start in range(share.start, share.stop, largest):
+            mine = np.arange(start, min(start + largest, share.stop))
             host = self._host(len(mine))
             plain(self.images, self.rows[mine], host.numpy())
             yield self._batch(host, mine)

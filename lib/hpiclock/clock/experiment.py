@@ -16,6 +16,7 @@ from hpiclock.clock.loop import fit
 from hpiclock.clock.model import Output, TwoHeads, build_model, refuse_size
 from hpiclock.clock.objective import TIMED
 from hpiclock.clock.scoring import predictions, read_out, scores
+from hpiclock.clock.world import ALONE, World
 from hpiclock.config import Config, ModelConfig
 from hpiclock.errors import InputError
 from hpiclock.plate.cache import FrameCache
@@ -30,15 +31,17 @@ class Machine(NamedTuple):
     device: torch.device
     precision: torch.dtype
     threads: int
+    world: World = ALONE
 
     def facts(self) -> dict[str, str | int]:
         """Return what belongs into a run's provenance."""
         name = torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else self.device.type
-        return {
+        facts: dict[str, str | int] = {
             "device": name,
             "precision": str(self.precision).removeprefix("torch."),
             "threads": self.threads,
         }
+        return facts | ({"processes": self.world.size} if self.world.size > 1 else {})
 
 
 class Learnt(NamedTuple):
@@ -48,12 +51,13 @@ class Learnt(NamedTuple):
     predictions: pd.DataFrame
 
 
-def set_up(cfg: Config, *, pretrained: bool) -> Machine:
+def set_up(cfg: Config, *, pretrained: bool, world: World = ALONE) -> Machine:
     """Make the model on its device; the seed alone decides the weights that are not pretrained.
 
     Args:
         cfg: the experiment.
         pretrained: False leaves ``model.weights`` unread, for a run that goes on from its checkpoint.
+        world: the processes that train it together.
 
     Raises:
         InputError: a device, backbone, weights or image size that cannot be had.
@@ -63,7 +67,7 @@ def set_up(cfg: Config, *, pretrained: bool) -> Machine:
     torch.manual_seed(cfg.seed)
     model = build_model(cfg.model, pretrained=pretrained).to(device)
     refuse_size(model, cfg.model.backbone, cfg.image.size)
-    return Machine(model, device, pick_precision(cfg.train, model, device), threads)
+    return Machine(model, device, pick_precision(cfg.train, model, device), threads, world)
 
 
 def learn(
@@ -87,16 +91,18 @@ def learn(
         folder: where the checkpoints are.
         say: takes each line of the log.
     """
-    model, device, precision, threads = machine
+    model, device, precision, threads, world = machine
     learnt_from = frames[learnable(frames, cfg.model)]
     asked = frames.reset_index(drop=True)
 
     def batches(rows: pd.DataFrame) -> Batches:
-        return Batches(cache, rows, batch_size=cfg.train.batch_size, device=device)
+        return Batches(cache, rows, batch_size=cfg.train.batch_size, device=device, world=world)
 
     train, val = (batches(learnt_from[learnt_from["split"].eq(split)]) for split in ("train", "val"))
     counts = f"{len(train.rows)} train, {len(val.rows)} val, {asked['split'].eq('test').sum()} test frames"
     on = f"{threads} CPU thread{'s' if threads > 1 else ''}" if device.type == "cpu" else device.type
+    if world.size > 1:
+        on = f"{world.size} processes, each on {on}"
     say(f"{counts}; {cfg.model.backbone} on {on}, {machine.facts()['precision']}")
     fitted = fit(cfg, model, train, val, folder, precision=precision, say=say)
 

@@ -10,14 +10,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from torch import nn
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from hpiclock.clock.batches import UNLABELLED, Batches
 from hpiclock.clock.checkpoint import read_checkpoint, sweep_leftovers, write_checkpoint
 from hpiclock.clock.device import autocast
 from hpiclock.clock.model import TwoHeads
-from hpiclock.clock.objective import Objective
+from hpiclock.clock.objective import Losses, Objective
 from hpiclock.clock.scoring import read_out, scores
+from hpiclock.clock.world import World, norm_over_all
 from hpiclock.config import Config
 from hpiclock.errors import InputError, RunFailed
 from hpiclock.progress import progress
@@ -64,11 +66,13 @@ def fit(
         InputError: frames too few for BatchNorm, or checkpoints of another model.
         RunFailed: the loss is no longer a number.
     """
-    device, options = train.device, cfg.train
+    device, options, world = train.device, cfg.train, train.world
     _check(model, train, val)
+    norm_over_all(model, world)
     model.to(memory_format=torch.channels_last)
     objective = Objective(cfg.objective, cfg.model).to(device)
     _set_time_scale(model, objective, train)
+    learner = _together(Learner(model, objective, precision, world))
     # a task's weight is no network weight: nothing pulls it to zero
     weights = [*model.parameters(), *objective.parameters()]
     groups: list[dict[str, Any]] = [
@@ -83,7 +87,8 @@ def fit(
     rows: list[dict[str, Any]] = []
     best = {"epoch": 0, "value": math.nan, "top": -math.inf, "losses": math.inf}
 
-    sweep_leftovers(folder)
+    if world.first:
+        sweep_leftovers(folder)
     first = 1
     if (folder / "last.pt").is_file():
         extra = read_checkpoint(folder / "last.pt", parts, device)
@@ -94,7 +99,7 @@ def fit(
         if options.patience and epoch - best["epoch"] > options.patience and best["epoch"]:
             say(f"Stopped early: no new best for {options.patience} epochs")
             break
-        torch.manual_seed(cfg.seed * 100_003 + epoch)  # dropout; repeatable after a kill
+        torch.manual_seed(cfg.seed * 100_003 + epoch + 1_000_003 * world.rank)  # dropout; repeatable
         model.train()
         sums = torch.zeros(3, device=device)  # read once an epoch, so the device never waits
         batches = train.epoch(epoch, seed=cfg.seed, augment=options.augment, balanced=options.balanced)
@@ -102,9 +107,7 @@ def fit(
             for step, batch in zip(range(steps), batches, strict=False):
                 for group in optimiser.param_groups:
                     group["lr"] = _cosine(options.lr, (epoch - 1) * steps + step, steps * options.epochs)
-                with autocast(device, precision):
-                    output = model(batch.images)
-                losses = objective(model, output, batch.label, batch.time_target_h)
+                losses = learner(*batch)
                 optimiser.zero_grad(set_to_none=True)
                 losses.total.backward()
                 nn.utils.clip_grad_norm_(weights, options.clip_norm)
@@ -112,7 +115,7 @@ def fit(
                 sums += torch.stack([losses.total.detach(), losses.of_class, losses.of_time])
                 bar.update()
 
-        total, of_class, of_time = (sums / steps).tolist()
+        total, of_class, of_time = (world.summed(sums) / (steps * world.size)).tolist()
         learnt = objective.named((total, of_class, of_time))
         learnt["lr"] = _cosine(options.lr, epoch * steps, steps * options.epochs)
         output = read_out(model, val, precision, desc="validating")
@@ -124,13 +127,45 @@ def fit(
         new_best = _better(scored, best, options.best)
         if new_best:
             best = _as_best(epoch, scored, best, options.best)
-            write_checkpoint(folder / "best.pt", {"model": model}, {"epoch": epoch, "value": best["value"]})
+            if world.first:
+                mark = {"epoch": epoch, "value": best["value"]}
+                write_checkpoint(folder / "best.pt", {"model": model}, mark)
         # best first: after a kill in between, this epoch is repeated and writes the same best again
-        write_checkpoint(folder / "last.pt", parts, {"epoch": epoch, "history": rows, "best": best})
+        if world.first:
+            write_checkpoint(folder / "last.pt", parts, {"epoch": epoch, "history": rows, "best": best})
         say(_line(epoch, options.epochs, learnt, scored, options.best if new_best else ""))
 
+    world.wait()  # until it is written
     read_checkpoint(folder / "best.pt", {"model": model}, device)  # the best is what is tested
     return Fit(pd.DataFrame(rows), objective, int(best["epoch"]), float(best["value"]))
+
+
+class Learner(nn.Module):
+    """Model and losses in one module: what one step computes, on one device or on its share of many."""
+
+    def __init__(self, model: TwoHeads, objective: Objective, precision: torch.dtype, world: World) -> None:
+        super().__init__()
+        self.model = model
+        self.objective = objective
+        self.precision = precision
+        self.world = world
+
+    def forward(self, images: Tensor, label: Tensor, time_target_h: Tensor) -> Losses:
+        """Return the losses of a batch, or of this process's share of one."""
+        with autocast(images.device, self.precision):
+            output = self.model(images)
+        shares = None
+        if self.world.size > 1:  # gradients are averaged over processes, and shares differ in size
+            mine = self.objective.counts(label)
+            shares = mine * self.world.size / self.world.summed(mine.clone()).clamp(min=1.0)
+        return self.objective(self.model, output, label, time_target_h, shares)
+
+
+def _together(learner: Learner) -> nn.Module:
+    if learner.world.size == 1:
+        return learner
+    unused = learner.objective.log_variance is not None  # that of a task that is not learnt
+    return DistributedDataParallel(learner, find_unused_parameters=unused, broadcast_buffers=False)
 
 
 def _cosine(lr: float, step: int, steps: int) -> float:
@@ -141,6 +176,11 @@ def _cosine(lr: float, step: int, steps: int) -> float:
 def _check(model: TwoHeads, train: Batches, val: Batches) -> None:
     if any((batches.label == UNLABELLED).any() for batches in (train, val)):
         raise ValueError("a frame without a label cannot be learnt from or scored")
+    if train.smallest < train.world.size:
+        raise InputError(
+            f"train.batch_size: {train.world.size} processes need as many training frames in a batch; the "
+            f"smallest would have {train.smallest}"
+        )
     normed = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
     if normed and train.smallest < 2:
         raise InputError(

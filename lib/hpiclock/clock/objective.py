@@ -38,8 +38,18 @@ class Objective(nn.Module):
         learnt = objective.weighting == "uncertainty"
         self.log_variance = nn.Parameter(torch.zeros(2)) if learnt else None  # (2,): class, time
 
-    def forward(self, model: TwoHeads, output: Output, label: Tensor, time_target_h: Tensor) -> Losses:
-        """Compare an output with ``label`` (batch,) 0 or 1 and ``time_target_h`` (batch,) in hours."""
+    def forward(
+        self,
+        model: TwoHeads,
+        output: Output,
+        label: Tensor,
+        time_target_h: Tensor,
+        shares: Tensor | None = None,
+    ) -> Losses:
+        """Compare an output with ``label`` (batch,) 0 or 1 and ``time_target_h`` (batch,) in hours.
+
+        ``shares`` (2,): what each loss is multiplied by where this is one process's share of a batch.
+        """
         zero = label.new_zeros((), dtype=torch.float32)
         of_class = of_time = zero
         if output.class_logits is not None:
@@ -49,6 +59,8 @@ class Objective(nn.Module):
             weight = self.timed(label).float()
             error = F.smooth_l1_loss(output.time.float(), model.standardise(time_target_h), reduction="none")
             of_time = (error * weight).sum() / weight.sum().clamp(min=1.0)
+        if shares is not None:
+            of_class, of_time = of_class * shares[0], of_time * shares[1]
         terms = [self.class_weight * of_class, self.time_weight * of_time]
         if self.log_variance is not None:
             used = [self.class_weight > 0, self.time_weight > 0]
@@ -57,6 +69,11 @@ class Objective(nn.Module):
                 for term, s, use in zip(terms, self.log_variance, used, strict=True)
             ]
         return Losses(terms[0] + terms[1], of_class.detach(), of_time.detach())
+
+    def counts(self, label: Tensor) -> Tensor:
+        """Return how many frames enter each loss: (2,), class and time."""
+        timed = self.timed(label).float().sum()
+        return torch.stack([torch.full_like(timed, len(label)), timed])
 
     def timed(self, label: Tensor) -> Tensor:
         """Return which frames' time is learnt, (batch,) bool."""

@@ -35,7 +35,9 @@ def read_out(model: TwoHeads, batches: Batches, precision: torch.dtype, *, desc:
             if output.time is not None:
                 time.append(output.time.float())
             bar.update(len(batch.images))
-    return Output(torch.cat(logits) if logits else None, torch.cat(time) if time else None)
+    n, world = len(batches.rows), batches.world
+    said = (torch.cat(part) if part else None for part in (logits, time))
+    return Output(*(part if part is None else world.gathered(part, n) for part in said))
 
 
 def predictions(model: TwoHeads, output: Output) -> pd.DataFrame:

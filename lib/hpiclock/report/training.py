@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 
 from hpiclock.clock.experiment import Machine, learn, limits, refuse_unlearnable, set_up
+from hpiclock.clock.world import World, joined
 from hpiclock.config import Config
 from hpiclock.plate.cache import FrameCache, open_cache
 from hpiclock.plate.dataset import Dataset, prepare
+from hpiclock.progress import OFF
 from hpiclock.report.design_audit import design_audit
 from hpiclock.report.outputs import write_outputs
 from hpiclock.report.references import keep_reference
@@ -23,7 +26,8 @@ log = logging.getLogger(__name__)
 def train(cfg: Config, run_dir: str | Path | None, *, say: Callable[[str], None] = print) -> Run:
     """Train and test an experiment and write all its files, without a notebook.
 
-    A finished run is left as it is; one that was killed goes on where it stopped.
+    A finished run is left as it is; one that was killed goes on where it stopped. Under ``torchrun`` its
+    processes train one model together; the first writes and speaks.
 
     Args:
         cfg: the experiment.
@@ -35,15 +39,27 @@ def train(cfg: Config, run_dir: str | Path | None, *, say: Callable[[str], None]
             checked.
         RunFailed: training went astray.
     """
-    begun = _begun(cfg, run_dir)
+    with joined(cfg.train) as world:
+        return _train(cfg, run_dir, world, say)
+
+
+def _train(cfg: Config, run_dir: str | Path | None, world: World, say: Callable[[str], None]) -> Run:
+    if not world.first:
+        os.environ[OFF] = "off"
+        say = _silent
+    begun = _begun(cfg, run_dir, world)
     if begun is not None and begun.state == "done":
         say(f"{begun.name} is done; its results are kept")
         return begun
     dataset = prepare(cfg)
     refuse_unlearnable(cfg, dataset.frames)
-    machine = set_up(cfg, pretrained=begun is None or begun.state == "new")
-    cache = open_cache(dataset.manifest, cfg.data, cfg.image)
-    run = begun or Run.create(cfg, run_dir)
+    machine = set_up(cfg, pretrained=begun is None or begun.state == "new", world=world)
+    with world.first_goes_first():  # frames are converted once, a folder is made once
+        cache = open_cache(dataset.manifest, cfg.data, cfg.image)
+        run = begun or _begin(cfg, run_dir, world)
+    if not world.first:
+        learn(run.cfg, machine, cache, dataset.frames, run.path("checkpoints"), say=say)
+        return run
     _save_inputs(run, dataset, cache)
 
     def tell(line: str) -> None:
@@ -57,9 +73,17 @@ def train(cfg: Config, run_dir: str | Path | None, *, say: Callable[[str], None]
     return run
 
 
-def _begun(cfg: Config, run_dir: str | Path | None) -> Run | None:
+def _begin(cfg: Config, run_dir: str | Path | None, world: World) -> Run:
+    return Run.create(cfg, run_dir) if world.first else Run.open(run_dir or default_folder(cfg))
+
+
+def _silent(_: str) -> None:
+    """Say nothing: the first process speaks for all."""
+
+
+def _begun(cfg: Config, run_dir: str | Path | None, world: World) -> Run | None:
     folder = Path(run_dir or default_folder(cfg))
-    return Run.create(cfg, run_dir) if (folder / CONFIG).is_file() else None
+    return _begin(cfg, run_dir, world) if (folder / CONFIG).is_file() else None
 
 
 def _learn(
