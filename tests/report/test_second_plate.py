@@ -65,7 +65,7 @@ def second(run, plates, tmp_path_factory):
 
 
 def test_wells_of_a_higher_moi_are_detected_earlier(second, run):
-    wells = PlateReadOut(second, run.cfg, 36.0).wells
+    wells = PlateReadOut(second, run.cfg, 36.0, "second").wells
     infected = wells[wells["condition"].eq("infected")]
     assert infected["detected"].all()
     median_hpi = infected.groupby("moi")["detected_hpi"].median()

@@ -14,6 +14,7 @@ import pandas as pd
 from hpiclock.config import Config
 from hpiclock.errors import InputError
 from hpiclock.files import atomic, make_folder
+from hpiclock.report import readout_words as words
 from hpiclock.report.figures import write_figure
 from hpiclock.report.plots import readout as plots
 from hpiclock.report.plots import readout_plate as plate_plots
@@ -30,13 +31,13 @@ from hpiclock.study.readout import (
     treatment_curves,
     with_treatments,
 )
+from hpiclock.tables import UNKNOWN
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 SUFFIXES = (".png", ".pdf", ".svg")
-RESPONSES = ("p_infected", "infected_share", "detected_hpi", "detected_h")
 
 
 @dataclass(frozen=True)
@@ -47,11 +48,13 @@ class PlateReadOut:
         found: the predictions and what must be said about them.
         cfg: ``study`` and ``windows`` are used.
         hour: imaging hour of the plate pictures and doses.
+        name: of the plate.
     """
 
     found: ReadOut
     cfg: Config
     hour: float
+    name: str
 
     @cached_property
     def rows(self) -> pd.DataFrame:
@@ -89,6 +92,11 @@ class PlateReadOut:
             for name in ("p_infected", "infected_share", self.detection)
         }
 
+    @property
+    def dosed(self) -> list[str]:
+        """The responses for which some well has a dose."""
+        return [name for name, (fit, _) in self.doses.items() if fit["n_wells"]]
+
     @cached_property
     def external(self) -> tuple[pd.DataFrame, list[str]]:
         """The external validation: METRICS rows, empty without labels, and what cannot be said."""
@@ -96,6 +104,11 @@ class PlateReadOut:
             self.found.rows, threshold=self.found.threshold, windows=self.cfg.windows,
             end_h=self.cfg.window_end_h, study=self.cfg.study, rng=np.random.default_rng(self.cfg.seed),
         )  # fmt: skip
+
+    @property
+    def looks(self) -> pd.DataFrame:
+        """Plain looks against the training plate in words, the farthest first; empty where not compared."""
+        return words.looks(self.found.likeness.get("looks", []))
 
     @property
     def controls(self) -> list[str]:
@@ -107,13 +120,15 @@ class PlateReadOut:
         fits = pd.DataFrame([fit for fit, _ in self.doses.values()], columns=COLUMNS)
         validation, notes = self.external
         notes = [*self.found.notes, *self.controls, *notes]
+        alike = self.wells[self.wells["treatment"].ne(UNKNOWN)]  # of wells of which nothing is said, none are
         return {
             "wells": self.wells,
             "curves": self.curves,
             "dose_response": fits,
-            "replicates": replicates(self.wells, ("p_infected", "infected_share", self.detection)),
+            "replicates": replicates(alike, ("p_infected", "infected_share", self.detection)),
             "external_validation": validation,
             "stacks": self._stacks(),
+            "looks": self.looks.reset_index(),
             "notes": pd.DataFrame({"note": notes}, dtype=object),
         }
 
@@ -122,15 +137,16 @@ class PlateReadOut:
         return stack_distances(rows if "distance" in rows.columns else rows.assign(distance=np.nan))
 
     def summary(self) -> pd.DataFrame:
-        """Return one row per treatment: wells, P(infected) at the hour, and detection."""
-        grouped = self.wells.groupby(["order", "treatment"])
-        table = grouped.agg(
-            wells=("well", "size"), p_infected=("p_infected", "mean"),
-            infected_share=("infected_share", "mean"),
-            wells_detected=("detected", "sum"), median_detected=(self.detection, "median"),
-        )  # fmt: skip
-        named = table.rename(columns={"median_detected": f"median_{self.detection}"})
-        return named.reset_index("order", drop=True).round(2)
+        """Return one row per treatment, in words: wells, what is said at the hour, and detection."""
+        return words.summary(self.wells, detection=self.detection, hour=self.hour)
+
+    def dose_table(self) -> pd.DataFrame:
+        """Return the fits to the dose in words, a row per response; empty where no well has a dose."""
+        return words.fits(self.doses[name][0] for name in self.dosed)
+
+    def replicate_table(self) -> pd.DataFrame:
+        """Return how well replicates agree, in words; empty where no treatment is known."""
+        return words.agreement(self.tables()["replicates"])
 
     def figures(self) -> dict[str, Axes | Figure]:
         """Return every figure by name."""
@@ -142,7 +158,7 @@ class PlateReadOut:
             "detection_by_treatment": plots.wells_by_treatment(self.wells, value=self.detection),
             "infected_by_treatment": plots.wells_by_treatment(self.wells, value="p_infected"),
         }
-        for name in self.doses:
+        for name in self.dosed:
             drawn[f"dose_{name}"] = self.dose_figure(name, level=level)
         for plate, (shade, detected) in self.heat_maps().items():
             drawn |= {f"{plate}_p_infected": shade, f"{plate}_detected": detected}
@@ -192,7 +208,7 @@ class PlateReadOut:
             with atomic(written[-1]) as partial:
                 table.to_csv(partial, index=False)
         written.append(folder / "read_out.xlsx")
-        write_workbook(tables, written[-1])
+        words.write_workbook(tables, written[-1])
         return written
 
 
@@ -219,28 +235,20 @@ def open_readout(
     if predictions and source:
         raise InputError("give predictions or source, not both")
     if predictions:
-        found = read_readout(predictions)
+        found, name = read_readout(predictions), Path(predictions).stem
     elif source:
         from hpiclock.report.newplate import predict
 
         runs = [run, *(Run.open(folder) for folder in more_runs)]
-        output = make_folder(run.path("new_plates")) / f"{Path(source).resolve().stem}.parquet"
+        name = _name(source)
+        output = make_folder(run.path("new_plates")) / f"{name}.parquet"
         found = predict(runs, source, output, changes={}, say=lambda _: None)
     else:
-        found = own_test_wells(run)
-    return PlateReadOut(found, run.cfg, hour_of(found.rows, hour))
+        found, name = own_test_wells(run), "own_test_wells"
+    return PlateReadOut(found, run.cfg, hour_of(found.rows, hour), name)
 
 
-def write_workbook(tables: dict[str, pd.DataFrame], path: Path) -> None:
-    """Write tables as the sheets of one XLSX file.
-
-    Raises:
-        InputError: the package that writes it is missing.
-    """
-    try:
-        import openpyxl  # noqa: F401
-    except ImportError:
-        raise InputError(f"{path}: XLSX needs the extra: pip install hpiclock[formats]") from None
-    with atomic(path) as partial, pd.ExcelWriter(partial, engine="openpyxl") as book:
-        for name, table in tables.items():
-            table.to_excel(book, sheet_name=name[:31], index=False)
+def _name(source: str | Path) -> str:
+    """The name of a plate: of its folder where its file has the name that every plate map has."""
+    path = Path(source).resolve()
+    return path.parent.name if path.stem in ("plate", "manifest") and path.is_file() else path.stem

@@ -145,8 +145,8 @@ def replicates(wells: pd.DataFrame, quantities: Sequence[str]) -> pd.DataFrame:
     ``all`` pools the SD within treatments; ``icc`` is the share of the variance over wells that lies between
     treatments (one-way, Shrout and Fleiss 1979, for groups of unequal size): near 1 replicates agree.
     """
-    rows = []
-    for quantity in quantities:
+    rows: list[tuple[object, ...]] = []
+    for quantity in quantities if len(wells) else ():
         known = wells[wells[quantity].notna()]
         groups = {str(name): part[quantity].to_numpy(float) for name, part in known.groupby("treatment")}
         order = known.groupby("treatment")["order"].first().sort_values().index
