@@ -67,12 +67,17 @@ def damage(folder: Path) -> dict[str, str]:
         "s1_A1_p16.ome.tif": described.replace(b"</Pixels>", b"</Pixel> "),
         "s1_A1_p17.nd2": b"ND2?",
         "s1_A1_p20.png": (folder / "picture.png").read_bytes()[:40],
+        "s1_A1_p21.nd2": b"",
+        "s1_A1_p22.czi": b"ZISRAWFILE, and then nothing",
+        "s1_A1_p23.lif": whole[:64],
     }.items():
         (folder / name).write_bytes(content)
     (folder / "picture.jpg").unlink()
     (folder / "picture.png").unlink()
     (folder / "s1_A1_p18.tif").symlink_to(folder / "s1_A1_p19.tif")
     (folder / "s1_A1_p19.tif").symlink_to(folder / "s1_A1_p18.tif")
+    (folder / "s1_A1_p24.zarr").mkdir()
+    (folder / "s1_A1_p24.zarr" / "zarr.json").write_text("{}")
     (folder / "back").symlink_to(folder)  # a folder that leads back to itself
     return {
         "s1_A1_p11.tif": "cut short",
@@ -85,6 +90,10 @@ def damage(folder: Path) -> dict[str, str]:
         "s1_A1_p18.tif": "a link to a file that is not there",
         "s1_A1_p19.tif": "a link to a file that is not there",
         "s1_A1_p20.png": "not an image",
+        "s1_A1_p21.nd2": "the file is empty (0 bytes)",
+        "s1_A1_p22.czi": "not a CZI file, or cut short",
+        "s1_A1_p23.lif": "not a LIF file, or cut short",
+        "s1_A1_p24.zarr": "a Zarr store without OME metadata",
     }
 
 
@@ -100,21 +109,44 @@ def test_every_kind_of_damage_has_its_line_and_no_good_stack_is_lost(plate):
         findings = failed.loc[failed["path"].str.endswith(name), "findings"].item()
         assert words in findings, (name, findings)
         assert any(name in line and ";" in line for line in lines), name  # and its remedy
-    assert "Passport: 16 stacks (6 ok, 0 suspect, 10 failed), 36 frames read" in lines
+    assert "Passport: 20 stacks (6 ok, 0 suspect, 14 failed), 36 frames read" in lines
 
 
 def test_names_with_blanks_and_letters_of_any_language_and_long_paths(tmp_path):
     folder = tmp_path / "Zellen Übersicht 細胞"
     deep = folder
-    while len(str(deep)) < 230:
+    while len(str(deep)) < 240:
         deep /= "a folder with a long name"
-    names = [folder / "mit Leerzeichen s1_A1_p1.tif", folder / "größe µm s1_A2_p1.tif", deep / "s1_A3_p1.tif"]
+    long = "x" * 238 + " s1_A4_p1.tif"  # a name may have 255 bytes
+    names = [
+        folder / "mit Leerzeichen s1_A1_p1.tif", folder / "größe µm s1_A2_p1.tif", deep / "s1_A3_p1.tif",
+        folder / long,
+    ]  # fmt: skip
     for number, name in enumerate(names):
         stack(name, seed=number)
-    assert len(str(names[2])) > 240
+    assert len(str(names[2])) >= 250
+    assert len(long) > 250
     checked = check_plate(config_of({"data.source": str(folder)}), read_frames=True, say=lambda _: None)
     assert set(checked.passport["path"]) == set(map(str, names))
     assert set(checked.passport["status"]) == {"ok"}
+
+
+def test_a_file_that_may_not_be_read_has_its_line_in_the_passport(plate, monkeypatch):
+    denied = plate / "s1_A2_p1.tif"
+    really = tifffile.FileHandle
+
+    def handle(path, *args, **more):
+        if Path(path) == denied:
+            raise PermissionError(13, "Permission denied", str(path))
+        return really(path, *args, **more)
+
+    # the tests may run as root, whom no permission stops
+    monkeypatch.setattr("hpiclock.plate.tiffset.tifffile.FileHandle", handle)
+    checked = check_plate(config_of({"data.source": str(plate)}), read_frames=True, say=lambda _: None)
+    row = checked.passport.set_index("path").loc[str(denied)]
+    assert row["status"] == "failed"
+    assert row["findings"] == "cannot be opened (Permission denied)"
+    assert len(checked.manifest) == 5
 
 
 def test_a_folder_that_may_not_be_read_is_a_line_and_the_others_go_on(plate, monkeypatch):
@@ -159,8 +191,8 @@ def test_passport_quarantine_list_and_manifest_are_written_and_the_list_is_honou
     assert "suspect plate/A01/p1: frame 3: one grey level only" in said
     passport = pd.read_csv(out[0])
     assert list(passport.columns) == list(COLUMNS)
-    assert passport["status"].value_counts().to_dict() == {"failed": 10, "ok": 5, "suspect": 1}
-    assert len(read_quarantine(out[1])) == 10
+    assert passport["status"].value_counts().to_dict() == {"failed": 14, "ok": 5, "suspect": 1}
+    assert len(read_quarantine(out[1])) == 14
     assert len(read(NEW_MANIFEST, out[2])) == 6
     code, _, _ = hpiclock(
         monkeypatch, capsys, "manifest", plate, "--quarantine", out[1], "--suspects", "--set",
