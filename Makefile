@@ -4,7 +4,7 @@ BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 DEMO = data/demo
 
-.PHONY: help setup report test check lab bench bench-audit bench-compare bench-coverage lock
+.PHONY: help setup report test test-browser check lab bench bench-audit bench-compare bench-coverage lock
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## /\1 - /p' Makefile | awk -F' - ' '{ printf "  make %-14s %s\n", $$1, $$2 }'
@@ -22,6 +22,9 @@ report: $(STAMP) ## a simulated plate, a trained model, the report notebooks and
 
 test: check ## everything: check, unit tests, the notebooks
 	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
+
+test-browser: $(STAMP) ## JupyterLab and the report in a real browser; says so where there is none
+	@$(BIN)/python -m pytest -q -m browser tests/browser
 
 check: $(STAMP) ## style, types and the import map
 	@$(BIN)/ruff check

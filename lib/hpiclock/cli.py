@@ -258,6 +258,16 @@ def sweep(
 
 
 @app.command()
+def pdf(run: Annotated[Path, typer.Argument(help="a run's folder with pages")]) -> None:
+    """Print a run's pages as PDF. Needs Chromium or Chrome."""
+    from hpiclock.report.browser import pdf_of
+    from hpiclock.report.runs import Run
+
+    for made in pdf_of(Run.open(run)):
+        typer.echo(str(made))
+
+
+@app.command()
 def index(
     folder: Annotated[Path, typer.Argument(help="the folder of all runs")] = Path("reports"),
 ) -> None:

@@ -114,6 +114,27 @@ def test_code_that_shows_nothing_stands_with_the_code_below_it():
     assert made[0].outputs == [shown]
 
 
+def test_every_table_is_a_place_with_a_name_of_its_own(run):
+    table = "<table><thead><tr><th></th><th>n</th></tr></thead><tbody><tr><th>a</th><td>7</td></tr></table>"
+    cells = [code("a", display(html=table)), new_markdown_cell("## Wells"), code("b", display(html=table))]
+    write_executed(run.path("01_look.ipynb"), *cells)
+    write_pages(run)
+    soup = soup_of(run.path("01_look.html"))
+    names = [place["aria-label"] for place in soup.select('[role="region"]')]
+    assert names == ["Table 1: Data exploration", "Table 2: Wells"]
+    assert [head.text for head in soup.select("th")] == ["n", "a"] * 2  # no header without words
+
+
+def test_of_an_explorer_its_picture_stands_on_the_page(run):
+    explorer = display(png=PIXEL, widget={"model_id": "7"}, text="selection")
+    explorer.metadata["image/png"] = {"alt": "AUC by window: 0.5 to 1", "width": 720}
+    write_executed(run.path("01_look.ipynb"), code("explore(run)", explorer))
+    write_pages(run)
+    soup = soup_of(run.path("01_look.html"))
+    assert [picture["alt"] for picture in soup.select("main img")] == ["AUC by window: 0.5 to 1"]
+    assert "JupyterLab" not in soup.main.text
+
+
 def test_a_page_of_a_notebook_that_stopped_says_so_first(run):
     error = new_output("error", ename="ValueError", evalue="bad", traceback=["ValueError: bad"])
     marker = new_markdown_cell(

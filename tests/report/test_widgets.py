@@ -5,14 +5,17 @@ import io
 from dataclasses import replace
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
+from nbformat.v4 import new_code_cell, new_notebook, new_output
 from PIL import Image
 
 from hpiclock.configfile import load_config
 from hpiclock.errors import InputError
 from hpiclock.plate.dataset import prepare
 from hpiclock.report import widgets
+from hpiclock.report.executed import keep
 from hpiclock.report.html import WIDGET
 from hpiclock.report.runs import Run
 from hpiclock.report.studies import study, write_tables
@@ -247,3 +250,17 @@ def test_every_explorer_opens_on_predictions_of_real_stacks(tmp_path):
         assert pixels(explorer.image.value).std() > 10, name
         assert "No pictures" not in explorer.words.value
         assert "image/png" in explorer._repr_mimebundle_()[0]
+
+
+def test_an_executed_notebook_keeps_the_figure_and_no_dead_controls(run, tmp_path):
+    data, about = widgets.window_explorer(run)._repr_mimebundle_()
+    explorer = new_output("execute_result", data=data, metadata=about, execution_count=1)
+    bar = new_output("display_data", data={WIDGET: {"model_id": "7"}, "text/plain": "bar"})
+    for outputs, state in (([explorer], False), ([explorer, bar], True)):
+        made = new_notebook(cells=[new_code_cell("window_explorer(run)", outputs=outputs)])
+        made.metadata["widgets"] = {"state": {}}
+        nbformat.write(made, tmp_path / "partial.ipynb")
+        keep(tmp_path / "partial.ipynb", tmp_path / "out.ipynb", {})
+        kept = nbformat.read(tmp_path / "out.ipynb", as_version=4)
+        assert set(kept.cells[0].outputs[0].data) == {"image/png", "text/plain"}
+        assert ("widgets" in kept.metadata) == state

@@ -1,4 +1,4 @@
-"""Executed notebooks as they are kept: written whole, and without the folders of this machine."""
+"""Executed notebooks as they are kept: whole, without the folders of this machine and dead controls."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import nbformat
 from hpiclock.config import leaves
 from hpiclock.configfile import PATH_KEYS
 from hpiclock.files import atomic
+from hpiclock.report.html import PICTURES, WIDGET
 from hpiclock.report.runs import Run
 
 
@@ -27,13 +28,21 @@ def without_machine_paths(text: str, places: Mapping[str, str]) -> str:
 
 
 def keep(partial: Path, out: Path, places: Mapping[str, str]) -> None:
-    """Move what papermill wrote to its place, with the folders in ``places`` replaced by their names."""
+    """Move what papermill wrote to its place, with the folders in ``places`` replaced by their names.
+
+    Of an explorer its figure stays: the controls do nothing without the kernel that made them.
+    """
     notebook = nbformat.read(partial, as_version=4)
     about = notebook.metadata.get("papermill", {})
     about.update(input_path=out.name, output_path=out.name)
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             _clean(output, places)
+            if set(PICTURES) & output.get("data", {}).keys():
+                output.data.pop(WIDGET, None)
+    kept = (output for cell in notebook.cells for output in cell.get("outputs", []))
+    if not any(WIDGET in output.get("data", {}) for output in kept):
+        notebook.metadata.pop("widgets", None)
     with atomic(out) as written:
         nbformat.write(notebook, written)
     partial.unlink()

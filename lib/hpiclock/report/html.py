@@ -71,10 +71,11 @@ def write_pages(run: Run) -> list[Path]:
 def for_reading(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
     """Prepare a notebook for a page.
 
-    No dead widgets and progress bars, a description of every picture, and code that shows nothing joined
-    with the code below it.
+    No dead widgets and progress bars, a description of every picture, a name for every table, and code
+    that shows nothing joined with the code below it.
     """
     heading = ""
+    tables = 0
     cells: list[Any] = []
     for cell in notebook.cells:
         if ERROR_MARKER_TAG in _tags(cell):
@@ -85,6 +86,7 @@ def for_reading(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
             cell.outputs = [shown for output in cell.outputs if (shown := _readable(output)) is not None]
             for output in cell.outputs:
                 _describe(output, heading)
+                tables += _name_table(output, f"Table {tables + 1}: {heading}")
             if cells and _joins(cells[-1], cell):
                 cell.source = f"{cells.pop().source}\n\n{cell.source}"
         cells.append(cell)
@@ -175,3 +177,14 @@ def _describe(output: Any, heading: str) -> None:
             about.setdefault(
                 "alt", output.metadata.get("alt") or f"Figure: {heading or 'see the text below'}"
             )
+
+
+def _name_table(output: Any, name: str) -> bool:
+    """Name an output that holds a table: on a page each is a place of its own."""
+    text = output.get("data", {}).get("text/html", "")
+    if "<table" not in text:
+        return False
+    # pandas makes headers of the empty corner cells
+    output.data["text/html"] = re.sub(r"<th([^>]*)></th>", r"<td\1></td>", text)
+    output.metadata.setdefault("text/html", {})["name"] = name.removesuffix(": ")
+    return True

@@ -16,7 +16,7 @@ from hpiclock.errors import InputError
 from hpiclock.report.plots.live import Drawing, ErrorDrawing
 from hpiclock.report.plots.live.error import PICTURES_IN, TRAJECTORY_IN, WIDTH_IN
 from hpiclock.report.plots.live.stack import frame_words, hours_words
-from hpiclock.report.plots.style import natural, position
+from hpiclock.report.plots.style import natural, number, position
 from hpiclock.report.runs import Run
 from hpiclock.report.widgets.explorer import Explorer
 from hpiclock.report.widgets.source import Pictures, Source
@@ -143,8 +143,11 @@ def error_browser(run: Run | str | Path, *, heat_maps: HeatMaps | None = None) -
 
 
 def _line(row: Any) -> str:
+    said = f"P {row.p_infected:.2f}" if np.isfinite(row.p_infected) else ""
+    if np.isfinite(row.time_pred) and np.isfinite(row.time_target):
+        said += f", said {number(row.time_pred, 1)} h, true {number(row.time_target, 1)} h"
     name = f"{row.well} {position(row.position)}".strip()
-    return f"{row.rank}. {name}, {row.condition}, {hours_words(row)}: {frame_words(row)}"
+    return f"{row.rank}. {name}, {row.condition}, {row.hours:g} h: {said.removeprefix(', ')}"
 
 
 def _choice(name: str, options: Any, width: int) -> Any:

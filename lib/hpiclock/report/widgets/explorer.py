@@ -134,7 +134,6 @@ class Explorer(ABC, Generic[S]):
     def _refresh(self) -> None:
         drawing, sentence = self._drawn()
         self.image.value = drawing.png()
-        self.image.tooltip = alt_text(drawing.figure).split(". ")[0]
         self.words.value = f'<p role="status">{html.escape(sentence)}</p>'
 
     def _drawn(self) -> tuple[Drawing, str]:

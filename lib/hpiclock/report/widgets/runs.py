@@ -58,7 +58,7 @@ class RunComparer(Explorer[RunsSelection]):
                 layout=ipw.Layout(width="720px"), style={"description_width": "45px"},
             ),
             "metric": _choice("metric", list(CHOICES.items()), 230),
-            "axis": _choice("over", list(AXES.items()), 200),
+            "axis": _choice("over", list(AXES.items()), 220),
         }  # fmt: skip
         self._table = ipw.HTML(layout=ipw.Layout(max_width="100%", overflow="auto"))
         self.controls = controls

@@ -65,10 +65,10 @@ class WindowExplorer(Explorer[WindowSelection]):
             "split": _choice("frames of", source.splits, 160),
             "group": _choice("which", list(METRICS_OF), 160),
             "metric": _choice("metric", _named("all"), 200),
-            "axis": _choice("over", list(AXES.items()), 200),
+            "axis": _choice("over", list(AXES.items()), 230),
             "width_h": _slider("width", fit, cfg.windows.width_h),
             "stride_h": _slider("stride", fit, cfg.windows.stride_h),
-            "unit": _choice("resample", list(units.items()), 230),
+            "unit": _choice("resample", list(units.items()), 270),
         }
         size = (round(WIDTH_IN * 100), round(HEIGHT_IN * 100))
         super().__init__(WindowSelection, controls, size_px=size)
@@ -100,7 +100,8 @@ class WindowExplorer(Explorer[WindowSelection]):
         )  # fmt: skip
         self._drawing.show(rows, clock=selection.axis)
         undefined = int(rows["value"].isna().sum())
-        words = f"{len(rows)} windows of {selection.width_h:g} h every {selection.stride_h:g} h, "
+        words = f"{LABELS[selection.metric]} of {selection.group} frames by {selection.axis}: "
+        words += f"{len(rows)} windows of {selection.width_h:g} h every {selection.stride_h:g} h, "
         words += f"{int(rows['n'].min())} to {int(rows['n'].max())} frames each"
         words += f"; {undefined} undefined" if undefined else ""
         return self._drawing, f"{words}. The last window: {rows['note'].iloc[-1]}."

@@ -64,6 +64,7 @@ class ErrorDrawing(Drawing):
         name = f"{row.well} {style.position(row.position)}, {had.label}, {hours_words(row)}"
         beside = "" if pictures is None else f" among {len(shown)} frames in a row"
         maps = " Below each where the model looked." if heat is not None and pictures is not None else ""
+        figure.suptitle(name, x=0.01, ha="left", fontsize=8)
         style.describe(figure, f"{name}: {frame_words(row)}{beside}, above the trajectory.{maps}")
         self.set_figure(figure, [])
 

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Circle
 
 from hpiclock.report.plots import style
-from hpiclock.report.plots.live.drawing import Drawing
+from hpiclock.report.plots.live.drawing import SCREEN_DPI, SHARPNESS, Drawing
 from hpiclock.report.plots.plate import layout_of, plate_map
 from hpiclock.report.plots.style import styled
 from hpiclock.report.plots.trajectories import entries_of, onset_and_cursor, score_panel, time_panel
@@ -61,6 +61,7 @@ def plate_and_stack_figure(
         threshold: the decision threshold.
     """
     figure = style.new_figure(WIDTH_IN, PLATE_IN + HEIGHT_IN)
+    figure.set_dpi(SCREEN_DPI * SHARPNESS)  # pictures have no more to show, and pages stay small
     above, below = np.ravel(figure.subfigures(2, 1, height_ratios=(PLATE_IN, HEIGHT_IN), squeeze=False))
     ax = plate_map(plate, ax=above.subplots())
     well = str(rows["well"].iloc[0])

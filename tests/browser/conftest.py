@@ -1,0 +1,61 @@
+"""A real browser on a small run. Without a browser every test here is skipped, and the reason is said."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hpiclock.report.browser import FLAGS, find_browser
+from hpiclock.report.runs import Run
+
+ROOT = Path(__file__).parents[2]
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if Path(__file__).parent in Path(item.path).parents:
+            item.add_marker(pytest.mark.browser)
+
+
+@pytest.fixture(scope="session")
+def settings(tiny_plate, tmp_path_factory):
+    """What makes the demo's config a run of seconds; relative to nothing."""
+    folder = tmp_path_factory.mktemp("browser")
+    return {
+        "data.source": str(tiny_plate), "data.cache_dir": str(folder / "cache"),
+        "reports_dir": str(folder / "reports"), "image.size": 32, "train.epochs": 1, "study.resamples": 100,
+    }  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def run(request, settings):
+    """The run, its executed notebooks, pages and index: what `hpiclock run` leaves."""
+    request.getfixturevalue("browser")  # without one nothing is trained
+    command = [sys.executable, "-m", "hpiclock", "run", str(ROOT / "configs" / "demo.yaml")]
+    command += ["--notebooks", "01-04"]
+    command += [text for key, value in settings.items() for text in ("--set", f"{key}={value}")]
+    env = {**os.environ, "HPICLOCK_PROGRESS": "off"}
+    done = subprocess.run(command, capture_output=True, check=False, stdin=subprocess.DEVNULL, env=env)
+    assert done.returncode == 0, done.stderr.decode()[-4000:]
+    return Run.open(Path(settings["reports_dir"]) / "demo" / "seed0")
+
+
+@pytest.fixture(scope="session")
+def program():
+    """The browser's program."""
+    found = find_browser()
+    if found is None:
+        pytest.skip("no Chromium or Chrome on this machine; HPICLOCK_BROWSER names one")
+    return found
+
+
+@pytest.fixture(scope="session")
+def browser(program):
+    """A headless browser driven by Playwright."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="no playwright: install the extra browser")
+    with sync_api.sync_playwright() as driver:
+        started = driver.chromium.launch(executable_path=program, args=list(FLAGS))
+        yield started
+        started.close()

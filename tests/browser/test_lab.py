@@ -1,0 +1,225 @@
+"""Notebooks 03 and 04 in a real JupyterLab: all cells run, and every explorer answers to its controls."""
+
+import json
+import os
+import secrets
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import nbformat
+import papermill
+import pytest
+
+ROOT = Path(__file__).parents[2]
+NOTEBOOKS = ("03_evaluation", "04_temporal_generalization")
+DONE = "ALL CELLS RAN"
+CALM = {
+    "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}
+}  # no pop-up about news before the first click
+WAIT_MS = 60_000
+# The bytes of the picture in an explorer, as a number: equal pictures have equal numbers.
+PICTURE = """async box => {
+  const data = new Uint8Array(await (await fetch(box.querySelector('img').src)).arrayBuffer());
+  return data.reduce((sum, byte) => (sum * 31 + byte) >>> 0, data.length);
+}"""
+
+
+@pytest.fixture(scope="module")
+def notebooks(run, settings, tmp_path_factory):
+    """Copies with the parameters of the small run, and a last cell that says that all ran."""
+    folder = tmp_path_factory.mktemp("lab")
+    values = {
+        "config": str(ROOT / "configs" / "demo.yaml"), "overrides": settings, "run_dir": str(run.folder),
+    }  # fmt: skip
+    for name in NOTEBOOKS:
+        copy = folder / f"{name}.ipynb"
+        source = ROOT / "notebooks" / copy.name
+        papermill.execute_notebook(source, copy, parameters=values, prepare_only=True, progress_bar=False)
+        notebook = nbformat.read(copy, as_version=4)
+        notebook.cells.append(nbformat.v4.new_code_cell(f"print('{DONE}')"))
+        nbformat.write(notebook, copy)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def lab(notebooks, tmp_path_factory):
+    """A JupyterLab over the copies; gives the address of a notebook."""
+    home = tmp_path_factory.mktemp("jupyter")
+    (home / "app").mkdir()
+    (home / "app" / "overrides.json").write_text(json.dumps(CALM))
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    token = secrets.token_hex(16)
+    env = {**os.environ, "HPICLOCK_PROGRESS": "off"}
+    for name in ("JUPYTER_CONFIG_DIR", "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR"):
+        env[name] = str(home / name.lower())
+    command = [
+        sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}",
+        "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}",
+        f"--ServerApp.root_dir={notebooks}", "--allow-root", "--LabApp.news_url=None",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        f"--LabServerApp.app_settings_dir={home / 'app'}", f"--LabApp.app_settings_dir={home / 'app'}",
+    ]  # fmt: skip
+    address = f"http://127.0.0.1:{port}"
+    with (
+        (home / "log").open("w") as log,
+        subprocess.Popen(command, stdout=log, stderr=log, env=env) as server,
+    ):
+        try:
+            _wait_for(f"{address}/api/status?token={token}", server)
+            yield lambda name: f"{address}/lab/tree/{name}.ipynb?reset&token={token}"
+        finally:
+            server.terminate()
+            server.wait(20)
+
+
+def _wait_for(address, server):
+    for _ in range(240):
+        assert server.poll() is None, "JupyterLab ended"
+        try:
+            urllib.request.urlopen(address, timeout=1)
+            return
+        except (urllib.error.URLError, OSError):
+            time.sleep(0.25)
+    raise AssertionError("JupyterLab did not answer")
+
+
+@pytest.fixture(params=NOTEBOOKS, scope="module")
+def page(request, lab, browser):
+    """A notebook with all cells run."""
+    shown = browser.new_page(viewport={"width": 1500, "height": 1100})
+    shown.goto(lab(request.param))
+    shown.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=WAIT_MS)
+    idle = "() => /\\| Idle/.test(document.querySelector('#jp-main-statusbar')?.textContent || '')"
+    shown.wait_for_function(idle, timeout=WAIT_MS)
+    shown.click("div.lm-MenuBar-itemLabel:text-is('Run')")
+    shown.click("li[data-command='runmenu:run-all']")
+    # a notebook draws the cells that are looked at
+    shown.evaluate("document.querySelector('.jp-Notebook').scrollTo(0, 0)")
+    _scroll_to(shown, f"pre:text-is('{DONE}')")
+    shown.notebook = request.param
+    yield shown
+    if folder := os.environ.get("HPICLOCK_SCREENSHOTS"):
+        shown.screenshot(path=f"{folder}/{request.param}.png")
+    shown.close()
+
+
+def _scroll_to(page, selector):
+    """Go down the notebook until the element is there: cells far below are drawn when they come near."""
+    end = time.monotonic() + WAIT_MS / 1000
+    while not page.locator(selector).count():
+        assert time.monotonic() < end, f"{selector} did not come"
+        page.mouse.move(700, 600)
+        page.mouse.wheel(0, 700)
+        page.wait_for_timeout(150)
+    page.locator(selector).first.scroll_into_view_if_needed()
+
+
+class Hand:
+    """A user at one explorer: moves a control, and sees what changed."""
+
+    def __init__(self, page, control):
+        self.page = page
+        page.mouse.move(700, 600)
+        page.mouse.wheel(0, -100_000)
+        page.wait_for_timeout(200)
+        _scroll_to(page, f".hpiclock-explorer:has(:text-is('{control}'))")
+        self.box = page.locator(f".hpiclock-explorer:has(:text-is('{control}'))").first
+        self.box.locator("img").wait_for(timeout=WAIT_MS)
+        self.box.evaluate("box => { box.querySelector('img').same = true; }")
+        self.place = self.box.locator("img").bounding_box()
+
+    @property
+    def words(self):
+        return self.box.locator("[role=status]").inner_text()
+
+    def control(self, name):
+        return self.box.locator(f".widget-inline-hbox:has(.widget-label:text-is('{name}'))").first
+
+    def changes(self, act, *, says=""):
+        """Act, and hold that another picture stands in the same element at the same place."""
+        words, picture = self.words, self.box.evaluate(PICTURE)
+        act()
+        for _ in range(200):
+            if self.words != words and self.box.evaluate(PICTURE) != picture:
+                break
+            self.page.wait_for_timeout(50)
+        assert self.words != words
+        assert self.box.evaluate(PICTURE) != picture, "the picture did not change"
+        self.page.wait_for_timeout(150)  # a later answer of the kernel may still come
+        assert says in self.words
+        assert self.box.evaluate("box => box.querySelector('img').same"), "the element was replaced"
+        assert self.box.locator("img").bounding_box() == pytest.approx(self.place, abs=1)
+
+    def press(self, name, key, times=1):
+        """Press a key on a slider, as one does without a mouse."""
+        handle = self.control(name).locator(".noUi-handle").first
+        handle.focus()
+        for _ in range(times):
+            handle.press(key)
+
+    def choose(self, name, label):
+        self.control(name).locator("select").select_option(label=label)
+
+
+def test_no_cell_fails_or_complains(page):
+    assert page.locator("[data-mime-type='application/vnd.jupyter.error']").count() == 0
+    assert page.locator("[data-mime-type='application/vnd.jupyter.stderr']").count() == 0
+
+
+def only(page, notebook):
+    if page.notebook != notebook:
+        pytest.skip(f"stands in {notebook}")
+
+
+def test_threshold_explorer(page):
+    only(page, "03_evaluation")
+    hand = Hand(page, "infected from P =")
+    assert "This is the run's threshold" in hand.words
+    hand.changes(lambda: hand.press("infected from P =", "ArrowRight", 5), says="no longer tested")
+    hand.changes(lambda: hand.press("infected from P =", "Home"), says="from P = 0.000")
+    hand.changes(lambda: hand.choose("frames of", "val"), says="val frames")
+
+
+def test_error_browser(page):
+    only(page, "03_evaluation")
+    hand = Hand(page, "worst first")
+    assert hand.words.startswith("1. ")
+    rows = hand.box.locator("select[size]")
+    second = rows.locator("option").nth(1).inner_text()
+    hand.changes(lambda: rows.select_option(label=second), says="2. ")
+    hand.changes(lambda: hand.choose("wells", "infected" if " mock" in hand.words else "mock"))
+
+
+def test_plate_browser(page):
+    only(page, "03_evaluation")
+    hand = Hand(page, "position")
+    hand.changes(lambda: hand.press("time", "Home"), says="0 h after start")
+    hand.changes(lambda: hand.press("time", "ArrowRight", 2), says="8 h after start")
+    hand.changes(lambda: hand.box.get_by_role("button", name="B02", exact=True).click(), says="/B02/")
+    hand.changes(lambda: hand.choose("well", "A01"), says="/A01/")
+    hand.changes(lambda: hand.box.locator(".widget-play button").first.click(), says="h after start")
+    seen = {hand.words}
+    for _ in range(60):
+        page.wait_for_timeout(50)
+        seen.add(hand.words)
+        if len(seen) > 2:
+            break
+    assert len(seen) > 2, "playing stands still"
+
+
+def test_window_explorer(page):
+    only(page, "04_temporal_generalization")
+    hand = Hand(page, "stride")
+    hand.changes(lambda: hand.press("width", "ArrowRight"), says="windows of 8 h")
+    hand.changes(lambda: hand.press("stride", "ArrowRight", 2), says="every 6 h")
+    hand.changes(lambda: hand.choose("which", "infected"))
+    hand.changes(lambda: hand.choose("metric", "time MAE (h)"))
+    hand.changes(lambda: hand.choose("over", "hpi"))
+    hand.changes(lambda: hand.choose("resample", "position"), says="unit position")
