@@ -48,6 +48,7 @@ def check_manifest(manifest: pd.DataFrame) -> None:
     assert manifest["n_frames"].eq(FRAMES).all()
     np.testing.assert_allclose(manifest["interval_h"], 0.5)
     np.testing.assert_allclose(manifest["pixel_um"], 0.65)
+    assert set(manifest["channel_name"]) == {"phase"}
 
 
 def ome_image(number: int) -> ome.Image:

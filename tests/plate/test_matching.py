@@ -76,3 +76,13 @@ def test_grey_levels_of_another_kind() -> None:
     assert notes == [
         "Grey levels are uint16, in training uint8: each frame is scaled by its own minmax limits."
     ]
+
+
+def test_a_channel_of_another_name_is_said() -> None:
+    _, notes = matched(plate(channel_name="phase"), plate(channel_name="GFP"), ImageConfig())
+    assert notes == [
+        "The channel is called GFP, in training phase: a model reads the contrast that it was trained on "
+        "and no other; data.channel picks another channel."
+    ]
+    for was, now in (("phase", "Phase"), ("", "GFP"), ("phase", ""), (float("nan"), "GFP")):
+        assert matched(plate(channel_name=was), plate(channel_name=now), ImageConfig())[1] == []

@@ -142,6 +142,7 @@ def _without_quarantined(entries: list[Entry], data: DataConfig) -> tuple[list[E
 def _measure(entry: Entry, data: DataConfig, onset_h: float) -> tuple[dict[str, Any], list[Problem]]:
     with open_stack(entry.path, channel=data.channel, z=data.z) as stack:
         facts = stack.facts
+        channel_name = stack.channel_name
         stack.frame(facts.n_frames - 1)  # the end of a file is what a broken copy lacks
     notes = list(facts.notes)
     if entry.n_named is not None and entry.n_named != facts.n_frames:
@@ -172,8 +173,8 @@ def _measure(entry: Entry, data: DataConfig, onset_h: float) -> tuple[dict[str, 
         "start_h": start_h,
         "onset_h": (onset_h if entry.onset_h is None else entry.onset_h) if infected else np.nan,
     }
-    row |= {"series": entry.series} if entry.series else {}
-    row |= {} if facts.pixel_um is None else {"pixel_um": facts.pixel_um}
+    said = {"series": entry.series, "pixel_um": facts.pixel_um, "channel_name": channel_name}
+    row |= {key: value for key, value in said.items() if value}
     if interval_h is not None and facts.times_h:
         off_h = np.asarray(facts.times_h) - interval_h * np.arange(facts.n_frames)
         if np.abs(off_h).max() > AGREE * interval_h:

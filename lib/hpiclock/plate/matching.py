@@ -28,9 +28,27 @@ def matched(trained: pd.DataFrame, new: pd.DataFrame, image: ImageConfig) -> tup
             of training.
     """
     _refuse_grey_levels(trained, new, image)
-    notes = [*_sizes(trained, new, image), *_grey_levels(trained, new, image), *_intervals(trained, new)]
+    notes = [*_channels(trained, new), *_sizes(trained, new, image), *_grey_levels(trained, new, image)]
+    notes += _intervals(trained, new)
     image, scale = _to_scale(trained, new, image)
     return image, notes + scale
+
+
+def _channels(trained: pd.DataFrame, new: pd.DataFrame) -> list[str]:
+    was, now = (_names(table) for table in (trained, new))
+    if not was or not now or {name.casefold() for name in now} <= {name.casefold() for name in was}:
+        return []
+    return [
+        f"The channel is called {', '.join(now)}, in training {', '.join(was)}: a model reads the contrast "
+        "that it was trained on and no other; data.channel picks another channel."
+    ]
+
+
+def _names(table: pd.DataFrame) -> list[str]:
+    if "channel_name" not in table.columns:
+        return []
+    names = table["channel_name"].fillna("").astype(str)
+    return sorted(set(names[names.ne("")]))
 
 
 def _refuse_grey_levels(trained: pd.DataFrame, new: pd.DataFrame, image: ImageConfig) -> None:

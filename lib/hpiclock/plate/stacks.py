@@ -30,6 +30,14 @@ class Stack:
         self._channel = channel  # None: luminance of a colour image
         self._z = z
 
+    @property
+    def channel_name(self) -> str:
+        """The name that the file gives to the channel that is read; empty where it gives none."""
+        if self._channel is None:
+            return GREY
+        name = self.facts.channels[self._channel]
+        return "" if name == str(self._channel) else name
+
     def frame(self, index: int) -> np.ndarray:
         """Read one frame, shape ``(height, width)``, in the file's dtype.
 

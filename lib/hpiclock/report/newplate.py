@@ -30,6 +30,7 @@ from hpiclock.study.looks import compare_looks
 from hpiclock.tables import IDENTITY, MANIFEST, NEW_PREDICTIONS, UNKNOWN, check
 
 OF_THE_PLATE = ("source", "interval_h", "start_h", "quarantine", "on_bad_stack")  # not carried over
+OF_THE_FILES = ("times_h", "pixel_um", "channel_name")
 MAY_CHANGE = ("image.low", "image.high")  # and data.*
 
 
@@ -205,8 +206,6 @@ def _ask_all(
 
 def _told(manifest: pd.DataFrame) -> pd.DataFrame:
     """What the source says about each stack beyond a PREDICTIONS row, such as compound and dose."""
-    extra = [
-        name for name in manifest.columns if name not in (*MANIFEST.columns, *IDENTITY, "times_h", "pixel_um")
-    ]
+    extra = [name for name in manifest.columns if name not in (*MANIFEST.columns, *IDENTITY, *OF_THE_FILES)]
     taken = {"run", "seed", "p_infected", "time_pred", "label", "frame", "hours", "distance"}
     return manifest.set_index("stack_id")[[name for name in extra if name not in taken]]
