@@ -13,6 +13,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from hpiclock import tables
 from hpiclock.configfile import load_config
 from hpiclock.errors import InputError
+from hpiclock.report import plots
 from hpiclock.report.html import ERROR_MARKER_TAG, WIDGET, for_reading, write_pages
 from hpiclock.report.index import write_index
 from hpiclock.report.runs import Run
@@ -271,6 +272,32 @@ def test_the_index_links_pages_and_lists_what_differs_from_the_defaults(run):
     assert ["train.epochs", "7", "30"] in rows
     assert ["data.source", "../stacks", ""] in rows
     assert not [row for row in rows if row[0] == "reports_dir"]
+
+
+def test_the_index_shows_the_figure_over_time_with_its_words(run):
+    figure = plots.temporal_generalization_figure(metrics(), level=0.95)
+    run.save_figure(figure, "temporal_generalization.png")
+    picture = soup_of(write_index(run.cfg.reports_dir)).select_one("section img")
+    assert picture["src"].startswith("data:image/png;base64,")
+    assert picture["alt"] == "Empty figure: no windows to draw."
+
+
+def test_what_the_audit_could_not_answer_stands_open_and_the_rest_one_click_away(run):
+    rows = [
+        ("Infection or well?", "supported"),
+        ("Infection or hour?", "contradicted"),
+        ("A plate?", "not tested"),
+    ]
+    verdict = pd.DataFrame(rows, columns=["question", "verdict"])
+    more = {"effect": np.nan, "low": np.nan, "high": np.nan, "evidence": "e", "remedy": ""}
+    verdict.assign(**more).to_csv(run.path("verdict.csv"), index=False)
+    section = soup_of(write_index(run.cfg.reports_dir)).select_one("section")
+    tables_of_it = [[head.text for head in table.select("tbody th")] for table in section.select("table")]
+    assert tables_of_it[:2] == [["Infection or hour?", "A plate?"], ["Infection or well?"]]
+    assert (
+        section.select("details")[0].summary.text == "Confound audit: 1 of 3 questions are answered in favour"
+    )
+    assert "Infection or hour?" not in section.select("details")[0].text
 
 
 def test_a_broken_run_is_listed_and_hides_no_other(run):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 import jinja2
 import nbformat
 import pandas as pd
+from PIL import Image
 
 from hpiclock import tables
 from hpiclock.configfile import NOT_PATHS, PATH_KEYS
@@ -33,6 +35,8 @@ FALLBACK = (
     ("Infected or not, all frames (AUC)", "cls_auc", ""),
     ("Time, all frames (mean absolute error)", "reg_mae", "h"),
 )
+FIGURE = "temporal_generalization.png"
+PICTURED = 8  # newest runs that show it: the page is to be sent around
 FILES = (
     "verdict.csv",
     "metrics.csv",
@@ -55,6 +59,8 @@ class Entry:
     notes: list[str]
     verdict: list[dict[str, str]]
     answers: list[dict[str, str]]
+    picture: str
+    picture_alt: str
     pages: list[dict[str, str]]
     files: list[dict[str, str]]
     changes: list[tuple[str, str, str]]
@@ -72,10 +78,11 @@ def write_index(reports_dir: str | Path) -> Path:
     reports = Path(os.path.abspath(reports_dir))
     if not reports.is_dir():
         raise InputError(f"{reports}: no such folder; a run makes it (hpiclock run CONFIG)")
-    entries, unreadable = [], []
+    entries: list[Entry] = []
+    unreadable: list[str] = []
     for config in _newest_first(reports.rglob(CONFIG)):
         try:
-            entries.append(entry(Run.open(config.parent), reports))
+            entries.append(entry(Run.open(config.parent), reports, pictured=len(entries) < PICTURED))
         except InputError as error:
             unreadable.append(str(error).replace(f"{reports}{os.sep}", ""))
     environment = jinja2.Environment(
@@ -90,8 +97,13 @@ def write_index(reports_dir: str | Path) -> Path:
     return reports / "index.html"
 
 
-def entry(run: Run, reports: Path) -> Entry:
+def entry(run: Run, reports: Path, *, pictured: bool) -> Entry:
     """Gather what the index shows of a run.
+
+    Args:
+        run: any run.
+        reports: the folder of the index.
+        pictured: with the figure over time, which makes the page some 100 kB larger.
 
     Raises:
         InputError: a file of the run cannot be read.
@@ -102,6 +114,7 @@ def entry(run: Run, reports: Path) -> Entry:
         notebook = page.with_suffix(".ipynb")
         named = title(nbformat.read(notebook, as_version=4), page) if notebook.is_file() else page.stem
         pages.append({"href": f"{here}/{page.name}", "title": named})
+    picture, words = _picture(run.path(FIGURE)) if pictured else ("", "")
     versions = run.read_json("provenance.json")["packages"]
     return Entry(
         name=run.name,
@@ -111,6 +124,8 @@ def entry(run: Run, reports: Path) -> Entry:
         notes=run.notes,
         verdict=verdict_of(run),
         answers=answers(run),
+        picture=picture,
+        picture_alt=words,
         pages=pages,
         files=[{"href": f"{here}/{name}", "title": name} for name in FILES if run.path(name).is_file()],
         changes=[(key, _shown(key, new, reports), str(old)) for key, new, old in run.cfg.differences()
@@ -137,6 +152,15 @@ def answers(run: Run) -> list[dict[str, str]]:
             if tested.get(key) is not None
         ]
     return []
+
+
+def _picture(path: Path) -> tuple[str, str]:
+    """Return a figure as base64 text with its alternative text; two empty texts when it is not there."""
+    if not path.is_file():
+        return "", ""
+    with Image.open(path) as image:
+        words = str(image.info.get("Description", "")) or f"Figure: {path.stem.replace('_', ' ')}"
+    return base64.b64encode(path.read_bytes()).decode("ascii"), words
 
 
 def _row(metrics: pd.DataFrame, group: str, metric: str) -> pd.Series | None:
