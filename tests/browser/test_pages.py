@@ -78,7 +78,7 @@ def test_no_output_is_empty_and_every_picture_is_there_and_described(pages, open
     for path in pages:
         page = opened(path, DESK)
         empty = """() => [...document.querySelectorAll('.out')].filter(
-            out => !out.innerText.trim() && !out.querySelector('img')).map(out => out.outerHTML)"""
+            out => !out.textContent.trim() && !out.querySelector('img')).map(out => out.outerHTML)"""
         assert page.evaluate(empty) == [], path.name
         broken = """() => [...document.images].filter(
             image => !image.naturalWidth || image.alt.length < 20).map(image => image.alt)"""

@@ -1,0 +1,47 @@
+"""How long the explorers take for a move, on the demo run: milliseconds of CPU, the median and the longest.
+
+Run it as `python benchmarks/explorers.py [RUN]`; a slider that follows the hand wants less than 150 ms.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from hpiclock.report import widgets
+
+MOVES: dict[str, tuple[Any, dict[str, Sequence[Any]]]] = {
+    "plate": (widgets.plate_browser, {"hours": np.arange(0.0, 49.0, 2.0).tolist()}),
+    "threshold": (widgets.threshold_explorer, {"threshold": [0.05 * step for step in range(1, 20)]}),
+    "window": (
+        widgets.window_explorer,
+        {
+            "width_h": [8.0, 12.0, 16.0, 24.0, 4.0, 6.0],
+            "stride_h": [2.0, 4.0, 6.0, 8.0, 3.0],
+            "metric": ["accuracy", "f1", "recall", "mae", "auc"],
+            "unit": ["position", "well", "auto"],
+            "axis": ["hpi", "hours"],
+        },
+    ),
+}
+
+
+def main(run: str) -> None:
+    for name, (make, moves) in MOVES.items():
+        explorer = make(run)
+        for control, values in moves.items():
+            took = []
+            for value in values:
+                begun = time.process_time()
+                explorer.controls[control].value = value
+                took.append(1000 * (time.process_time() - begun))
+            said = f"{np.median(took):6.0f} ms, longest {max(took):6.0f} ms of {len(took)} moves"
+            print(f"{name:10} {control:10} {said}", flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1] if len(sys.argv) > 1 else "reports/demo/seed0")
