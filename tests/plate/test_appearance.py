@@ -28,10 +28,11 @@ def test_a_stack_is_the_median_of_its_frames() -> None:
     images = pictures(6)
     images[2] += 50  # one frame of three
     table = stack_looks(*cache(images, 3)).set_index("stack_id")
-    assert list(table.columns) == ["plate", "well", *LOOKS]
+    assert list(table.columns) == ["plate", "well", *LOOKS, *(f"{name}_start" for name in LOOKS)]
     assert table["well"].tolist() == ["S0", "S1"]
     means = images.reshape(2, 3, -1).mean(-1)
     np.testing.assert_allclose(table["mean"], np.median(means, axis=1), rtol=1e-6)
+    np.testing.assert_allclose(table["mean_start"], means[:, :2].mean(axis=1), rtol=1e-6)
 
 
 def test_exchanging_bright_and_dark_changes_the_sign_and_nothing_else() -> None:
@@ -58,4 +59,4 @@ def test_of_a_large_plate_every_stack_is_looked_at(monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(appearance, "cached_statistics", count)
     assert len(stack_looks(*cache(pictures(12), 6))) == 2
-    assert asked == [4]
+    assert asked == [6]  # every third of each stack, and its first two

@@ -24,7 +24,14 @@ def test_the_median_stack_counts_against_the_range_and_its_margin() -> None:
     assert table["unlike"].to_dict() == {"sharpness": True, "mean": False}
     assert table["outside"].to_dict() == {"sharpness": 2, "mean": 2}
     assert table.loc["mean", ["low", "high", "value"]].tolist() == [100, 110, 112]
-    assert looks_words(table) == "sharpness 1.2 (training 2 to 2.4)"
+    assert looks_words(table.reset_index()) == "sharpness 1.2 (training 2 to 2.4)"
+
+
+def test_what_is_odd_over_all_hours_and_at_the_start_is_said_once() -> None:
+    trained = plate(mean=[100.0, 104.0, 106.0, 110.0], mean_start=[100.0, 101.0, 102.0, 102.0])
+    table = compare_looks(trained, plate(mean=[120.0], mean_start=[120.0]))
+    assert table["statistic"].tolist() == ["mean_start", "mean"]
+    assert looks_words(table) == "mean grey level in the first frames 120 (training 100 to 102)"
 
 
 def test_the_training_plate_is_like_itself() -> None:

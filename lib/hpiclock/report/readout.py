@@ -23,6 +23,7 @@ from hpiclock.report.runs import Run
 from hpiclock.study.dose import COLUMNS, dose_response
 from hpiclock.study.external import external_validation
 from hpiclock.study.likeness import stack_distances
+from hpiclock.study.looks import COLUMNS as LOOKS
 from hpiclock.study.readout import (
     by_well,
     control_lines,
@@ -107,7 +108,7 @@ class PlateReadOut:
 
     @property
     def looks(self) -> pd.DataFrame:
-        """Plain looks against the training plate in words, the farthest first; empty where not compared."""
+        """Plain looks that lie farthest from the training plate, in words; empty where not compared."""
         return words.looks(self.found.likeness.get("looks", []))
 
     @property
@@ -128,7 +129,7 @@ class PlateReadOut:
             "replicates": replicates(alike, ("p_infected", "infected_share", self.detection)),
             "external_validation": validation,
             "stacks": self._stacks(),
-            "looks": self.looks.reset_index(),
+            "looks": pd.DataFrame(self.found.likeness.get("looks", []), columns=LOOKS),
             "notes": pd.DataFrame({"note": notes}, dtype=object),
         }
 

@@ -18,6 +18,7 @@ FIT_WORDS = {
     "ec50": "EC50", "low": "from", "high": "to", "slope": "slope", "n_wells": "wells", "n_doses": "doses",
     "note": "note",
 }  # fmt: skip
+SHOWN_LOOKS = 6
 
 
 def summary(wells: pd.DataFrame, *, detection: str, hour: float) -> pd.DataFrame:
@@ -56,8 +57,9 @@ def agreement(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def looks(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """Return rows of :func:`hpiclock.study.looks.compare_looks`: this plate against all training stacks."""
+    """Return the first rows of :func:`hpiclock.study.looks.compare_looks`, and all that are unlike."""
     table = pd.DataFrame(rows, columns=LOOKS_COLUMNS)
+    table = table.head(max(SHOWN_LOOKS, int(table["unlike"].sum())))
     return pd.DataFrame({
         "as the model is given it": table["words"],
         "this plate": [f"{value:.3g}" for value in table["value"]],

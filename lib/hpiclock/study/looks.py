@@ -15,6 +15,7 @@ MARGIN = 0.25  # of the range of the training stacks, beyond it on both sides
 LEAST_STACKS = 4  # of the training plate, for a range
 COLUMNS = ["statistic", "words", "low", "high", "value", "beyond", "outside", "n_stacks", "unlike"]
 WORDS = STATISTIC_WORDS | {"asymmetry": "balance of bright and dark"}
+AT_START = "_start"
 _PLACE = ("stack_id", "plate", "well")
 
 
@@ -42,7 +43,7 @@ def compare_looks(trained: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     span = (high - low).to_numpy(float)
     beyond = np.divide(off, span, out=np.where(off > 0, np.inf, 0.0), where=span > 0)
     table = pd.DataFrame({
-        "statistic": names, "words": [WORDS.get(name, name) for name in names],
+        "statistic": names, "words": [_words(name) for name in names],
         "low": low.to_numpy(), "high": high.to_numpy(), "value": value.to_numpy(), "beyond": beyond,
         "outside": (new[names].lt(low) | new[names].gt(high)).sum().to_numpy(), "n_stacks": len(new),
         "unlike": beyond > MARGIN,
@@ -53,7 +54,14 @@ def compare_looks(trained: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
 def looks_words(table: pd.DataFrame, *, most: int = 4) -> str:
     """Return what differs, e.g. ``sharpness 1.2 (training 2.1 to 2.4)``; empty where nothing does."""
     odd = table[table["unlike"].astype(bool)]
+    base = odd["statistic"].str.removesuffix(AT_START)
+    odd = odd[~base.duplicated()]  # over all hours and at the start: the farther one is said
     said = [f"{row.words} {row.value:.3g} (training {row.low:.3g} to {row.high:.3g})"
             for row in odd.head(most).itertuples()]  # fmt: skip
     more = [f"{len(odd) - most} more"] if len(odd) > most else []
     return ", ".join([*said, *more])
+
+
+def _words(name: str) -> str:
+    base = name.removesuffix(AT_START)
+    return WORDS.get(base, base) + (" in the first frames" if base != name else "")
