@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -30,6 +32,7 @@ from hpiclock.study.audit_time import onset_table, score_over_time
 from hpiclock.study.audit_windows import negative_controls
 from hpiclock.tables import FRAMES, MANIFEST, PREDICTIONS, read_any
 
+log = logging.getLogger(__name__)
 FOLDER = "audit"
 PLAIN = "frame statistics"
 TABLES = ("design", "before_onset", "controls", "baselines", "probes", "sampling", "permutations",
@@ -53,12 +56,18 @@ def audit(run: Run, out: str | Path | None = None, *, say: Callable[[str], None]
     Args:
         run: a finished run.
         out: where the files go; empty = the run's folder.
-        say: takes a line per step.
+        say: takes a line per step; the run's log has them, too.
 
     Raises:
         InputError: a run without predictions, or stacks that cannot be read.
     """
-    found = examine(run, say=say)
+
+    def tell(line: str) -> None:
+        say(line)
+        log.info("audit: %s", line)
+
+    with nullcontext() if out else run.logged():  # a run that may only be read is audited elsewhere
+        found = examine(run, say=tell)
     folder = Path(out) if out else run.folder
     (folder / FOLDER).mkdir(parents=True, exist_ok=True)
     for name, table in found.tables.items():

@@ -18,7 +18,7 @@ from hpiclock.report.plots.live.error import PICTURES_IN, TRAJECTORY_IN, WIDTH_I
 from hpiclock.report.plots.live.stack import frame_words, hours_words
 from hpiclock.report.plots.style import natural, number, position
 from hpiclock.report.runs import Run
-from hpiclock.report.widgets.explorer import Explorer
+from hpiclock.report.widgets.explorer import Explorer, choice
 from hpiclock.report.widgets.source import Pictures, Source
 from hpiclock.study.views import worst_frames
 
@@ -56,9 +56,9 @@ class ErrorBrowser(Explorer[ErrorSelection]):
         first, last = float(self._rows["hours"].min()), float(self._rows["hours"].max())
         wells = sorted(self._rows["well"].unique(), key=natural)
         controls: dict[str, Any] = {
-            "reason": _choice("error", REASONS, 210),
-            "condition": _choice("wells", [EVERY, *sorted(self._rows["condition"].unique())], 170),
-            "well": _choice("well", [EVERY, *(well for well in wells if well)], 140),
+            "reason": choice("error", REASONS, width=210),
+            "condition": choice("wells", [EVERY, *sorted(self._rows["condition"].unique())], width=170),
+            "well": choice("well", [EVERY, *(well for well in wells if well)], width=140),
             "hours": ipw.FloatRangeSlider(
                 value=(first, last), min=first, max=max(last, first + 1e-3), step=0.5, description="hours",
                 readout_format=".3g", continuous_update=False, layout=ipw.Layout(width="330px"),
@@ -148,10 +148,3 @@ def _line(row: Any) -> str:
         said += f", said {number(row.time_pred, 1)} h, true {number(row.time_target, 1)} h"
     name = f"{row.well} {position(row.position)}".strip()
     return f"{row.rank}. {name}, {row.condition}, {row.hours:g} h: {said.removeprefix(', ')}"
-
-
-def _choice(name: str, options: Any, width: int) -> Any:
-    return ipw.Dropdown(
-        options=options, description=name, layout=ipw.Layout(width=f"{width}px"),
-        style={"description_width": "45px"},
-    )  # fmt: skip

@@ -158,6 +158,16 @@ class Explorer(ABC, Generic[S]):
         return {**bundle, "text/plain": str(self.selection), PNG: picture}, {PNG: about}
 
 
+def choice(name: str, options: Any, *, width: int, label: int = 45) -> Any:
+    """Return a list to choose from: ``width`` px in all, of which its name takes ``label``."""
+    return ipw.Dropdown(
+        options=options,
+        description=name,
+        layout=ipw.Layout(width=f"{width}px"),
+        style={"description_width": f"{label}px"},
+    )
+
+
 def _refusal(name: str, value: Any, control: Any) -> str:
     if hasattr(control, "options"):
         there = [str(option) for _, option in control._options_full]

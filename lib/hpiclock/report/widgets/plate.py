@@ -14,7 +14,7 @@ from hpiclock.report.plots.live import Drawing, StackDrawing, plate_and_stack_fi
 from hpiclock.report.plots.live.stack import HEIGHT_IN, WIDTH_IN, frame_words, hours_words
 from hpiclock.report.plots.style import natural, position
 from hpiclock.report.runs import Run
-from hpiclock.report.widgets.explorer import Explorer
+from hpiclock.report.widgets.explorer import Explorer, choice
 from hpiclock.report.widgets.source import SIDE, Pictures, Source
 from hpiclock.report.widgets.wellgrid import WellGrid
 
@@ -43,9 +43,9 @@ class PlateBrowser(Explorer[PlateSelection]):
         first = self._first()
         plates = sorted(self._stacks["plate"].unique(), key=natural)
         controls = {
-            "plate": _dropdown("plate", [(name or "without a name", name) for name in plates]),
-            "well": _dropdown("well", [("", "")]),
-            "position": _dropdown("position", [("", "")]),
+            "plate": choice("plate", [(name or "no name", name) for name in plates], width=170, label=58),
+            "well": choice("well", [("", "")], width=170, label=58),
+            "position": choice("position", [("", "")], width=170, label=58),
             "hours": ipw.SelectionSlider(
                 options=[("", 0.0)], description="time", continuous_update=True,
                 layout=ipw.Layout(width="320px"),
@@ -150,13 +150,6 @@ def plate_browser(run: Run | str | Path) -> PlateBrowser:
         InputError: no finished run.
     """
     return PlateBrowser(Source.of(run))
-
-
-def _dropdown(name: str, options: list[tuple[str, str]]) -> Any:
-    return ipw.Dropdown(
-        options=options, description=name, layout=ipw.Layout(width="170px"),
-        style={"description_width": "58px"},
-    )  # fmt: skip
 
 
 def _offer(control: Any, options: list[tuple[str, Any]], value: Any = None) -> None:

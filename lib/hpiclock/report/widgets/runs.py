@@ -20,7 +20,7 @@ from hpiclock.report.plots.style import PAGE_IN, figure_of
 from hpiclock.report.plots.windows import LABELS
 from hpiclock.report.runs import CONFIG, Run
 from hpiclock.report.studies import FOLDER, of_split
-from hpiclock.report.widgets.explorer import Explorer
+from hpiclock.report.widgets.explorer import Explorer, choice
 from hpiclock.section import as_text
 from hpiclock.tables import METRICS, read_any
 
@@ -57,8 +57,8 @@ class RunComparer(Explorer[RunsSelection]):
                 options=options, value=names[:AT_FIRST], description="runs", rows=min(max(len(names), 2), 8),
                 layout=ipw.Layout(width="720px"), style={"description_width": "45px"},
             ),
-            "metric": _choice("metric", list(CHOICES.items()), 230),
-            "axis": _choice("over", list(AXES.items()), 220),
+            "metric": choice("metric", list(CHOICES.items()), width=230),
+            "axis": choice("over", list(AXES.items()), width=220),
         }  # fmt: skip
         self._table = ipw.HTML(layout=ipw.Layout(max_width="100%", overflow="auto"))
         self.controls = controls
@@ -155,10 +155,3 @@ def _as_html(differs: pd.DataFrame) -> str:
         for name, row in zip(differs.index, differs.to_numpy(), strict=True)
     )
     return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
-
-
-def _choice(name: str, options: Any, width: int) -> Any:
-    return ipw.Dropdown(
-        options=options, description=name, layout=ipw.Layout(width=f"{width}px"),
-        style={"description_width": "45px"},
-    )  # fmt: skip

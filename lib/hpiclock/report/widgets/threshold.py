@@ -11,7 +11,7 @@ import numpy as np
 from hpiclock.report.plots.live import Drawing, ThresholdDrawing
 from hpiclock.report.plots.live.threshold import HEIGHT_IN, WIDTH_IN
 from hpiclock.report.runs import Run
-from hpiclock.report.widgets.explorer import Explorer
+from hpiclock.report.widgets.explorer import Explorer, choice
 from hpiclock.report.widgets.source import Source
 from hpiclock.study.live import RATES, at_threshold
 
@@ -37,10 +37,7 @@ class ThresholdExplorer(Explorer[ThresholdSelection]):
         last = float(np.nanmax(hpi)) if np.isfinite(hpi).any() else 1.0
         self._drawing = ThresholdDrawing(metrics=RATES, hpi=(0.0, last), level=source.cfg.study.level)
         controls = {
-            "split": ipw.Dropdown(
-                options=source.splits, description="frames of", layout=ipw.Layout(width="170px"),
-                style={"description_width": "70px"},
-            ),
+            "split": choice("frames of", source.splits, width=170, label=70),
             "threshold": ipw.FloatSlider(
                 self._own, min=0.0, max=1.0, step=STEP, description="infected from P =", readout_format=".2f",
                 layout=ipw.Layout(width="460px"), style={"description_width": "115px"},

@@ -13,7 +13,7 @@ from hpiclock.report.plots.live import Drawing, WindowDrawing
 from hpiclock.report.plots.live.window import HEIGHT_IN, WIDTH_IN
 from hpiclock.report.plots.windows import LABELS
 from hpiclock.report.runs import Run
-from hpiclock.report.widgets.explorer import Explorer
+from hpiclock.report.widgets.explorer import Explorer, choice
 from hpiclock.report.widgets.source import Source
 from hpiclock.study.groups import choose_level
 from hpiclock.study.live import UNITS, LiveWindows
@@ -62,13 +62,13 @@ class WindowExplorer(Explorer[WindowSelection]):
         units = {f"as the study: {choose_level(source.of_split(source.splits[0])).unit}": "auto"}
         units |= {unit: unit for unit in UNITS[1:]}
         controls: dict[str, Any] = {
-            "split": _choice("frames of", source.splits, 160),
-            "group": _choice("which", list(METRICS_OF), 160),
-            "metric": _choice("metric", _named("all"), 200),
-            "axis": _choice("over", list(AXES.items()), 230),
+            "split": choice("frames of", source.splits, width=160, label=65),
+            "group": choice("which", list(METRICS_OF), width=160, label=65),
+            "metric": choice("metric", _named("all"), width=200, label=65),
+            "axis": choice("over", list(AXES.items()), width=230, label=65),
             "width_h": _slider("width", fit, cfg.windows.width_h),
             "stride_h": _slider("stride", fit, cfg.windows.stride_h),
-            "unit": _choice("resample", list(units.items()), 270),
+            "unit": choice("resample", list(units.items()), width=270, label=65),
         }
         size = (round(WIDTH_IN * 100), round(HEIGHT_IN * 100))
         super().__init__(WindowSelection, controls, size_px=size)
@@ -121,13 +121,6 @@ def window_explorer(run: Run | str | Path) -> WindowExplorer:
 
 def _named(group: str) -> list[tuple[str, str]]:
     return [(LABELS[metric], metric) for metric in METRICS_OF[group]]
-
-
-def _choice(name: str, options: Any, width: int) -> Any:
-    return ipw.Dropdown(
-        options=options, description=name, layout=ipw.Layout(width=f"{width}px"),
-        style={"description_width": "65px"},
-    )  # fmt: skip
 
 
 def _slider(name: str, hours: list[float], value: float) -> Any:
