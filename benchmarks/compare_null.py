@@ -50,7 +50,7 @@ class Case(NamedTuple):
 CASES = (
     Case("one seed", 5, 1),
     Case("one seed", 8, 1, over_time=True),
-    Case("one seed", 18, 1),
+    Case("one seed", 18, 1, over_time=True),
     Case("one seed, AUC near 1", 18, 1, strength=9.0),
     Case("three seeds", 18, 3),
     Case("three seeds that differ in skill", 18, 3, run_sd=0.5),

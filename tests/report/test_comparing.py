@@ -10,14 +10,8 @@ from hpiclock import cli
 from hpiclock.configfile import load_config
 from hpiclock.errors import InputError
 from hpiclock.report import plots
-from hpiclock.report.comparing import (
-    by_variant,
-    compare_runs,
-    find_runs,
-    readable_comparison,
-    variants_table,
-    write_comparison,
-)
+from hpiclock.report.compare_tables import readable_comparison, readable_steadiness, variants_table
+from hpiclock.report.comparing import by_variant, compare_runs, find_runs, write_comparison
 from hpiclock.report.runs import Run
 from hpiclock.study.simulate import Simulation, simulate
 from hpiclock.tables import PREDICTIONS
@@ -99,6 +93,10 @@ def test_the_tables_for_reading_say_what_is_compared(make_run):
     shown = readable_comparison(found)
     assert shown.index.names == ["variant", "frames", "metric"]
     assert shown["says"].isin(["better", "worse", "no difference shown", "equal within the margin"]).all()
+    steady, raw = readable_steadiness(found), found.tables["steadiness"]
+    assert len(steady) == len(raw) > 0
+    assert steady["value"].iloc[0] == f"{raw['value'].iloc[0]:.3f}"
+    assert set(steady.index.get_level_values("spread")) == {"SD over windows", "range over windows"}
 
 
 def test_unfinished_runs_and_incomplete_seeds_are_left_out_and_said(make_run, table):

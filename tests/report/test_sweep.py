@@ -1,5 +1,6 @@
 """Sweeps: what a file asks for, runs that are done once, kills that lose nothing, failures listed."""
 
+import json
 import os
 import signal
 import subprocess
@@ -169,3 +170,14 @@ def test_a_run_that_fails_is_listed_and_stops_no_other(tmp_path, tiny_plate, mon
     assert any(line.startswith("backbone-no_such_net failed") for line in lines)
     assert swept.runs.set_index("run").loc["backbone-shufflenet_v2_x0_5", "state"] == "done"
     assert set(swept.summary["model.backbone"]) == {"shufflenet_v2_x0_5"}
+
+
+SWEEPS = sorted((Path(__file__).parents[2] / "configs" / "sweeps").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", SWEEPS, ids=lambda path: path.stem)
+def test_every_sweep_that_comes_along_can_be_asked_for(path):
+    plan = load_sweep(path)
+    assert len({trial.run for trial in plan.trials}) == len(plan.configs) > 1
+    assert len({json.dumps(trial.labels, sort_keys=True) for trial in plan.trials}) == len(plan.trials)
+    assert plan.said.name == path.stem or path.stem == "demo"

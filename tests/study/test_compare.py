@@ -181,7 +181,7 @@ def test_a_run_without_times_is_compared_by_class_alone(two):
     tables = compared({"both": two["other"], "class only": [silent]})
     row = row_of(tables, "infected", "mae")
     assert row["verdict"] == "cannot tell"
-    assert row["note"] == "the first says no time of these frames"
+    assert row["note"] == "the first gives no time for these frames"
     assert row_of(tables, "all", "auc")["verdict"] != "cannot tell"
     assert set(tables["steadiness"]["metric"]) == {"auc", "accuracy", "f1"}
 

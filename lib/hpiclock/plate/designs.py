@@ -161,6 +161,15 @@ _PRESETS: dict[str, dict[str, Any]] = {
     "audit-focus": _small("audit-focus", plant={"well_blur_px": 0.8}),
     "audit-border": _small("audit-border", plant={"border_mark": True}),
     "audit-clock": _small("audit-clock", plant={"infected_h": (20.0, 48.0), "mock_h": (0.0, 28.0)}),
+    "planted-clock": {
+        "wells": grid(6, (0.0, 1.0, 0.0, 1.0)),
+        "n_frames": 25,
+        "interval_h": 2.0,
+        "onsets_h": (24.0,),
+        "biology": {"growth": 3.0, "density_sd": 0.01, "floaters_sd": 0.1, "eclipse_h": 8.0},
+        "plant": {"infected_h": (20.0, 48.0), "mock_h": (0.0, 34.0)},
+        "microscope": {"positions": 1, "pitch_px": 14.0},
+    },
     "audit-neighbours": _small("audit-neighbours", plant={"twin_wells": 4, "twin_overlap": 0.5}),
     "audit-duplicates": _small("audit-duplicates", plant={"twin_wells": 4, "twin_overlap": 1.0}),
     "audit-one-well-each": _small(

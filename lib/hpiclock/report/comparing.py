@@ -19,9 +19,7 @@ from hpiclock.report import plots
 from hpiclock.report.figures import write_figure
 from hpiclock.report.runs import CONFIG, Run
 from hpiclock.report.sweep import RUNS, read_sweep
-from hpiclock.report.words import NAMES
 from hpiclock.study.compare import compare
-from hpiclock.study.compare_words import CANNOT
 from hpiclock.tables import PREDICTIONS
 
 # What may differ between runs of one variant; where a run computes changes no more than rounding.
@@ -130,7 +128,7 @@ def by_variant(runs: Sequence[Run]) -> dict[str, list[Run]]:
             flat = [next(iter(name)) for name in names]
             if len(set(flat)) == len(flat):
                 return dict(zip(flat, parts, strict=True))
-    return dict(zip(_by_keys([json.loads(key) for key in groups]), parts, strict=True))
+    return dict(zip(differing_keys([json.loads(key) for key in groups]), parts, strict=True))
 
 
 def write_comparison(found: Comparison, out: Path, *, pages: bool = True) -> Path:
@@ -178,49 +176,6 @@ def summary(found: Comparison) -> list[str]:
     return lines
 
 
-def variants_table(found: Comparison) -> pd.DataFrame:
-    """Return ``variant runs seeds folds differs``: what was compared and by which keys it differs."""
-    configs = [dict(leaves(runs[0].cfg)) for runs in found.variants.values()]
-    differs = _by_keys([{k: v for k, v in one.items() if k not in REPEATS} for one in configs])
-    rows: list[dict[str, Any]] = []
-    for (name, runs), keys in zip(found.variants.items(), differs, strict=True):
-        folds = {(run.cfg.split.fold if run.cfg.split.folds else 0) for run in runs}
-        seeds = {run.cfg.seed for run in runs}
-        rows.append({"variant": name, "runs": len(runs), "seeds": len(seeds), "folds": len(folds),
-                     "differs in": keys})  # fmt: skip
-    return pd.DataFrame(rows).set_index("variant")
-
-
-def readable_comparison(found: Comparison) -> pd.DataFrame:
-    """Return the table over all hours for reading, indexed by variant, frames and metric."""
-    rows, level = found.tables["comparison"], found.cfg.study.level
-    says = [row.verdict if row.verdict != CANNOT else f"{CANNOT}: {row.note}" for row in rows.itertuples()]
-    return pd.DataFrame(
-        {
-            "variant": rows["variant"],
-            "frames": rows["group"],
-            "metric": [NAMES.get(metric, metric) for metric in rows["metric"]],
-            "value": [_short(value) for value in rows["value"]],
-            "against": [_short(value) for value in rows["value_against"]],
-            f"difference ({level:.0%} interval)": [_range(row) for row in rows.itertuples()],
-            "p corrected": [_short(value) for value in rows["p_holm"]],
-            "could see": [_short(value) for value in rows["could_see"]],
-            "says": says,
-        }
-    ).set_index(["variant", "frames", "metric"])
-
-
-def _short(value: float) -> str:
-    return f"{value:.3f}" if pd.notna(value) else "–"
-
-
-def _range(row: Any) -> str:
-    if pd.isna(row.difference):
-        return "–"
-    limits = f"{row.low:+.3f} to {row.high:+.3f}" if pd.notna(row.low) else "no interval"
-    return f"{row.difference:+.3f} ({limits})"
-
-
 def _experiment(run: Run) -> str:
     return run.cfg.experiment
 
@@ -229,7 +184,8 @@ def _folder(run: Run) -> str:
     return re.sub(r"_?(seed|fold)\d+", "", run.folder.name).strip("_")
 
 
-def _by_keys(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+def differing_keys(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return for every config, flat, the keys in which any of them differ, with its own values."""
     keys = [key for key in configs[0] if any(one.get(key) != configs[0][key] for one in configs)]
     return [", ".join(f"{key}={_plain(one.get(key))}" for key in keys) or "as it is" for one in configs]
 

@@ -162,4 +162,4 @@ def _unlike(one: Scores, other: Scores, metric: str) -> str:
         return "" if said[0].any() else "neither says it"
     what = "time" if metric == "mae" else "class"
     which = "the first" if said[0].sum() < said[1].sum() else "the second"
-    return f"{which} says no {what} of {'these' if not min(map(np.sum, said)) else 'some of these'} frames"
+    return f"{which} gives no {what} for {'these' if not min(map(np.sum, said)) else 'some of these'} frames"
