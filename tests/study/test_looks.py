@@ -19,7 +19,7 @@ TRAINED = plate(mean=[100.0, 104.0, 106.0, 110.0], sharpness=[2.0, 2.2, 2.1, 2.4
 def test_the_median_stack_counts_against_the_range_and_its_margin() -> None:
     new = plate(mean=[109.0, 112.0, 113.0], sharpness=[1.0, 1.2, 2.1])
     table = compare_looks(TRAINED, new).set_index("statistic")
-    # sharpness: 0.8 below a range of 0.4; mean: 2 above a range of 10, which is inside its margin of 2.5
+    # sharpness: 0.8 below a range of 0.4; mean: 2 above a range of 10; the margin of 4 stacks is 24/4 quarters
     assert table["beyond"].to_dict() == pytest.approx({"sharpness": 2.0, "mean": 0.2})
     assert table["unlike"].to_dict() == {"sharpness": True, "mean": False}
     assert table["outside"].to_dict() == {"sharpness": 2, "mean": 2}
@@ -29,9 +29,15 @@ def test_the_median_stack_counts_against_the_range_and_its_margin() -> None:
 
 def test_what_is_odd_over_all_hours_and_at_the_start_is_said_once() -> None:
     trained = plate(mean=[100.0, 104.0, 106.0, 110.0], mean_start=[100.0, 101.0, 102.0, 102.0])
-    table = compare_looks(trained, plate(mean=[120.0], mean_start=[120.0]))
+    table = compare_looks(trained, plate(mean=[130.0], mean_start=[130.0]))
     assert table["statistic"].tolist() == ["mean_start", "mean"]
-    assert looks_words(table) == "mean grey level in the first frames 120 (training 100 to 102)"
+    assert looks_words(table) == "mean grey level in the first frames 130 (training 100 to 102)"
+
+
+@pytest.mark.parametrize(("n", "unlike"), [(12, False), (24, True), (48, True)])
+def test_the_margin_is_wider_where_the_range_is_of_few_stacks(n: int, unlike: bool) -> None:
+    trained = plate(mean=np.linspace(100, 110, n).tolist())
+    assert compare_looks(trained, plate(mean=[113.0]))["unlike"].item() == unlike  # 0.3 ranges beyond
 
 
 def test_the_training_plate_is_like_itself() -> None:

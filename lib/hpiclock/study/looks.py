@@ -12,6 +12,7 @@ import pandas as pd
 from hpiclock.study.audit_rows import STATISTIC_WORDS
 
 MARGIN = 0.25  # of the range of the training stacks, beyond it on both sides
+FULL_MARGIN_STACKS = 24  # with fewer the range is known worse, and the margin grows as their number falls
 LEAST_STACKS = 4  # of the training plate, for a range
 COLUMNS = ["statistic", "words", "low", "high", "value", "beyond", "outside", "n_stacks", "unlike"]
 WORDS = STATISTIC_WORDS | {"asymmetry": "balance of bright and dark"}
@@ -23,7 +24,7 @@ def compare_looks(trained: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     """Compare two plates statistic by statistic, those that are farthest apart first.
 
     A plate is ``unlike`` in a statistic where the median of its stacks lies beyond the range of all stacks of
-    the training plate by more than :data:`MARGIN` of that range.
+    the training plate by more than :data:`MARGIN` of that range, or more where the training stacks are few.
 
     Args:
         trained: a row per stack of the training plate: ``stack_id plate well`` and statistics.
@@ -46,7 +47,7 @@ def compare_looks(trained: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
         "statistic": names, "words": [_words(name) for name in names],
         "low": low.to_numpy(), "high": high.to_numpy(), "value": value.to_numpy(), "beyond": beyond,
         "outside": (new[names].lt(low) | new[names].gt(high)).sum().to_numpy(), "n_stacks": len(new),
-        "unlike": beyond > MARGIN,
+        "unlike": beyond > MARGIN * max(1.0, FULL_MARGIN_STACKS / len(trained)),
     })  # fmt: skip
     return table.sort_values("beyond", ascending=False, kind="stable", ignore_index=True)
 
