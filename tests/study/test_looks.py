@@ -19,7 +19,7 @@ TRAINED = plate(mean=[100.0, 104.0, 106.0, 110.0], sharpness=[2.0, 2.2, 2.1, 2.4
 def test_the_median_stack_counts_against_the_range_and_its_margin() -> None:
     new = plate(mean=[109.0, 112.0, 113.0], sharpness=[1.0, 1.2, 2.1])
     table = compare_looks(TRAINED, new).set_index("statistic")
-    # sharpness: 0.8 below a range of 0.4; mean: 2 above a range of 10; the margin of 4 stacks is 24/4 quarters
+    # sharpness: 0.8 below a range of 0.4; mean: 2 above one of 10; the margin of 4 stacks is 24/4 quarters
     assert table["beyond"].to_dict() == pytest.approx({"sharpness": 2.0, "mean": 0.2})
     assert table["unlike"].to_dict() == {"sharpness": True, "mean": False}
     assert table["outside"].to_dict() == {"sharpness": 2, "mean": 2}
