@@ -90,11 +90,21 @@ def _wait_for(address, server):
     raise AssertionError("JupyterLab did not answer")
 
 
-@pytest.fixture(params=NOTEBOOKS, scope="module")
-def page(request, lab, browser):
-    """A notebook with all cells run."""
+@pytest.fixture(scope="module")
+def evaluation(lab, browser):
+    """Notebook 03 with all cells run."""
+    yield from _all_run(lab, browser, NOTEBOOKS[0])
+
+
+@pytest.fixture(scope="module")
+def over_time(lab, browser):
+    """Notebook 04 with all cells run."""
+    yield from _all_run(lab, browser, NOTEBOOKS[1])
+
+
+def _all_run(lab, browser, name):
     shown = browser.new_page(viewport={"width": 1500, "height": 1100})
-    shown.goto(lab(request.param))
+    shown.goto(lab(name))
     shown.wait_for_selector(".jp-Notebook .jp-CodeCell", timeout=WAIT_MS)
     idle = "() => /\\| Idle/.test(document.querySelector('#jp-main-statusbar')?.textContent || '')"
     shown.wait_for_function(idle, timeout=WAIT_MS)
@@ -103,10 +113,9 @@ def page(request, lab, browser):
     # a notebook draws the cells that are looked at
     shown.evaluate("document.querySelector('.jp-Notebook').scrollTo(0, 0)")
     _scroll_to(shown, f"pre:text-is('{DONE}')")
-    shown.notebook = request.param
     yield shown
     if folder := os.environ.get("HPICLOCK_SCREENSHOTS"):
-        shown.screenshot(path=f"{folder}/{request.param}.png")
+        shown.screenshot(path=f"{folder}/{name}.png")
     shown.close()
 
 
@@ -168,28 +177,23 @@ class Hand:
         self.control(name).locator("select").select_option(label=label)
 
 
-def test_no_cell_fails_or_complains(page):
+@pytest.mark.parametrize("notebook", ["evaluation", "over_time"])
+def test_no_cell_fails_or_complains(notebook, request):
+    page = request.getfixturevalue(notebook)
     assert page.locator("[data-mime-type='application/vnd.jupyter.error']").count() == 0
     assert page.locator("[data-mime-type='application/vnd.jupyter.stderr']").count() == 0
 
 
-def only(page, notebook):
-    if page.notebook != notebook:
-        pytest.skip(f"stands in {notebook}")
-
-
-def test_threshold_explorer(page):
-    only(page, "03_evaluation")
-    hand = Hand(page, "infected from P =")
+def test_threshold_explorer(evaluation):
+    hand = Hand(evaluation, "infected from P =")
     assert "This is the run's threshold" in hand.words
     hand.changes(lambda: hand.press("infected from P =", "ArrowRight", 5), says="no longer tested")
     hand.changes(lambda: hand.press("infected from P =", "Home"), says="from P = 0.000")
     hand.changes(lambda: hand.choose("frames of", "val"), says="val frames")
 
 
-def test_error_browser(page):
-    only(page, "03_evaluation")
-    hand = Hand(page, "worst first")
+def test_error_browser(evaluation):
+    hand = Hand(evaluation, "worst first")
     assert hand.words.startswith("1. ")
     rows = hand.box.locator("select[size]")
     second = rows.locator("option").nth(1).inner_text()
@@ -197,9 +201,8 @@ def test_error_browser(page):
     hand.changes(lambda: hand.choose("wells", "infected" if " mock" in hand.words else "mock"))
 
 
-def test_plate_browser(page):
-    only(page, "03_evaluation")
-    hand = Hand(page, "position")
+def test_plate_browser(evaluation):
+    hand = Hand(evaluation, "position")
     hand.changes(lambda: hand.press("time", "Home"), says="0 h after start")
     hand.changes(lambda: hand.press("time", "ArrowRight", 2), says="8 h after start")
     hand.changes(lambda: hand.box.get_by_role("button", name="B02", exact=True).click(), says="/B02/")
@@ -207,16 +210,15 @@ def test_plate_browser(page):
     hand.changes(lambda: hand.box.locator(".widget-play button").first.click(), says="h after start")
     seen = {hand.words}
     for _ in range(60):
-        page.wait_for_timeout(50)
+        evaluation.wait_for_timeout(50)
         seen.add(hand.words)
         if len(seen) > 2:
             break
     assert len(seen) > 2, "playing stands still"
 
 
-def test_window_explorer(page):
-    only(page, "04_temporal_generalization")
-    hand = Hand(page, "stride")
+def test_window_explorer(over_time):
+    hand = Hand(over_time, "stride")
     hand.changes(lambda: hand.press("width", "ArrowRight"), says="windows of 8 h")
     hand.changes(lambda: hand.press("stride", "ArrowRight", 2), says="every 6 h")
     hand.changes(lambda: hand.choose("which", "infected"))

@@ -16,6 +16,7 @@ import pytest
 from hpiclock.report.browser import print_pages
 
 AXE = "axe-core@4.14.1"
+AXE_RUN = "async () => await axe.run(document, {resultTypes: ['violations']})"
 SERIOUS = {"serious", "critical"}
 PHONE = {"width": 400, "height": 800}
 DESK = {"width": 1100, "height": 900}
@@ -89,11 +90,11 @@ def test_no_output_is_empty_and_every_picture_is_there_and_described(pages, open
 def test_axe_finds_nothing_serious(pages, opened, axe):
     found = []
     for path in pages:
-        for viewport in (DESK, PHONE):
+        for viewport in (DESK, PHONE) if path.name == "index.html" else (DESK,):
             page = opened(path, viewport)
             page.evaluate("() => document.querySelectorAll('details').forEach(d => { d.open = true; })")
             page.evaluate(axe)
-            report = page.evaluate("async () => await axe.run(document)")
+            report = page.evaluate(AXE_RUN)
             assert len(report["passes"]) > 10  # it looked
             found += [
                 f"{path.name} at {viewport['width']} px: {fault['id']} ({fault['impact']}): "
