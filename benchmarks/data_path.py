@@ -15,38 +15,17 @@ from side_by_side import Row, one_thread, ratio, write
 
 one_thread()
 
-import numpy as np
 import pandas as pd
-import tifffile
 import torch
 
 from hpiclock.clock.batches import Batches
 from hpiclock.config import AugmentConfig, DataConfig, ImageConfig
 from hpiclock.plate.cache import FrameCache, open_cache
 from per_item import PerItem
+from stacks import frames_of, write_stacks
 
 SIDE, STACKS, FRAMES, BATCH = 512, 4, 24, 32
 GOALS = {96: (50, 0), 224: (30, 150), 512: (6.5, 0)}  # training, evaluation
-
-
-def write_stacks(folder: Path) -> pd.DataFrame:
-    """Write stacks of a textured 16-bit field; return what MANIFEST and FRAMES need of them."""
-    rng = np.random.default_rng(0)
-    rows = []
-    for i in range(STACKS):
-        coarse = rng.normal(2000, 300, (FRAMES, SIDE // 8, SIDE // 8)).repeat(8, 1).repeat(8, 2)
-        stack = (coarse + rng.normal(0, 60, (FRAMES, SIDE, SIDE))).clip(0, 65535).astype(np.uint16)
-        path = folder / f"bench_s1_a{i + 1}_p1.tiff"
-        tifffile.imwrite(path, stack, metadata={"axes": "TYX"})
-        rows.append({"stack_id": path.stem, "path": str(path), "n_frames": FRAMES})
-    return pd.DataFrame(rows)
-
-
-def frames_of(manifest: pd.DataFrame) -> pd.DataFrame:
-    rows = manifest.loc[manifest.index.repeat(manifest["n_frames"]), ["stack_id", "path"]]
-    frame = rows.groupby(level=0).cumcount()
-    label = pd.array(frame.to_numpy() % 2, dtype="Int8")
-    return rows.assign(frame=frame, label=label, time_target=frame.astype(float)).reset_index(drop=True)
 
 
 def training(cache: FrameCache, frames: pd.DataFrame, loader: torch.utils.data.DataLoader, size: int) -> Row:
@@ -87,7 +66,7 @@ def main() -> None:
     torch.set_num_threads(1)
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:
-        manifest = write_stacks(Path(folder))
+        manifest = write_stacks(Path(folder), stacks=STACKS, frames=FRAMES, side=SIDE)
         frames = frames_of(manifest)
         data = DataConfig(source=folder, cache_dir=str(Path(folder) / "cache"))
         for size in sizes:

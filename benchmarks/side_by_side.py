@@ -86,7 +86,21 @@ def write(name: str, rows: list[Row], *, notes: Mapping[str, str] | None = None)
     lines += ["", "Machine: " + "; ".join(f"{key} {value}" for key, value in here.items()) + "."]
     lines += [f"\n{key}: {value}" for key, value in (notes or {}).items()]
     (FOLDER / f"{name}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    _gather()
     print(f"{FOLDER.name}/{name}.md")
+
+
+def _gather() -> None:
+    """Write every table of ratios that is there into one page."""
+    parts = ["# How fast", "", "Ratios within one run each; `make bench` makes them anew, one page each."]
+    for path in sorted(FOLDER.glob("*.json")):
+        parts += [
+            "",
+            f"## {path.stem.replace('_', ' ')}",
+            "",
+            path.with_suffix(".md").read_text("utf-8").strip(),
+        ]
+    (FOLDER / "README.md").write_text("\n".join(parts) + "\n", encoding="utf-8")
 
 
 def machine() -> dict[str, str]:

@@ -1,0 +1,128 @@
+"""From TIFF files to a trained model, and to predictions: hpiclock against the usual loader and loop.
+
+Both train a ResNet-18 at 96 px for some epochs on one thread, from stacks on disk that were just written;
+ours converts them first, and that counts. The usual way opens a TIFF for every frame of every epoch, makes
+three equal channels, and takes plain steps in float32. Predictions: a pass over all frames, the cache there.
+
+    python benchmarks/end_to_end.py        writes reports/benchmarks/end_to_end.md
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from itertools import count
+from pathlib import Path
+
+from side_by_side import one_thread, ratio, write
+
+one_thread()
+
+import torch
+from torch import nn
+
+from hpiclock.clock.batches import Batches
+from hpiclock.clock.device import pick_precision
+from hpiclock.clock.loop import fit
+from hpiclock.clock.model import TwoHeads, build_model
+from hpiclock.clock.objective import Objective
+from hpiclock.clock.scoring import read_out
+from hpiclock.config import Config, DataConfig
+from hpiclock.configfile import config_of
+from hpiclock.plate.cache import open_cache
+from per_item import PerItem
+from stacks import frames_of, write_stacks
+
+CPU = torch.device("cpu")
+
+
+def settings(size: int, epochs: int, batch: int, channels: int) -> Config:
+    return config_of(
+        {
+            "image.size": size, "model.backbone": "resnet18", "model.in_channels": channels,
+            "train.epochs": epochs, "train.batch_size": batch, "train.threads": 1,
+        }
+    )  # fmt: skip
+
+
+def usual(cfg: Config, loader: torch.utils.data.DataLoader) -> int:
+    """Train as most labs do; return how many frames were seen."""
+    torch.manual_seed(0)
+    model = usual_model(cfg).train()
+    objective = Objective(cfg.objective, cfg.model)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=cfg.train.lr)
+    n = 0
+    for _ in range(cfg.train.epochs):
+        for images, label, hours in loader:
+            optimiser.zero_grad()
+            objective(model, model(images), label, hours.float()).total.backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimiser.step()
+            n += len(images)
+    return n
+
+
+def usual_model(cfg: Config) -> TwoHeads:
+    """Return the same model, fed with three equal channels."""
+    model = build_model(cfg.model)
+    model.in_channels = 1  # the loader brings all three
+    return model
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--size", type=int, default=96)
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    cfg, three = (settings(options.size, options.epochs, 32, channels) for channels in (1, 3))
+    with tempfile.TemporaryDirectory() as folder:
+        manifest = write_stacks(Path(folder), stacks=4, frames=32, side=512)
+        frames, numbers = frames_of(manifest), count()
+
+        def data() -> DataConfig:
+            return DataConfig(source=folder, cache_dir=str(Path(folder) / f"cache{next(numbers)}"))
+
+        def ours() -> int:
+            cache = open_cache(manifest, data(), cfg.image, progress=False)
+            train = Batches(cache, frames, batch_size=32, device=CPU)
+            val = Batches(cache, frames.iloc[:2], batch_size=2, device=CPU)
+            with tempfile.TemporaryDirectory() as place:
+                torch.manual_seed(0)
+                model = build_model(cfg.model)
+                precision = pick_precision(cfg.train, model, CPU)
+                fit(cfg, model, train, val, Path(place), precision=precision, say=lambda _: None)
+            return len(frames) * options.epochs
+
+        def loader(train: bool) -> torch.utils.data.DataLoader:
+            items = PerItem(frames, size=options.size, train=train)
+            return torch.utils.data.DataLoader(items, batch_size=32, shuffle=train)
+
+        kept = Batches(
+            open_cache(manifest, data(), cfg.image, progress=False), frames, batch_size=32, device=CPU
+        )
+        asked, plain = build_model(cfg.model).to(memory_format=torch.channels_last), usual_model(three).eval()
+        best = str(pick_precision(cfg.train, asked, CPU)).removeprefix("torch.")
+
+        def answers() -> int:
+            return len(read_out(asked, kept, pick_precision(cfg.train, asked, CPU), desc="").time)
+
+        @torch.no_grad()
+        def usual_answers() -> int:
+            return sum(len(plain(images).time) for images, *_ in loader(train=False))
+
+        what = f"ResNet-18, {options.size} px"
+        rows = [
+            ratio(f"training from TIFFs with its conversion, {what}, {options.epochs} epochs, {best}", ours,
+                  lambda: usual(three, loader(train=True)), against="usual loader and loop", goal=1.3,
+                  repeats=options.repeats),
+            ratio(f"predicting, {what}, {best}", answers, usual_answers, against="usual loader and loop",
+                  goal=3.2, repeats=options.repeats),
+        ]  # fmt: skip
+    missing = "bfloat16 (goal 2.4): this processor has no units for it" if best == "float32" else ""
+    write("end_to_end", rows, notes={"Not measured": missing} if missing else None)
+
+
+if __name__ == "__main__":
+    main()
