@@ -13,7 +13,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from side_by_side import FOLDER, one_thread
+from side_by_side import one_thread, write_page
 
 one_thread()
 os.environ["HPICLOCK_PROGRESS"] = "off"
@@ -75,8 +75,7 @@ def main() -> None:
         share = f"{sum(map(bool, flagged[kind]))} of {n}"
         lines.append(f"| {kind} | {'yes' if should else 'no'} | {share} | {by} |")
         print(lines[-1])
-    (FOLDER / "looks_power.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    print(f"{FOLDER.name}/looks_power.md")
+    write_page("looks_power", lines)
 
 
 if __name__ == "__main__":

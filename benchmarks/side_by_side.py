@@ -7,7 +7,7 @@ import os
 import platform
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -70,9 +70,8 @@ def ratio(
 
 def write(name: str, rows: list[Row], *, notes: Mapping[str, str] | None = None) -> None:
     """Write ``reports/benchmarks/<name>.json`` and ``.md`` with the machine that it ran on."""
-    here = machine()
     FOLDER.mkdir(parents=True, exist_ok=True)
-    content = {"machine": here, "rows": [row._asdict() for row in rows], "notes": dict(notes or {})}
+    content = {"machine": machine(), "rows": [row._asdict() for row in rows], "notes": dict(notes or {})}
     (FOLDER / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     lines = [
         "| work | against | ratio | lowest - highest | asked for | per CPU second |",
@@ -83,23 +82,33 @@ def write(name: str, rows: list[Row], *, notes: Mapping[str, str] | None = None)
         f"| {row.goal:g} | {row.ours_per_s:.3g} : {row.other_per_s:.3g} |"
         for row in rows
     ]
-    lines += ["", "Machine: " + "; ".join(f"{key} {value}" for key, value in here.items()) + "."]
+    lines += ["", _machine_line()]
     lines += [f"\n{key}: {value}" for key, value in (notes or {}).items()]
+    _page(name, lines)
+
+
+def write_page(name: str, lines: Sequence[str]) -> None:
+    """Write ``reports/benchmarks/<name>.md``: these lines, and the machine."""
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    _page(name, [*lines, "", _machine_line()])
+
+
+def _page(name: str, lines: Sequence[str]) -> None:
     (FOLDER / f"{name}.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
     _gather()
     print(f"{FOLDER.name}/{name}.md")
 
 
+def _machine_line() -> str:
+    return "Machine: " + "; ".join(f"{key} {value}" for key, value in machine().items()) + "."
+
+
 def _gather() -> None:
-    """Write every table of ratios that is there into one page."""
-    parts = ["# How fast", "", "Ratios within one run each; `make bench` makes them anew, one page each."]
-    for path in sorted(FOLDER.glob("*.json")):
-        parts += [
-            "",
-            f"## {path.stem.replace('_', ' ')}",
-            "",
-            path.with_suffix(".md").read_text("utf-8").strip(),
-        ]
+    """Write every page into one."""
+    parts = ["# Measured", "", "`make bench` measures anew, page by page; ratios are within one run each."]
+    for path in sorted(FOLDER.glob("*.md")):
+        if path.name != "README.md":
+            parts += ["", f"## {path.stem.replace('_', ' ')}", "", path.read_text("utf-8").strip()]
     (FOLDER / "README.md").write_text("\n".join(parts) + "\n", encoding="utf-8")
 
 

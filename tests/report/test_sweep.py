@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -140,6 +141,17 @@ def test_killed_twice_it_loses_no_finished_run_and_repeats_none(killed):
     runs = read_sweep(folder / "reports" / "s").runs
     assert runs["state"].eq("done").all()
     assert f"{len(before)} done already" in last.stdout
+
+
+def test_a_sweep_says_every_runs_test_scores_and_how_long_it_took(killed):
+    folder, *_, last = killed
+    runs = read_sweep(folder / "reports" / "s").runs.set_index("run")
+    metrics = pd.read_csv(folder / "reports" / "s" / "both_seed0" / "metrics.csv")
+    over_all = metrics[metrics["split"].eq("test") & metrics["group"].eq("all") & metrics["start_h"].isna()]
+    (auc,) = over_all.loc[over_all["metric"].eq("auc"), "value"]
+    assert runs.loc["both_seed0", "auc"] == pytest.approx(auc)
+    assert f"- both_seed0: AUC {auc:.3f}" in last.stdout
+    assert re.search(r"^4 runs in \d+ min \d+ s$", last.stdout, re.MULTILINE)
 
 
 def test_the_summary_puts_seeds_together(killed):

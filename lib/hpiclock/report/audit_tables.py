@@ -13,6 +13,12 @@ PROBES = {
     "well": "names the well (share right)",
     "time": "reads the hour (mean error, h)",
 }
+MAP_CHECKS = {
+    "weights drawn anew": "like the map of a model with weights drawn anew (rank correlation)",
+    "labels shuffled": "like that of one that learnt shuffled labels",
+    "deletion": "deleting by the map does more than at random (class: P; time: h)",
+    "border": "share of the weight on the border",
+}
 LABELS = {"uninfected": "uninfected frames", "infected": "infected frames"}
 
 
@@ -36,6 +42,25 @@ def onset_claims(onset: pd.DataFrame) -> pd.DataFrame:
         index="claim", columns="column", values="cell", aggfunc="first", sort=False
     )
     return wide[order].rename_axis(columns=None)
+
+
+def readable_maps(checks: pd.DataFrame) -> pd.DataFrame:
+    """Return what checks the maps of where the model looks, a row for each head and method.
+
+    Args:
+        checks: of :class:`hpiclock.report.explaining.Explained`.
+    """
+    deepest = checks["depth"].isin(["", checks["depth"].replace("", pd.NA).dropna().iloc[-1:].squeeze()])
+    rows = checks[deepest]
+    cells = rows.assign(cell=_ranges(rows, "value"), check=rows["check"].map(MAP_CHECKS))
+    wide = cells.pivot_table(
+        index=["head", "method"], columns="check", values="cell", aggfunc="first", sort=False
+    )
+    named = wide.reindex(columns=[name for name in MAP_CHECKS.values() if name in wide])
+    area = checks.loc[checks["check"].eq("border"), "chance"]
+    return named.rename_axis(columns=None).assign(
+        **({"area of the border": f"{area.iloc[0]:.2f}"} if len(area) else {})
+    )
 
 
 def _design(table: pd.DataFrame) -> pd.DataFrame:

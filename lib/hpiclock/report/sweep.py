@@ -24,12 +24,17 @@ from hpiclock.tables import PREDICTIONS, read_any
 
 RUNS, SUMMARY = "runs.csv", "summary.csv"
 FOLDED = ("seed", "split.fold")  # what the summary puts together
+SCORES = {
+    "auc": ("auc", "all"),
+    "auc_after_eclipse": ("auc", "after eclipse"),
+    "mae_infected_h": ("mae", "infected"),
+}
 Say = Callable[[str], None]
 Train = Callable[[Sweep, list[str]], dict[str, str]]  # takes names of runs, returns why each failed
 
 
 class Swept(NamedTuple):
-    """A sweep as it stands: ``runs`` (run, state, message), and the summary of what is done."""
+    """A sweep as it stands: ``runs`` (run, state, message, test scores), and the summary of what is done."""
 
     folder: Path
     runs: pd.DataFrame
@@ -143,5 +148,13 @@ def _runs_table(plan: Sweep, messages: dict[str, str]) -> pd.DataFrame:
     for name in plan.configs:
         state = state_of(plan, name)
         message = "" if state == "done" else messages.get(name, "")
-        rows.append({"run": name, "state": "failed" if message else state, "message": message})
+        scores = _test_scores(plan.folder / name) if state == "done" else {}
+        rows.append({"run": name, "state": "failed" if message else state, "message": message, **scores})
     return pd.DataFrame(rows)
+
+
+def _test_scores(folder: Path) -> dict[str, float]:
+    metrics = read_any(folder / "metrics.csv")
+    over_all_hours = metrics[metrics["split"].eq("test") & metrics["start_h"].isna()]
+    of_test = over_all_hours.set_index(["metric", "group"])["value"]
+    return {name: of_test[key] for name, key in SCORES.items() if key in of_test.index}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -51,6 +53,7 @@ def run_sweep(
         InputError: a bad file, or options without Snakemake.
         RunFailed: some runs failed; all that could be made is there.
     """
+    began = time.monotonic()
     plan = load_sweep(file, overrides)
     if options and engine == "local":
         raise InputError(f"{' '.join(options)}: options are Snakemake's; add --engine snakemake or slurm")
@@ -66,6 +69,7 @@ def run_sweep(
     for name, figure in sweep_figures(plan, swept.summary).items():
         for suffix in (".png", ".svg"):
             write_figure(figure, swept.folder / "figures" / f"{name}{suffix}")
+    yield from _scores_in_words(swept.runs)
     yield f"{swept.folder}: runs.csv, summary.csv, figures/"
     if comparable(plan, swept):
         found = compare_runs(find_runs([swept.folder]), first=next(iter(plan.said.variants)))
@@ -75,9 +79,22 @@ def run_sweep(
         yield f"{swept.folder}: comparison.csv, comparison.txt"
         if report:
             yield str(write_report(plan))
+    minutes, seconds = divmod(round(time.monotonic() - began), 60)
+    yield f"{len(swept.runs)} runs in {minutes} min {seconds} s"
     if swept.failed:
         many = f"{len(swept.failed)} of {len(swept.runs)} runs failed"
         raise RunFailed(f"{many}, the first is {swept.failed[0]}; {swept.folder / 'runs.csv'} says why")
+
+
+def _scores_in_words(runs: pd.DataFrame) -> Iterator[str]:
+    """Yield the test scores of the first runs that are done, a line each."""
+    if "auc" not in runs:
+        return
+    for row in runs[runs["auc"].notna()].head(FIRST_LINES).to_dict("records"):
+        late = row.get("auc_after_eclipse", math.nan)
+        yield f"- {row['run']}: AUC {row['auc']:.3f}" + (
+            f", after the eclipse {late:.3f}" if late == late else ""
+        )
 
 
 def write_report(plan: Sweep) -> Path:

@@ -24,6 +24,7 @@ from hpiclock.report.plots.comparison import (
 )
 from hpiclock.report.plots.design import clocks, hours_coverage, split_overview
 from hpiclock.report.plots.detection import detection_curve
+from hpiclock.report.plots.faithfulness import faithfulness_figure
 from hpiclock.report.plots.images import (
     film_strip_figure,
     gallery_figure,
@@ -31,6 +32,7 @@ from hpiclock.report.plots.images import (
     grey_levels_figure,
 )
 from hpiclock.report.plots.learning import learning_curve, learning_curves_figure, validation_metrics_figure
+from hpiclock.report.plots.looks import looks_figure
 from hpiclock.report.plots.plate import plate_map, plate_map_figure
 from hpiclock.report.plots.prediction_intervals import interval_coverage
 from hpiclock.report.plots.readout import dose_response, treatment_curves, wells_by_treatment
@@ -65,6 +67,7 @@ __all__ = [
     "differences_over_time_figure",
     "dose_response",
     "experiment_scores",
+    "faithfulness_figure",
     "film_strip_figure",
     "gallery_figure",
     "grey_level_over_hours",
@@ -74,6 +77,7 @@ __all__ = [
     "interval_sweep_figure",
     "learning_curve",
     "learning_curves_figure",
+    "looks_figure",
     "metric_by_window",
     "plate_heat_map",
     "plate_map",

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from hpiclock.errors import InputError
+from hpiclock.report.explaining import heat_maps_of
 from hpiclock.report.plots.live import Drawing, ErrorDrawing
 from hpiclock.report.plots.live.error import PICTURES_IN, TRAJECTORY_IN, WIDTH_IN
 from hpiclock.report.plots.live.stack import frame_words, hours_words
@@ -20,13 +21,13 @@ from hpiclock.report.plots.style import natural, number, position
 from hpiclock.report.runs import Run
 from hpiclock.report.widgets.explorer import Explorer, choice
 from hpiclock.report.widgets.source import Pictures, Source
+from hpiclock.study.examples import LISTED, NEIGHBOURS
 from hpiclock.study.views import worst_frames
 
 REASONS = ("time error", "missed infection", "false alarm")
 EVERY = "all"
-LISTED = 30  # frames
-NEIGHBOURS = 2  # frames before and after the one in question
-HeatMaps = Callable[[pd.DataFrame], npt.NDArray[np.floating[Any]]]
+HEADS = {"time error": "time"}  # whose map is shown; of the other errors the class head's
+HeatMaps = Callable[[pd.DataFrame, str], npt.NDArray[np.floating[Any]]]
 
 
 @dataclass(frozen=True)
@@ -99,10 +100,11 @@ class ErrorBrowser(Explorer[ErrorSelection]):
         at = int(np.flatnonzero(stack["frame"].eq(bad["frame"]))[0])
         shown = stack.iloc[max(at - NEIGHBOURS, 0) : at + NEIGHBOURS + 1]
         pictures = self._pictures.of(shown)
-        heat = self._heat_maps(shown) if self._heat_maps and pictures is not None else None
+        head = HEADS.get(selection.reason, "class")
+        heat = self._heat_maps(shown, head) if self._heat_maps and pictures is not None else None
         drawing = ErrorDrawing(
             stack, shown, chosen=int(bad["frame"]), threshold=self._source.threshold.value, pictures=pictures,
-            heat=heat,
+            heat=heat, head=head,
         )  # fmt: skip
         frame = next(stack.iloc[[at]].itertuples())
         words = f"{selection.rank}. {selection.reason}: {frame.stack_id}, {hours_words(frame)}. "
@@ -133,13 +135,15 @@ def error_browser(run: Run | str | Path, *, heat_maps: HeatMaps | None = None) -
 
     Args:
         run: a finished run, or its folder.
-        heat_maps: given the rows of some frames (PREDICTIONS), returns (n, height, width) where each frame
-            speaks for (positive) or against (negative) the answer; drawn in a second row.
+        heat_maps: given the rows of some frames (PREDICTIONS) and ``class`` or ``time``, returns (n, height,
+            width): what speaks for infected, or for more hours (positive), and what against; NaN where it is
+            not known; drawn in a second row. None = the Grad-CAM maps that the run keeps, if it does.
 
     Raises:
         InputError: no finished run.
     """
-    return ErrorBrowser(Source.of(run), heat_maps)
+    source = Source.of(run)
+    return ErrorBrowser(source, heat_maps or heat_maps_of(source.run))
 
 
 def _line(row: Any) -> str:
