@@ -13,9 +13,10 @@ from typing import NamedTuple
 import numpy as np
 
 from hpiclock.study.scores import Scores
-from hpiclock.study.sums import FORMULAS, group_sums
+from hpiclock.study.sums import FORMULAS, linear_sums
 
 CHUNK = 500  # resamples at a time: memory stays bounded
+CELLS = 1 << 22  # of a table of frames and groups, for the same reason
 
 
 class Table(NamedTuple):
@@ -37,12 +38,10 @@ def tabulate(scores: Scores, *, k: int) -> Table:
 
     Only frames of one model are compared; memory grows with groups squared.
     """
-    sums = group_sums(scores)
-    names = tuple(sums.linear)
-    linear = np.zeros((k, len(names)))
-    for at, name in enumerate(names):
-        linear[sums.codes, at] = sums.linear[name]
-    known = scores.take((scores.truth >= 0) & ~np.isnan(scores.p))
+    known = scores.take(scores.truth >= 0)
+    sums = linear_sums(known, known.group, k)
+    linear = np.column_stack(list(sums.values()))
+    known = known.take(~np.isnan(known.p))
     positive = known.truth == 1
     infected, row = np.unique(known.group[positive], return_inverse=True)
     mock, column = np.unique(known.group[~positive], return_inverse=True)
@@ -50,7 +49,7 @@ def tabulate(scores: Scores, *, k: int) -> Table:
         known.p[positive], row, known.model[positive], known.p[~positive], column, known.model[~positive],
         shape=(len(infected), len(mock)),
     )  # fmt: skip
-    return Table(names, linear, infected, mock, wins, pairs)
+    return Table(tuple(sums), linear, infected, mock, wins, pairs)
 
 
 def wins_between(
@@ -67,18 +66,22 @@ def wins_between(
     wins, pairs = np.zeros(shape), np.zeros(shape)
     for model in np.unique(model1):
         mine, other = model1 == model, model0 == model
-        order = np.argsort(p1[mine], kind="stable")
-        scores, group = p1[mine][order], group1[mine][order]
-        mine_n = np.bincount(group, minlength=shape[0])
-        sorted0 = np.argsort(p0[other], kind="stable")
-        scores0, codes0 = p0[other][sorted0], group0[other][sorted0]
-        bounds = np.searchsorted(codes0[np.argsort(codes0, kind="stable")], np.arange(shape[1] + 1))
-        by_group = scores0[np.argsort(codes0, kind="stable")]
-        for at in range(shape[1]):
-            part = by_group[bounds[at] : bounds[at + 1]]
-            beaten = np.searchsorted(part, scores, "left") + np.searchsorted(part, scores, "right")
-            wins[:, at] += np.bincount(group, weights=beaten / 2, minlength=shape[0])
-            pairs[:, at] += mine_n * len(part)
+        by_group, by_score = np.argsort(group1[mine], kind="stable"), np.argsort(p0[other], kind="stable")
+        scores, scores0, codes0 = p1[mine][by_group], p0[other][by_score], group0[other][by_score]
+        below, upto = np.searchsorted(scores0, scores, "left"), np.searchsorted(scores0, scores, "right")
+        present, first = np.unique(group1[mine][by_group], return_index=True)
+        width = max(1, CELLS // (len(scores0) + len(scores) + 1))  # groups at a time: memory stays bounded
+        for start in range(0, shape[1], width):
+            some = np.arange(start, min(start + width, shape[1]))
+            passed = np.zeros(
+                (len(scores0) + 1, len(some)), np.int32
+            )  # frames of each group among the lowest
+            np.cumsum(codes0[:, None] == some, axis=0, out=passed[1:])
+            beaten = passed[below] + passed[upto]
+            wins[present[:, None], some] += np.add.reduceat(beaten, first, axis=0, dtype=float) / 2
+        n1 = np.bincount(group1[mine], minlength=shape[0])
+        n0 = np.bincount(group0[other], minlength=shape[1])
+        pairs += np.outer(n1, n0)
     return wins, pairs
 
 
