@@ -171,6 +171,34 @@ def with_trainer(work: Work) -> Callable[[], int]:
     return run
 
 
+def with_fastai(work: Work) -> Callable[[], int]:
+    import fastai.callback.progress  # noqa: F401 - adds no_bar
+    from fastai.callback.training import GradientClip
+    from fastai.data.core import DataLoaders
+    from fastai.learner import Learner
+    from fastai.optimizer import OptimWrapper
+
+    model, objective, made = work.parts()
+
+    class Loss(nn.Module):
+        def forward(self, said: Any, label: torch.Tensor, hours: torch.Tensor) -> torch.Tensor:
+            return objective(model, said, label, hours).total
+
+    ready = torch.utils.data.DataLoader(_Ready(work.batches), batch_size=None)
+    loaders = DataLoaders(ready, [], device=CPU)
+    loaders.n_inp = 1  # images; label and hours go to the loss
+    learner = Learner(loaders, model, loss_func=Loss(),
+                      opt_func=lambda *_, **__: OptimWrapper(opt=made), cbs=[GradientClip(1.0)])  # fmt: skip
+    learner.create_opt()
+
+    def run() -> int:
+        with learner.no_bar(), learner.no_logging():
+            learner.fit(1)
+        return work.n
+
+    return run
+
+
 class _Ready(torch.utils.data.Dataset):
     def __init__(self, batches: list[Batch]) -> None:
         self.batches = [tuple(batch) for batch in batches]
@@ -186,6 +214,7 @@ PEERS = {
     "Lightning Fabric": ("lightning", with_fabric),
     "Accelerate": ("accelerate", with_accelerate),
     "Lightning Trainer": ("lightning", with_trainer),
+    "fastai": ("fastai", with_fastai),
 }
 
 
@@ -199,7 +228,8 @@ def main() -> None:
     args = parser.parse_args()
     torch.set_num_threads(1)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="lightning")
+    for peer in ("lightning", "fastai", "fastprogress", "torch.jit"):
+        warnings.filterwarnings("ignore", module=peer)
     cfg = settings(args.backbone, args.size, args.batch)
     cache, frames = data(args.size, args.batch, args.steps)
     drawn = Batches(cache, frames, batch_size=args.batch, device=CPU).in_order

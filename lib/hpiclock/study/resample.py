@@ -73,9 +73,8 @@ def wins_between(
         width = max(1, CELLS // (len(scores0) + len(scores) + 1))  # groups at a time: memory stays bounded
         for start in range(0, shape[1], width):
             some = np.arange(start, min(start + width, shape[1]))
-            passed = np.zeros(
-                (len(scores0) + 1, len(some)), np.int32
-            )  # frames of each group among the lowest
+            # how many frames of each group are among the lowest
+            passed = np.zeros((len(scores0) + 1, len(some)), np.int32)
             np.cumsum(codes0[:, None] == some, axis=0, out=passed[1:])
             beaten = passed[below] + passed[upto]
             wins[present[:, None], some] += np.add.reduceat(beaten, first, axis=0, dtype=float) / 2
