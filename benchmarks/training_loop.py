@@ -5,7 +5,7 @@ hpiclock's loop is `hpiclock.clock.loop.fit` as a run calls it: batches from the
 changes, learning rates, checkpoints and a validation. The peers get ready batches and do no validation.
 
     uv pip install --target cache/peers --no-deps -r benchmarks/peers.txt
-    PYTHONPATH=cache/peers python benchmarks/training_loop.py
+    python benchmarks/training_loop.py
 
 Writes reports/benchmarks/training_loop.md.
 """
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import logging
+import sys
 import tempfile
 import warnings
 from collections.abc import Callable
@@ -24,6 +25,7 @@ from typing import Any
 from side_by_side import Row, one_thread, ratio, write
 
 one_thread()
+sys.path.append(str(Path(__file__).parents[1] / "cache" / "peers"))  # behind our own packages
 
 import numpy as np
 import pandas as pd
