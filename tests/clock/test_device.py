@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from hpiclock.clock.device import autocast, pick_device, pick_precision, set_threads
+from hpiclock.clock.device import autocast, in_parts, pick_device, pick_precision, set_threads
 from hpiclock.config import TrainConfig
 from hpiclock.errors import InputError
 
@@ -71,3 +71,19 @@ def test_bfloat16_says_nearly_the_same():
     assert rough.dtype == torch.bfloat16
     assert (rough.float() - exact).abs().max() < 0.05
     assert not torch.equal(rough.float(), exact)
+
+
+def test_a_device_without_memory_for_a_batch_reads_it_in_parts():
+    images, seen = torch.arange(11.0)[:, None], []
+
+    def read(part):
+        seen.append(len(part))
+        if len(part) > 3:
+            raise torch.OutOfMemoryError("no memory")
+        return part * 2
+
+    assert torch.equal(in_parts(read, images), images * 2)
+    assert max(seen) == 11
+    assert sum(n for n in seen if n <= 3) == 11
+    with pytest.raises(torch.OutOfMemoryError):
+        in_parts(lambda part: read(part.new_zeros(4)), images)

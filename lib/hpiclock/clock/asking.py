@@ -11,7 +11,7 @@ import torch
 
 from hpiclock.clock.batches import Batches
 from hpiclock.clock.checkpoint import read_checkpoint
-from hpiclock.clock.device import autocast
+from hpiclock.clock.device import autocast, in_parts
 from hpiclock.clock.experiment import Machine, set_up
 from hpiclock.clock.likeness import Reference
 from hpiclock.clock.objective import TIMED
@@ -55,7 +55,7 @@ def ask(
     parts = []
     for batch in Batches(cache, frames, batch_size=1, device=machine.device).in_order():
         with torch.inference_mode(), autocast(machine.device, machine.precision):
-            features = machine.model.features(batch.images)
+            features = in_parts(machine.model.features, batch.images)
             output = machine.model.heads(features)
         output = type(output)(*(None if part is None else part.float() for part in output))
         said = predictions(machine.model, output)

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from hpiclock.config import TrainConfig
 from hpiclock.errors import InputError
@@ -62,6 +62,25 @@ def autocast(device: torch.device, precision: torch.dtype) -> contextlib.Abstrac
     if precision == torch.float32:
         return contextlib.nullcontext()
     return torch.autocast(device.type, precision)
+
+
+def in_parts(read: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """Return what ``read`` makes of images, in halves of halves where the device has no memory for all.
+
+    Args:
+        read: images (n, ...) -> (n, ...), each image by itself (no BatchNorm in training).
+        images: at least one.
+
+    Raises:
+        torch.OutOfMemoryError: one image alone is too large.
+    """
+    try:
+        return read(images)
+    except torch.OutOfMemoryError:
+        if len(images) == 1:
+            raise
+    torch.cuda.empty_cache()
+    return torch.cat([in_parts(read, part) for part in images.chunk(2)])
 
 
 def _cpu_has_bf16() -> bool:

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from hpiclock.clock.augment import GREY_MEAN, GREY_SD
 from hpiclock.clock.batches import Batches
-from hpiclock.clock.device import autocast
+from hpiclock.clock.device import autocast, in_parts
 from hpiclock.clock.experiment import Machine
 from hpiclock.files import atomic
 from hpiclock.plate.cache import FrameCache
@@ -60,7 +60,8 @@ def embed(
         batches.in_order(), desc=f"features {change}".strip(), total=len(batches), leave=False
     ):
         with torch.inference_mode(), autocast(machine.device, machine.precision):
-            parts.append(model.features(_changed(batch.images, change)).float().cpu().numpy())
+            seen = in_parts(model.features, _changed(batch.images, change))
+            parts.append(seen.float().cpu().numpy())
     features = np.concatenate(parts)
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as partial:
@@ -87,7 +88,7 @@ def predict_changed(
     for batch in progress(batches.in_order(), desc="changed images", total=len(batches), leave=False):
         for name in names:
             with torch.inference_mode(), autocast(machine.device, machine.precision):
-                output = model(_changed(batch.images, name))
+                output = model.heads(in_parts(model.features, _changed(batch.images, name)))
             nothing = np.full(len(batch.images), np.nan)
             p = (
                 nothing

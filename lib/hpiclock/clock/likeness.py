@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 
 from hpiclock.clock.batches import Batches
-from hpiclock.clock.device import autocast
+from hpiclock.clock.device import autocast, in_parts
 from hpiclock.clock.experiment import Machine
 from hpiclock.errors import InputError
 from hpiclock.files import atomic
@@ -120,6 +120,7 @@ def _features(machine: Machine, cache: FrameCache, frames: pd.DataFrame) -> np.n
     with progress(desc="how training looks", total=len(frames), unit="frame", leave=False) as bar:
         for batch in batches.in_order():
             with torch.inference_mode(), autocast(machine.device, machine.precision):
-                parts.append(machine.model.features(batch.images).float().cpu().numpy())
+                features = in_parts(machine.model.features, batch.images)
+                parts.append(features.float().cpu().numpy())
             bar.update(len(batch.images))
     return np.concatenate(parts)

@@ -11,7 +11,7 @@ from sklearn.metrics import accuracy_score, f1_score, mean_absolute_error, roc_a
 from torch import Tensor
 
 from hpiclock.clock.batches import Batches
-from hpiclock.clock.device import autocast
+from hpiclock.clock.device import autocast, in_parts
 from hpiclock.clock.model import Output, TwoHeads
 from hpiclock.clock.objective import Objective
 from hpiclock.config import Config
@@ -29,7 +29,7 @@ def read_out(model: TwoHeads, batches: Batches, precision: torch.dtype, *, desc:
     with progress(desc=desc, total=len(batches.rows), unit="frame", leave=False) as bar:
         for batch in batches.in_order():
             with torch.inference_mode(), autocast(batches.device, precision):
-                output = model(batch.images)
+                output = model.heads(in_parts(model.features, batch.images))
             if output.class_logits is not None:
                 logits.append(output.class_logits.float())
             if output.time is not None:
