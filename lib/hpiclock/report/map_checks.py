@@ -13,16 +13,16 @@ from hpiclock.study.groups import choose_level
 from hpiclock.study.maps import border, largest_first, rank_correlation, share_inside, tiled
 
 if TYPE_CHECKING:
-    import torch
-
+    from hpiclock.clock.explain import Images
     from hpiclock.clock.model import TwoHeads
 
 RANDOM = "random order"
+CHECKS = ["check", "head", "method", "depth", "value", "low", "high", "chance", "n", "n_wells", "note"]
 CURVE = ["head", "method", "removed", "value", "low", "high", "n", "n_wells"]
 Maps = dict[tuple[str, str], np.ndarray]  # (head, method) -> (n, side, side)
 
 
-def maps_of(model: TwoHeads, images: torch.Tensor, methods: tuple[str, ...] = ()) -> Maps:
+def maps_of(model: TwoHeads, images: Images, methods: tuple[str, ...] = ()) -> Maps:
     """Return the map of every head by every method, or by these, see :func:`hpiclock.clock.explain.look`."""
     from hpiclock.clock.explain import heads_of, look, methods_for
 
@@ -35,7 +35,7 @@ def maps_of(model: TwoHeads, images: torch.Tensor, methods: tuple[str, ...] = ()
 
 
 def redrawn_rows(
-    model: TwoHeads, images: torch.Tensor, maps: Maps, rows: pd.DataFrame, *, level: float, seed: int
+    model: TwoHeads, images: Images, maps: Maps, rows: pd.DataFrame, *, level: float, seed: int
 ) -> pd.DataFrame:
     """Return how alike the maps are to those of a model whose weights are drawn anew, ever deeper."""
     from hpiclock.clock.explain import INTEGRATED
@@ -71,7 +71,7 @@ def border_rows(maps: Maps, rows: pd.DataFrame, *, level: float) -> pd.DataFrame
 
 
 def deletion_rows(
-    model: TwoHeads, images: torch.Tensor, maps: Maps, rows: pd.DataFrame, *, level: float, seed: int
+    model: TwoHeads, images: Images, maps: Maps, rows: pd.DataFrame, *, level: float, seed: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Delete tiles in the order of each map and at random.
 

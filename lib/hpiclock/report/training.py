@@ -14,7 +14,7 @@ from hpiclock.plate.cache import FrameCache, open_cache
 from hpiclock.plate.dataset import Dataset, prepare
 from hpiclock.progress import OFF
 from hpiclock.report.design_audit import design_audit
-from hpiclock.report.explaining import keep_explanations
+from hpiclock.report.explaining import keep_gradcam
 from hpiclock.report.outputs import write_outputs
 from hpiclock.report.references import keep_reference
 from hpiclock.report.runs import CONFIG, DESIGN, Run, default_folder
@@ -95,7 +95,7 @@ def _learn(
     predictions = learnt.predictions.assign(run=run.name, seed=run.cfg.seed)
     run.save_table("predictions.parquet", PREDICTIONS, predictions)
     keep_reference(run, machine, cache, dataset.frames)
-    keep_explanations(run, machine, cache, predictions)
+    keep_gradcam(run, machine, cache, predictions)
     run.record(**machine.facts())
 
 

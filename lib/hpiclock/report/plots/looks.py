@@ -53,10 +53,11 @@ def looks_figure(rows: pd.DataFrame, images: Images, maps: Mapping[str, Maps], *
     rows = rows.reset_index(drop=True)
     strips = [part.index.to_numpy() for _, part in rows.groupby("condition", sort=False)]
     columns, lines = max(map(len, strips)), 1 + len(maps)
-    height = lines * SIDE_IN + 0.45
+    height = lines * SIDE_IN + 0.5
     fig = style.new_figure(style.PAGE_IN, len(strips) * height + SCALES_IN)
     fig.set_layout_engine("constrained", w_pad=0.01, h_pad=0.012, wspace=0, hspace=0)
-    parts = fig.subfigures(len(strips) + 1, 1, height_ratios=[*[height] * len(strips), SCALES_IN])
+    heights = [*[height] * len(strips), SCALES_IN]
+    parts = fig.subfigures(len(strips) + 1, 1, height_ratios=heights, squeeze=False)[:, 0]
     strongest = {head: _strongest(found) for head, found in maps.items()}
     for strip, part in zip(strips, parts, strict=False):
         grid = part.subplots(lines, columns, squeeze=False)
@@ -111,7 +112,7 @@ def _caption(column: npt.NDArray[np.object_], row: pd.Series, heads: list[str]) 
 def _scales(part: SubFigure, heads: list[str]) -> None:
     for ax, head in zip(np.atleast_1d(part.subplots(1, len(heads))), heads, strict=True):
         ax.imshow(np.linspace(0, 1, 256)[None], cmap=SCALES[head], aspect="auto")
-        ax.set_yticks([])
+        ax.set(yticks=[], xlim=(-8, 263))
         ax.spines[:].set_visible(False)
         ax.set_xticks([0, 127.5, 255], [ENDS[head][0], f"{head} head", ENDS[head][1]])
         ax.tick_params(length=0, labelsize=6.5)

@@ -1,0 +1,158 @@
+"""What a run keeps of where its model looks: written once, read without torch, empty where nothing is."""
+
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hpiclock.configfile import config_of
+from hpiclock.errors import InputError
+from hpiclock.report import plots, widgets
+from hpiclock.report.audit_tables import readable_maps
+from hpiclock.report.explaining import Explained, explained, heat_maps_of, read_gradcam
+from hpiclock.report.runs import Run
+from hpiclock.report.training import train
+from hpiclock.study.maps import border
+
+METHODS = ["Grad-CAM", "integrated gradients", "saliency"]
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, tiny_plate):
+    """A finished run of both tasks, trained for one epoch."""
+    base = tmp_path_factory.mktemp("explaining")
+    values = {
+        "data.source": str(tiny_plate), "data.cache_dir": str(base / "cache"),
+        "reports_dir": str(base / "reports"),
+        "image.size": 32, "model.backbone": "resnet10", "model.hidden_dim": 8, "train.epochs": 1,
+        "train.batch_size": 16, "train.threads": 1, "train.device": "cpu", "study.resamples": 100,
+        "split.train": 0.5, "split.val": 0.25, "split.test": 0.25,
+    }  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HPICLOCK_PROGRESS", "off")
+        return train(config_of(values), None, say=lambda _: None)
+
+
+@pytest.fixture(scope="module")
+def found(run):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HPICLOCK_PROGRESS", "off")
+        return explained(run, say=lambda _: None)
+
+
+def test_training_keeps_maps_of_both_heads_for_frames_from_early_to_late(run):
+    kept = read_gradcam(run)
+    assert set(kept.maps) == {("class", "Grad-CAM"), ("time", "Grad-CAM")}
+    assert set(kept.frames["split"]) == {"test"}
+    assert list(kept.frames["condition"].unique()) == ["infected", "mock"]
+    for maps in kept.of("Grad-CAM").values():
+        assert maps.shape == (len(kept.frames), 8, 8)
+        assert np.isfinite(maps).all()
+
+
+def test_a_frame_has_its_own_map_whatever_the_order_it_is_asked_in(run):
+    kept = heat_maps_of(run)
+    frames = read_gradcam(run).frames
+    forward, backward = kept(frames, "class"), kept(frames.iloc[::-1], "class")
+    np.testing.assert_array_equal(forward, backward[::-1])
+    assert len(np.unique(forward.reshape(len(forward), -1), axis=0)) == len(frames)
+    other = frames.head(2).assign(frame=[frames["frame"].iloc[0], 999])
+    np.testing.assert_array_equal(np.isnan(kept(other, "time")).all((1, 2)), [False, True])
+
+
+def test_notebooks_read_the_maps_without_torch(run):
+    program = (
+        "import sys\n"
+        "from hpiclock.report.explaining import read_gradcam\n"
+        "from hpiclock.report.runs import Run\n"
+        f"assert read_gradcam(Run.open({str(run.folder)!r})).maps\n"
+        "assert 'torch' not in sys.modules and 'captum' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_every_head_and_method_is_checked(found):
+    assert set(found.maps) == {(head, method) for head in ("class", "time") for method in METHODS}
+    checks = found.checks
+    counts = checks.groupby("check").size()
+    # two heads; five depths of Grad-CAM and saliency, the deepest of integrated gradients as well
+    assert counts.to_dict() == {"weights drawn anew": 22, "deletion": 6, "border": 6, "labels shuffled": 6}
+    alike = checks[checks["check"].isin(["weights drawn anew", "labels shuffled"])]
+    assert alike["value"].between(-1, 1).all()
+    area = checks.loc[checks["check"].eq("border"), "chance"]
+    np.testing.assert_allclose(area, border(32).mean())
+    assert (checks["n_wells"] == 2).all()
+    assert checks["low"].isna().all()  # two wells carry no interval
+    table = readable_maps(checks)
+    assert table.shape == (6, 5)
+    assert not table.isna().any(axis=None)
+
+
+def test_deletion_begins_with_the_answer_that_the_run_gave(found):
+    curves, frames = found.deletion, found.frames
+    start = curves[curves["removed"].eq(0)].set_index(["head", "method"])["value"]
+    called = np.maximum(frames["p_infected"], 1 - frames["p_infected"])
+    by_well = called.groupby(frames["well"]).mean().mean()
+    assert start["class"].to_numpy() == pytest.approx(by_well, abs=1e-4)
+    assert (start["time"] == 0).all()
+    assert curves.groupby(["head", "method"]).size().eq(5).all()
+    assert set(curves["method"]) == {*METHODS, "random order"}
+
+
+def test_what_is_there_is_read_and_what_is_older_than_the_predictions_is_made_anew(run, found, monkeypatch):
+    said = []
+    again = explained(run, say=said.append)
+    assert said == []
+    pd.testing.assert_frame_equal(again.checks, found.checks)
+    np.testing.assert_array_equal(again.maps["time", "saliency"], found.maps["time", "saliency"])
+
+    def remade(*_):
+        raise InputError("made anew")
+
+    monkeypatch.setattr("hpiclock.report.explaining._examine", remade)
+    newer = run.path("explanations", "checks.csv").stat().st_mtime + 10
+    os.utime(run.path("predictions.parquet"), (newer, newer))
+    with pytest.raises(InputError, match="made anew"):
+        explained(run, say=said.append)
+
+
+def test_the_error_browser_shows_kept_maps_of_the_head_that_erred(run):
+    plain = widgets.error_browser(run, heat_maps=lambda rows, _: np.full((len(rows), 8, 8), np.nan))
+    explorer = widgets.error_browser(run)
+    assert int(explorer.image.height) == int(plain.image.height)
+    alt = explorer._repr_mimebundle_()[1]["image/png"]["alt"]
+    assert "Below each where the time head looks." in alt
+    for reason in ("missed infection", "false alarm"):
+        explorer.controls["reason"].value = reason
+        if explorer.selection.rank:
+            assert "where the class head looks" in explorer._repr_mimebundle_()[1]["image/png"]["alt"]
+
+
+def test_a_run_without_maps_says_so_and_a_damaged_file_is_named(run, tmp_path):
+    empty = Run(tmp_path, run.cfg)
+    assert heat_maps_of(empty) is None
+    nothing = read_gradcam(empty)
+    for figure in (
+        plots.looks_figure(nothing.frames, np.empty((0, 8, 8), np.uint8), nothing.maps, method="Grad-CAM"),
+        plots.faithfulness_figure(Explained().checks, Explained().deletion),
+    ):
+        assert "keeps no maps" in plots.alt_text(figure)
+    (tmp_path / "explanations").mkdir()
+    (tmp_path / "explanations" / "gradcam.npz").write_bytes(b"no archive")
+    with pytest.raises(InputError, match=r"gradcam.npz: cannot be read .*; remove its folder"):
+        heat_maps_of(empty)
+
+
+def test_the_figures_name_heads_answers_and_checks(found):
+    images = np.zeros((len(found.frames), 32, 32), np.uint8)
+    figure = plots.looks_figure(found.frames, images, found.of("saliency"), method="saliency")
+    assert "saliency maps of the class and the time head" in plots.alt_text(figure)
+    with pytest.raises(InputError, match="give one image and one map"):
+        plots.looks_figure(found.frames, images[1:], found.of("saliency"), method="saliency")
+    text = plots.alt_text(plots.faithfulness_figure(found.checks, found.deletion))
+    assert "class head, rank correlation with the maps of a model whose weights are all drawn anew" in text
+    assert "time head, moved the time by (h) with 50% deleted: random order" in text
