@@ -227,6 +227,10 @@ class TrainConfig(Section):
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     device: str = Field("auto", description="auto | cpu | cuda | cuda:1 | mps")
     threads: int | None = Field(None, ge=1, description="CPU threads; null = all physical cores")
+    compile: bool = Field(
+        False,
+        description="torch.compile the training step: for long runs on a GPU; needs Triton or a C++ compiler",
+    )
     augment: AugmentConfig = AugmentConfig()
 
 

@@ -3,6 +3,7 @@
 import itertools
 import math
 import re
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
@@ -286,3 +287,20 @@ def test_what_cannot_repeat_on_an_accelerator_is_said():
     line = loop._going_on(2, 5, torch.device("cuda"))
     assert line.startswith("Going on after epoch 2 of 5; frames, their changes, dropout seeds")
     assert line.endswith("not to the last bit")
+
+
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler here, which torch.compile needs")
+def test_a_compiled_step_learns_the_same(learn):
+    same = {"epochs": 2, "model": {"dropout": 0.0}}  # compiled dropout draws other frames
+    plain, compiled = learn(config(**same)), learn(config(**same, compile=True), "compiled")
+    assert re.fullmatch(r"Compiled for cpu in \d+ s", compiled.lines[0])
+    assert len(compiled.lines) == len(plain.lines) + 1
+    for name, value in plain.model.state_dict().items():
+        assert torch.allclose(compiled.model.state_dict()[name], value, atol=1e-5), name
+
+
+def test_a_machine_that_cannot_compile_says_so_in_one_line(learn, monkeypatch):
+    monkeypatch.setattr(torch._inductor.config.cpp, "cxx", ("no-such-compiler",))
+    torch._dynamo.reset()
+    with pytest.raises(InputError, match=r"^train.compile: .*set it to false$"):
+        learn(config(epochs=1, compile=True))

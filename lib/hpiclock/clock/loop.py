@@ -10,16 +10,15 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import nn
 
 from hpiclock.clock.batches import UNLABELLED, Batches
 from hpiclock.clock.checkpoint import read_checkpoint, sweep_leftovers, write_checkpoint
-from hpiclock.clock.device import autocast
 from hpiclock.clock.model import TwoHeads
-from hpiclock.clock.objective import Losses, Objective
+from hpiclock.clock.objective import Objective
 from hpiclock.clock.scoring import read_out, scores
-from hpiclock.clock.world import World, norm_over_all
+from hpiclock.clock.step import Learner, together, warmed_up
+from hpiclock.clock.world import norm_over_all
 from hpiclock.config import Config
 from hpiclock.errors import InputError, RunFailed
 from hpiclock.progress import progress
@@ -72,7 +71,7 @@ def fit(
     model.to(memory_format=torch.channels_last)
     objective = Objective(cfg.objective, cfg.model).to(device)
     _set_time_scale(model, objective, train)
-    learner = _together(Learner(model, objective, precision, world))
+    learner = together(Learner(model, objective, precision, world), compiled=options.compile)
     # a task's weight is no network weight: nothing pulls it to zero
     weights = [*model.parameters(), *objective.parameters()]
     groups: list[dict[str, Any]] = [
@@ -94,6 +93,10 @@ def fit(
         extra = read_checkpoint(folder / "last.pt", parts, device)
         rows, best, first = extra["history"], extra["best"], extra["epoch"] + 1
         say(_going_on(extra["epoch"], options.epochs, device))
+
+    if options.compile and first <= options.epochs:
+        batch = next(train.epoch(first, seed=cfg.seed, augment=options.augment, balanced=options.balanced))
+        say(f"Compiled for {device.type} in {warmed_up(learner.train(), batch):.0f} s")
 
     for epoch in range(first, options.epochs + 1):
         if options.patience and epoch - best["epoch"] > options.patience and best["epoch"]:
@@ -138,34 +141,6 @@ def fit(
     world.wait()  # until it is written
     read_checkpoint(folder / "best.pt", {"model": model}, device)  # the best is what is tested
     return Fit(pd.DataFrame(rows), objective, int(best["epoch"]), float(best["value"]))
-
-
-class Learner(nn.Module):
-    """Model and losses in one module: what one step computes, on one device or on its share of many."""
-
-    def __init__(self, model: TwoHeads, objective: Objective, precision: torch.dtype, world: World) -> None:
-        super().__init__()
-        self.model = model
-        self.objective = objective
-        self.precision = precision
-        self.world = world
-
-    def forward(self, images: Tensor, label: Tensor, time_target_h: Tensor) -> Losses:
-        """Return the losses of a batch, or of this process's share of one."""
-        with autocast(images.device, self.precision):
-            output = self.model(images)
-        shares = None
-        if self.world.size > 1:  # gradients are averaged over processes, and shares differ in size
-            mine = self.objective.counts(label)
-            shares = mine * self.world.size / self.world.summed(mine.clone()).clamp(min=1.0)
-        return self.objective(self.model, output, label, time_target_h, shares)
-
-
-def _together(learner: Learner) -> nn.Module:
-    if learner.world.size == 1:
-        return learner
-    unused = learner.objective.log_variance is not None  # that of a task that is not learnt
-    return DistributedDataParallel(learner, find_unused_parameters=unused, broadcast_buffers=False)
 
 
 def _cosine(lr: float, step: int, steps: int) -> float:
