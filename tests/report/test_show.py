@@ -1,6 +1,11 @@
 """Showing a figure: the picture with its words, then the sentence on how to read it."""
 
+import io
+
+import numpy as np
 import pytest
+from matplotlib.figure import Figure
+from PIL import Image
 
 from hpiclock.report import plots
 from hpiclock.report import show as show_module
@@ -28,3 +33,23 @@ def test_a_figure_is_shown_with_its_alternative_text_and_its_sentence(scored_pla
 def test_without_a_sentence_only_the_picture_is_shown(scored_plate, shown):
     show_module.show(plots.clocks(scored_plate).get_figure(), "")
     assert len(shown) == 1
+
+
+def test_a_picture_of_many_frames_is_made_smaller_and_keeps_its_greys_and_words():
+    figure = Figure(figsize=(9, 9), dpi=150)
+    ax = figure.subplots()
+    ax.set_position((0, 0, 1, 1))
+    ax.set_axis_off()
+    grey = np.random.default_rng(0).integers(0, 256, (1350, 1350), dtype=np.uint8)
+    ax.imshow(grey, cmap="gray", interpolation="nearest", vmin=0, vmax=255)
+    figure.set_label("Frames of noise.")
+    data = show_module.png(figure)
+    whole = io.BytesIO()
+    figure.savefig(whole, format="png", bbox_inches="tight", pad_inches=0.04)
+    assert len(data) < 0.6 * len(whole.getvalue())
+    before, after = (
+        np.asarray(Image.open(io.BytesIO(d)).convert("L"), int) for d in (whole.getvalue(), data)
+    )
+    assert np.abs(after - before).max() <= 4
+    assert Image.open(io.BytesIO(data)).text["Description"] == plots.alt_text(ax)
+    assert show_module.png(figure) == data
