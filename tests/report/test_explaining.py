@@ -12,10 +12,13 @@ from hpiclock.configfile import config_of
 from hpiclock.errors import InputError
 from hpiclock.report import plots, widgets
 from hpiclock.report.audit_tables import readable_maps
+from hpiclock.report.audit_words import feature_reading
 from hpiclock.report.explaining import Explained, explained, heat_maps_of, read_gradcam
+from hpiclock.report.feature_map import feature_map
 from hpiclock.report.runs import Run
 from hpiclock.report.training import train
 from hpiclock.study.maps import border
+from hpiclock.tables import PREDICTIONS
 
 METHODS = ["Grad-CAM", "integrated gradients", "saliency"]
 
@@ -103,23 +106,6 @@ def test_deletion_begins_with_the_answer_that_the_run_gave(found):
     assert set(curves["method"]) == {*METHODS, "random order"}
 
 
-def test_what_is_there_is_read_and_what_is_older_than_the_predictions_is_made_anew(run, found, monkeypatch):
-    said = []
-    again = explained(run, say=said.append)
-    assert said == []
-    pd.testing.assert_frame_equal(again.checks, found.checks)
-    np.testing.assert_array_equal(again.maps["time", "saliency"], found.maps["time", "saliency"])
-
-    def remade(*_):
-        raise InputError("made anew")
-
-    monkeypatch.setattr("hpiclock.report.explaining._examine", remade)
-    newer = run.path("explanations", "checks.csv").stat().st_mtime + 10
-    os.utime(run.path("predictions.parquet"), (newer, newer))
-    with pytest.raises(InputError, match="made anew"):
-        explained(run, say=said.append)
-
-
 def test_the_error_browser_shows_kept_maps_of_the_head_that_erred(run):
     plain = widgets.error_browser(run, heat_maps=lambda rows, _: np.full((len(rows), 8, 8), np.nan))
     explorer = widgets.error_browser(run)
@@ -156,3 +142,59 @@ def test_the_figures_name_heads_answers_and_checks(found):
     text = plots.alt_text(plots.faithfulness_figure(found.checks, found.deletion))
     assert "class head, rank correlation with the maps of a model whose weights are all drawn anew" in text
     assert "time head, moved the time by (h) with 50% deleted: random order" in text
+
+
+def test_the_map_of_features_holds_every_held_out_frame_and_is_read_again(run, monkeypatch):
+    places = feature_map(run)
+    frames = run.read_table("predictions.parquet", PREDICTIONS)
+    assert len(places) == frames["split"].ne("train").sum()
+    assert set(places["split"]) == {"val", "test"}
+    again = places.sort_values(["stack_id", "frame"]).reset_index(drop=True)
+
+    def remade(*_):
+        raise InputError("made anew")
+
+    monkeypatch.setattr("hpiclock.report.feature_map._features", remade)
+    later = feature_map(run).sort_values(["stack_id", "frame"]).reset_index(drop=True)
+    pd.testing.assert_frame_equal(later, again)
+    with pytest.raises(InputError, match="made anew"):
+        feature_map(run, method="UMAP")
+
+
+def test_the_figure_of_features_says_what_the_audit_reads_or_that_there_is_none(run):
+    probes = pd.DataFrame({
+        "probe": ["stack", "well", "time"], "value": [0.5, np.nan, 3.0], "low": [0.4, np.nan, 2.0],
+        "high": [0.6, np.nan, 4.0], "chance": [0.1, np.nan, 9.0],
+    })  # fmt: skip
+    verdict = pd.DataFrame({"question": ["Infection or well?"], "verdict": ["supported"]})
+    reading = feature_reading(verdict, probes)
+    assert reading == {
+        "Names the stack (share right)": "0.50 (0.40 to 0.60), by chance 0.10",
+        "Reads the hour (mean error, h)": "3.00 (2.00 to 4.00), by chance 9.00",
+        "Infection or well?": "supported",
+    }
+    places = feature_map(run)
+    figure = plots.feature_map_figure(places, method="PCA", reading=reading)
+    assert "Infection or well? supported" in plots.alt_text(figure)
+    drawn = " ".join(text.get_text() for text in figure.axes[5].texts)
+    assert "by chance 0.10" in drawn
+    bare = plots.feature_map_figure(places, method="PCA", reading={})
+    assert "was not audited" in bare.axes[5].texts[-1].get_text()
+    assert "no map" in plots.alt_text(plots.feature_map_figure(places.head(0), method="PCA", reading={}))
+
+
+def test_what_is_there_is_read_and_what_is_older_than_the_predictions_is_made_anew(run, found, monkeypatch):
+    said = []
+    again = explained(run, say=said.append)
+    assert said == []
+    pd.testing.assert_frame_equal(again.checks, found.checks)
+    np.testing.assert_array_equal(again.maps["time", "saliency"], found.maps["time", "saliency"])
+
+    def remade(*_):
+        raise InputError("made anew")
+
+    monkeypatch.setattr("hpiclock.report.explaining._examine", remade)
+    newer = run.path("explanations", "checks.csv").stat().st_mtime + 10
+    os.utime(run.path("predictions.parquet"), (newer, newer))
+    with pytest.raises(InputError, match="made anew"):
+        explained(run, say=said.append)

@@ -53,3 +53,20 @@ def test_a_picture_of_many_frames_is_made_smaller_and_keeps_its_greys_and_words(
     assert np.abs(after - before).max() <= 4
     assert Image.open(io.BytesIO(data)).text["Description"] == plots.alt_text(ax)
     assert show_module.png(figure) == data
+
+
+def test_rare_colours_over_many_greys_stay_what_they_are():
+    figure = Figure(figsize=(9, 9), dpi=150)
+    ax = figure.subplots()
+    ax.set_position((0, 0, 1, 1))
+    ax.set_axis_off()
+    colours = np.random.default_rng(0).integers(0, 256, (1350, 1350, 1), dtype=np.uint8).repeat(3, axis=2)
+    for place, share in enumerate(np.linspace(0, 1, 40)):  # many tints of green in a corner
+        colours[8 * place : 8 * place + 8, :40] = (0, 255 * share, 60)
+    ax.imshow(colours, interpolation="nearest")
+    figure.set_label("Green over noise.")
+    shown = np.asarray(Image.open(io.BytesIO(show_module.png(figure))).convert("RGB"), int)
+    whole = io.BytesIO()
+    figure.savefig(whole, format="png", bbox_inches="tight", pad_inches=0.04)
+    before = np.asarray(Image.open(io.BytesIO(whole.getvalue())).convert("RGB"), int)
+    assert np.abs(shown - before).max() <= 20

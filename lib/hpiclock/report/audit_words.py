@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import pandas as pd
 from IPython.display import Markdown
 
+from hpiclock.report.audit_tables import PROBES
 from hpiclock.report.runs import VERDICT, Run
-from hpiclock.study.audit_rows import ANSWERS, range_words
+from hpiclock.study.audit_rows import ANSWERS, EARLY, ELAPSED, HOUR, WELL, range_words
 from hpiclock.tables import read_any
 
 MARKS: dict[str, str] = dict(zip(ANSWERS, ("+", "!", "?", "-"), strict=True))
@@ -39,6 +40,7 @@ GAPS: tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...] = (
     ),
 )
 WIDTH = 96
+ON_FEATURES = (WELL, EARLY, HOUR, ELAPSED)  # questions that a map of features lets one see
 
 
 def verdict_lines(verdict: pd.DataFrame) -> Iterator[str]:
@@ -92,6 +94,21 @@ def gap_sentences(sampling: pd.DataFrame) -> Markdown:
             gap = round(first - second, 2) + 0.0  # no -0.00
             lines.append(f"- {words}: {gap:+.2f} ({first:.2f} against {second:.2f}).")
     return Markdown("\n".join(lines) or "No two experiments can be compared: too few wells.")
+
+
+def feature_reading(verdict: pd.DataFrame, probes: pd.DataFrame) -> dict[str, str]:
+    """Return what the audit says of the model's features, by what it asked: probes first, then its verdict.
+
+    Args:
+        verdict: of :class:`hpiclock.report.audit.Audit`.
+        probes: its table of that name.
+    """
+    said = {}
+    for row in probes[probes["value"].notna()].itertuples():
+        asked = PROBES[str(row.probe)].capitalize()
+        said[asked] = f"{range_words(row.value, row.low, row.high)}, by chance {row.chance:.2f}"
+    answers = verdict.set_index("question")["verdict"]
+    return said | {question: answers[question] for question in ON_FEATURES if question in answers}
 
 
 def verdict_of(run: Run) -> list[dict[str, str]]:

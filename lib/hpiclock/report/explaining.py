@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,6 +25,7 @@ from hpiclock.tables import FRAMES, MANIFEST, PREDICTIONS, read_any
 if TYPE_CHECKING:
     from hpiclock.clock.experiment import Machine
 
+log = logging.getLogger(__name__)
 FOLDER = "explanations"
 GRADCAM = "Grad-CAM"
 PER_CONDITION = 8  # frames of each condition that are looked into
@@ -43,9 +45,9 @@ class Explained:
     checks: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=CHECKS))
     deletion: pd.DataFrame = field(default_factory=pd.DataFrame)
 
-    def of(self, method: str) -> dict[str, np.ndarray]:
-        """Return the maps of one method by head; none where it was not used."""
-        return {head: maps for (head, by), maps in self.maps.items() if by == method}
+    def of(self, method: str, *, cells: int = MOST_SIDE) -> dict[str, np.ndarray]:
+        """Return the maps of one method by head, in at most so many cells a side; empty without."""
+        return {head: shrunk(maps, cells) for (head, by), maps in self.maps.items() if by == method}
 
 
 @dataclass(frozen=True)
@@ -127,7 +129,7 @@ def explained(run: Run, *, say: Callable[[str], None] = print) -> Explained:
 
     Args:
         run: a finished run.
-        say: takes a line per step.
+        say: takes a line per step; the run's log has them, too.
 
     Raises:
         InputError: a run without a checkpoint, or stacks that cannot be read.
@@ -138,7 +140,13 @@ def explained(run: Run, *, say: Callable[[str], None] = print) -> Explained:
         return Explained()
     made, given = run.path(FOLDER, "checks.csv"), run.path("predictions.parquet")
     if not made.is_file() or made.stat().st_mtime < given.stat().st_mtime:
-        _examine(run, predictions, frames, say)
+
+        def tell(line: str) -> None:
+            say(line)
+            log.info("maps: %s", line)
+
+        with run.logged():
+            _examine(run, predictions, frames, tell)
     maps: Maps = {}
     for name, found in _load_arrays(run.path(FOLDER, "maps.npz")).items():
         head, _, method = name.partition("/")

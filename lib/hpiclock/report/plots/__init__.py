@@ -25,6 +25,7 @@ from hpiclock.report.plots.comparison import (
 from hpiclock.report.plots.design import clocks, hours_coverage, split_overview
 from hpiclock.report.plots.detection import detection_curve
 from hpiclock.report.plots.faithfulness import faithfulness_figure
+from hpiclock.report.plots.features import feature_map_figure
 from hpiclock.report.plots.images import (
     film_strip_figure,
     gallery_figure,
@@ -68,6 +69,7 @@ __all__ = [
     "dose_response",
     "experiment_scores",
     "faithfulness_figure",
+    "feature_map_figure",
     "film_strip_figure",
     "gallery_figure",
     "grey_level_over_hours",

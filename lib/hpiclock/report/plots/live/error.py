@@ -96,9 +96,6 @@ def _strip(
         else:
             ax.set_xlabel("no map kept", fontsize=6, loc="left", labelpad=3)
     if known:
-        against, towards = ENDS[head]
-        low, high = (to_hex(SCALES[head](end)) for end in (0.0, 1.0))
-        ax = panels[0]
-        ax.set_ylabel(f"{head} head", fontsize=7)
-        figure.text(0.02, 0.0, f"■ {against}", color=low, fontsize=6.5, va="bottom")
-        figure.text(0.17, 0.0, f"■ {towards}", color=high, fontsize=6.5, va="bottom")
+        panels[0].set_title(f"the {head} head looks", fontsize=6.5, fontweight="normal")
+        for ax, words, end in zip(panels[1:], ENDS[head], (0.0, 1.0), strict=False):
+            ax.set_title(f"■ {words}", fontsize=6.5, fontweight="normal", color=to_hex(SCALES[head](end)))
