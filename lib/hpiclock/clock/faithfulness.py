@@ -57,7 +57,8 @@ def taught_nonsense(cfg: Config, machine: Machine, cache: FrameCache, frames: pd
     """
     usable = dealt_anew(frames[learnable(frames, cfg.model)], np.random.default_rng(cfg.seed))
     steps = max(NONSENSE_STEPS // EPOCHS, 1)
-    train = cfg.train.model_copy(update={"epochs": EPOCHS, "max_steps": steps, "patience": None})
+    changes = {"epochs": EPOCHS, "max_steps": steps, "patience": None, "compile": False}
+    train = cfg.train.model_copy(update=changes)
     short = cfg.model_copy(update={"train": train})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(cfg.seed + 1)
