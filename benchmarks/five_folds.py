@@ -46,11 +46,11 @@ def main() -> None:
         f"`hpiclock sweep {SWEEP} --workers 2`: {step.wall_s:.0f} s ({step.cpu_s:.0f} s of CPU), from "
         "TIFFs to five finished runs with their studies and figures.",
         "",
-        f"| fold | AUC, all labelled frames | after the eclipse | from {LATE_H:g} h on | MAE of infected frames, h |",
+        f"| fold | AUC, all labelled | after the eclipse | from {LATE_H:g} h on | MAE of infected frames, h |",
         "| ---: | ---: | ---: | ---: | ---: |",
         *(
-            f"| {row.run.removeprefix('fold')} | {row.auc:.4f} | {row.auc_after_eclipse:.4f} | {row.late:.4f} "
-            f"| {row.mae_infected_h:.2f} |"
+            f"| {row.run.removeprefix('fold')} | {row.auc:.4f} | {row.auc_after_eclipse:.4f} "
+            f"| {row.late:.4f} | {row.mae_infected_h:.2f} |"
             for row in runs.itertuples()
         ),
         "",
