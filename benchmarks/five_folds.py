@@ -46,7 +46,7 @@ def main() -> None:
         f"`hpiclock sweep {SWEEP} --workers 2`: {step.wall_s:.0f} s ({step.cpu_s:.0f} s of CPU), from "
         "TIFFs to five finished runs with their studies and figures.",
         "",
-        f"| fold | AUC, all labelled | after the eclipse | from {LATE_H:g} h on | MAE of infected frames, h |",
+        f"| fold | AUC, all labelled | after the eclipse | from {LATE_H:g} h on | MAE of infected, h |",
         "| ---: | ---: | ---: | ---: | ---: |",
         *(
             f"| {row.run.removeprefix('fold')} | {row.auc:.4f} | {row.auc_after_eclipse:.4f} "
