@@ -200,6 +200,7 @@ def page(table: pd.DataFrame) -> str:
         lines += [
             "With 5 wells a class metrics of one class alone cannot reject at 0.05 (least chance 2 / 2^5),",
             "and metrics near their end, where few wells differ at all, reject too seldom, not too often.",
+            "So do three seeds that differ by nothing of their own: their spread is estimated all the same.",
             "",
         ]
     for part, words in (
