@@ -24,6 +24,11 @@ from hpiclock.report.runs import CONFIG, Run, default_folder
 PARAMETERS = ("config", "overrides", "run_dir")
 AUDIT = "05"  # its verdict stands at the top of 03 and 04, so it runs before them
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_KERNEL = {
+    "KernelManager": {"transport": "ipc"},  # no ports, so no race for them
+    # a kernel that is shut down a moment after its last cell complains of the interrupt, to nobody's use
+    "NotebookClient": {"extra_arguments": ["--log-level=CRITICAL"]},
+}
 log = logging.getLogger("hpiclock.notebooks")
 
 
@@ -121,7 +126,7 @@ def execute(
             progress_bar=False,
             autosave_cell_every=60,
             on_cell_start=on_cell,
-            config=Settings({"KernelManager": {"transport": "ipc"}}),  # no ports, so no race for them
+            config=Settings(_KERNEL),
         )
     except papermill.PapermillExecutionError as error:
         trace = _COLOUR.sub("", "\n".join(error.traceback))
