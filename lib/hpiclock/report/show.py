@@ -16,7 +16,7 @@ from hpiclock.report.plots.style import alt_text, figure_of
 
 _WORDS = "text-align: left; white-space: normal; vertical-align: top"
 _SCREEN_DPI = 100  # pixels in a notebook for an inch on paper
-_LARGE = 1_000_000  # bytes: a page holds several figures and should be a few MB
+_LARGE = 400_000  # bytes: a page holds several figures and should be a few MB
 _VISIBLE = 16  # grey levels of 255 by which a colour may be off
 
 
@@ -58,9 +58,8 @@ def _in_fewer_colours(data: bytes, description: str) -> bytes:
     whole = picture.convert("RGB")
     fewer = whole.quantize(256, dither=Picture.Dither.NONE)
     off = np.abs(np.asarray(fewer.convert("RGB"), np.int16) - np.asarray(whole, np.int16))
-    if (
-        np.percentile(off, 99.9) > _VISIBLE
-    ):  # among many greys the commonest colours leave no room for rare ones
+    # among many greys the commonest colours leave no room for rare ones
+    if np.percentile(off, 99.9) > _VISIBLE:
         fewer = whole.quantize(256, method=Picture.Quantize.MAXCOVERAGE, dither=Picture.Dither.NONE)
     fewer.save(stream, format="png", optimize=True, pnginfo=about, dpi=picture.info["dpi"])
     return stream.getvalue()
