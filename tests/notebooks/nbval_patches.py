@@ -1,6 +1,6 @@
 """A plug-in for the pytest that runs nbval: cures of three defects of nbval 0.11.0, which is pinned for it.
 
-Loaded with ``-p nbval_patches`` by test_nbval.py.
+Loaded with ``-p nbval_patches`` by test_chain.py.
 """
 
 import pytest

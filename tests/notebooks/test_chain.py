@@ -1,6 +1,11 @@
-"""`hpiclock run` on a small plate: five notebooks, every promised file, pages that stand alone."""
+"""`hpiclock run` on a small plate: five notebooks, every promised file, pages that stand alone.
+
+Then every cell again under nbval, on the run that is there: no cell fails, the outputs that notebooks keep
+(cells tagged ``nbval-check-output``) are still true, and the notebooks that should do without torch do.
+"""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -9,6 +14,7 @@ from pathlib import Path
 
 import nbformat
 import numpy as np
+import papermill
 import pytest
 from bs4 import BeautifulSoup
 
@@ -27,21 +33,26 @@ FILES = [
 NAMES = [
     "01_data_exploration", "02_training", "03_evaluation", "04_temporal_generalization", "05_confound_audit",
 ]  # fmt: skip
+WITH_TORCH = ("02_training", "05_confound_audit")
 
 
 @pytest.fixture(scope="module")
-def chain(tmp_path_factory, tiny_plate):
-    """The finished command, and the run that it left."""
+def settings(tmp_path_factory, tiny_plate):
     folder = tmp_path_factory.mktemp("chain")
-    settings = {
-        "data.source": tiny_plate, "data.cache_dir": folder / "cache", "reports_dir": folder / "reports",
-        "image.size": 32, "train.epochs": 2, "study.resamples": 100,
+    return {
+        "data.source": str(tiny_plate), "data.cache_dir": str(folder / "cache"),
+        "reports_dir": str(folder / "reports"), "image.size": 32, "train.epochs": 2, "study.resamples": 100,
     }  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def chain(settings):
+    """The finished command, and the run that it left."""
     command = [sys.executable, "-m", "hpiclock", "run", str(ROOT / "configs" / "demo.yaml")]
     command += [text for key, value in settings.items() for text in ("--set", f"{key}={value}")]
     done = subprocess.run(command, capture_output=True, check=False, stdin=subprocess.DEVNULL)
     assert done.returncode == 0, done.stderr.decode()[-4000:]
-    return done, Run.open(folder / "reports" / "demo" / "seed0")
+    return done, Run.open(Path(settings["reports_dir"]) / "demo" / "seed0")
 
 
 @pytest.fixture
@@ -127,3 +138,57 @@ def test_nothing_names_a_folder_of_this_machine(run, pages):
         # the injected parameters say the way from notebooks/ to the plate of this test: ../../tmp/...
         assert re.findall(r"(?<![.\w])/(?:tmp|root|home|Users)/.{60}", text) == [], path.name
         assert path.suffix != ".html" or str(ROOT) not in text
+
+
+@pytest.fixture(scope="module")
+def prepared(chain, settings, demo_layout, tmp_path_factory):
+    """Copies of the notebooks with parameters; 01 shows the layout of the demo, and keeps its outputs."""
+    folder = tmp_path_factory.mktemp("nbval")
+    for name in NAMES:
+        source = {"data.source": str(demo_layout)} if name == NAMES[0] else {}
+        values = {
+            "config": str(ROOT / "configs" / "demo.yaml"),
+            "run_dir": "" if source else str(chain[1].folder),
+            "overrides": {**settings, **source},
+        }
+        path, copy = ROOT / "notebooks" / f"{name}.ipynb", folder / f"{name}.ipynb"
+        papermill.execute_notebook(path, copy, parameters=values, prepare_only=True, progress_bar=False)
+        notebook = nbformat.read(copy, as_version=4)
+        if name not in WITH_TORCH:
+            no_torch = "import sys\nassert 'torch' not in sys.modules, 'this notebook must not load torch'"
+            notebook.cells.append(nbformat.v4.new_code_cell(no_torch))
+        nbformat.write(notebook, copy)
+    return folder
+
+
+def run_nbval(*notebooks):
+    """Run the notebooks, in this order, in a pytest of their own; return it when it has ended."""
+    command = [
+        sys.executable, "-m", "pytest", "-q", "-p", "nbval_patches", "-p", "no:xdist",
+        "-p", "no:cacheprovider",
+        "--nbval-lax", "--nbval-current-env", "--nbval-cell-timeout=300", f"--rootdir={notebooks[0].parent}",
+        *map(str, notebooks),
+    ]  # fmt: skip
+    env = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=env)
+
+
+def test_every_cell_runs_and_kept_outputs_are_reproduced(prepared):
+    done = run_nbval(*(prepared / f"{name}.ipynb" for name in NAMES))
+    assert done.returncode == 0, done.stdout[-6000:]
+
+
+def test_a_kept_output_that_changed_fails_and_is_named(tmp_path):
+    kernel = {"name": "python3", "display_name": "Python 3"}
+    value = nbformat.v4.new_output("execute_result", data={"text/plain": "41"}, execution_count=1)
+    kept = nbformat.v4.new_code_cell(
+        "40 + 2", outputs=[value], execution_count=1, metadata={"tags": ["nbval-check-output"]}
+    )
+    later = nbformat.v4.new_code_cell("1 / 0")
+    notebook = nbformat.v4.new_notebook(cells=[kept, later], metadata={"kernelspec": kernel})
+    nbformat.write(notebook, tmp_path / "changed.ipynb")
+    done = run_nbval(tmp_path / "changed.ipynb")
+    assert done.returncode == 1
+    assert "41" in done.stdout
+    assert "ZeroDivisionError" not in done.stdout  # cells after the first failure do not run
+    assert "1 failed, 1 skipped" in done.stdout

@@ -61,7 +61,7 @@ def _in_fewer_colours(data: bytes, description: str) -> bytes:
     # among many greys the commonest colours leave no room for rare ones
     if np.percentile(off, 99.9) > _VISIBLE:
         fewer = whole.quantize(256, method=Picture.Quantize.MAXCOVERAGE, dither=Picture.Dither.NONE)
-    fewer.save(stream, format="png", optimize=True, pnginfo=about, dpi=picture.info["dpi"])
+    fewer.save(stream, format="png", pnginfo=about, dpi=picture.info["dpi"])
     return stream.getvalue()
 
 
