@@ -22,8 +22,9 @@ report: $(STAMP) ## a simulated plate, a trained model, the report notebooks and
 	@$(BIN)/hpiclock run configs/demo.yaml --notebooks 01-04
 	@$(BIN)/hpiclock run configs/demo.yaml --notebooks 05
 
+# three processes: some tests wait for processes of their own
 test: check ## everything: check, unit tests, the notebooks
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
+	@$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
 
 test-browser: $(STAMP) ## JupyterLab and the report in a real browser; says so where there is none
 	@$(BIN)/python -m pytest -q -m browser tests/browser
