@@ -65,7 +65,9 @@ def augmented(
         out: (batch, size, size) float32, overwritten and returned.
         rng: for the noise itself.
     """
-    _turn(images, rows, *draws[:2], _turns(draws.angle_deg, images.shape[1]), grey_table(*draws[3:5]), out)
+    _turn(
+        images, rows, *draws[:2], fixed_turns(draws.angle_deg, images.shape[1]), grey_table(*draws[3:5]), out
+    )
     for i in np.flatnonzero(draws.blur_px > 0):
         out[i] = gaussian_filter(out[i], draws.blur_px[i], mode="reflect")
     if draws.noise.any():
@@ -79,7 +81,7 @@ def plain(images: np.ndarray, rows: np.ndarray, out: np.ndarray) -> np.ndarray:
     return out
 
 
-def _turns(angle_deg: np.ndarray, size: int) -> np.ndarray:
+def fixed_turns(angle_deg: np.ndarray, size: int) -> np.ndarray:
     """Return fixed-point affine maps from output to source pixels, (batch, 6), as Pillow rounds them."""
     turns = np.empty((len(angle_deg), 6), np.int64)
     for i, degrees in enumerate(angle_deg):

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from hpiclock.clock.augment import Draws, augmented, draw, plain
+from hpiclock.clock.on_device import OnDevice, fits, to_device
 from hpiclock.clock.world import ALONE, World
 from hpiclock.config import AugmentConfig
 from hpiclock.plate.cache import FrameCache
@@ -31,7 +32,8 @@ class Batches:
     """Batches over the rows of a FRAMES table.
 
     Training order and changes depend on the seed and the epoch alone, so an epoch can be repeated after a
-    kill. On a CPU the buffer is reused: a batch is valid until the next one is drawn.
+    kill. On a CPU the buffer is reused: a batch is valid until the next one is drawn. A GPU keeps frames that
+    are read more than once, where they fit.
 
     Args:
         cache: the frames' pixels.
@@ -63,6 +65,8 @@ class Batches:
             self.n_batches = max(len(frames) // 2, 1)
         self.size = self.images.shape[1]
         self._buffer = torch.empty(0)
+        self._there: OnDevice | None = None
+        self._was_read = False
 
     def __len__(self) -> int:
         """How many batches an epoch has."""
@@ -81,13 +85,18 @@ class Batches:
         rng = np.random.default_rng([seed, epoch])
         noise = rng if self.world.first else np.random.default_rng([seed, epoch, self.world.rank])
         order = _balanced(self.label, rng) if balanced else rng.permutation(len(self.rows))
+        there = self._on_device()
         for mine in np.array_split(order, self.n_batches):
             share = self.world.share(len(mine))
             draws = Draws(*(values[share] for values in draw(len(mine), augment, rng)))
             mine = mine[share]
-            host = self._host(len(mine))
-            augmented(self.images, self.rows[mine], draws, host.numpy(), noise)
-            yield self._batch(host, mine)
+            if there is None:
+                host = self._host(len(mine))
+                augmented(self.images, self.rows[mine], draws, host.numpy(), noise)
+                images = self._put(host)
+            else:
+                images = there.augmented(mine, draws, noise)
+            yield self._batch(images, mine)
 
     def in_order(self) -> Iterator[Batch]:
         """Yield the frames as they are, in the order of the table, in batches as large as memory allows.
@@ -96,11 +105,22 @@ class Batches:
         """
         largest = max(READING_PIXELS // self.size**2, -(-len(self.rows) // max(self.n_batches, 1)), 1)
         share = self.world.share(len(self.rows))
+        there = self._on_device() if self._was_read else None
+        self._was_read = True
         for start in range(share.start, share.stop, largest):
             mine = np.arange(start, min(start + largest, share.stop))
-            host = self._host(len(mine))
-            plain(self.images, self.rows[mine], host.numpy())
-            yield self._batch(host, mine)
+            if there is None:
+                host = self._host(len(mine))
+                plain(self.images, self.rows[mine], host.numpy())
+                images = self._put(host)
+            else:
+                images = there.plain(mine)
+            yield self._batch(images, mine)
+
+    def _on_device(self) -> OnDevice | None:
+        if self._there is None and fits(len(self.rows) * self.size**2, self.device):
+            self._there = OnDevice(self.images, self.rows, self.device)
+        return self._there
 
     def _host(self, n: int) -> Tensor:
         shape = (n, self.size, self.size)
@@ -112,13 +132,11 @@ class Batches:
         return self._buffer[:n]
 
     def _batch(self, images: Tensor, mine: np.ndarray) -> Batch:
-        def put(values: Tensor) -> Tensor:
-            if self.device.type == "cuda":  # the copy runs while the CPU makes the next batch
-                return values.pin_memory().to(self.device, non_blocking=True)
-            return values.to(self.device)
-
         label, time_target_h = torch.from_numpy(self.label[mine]), torch.from_numpy(self.time_target_h[mine])
-        return Batch(put(images)[:, None], put(label), put(time_target_h))
+        return Batch(images[:, None], self._put(label), self._put(time_target_h))
+
+    def _put(self, values: Tensor) -> Tensor:
+        return to_device(values, self.device)
 
 
 def _balanced(label: np.ndarray, rng: np.random.Generator) -> np.ndarray:
