@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import pickle
 import sys
@@ -20,11 +19,10 @@ def write_checkpoint(path: Path, parts: Mapping[str, Any], extra: Mapping[str, A
     """Write the states of ``parts`` (things with ``state_dict``) and plain values, atomically."""
     content: dict[str, Any] = {name: _canonical(part.state_dict()) for name, part in parts.items()}
     content["extra"] = json.dumps(extra)  # text: a pickle depends on which objects are one and the same
-    buffer = io.BytesIO()  # torch writes a file's name into it; a buffer has none
-    torch.save(content, buffer)
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic(path) as partial:
-        partial.write_bytes(buffer.getbuffer())
+    # given a path, torch would write the file's name into it; an open file has none
+    with atomic(path) as partial, partial.open("wb") as stream:
+        torch.save(content, stream)
 
 
 def read_checkpoint(path: Path, parts: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
