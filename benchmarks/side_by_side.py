@@ -54,10 +54,14 @@ def ratio(
         other: the same work another way.
         against: the other way's name.
         goal: the ratio that is asked for.
-        repeats: how often; the table has the median ratio, its lowest and its highest.
+        repeats: how often.
     """
     ours(), other()
-    pairs = [(_per_s(ours), _per_s(other)) for _ in range(repeats)]
+    return row_of(what, against, goal, [(_per_s(ours), _per_s(other)) for _ in range(repeats)])
+
+
+def row_of(what: str, against: str, goal: float, pairs: Sequence[tuple[float, float]]) -> Row:
+    """Return the median ratio of pairs (items per second: ours, the other's), its lowest and its highest."""
     ratios = [mine / theirs for mine, theirs in pairs]
     mine, theirs = (statistics.median(side) for side in zip(*pairs, strict=True))
     row = Row(what, against, statistics.median(ratios), min(ratios), max(ratios), goal, mine, theirs)
@@ -68,13 +72,15 @@ def ratio(
     return row
 
 
-def write(name: str, rows: list[Row], *, notes: Mapping[str, str] | None = None) -> None:
+def write(
+    name: str, rows: list[Row], *, notes: Mapping[str, str] | None = None, second: str = "CPU second"
+) -> None:
     """Write ``reports/benchmarks/<name>.json`` and ``.md`` with the machine that it ran on."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     content = {"machine": machine(), "rows": [row._asdict() for row in rows], "notes": dict(notes or {})}
     (FOLDER / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     lines = [
-        "| work | against | ratio | lowest - highest | asked for | per CPU second |",
+        f"| work | against | ratio | lowest - highest | asked for | per {second} |",
         "| --- | --- | ---: | ---: | ---: | ---: |",
     ]
     lines += [

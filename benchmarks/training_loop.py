@@ -1,4 +1,4 @@
-"""The training loop against the bare step, and other people's loops beside it, one thread.
+"""The training loop against the bare step, and other people's loops beside it, on one CPU thread.
 
 The bare step is forward, loss, backward, clip and AdamW on one fixed batch in memory; nothing can be faster.
 hpiclock's loop is `hpiclock.clock.loop.fit` as a run calls it: batches from the cache with their random
@@ -222,11 +222,11 @@ PEERS = {
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    parser.add_argument("--backbone", default="resnet18")
-    parser.add_argument("--size", type=int, default=96)
+    parser.add_argument("--backbone", default="resnet10")
+    parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--steps", type=int, default=16)
-    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=40)
+    parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args()
     torch.set_num_threads(1)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
