@@ -231,6 +231,9 @@ class TrainConfig(Section):
         False,
         description="torch.compile the training step: for long runs on a GPU; needs Triton or a C++ compiler",
     )
+    checkpoint_every_s: float = Field(
+        30.0, ge=0, description="seconds between checkpoints, which a kill may cost; 0 = after every epoch"
+    )
     augment: AugmentConfig = AugmentConfig()
 
 

@@ -1,10 +1,12 @@
 """Checkpoints come back as they were, in the same bytes, or with one clear line."""
 
+import time
+
 import pytest
 import torch
 from torch import nn
 
-from hpiclock.clock.checkpoint import read_checkpoint, sweep_leftovers, write_checkpoint
+from hpiclock.clock.checkpoint import Checkpoints, read_checkpoint, sweep_leftovers, write_checkpoint
 from hpiclock.errors import InputError
 
 CPU = torch.device("cpu")
@@ -19,13 +21,17 @@ def trained(n=3):
     return {"model": layer, "optimiser": optimiser}
 
 
+def states(parts):
+    return {name: part.state_dict() for name, part in parts.items()}
+
+
 def test_everything_comes_back(tmp_path):
     parts = trained()
     extra = {
         "epoch": 3,
         "history": [{"metric": "auc", "value": float("nan")}, {"metric": "mae", "value": 0.1}],
     }
-    write_checkpoint(tmp_path / "new" / "last.pt", parts, extra)
+    write_checkpoint(tmp_path / "new" / "last.pt", states(parts), extra)
     fresh = nn.Linear(3, 2)
     other = {"model": fresh, "optimiser": torch.optim.AdamW(fresh.parameters(), lr=1.0)}
     read = read_checkpoint(tmp_path / "new" / "last.pt", other, CPU)
@@ -38,16 +44,16 @@ def test_everything_comes_back(tmp_path):
 
 def test_what_was_read_is_written_again_in_the_same_bytes(tmp_path):
     parts, extra = trained(), {"epoch": 1, "history": [{"split": "train"}]}
-    write_checkpoint(tmp_path / "a.pt", parts, extra)
+    write_checkpoint(tmp_path / "a.pt", states(parts), extra)
     fresh = nn.Linear(3, 2)
     other = {"model": fresh, "optimiser": torch.optim.AdamW(fresh.parameters())}
     read = read_checkpoint(tmp_path / "a.pt", other, CPU)
-    write_checkpoint(tmp_path / "another_name.pt", other, read)
+    write_checkpoint(tmp_path / "another_name.pt", states(other), read)
     assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "another_name.pt").read_bytes()
 
 
 def test_another_model_is_refused(tmp_path):
-    write_checkpoint(tmp_path / "best.pt", {"model": nn.Linear(3, 2)}, {})
+    write_checkpoint(tmp_path / "best.pt", states({"model": nn.Linear(3, 2)}), {})
     with pytest.raises(InputError, match=r"best\.pt: does not fit the model of this config") as error:
         read_checkpoint(tmp_path / "best.pt", {"model": nn.Linear(4, 2)}, CPU)
     assert "\n" not in str(error.value)
@@ -57,7 +63,7 @@ def test_another_model_is_refused(tmp_path):
 
 @pytest.mark.parametrize("keep", [0, 10, 500])
 def test_a_damaged_file_is_one_line(tmp_path, keep):
-    write_checkpoint(tmp_path / "last.pt", trained(), {})
+    write_checkpoint(tmp_path / "last.pt", states(trained()), {})
     (tmp_path / "last.pt").write_bytes((tmp_path / "last.pt").read_bytes()[:keep])
     with pytest.raises(InputError, match=r"last\.pt: cannot be read as a checkpoint .* remove it") as error:
         read_checkpoint(tmp_path / "last.pt", {}, CPU)
@@ -67,6 +73,34 @@ def test_a_damaged_file_is_one_line(tmp_path, keep):
 def test_no_checkpoint_names_the_command(tmp_path):
     with pytest.raises(InputError, match="hpiclock train CONFIG"):
         read_checkpoint(tmp_path / "last.pt", {}, CPU)
+
+
+def test_checkpoints_are_written_when_it_is_time_and_at_the_end(tmp_path, monkeypatch):
+    now = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: now[0])
+    parts, model = trained(), nn.Linear(3, 2)
+    checkpoints = Checkpoints(tmp_path, parts, every_s=30)
+    best = parts["model"].weight.clone()
+    checkpoints.best({"epoch": 1})
+    now[0] = 129.9
+    checkpoints.last({"epoch": 1})
+    assert not list(tmp_path.iterdir())
+    nn.init.zeros_(parts["model"].weight)  # the next epoch's weights are not the best
+    now[0] = 130.0
+    checkpoints.last({"epoch": 2})
+    assert read_checkpoint(tmp_path / "best.pt", {"model": model}, CPU) == {"epoch": 1}
+    assert torch.equal(model.weight, best)
+    assert read_checkpoint(tmp_path / "last.pt", {"model": model}, CPU) == {"epoch": 2}
+    assert (model.weight == 0).all()
+
+    now[0] = 159.9  # 30 s count from the last writing
+    checkpoints.last({"epoch": 3})
+    assert read_checkpoint(tmp_path / "last.pt", {}, CPU) == {"epoch": 2}
+    checkpoints.flush()
+    assert read_checkpoint(tmp_path / "last.pt", {}, CPU) == {"epoch": 3}
+    before = (tmp_path / "best.pt").stat().st_mtime_ns, (tmp_path / "last.pt").stat().st_mtime_ns
+    checkpoints.flush()  # nothing new
+    assert before == ((tmp_path / "best.pt").stat().st_mtime_ns, (tmp_path / "last.pt").stat().st_mtime_ns)
 
 
 def test_leftovers_of_a_kill_are_swept_and_nothing_else(tmp_path):

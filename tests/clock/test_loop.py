@@ -18,7 +18,7 @@ from hpiclock.errors import InputError, RunFailed
 
 
 def config(*, model=None, objective=None, **train):
-    train = {"epochs": 4, "lr": 1e-3, "batch_size": 4, **train}
+    train = {"epochs": 4, "lr": 1e-3, "batch_size": 4, "checkpoint_every_s": 0, **train}
     train.setdefault("augment", {"flip": False, "rotate_deg": 0})
     return Config(model={"hidden_dim": 8, **(model or {})}, objective=objective or {}, train=train, seed=5)
 
@@ -280,6 +280,17 @@ def test_a_training_that_was_over_is_not_repeated(learn):
     assert all(torch.equal(value, whole.model.state_dict()[key])
                for key, value in again.model.state_dict().items())  # fmt: skip
     assert (whole.folder / "last.pt").read_bytes() == before
+
+
+@pytest.mark.parametrize("patience", [None, 1])  # stopped early, too, the last epoch is written
+def test_however_seldom_checkpoints_are_written_the_end_is_the_same(learn, scripted, patience):
+    def fit(folder, **train):
+        scripted(*({"auc": value} for value in (0.6, 0.7, 0.65, 0.6)))
+        return learn(config(best="auc", patience=patience, **train), folder)
+
+    often, seldom = fit("often"), fit("seldom", checkpoint_every_s=1e9)
+    for name in ("best.pt", "last.pt"):
+        assert (often.folder / name).read_bytes() == (seldom.folder / name).read_bytes()
 
 
 def test_what_cannot_repeat_on_an_accelerator_is_said():

@@ -3,14 +3,14 @@
 import os
 from pathlib import Path
 
-from hpiclock.clock import loop
+from hpiclock.clock import checkpoint, loop
 from hpiclock.clock.batches import Batches
 from hpiclock.configfile import load_config
 from hpiclock.report import training
 
 CONFIG, RUN, KILL, EXIT = (globals()[name] for name in ("CONFIG", "RUN", "KILL", "EXIT"))  # from runpy
 os.environ["HPICLOCK_PROGRESS"] = "off"
-replace, write, epoch = os.replace, loop.write_checkpoint, Batches.epoch
+replace, write, epoch = os.replace, checkpoint.write_checkpoint, Batches.epoch
 
 
 def die_while_writing(source, target):
@@ -23,10 +23,10 @@ def die_while_writing(source, target):
     replace(source, target)
 
 
-def die_between(path, parts, extra):
+def die_between(path, states, extra):
     if KILL == "between best.pt and last.pt" and path.name == "last.pt" and extra["epoch"] == 2:
         os._exit(EXIT)
-    write(path, parts, extra)
+    write(path, states, extra)
 
 
 def die_in_an_epoch(self, number, **options):
@@ -38,7 +38,7 @@ def die_in_an_epoch(self, number, **options):
 
 
 os.replace = die_while_writing
-loop.write_checkpoint = die_between
+checkpoint.write_checkpoint = die_between
 loop._better = lambda _, best, __: best["epoch"] < 2  # epochs 1 and 2 are new bests, whatever is learnt
 Batches.epoch = die_in_an_epoch
 training.write_outputs = str  # tables and figures are not what is held here

@@ -24,8 +24,11 @@ def start(tiny_plate, tmp_path_factory):
         "split": {"train": 0.5, "val": 0.25, "test": 0.25},
         "model": {"backbone": "shufflenet_v2_x0_5", "hidden_dim": 8},
         "frames": {name: {c: {"stride": 2} for c in ("infected", "uninfected")} for name in ("train", "val")},
-        "train": {"epochs": 3, "batch_size": 8, "lr": 0.003, "threads": 1, "balanced": True, "device": "cpu"},
-    }
+        "train": {
+            "epochs": 3, "batch_size": 8, "lr": 0.003, "threads": 1, "balanced": True, "device": "cpu",
+            "checkpoint_every_s": 0,
+        },
+    }  # fmt: skip
     config = base / "config.yaml"
     config.write_text(yaml.safe_dump(values))
     context = multiprocessing.get_context("forkserver")  # imports torch once for all runs

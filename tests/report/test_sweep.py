@@ -100,7 +100,7 @@ def killed(tmp_path_factory, tiny_plate):
     folder = tmp_path_factory.mktemp("sweep")
     said = {
         "variants": {"both": {}, "class": {"model.tasks": ["class"], "train.best": "auc"}},
-        "set": {"split.train": 0.5, "split.val": 0.25, "split.test": 0.25},
+        "set": {"split.train": 0.5, "split.val": 0.25, "split.test": 0.25, "train.checkpoint_every_s": 0},
         "grid": {"seed": [0, 1]},
     }
     path = write(folder, said, tiny_plate)

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from hpiclock.clock.batches import UNLABELLED, Batches
-from hpiclock.clock.checkpoint import read_checkpoint, sweep_leftovers, write_checkpoint
+from hpiclock.clock.checkpoint import Checkpoints, read_checkpoint, sweep_leftovers
 from hpiclock.clock.model import TwoHeads
 from hpiclock.clock.objective import Objective
 from hpiclock.clock.scoring import read_out, scores
@@ -49,7 +49,8 @@ def fit(
 ) -> Fit:
     """Train a model; ``folder/best.pt`` holds the best weights, ``folder/last.pt`` all that resuming needs.
 
-    If ``last.pt`` is there, training goes on after its epoch. On a CPU with the same number of threads it
+    If ``last.pt`` is there, training goes on after its epoch. Both are there at the end, and on the way every
+    ``train.checkpoint_every_s`` seconds. On a CPU with the same number of threads it
     then ends with the same bytes as if it had not stopped.
 
     Args:
@@ -83,6 +84,7 @@ def fit(
     )
     steps = min(len(train), options.max_steps or len(train))
     parts = {"model": model, "objective": objective, "optimiser": optimiser}
+    checkpoints = Checkpoints(folder, parts, options.checkpoint_every_s)
     rows: list[dict[str, Any]] = []
     best = {"epoch": 0, "value": math.nan, "top": -math.inf, "losses": math.inf}
 
@@ -131,13 +133,12 @@ def fit(
         if new_best:
             best = _as_best(epoch, scored, best, options.best)
             if world.first:
-                mark = {"epoch": epoch, "value": best["value"]}
-                write_checkpoint(folder / "best.pt", {"model": model}, mark)
-        # best first: after a kill in between, this epoch is repeated and writes the same best again
+                checkpoints.best({"epoch": epoch, "value": best["value"]})
         if world.first:
-            write_checkpoint(folder / "last.pt", parts, {"epoch": epoch, "history": rows, "best": best})
+            checkpoints.last({"epoch": epoch, "history": rows, "best": best})
         say(_line(epoch, options.epochs, learnt, scored, options.best if new_best else ""))
 
+    checkpoints.flush()
     world.wait()  # until it is written
     read_checkpoint(folder / "best.pt", {"model": model}, device)  # the best is what is tested
     return Fit(pd.DataFrame(rows), objective, int(best["epoch"]), float(best["value"]))
