@@ -4,7 +4,7 @@ BIN = $(VENV)/bin
 STAMP = $(VENV)/.installed
 DEMO = data/demo
 PEERS = cache/peers
-BENCH = data_path training_loop end_to_end resampling frozen_features five_folds plain_path scale big_plate
+BENCH = data_path training_loop end_to_end resampling frozen_features five_folds plain_path scale big_plate gpu
 
 .PHONY: help setup report test test-browser check lab bench bench-audit bench-compare bench-coverage lock
 
@@ -38,7 +38,7 @@ check: $(STAMP) ## style, types and the import map
 lab: $(STAMP) ## JupyterLab in notebooks/
 	@$(BIN)/jupyter lab notebooks
 
-bench: $(STAMP) ## how fast: the pages of reports/benchmarks, one after the other (most of an hour)
+bench: $(STAMP) ## how fast: the pages of reports/benchmarks, one after the other (over an hour)
 	@test -e $(DEMO) || $(BIN)/hpiclock synth $(DEMO)
 	@test -d $(PEERS) || $(BIN)/uv pip install --quiet --no-deps --target $(PEERS) -r benchmarks/peers.txt
 	@for name in $(BENCH); do echo "$$name"; $(BIN)/python benchmarks/$$name.py || exit 1; done

@@ -25,7 +25,7 @@ class Row(NamedTuple):
     ratio: float
     lowest: float
     highest: float
-    goal: float
+    goal: float | None
     ours_per_s: float
     other_per_s: float
 
@@ -41,7 +41,7 @@ def ratio(
     other: Callable[[], int],
     *,
     against: str,
-    goal: float,
+    goal: float | None,
     repeats: int = 5,
 ) -> Row:
     """Run both in turn, once unmeasured, and compare what each does in a second of CPU time.
@@ -53,21 +53,21 @@ def ratio(
         ours: does it and returns how many items it did.
         other: the same work another way.
         against: the other way's name.
-        goal: the ratio that is asked for.
+        goal: the ratio that is asked for, if one is.
         repeats: how often.
     """
     ours(), other()
     return row_of(what, against, goal, [(_per_s(ours), _per_s(other)) for _ in range(repeats)])
 
 
-def row_of(what: str, against: str, goal: float, pairs: Sequence[tuple[float, float]]) -> Row:
+def row_of(what: str, against: str, goal: float | None, pairs: Sequence[tuple[float, float]]) -> Row:
     """Return the median ratio of pairs (items per second: ours, the other's), its lowest and its highest."""
     ratios = [mine / theirs for mine, theirs in pairs]
     mine, theirs = (statistics.median(side) for side in zip(*pairs, strict=True))
     row = Row(what, against, statistics.median(ratios), min(ratios), max(ratios), goal, mine, theirs)
     print(
         f"{what} against {against}: {row.ratio:.3g}x "
-        f"({row.lowest:.3g} to {row.highest:.3g}), asked for {goal:g}"
+        f"({row.lowest:.3g} to {row.highest:.3g}), asked for {_asked(goal)}"
     )
     return row
 
@@ -85,12 +85,16 @@ def write(
     ]
     lines += [
         f"| {row.what} | {row.other} | {row.ratio:.3g} | {row.lowest:.3g} - {row.highest:.3g} "
-        f"| {row.goal:g} | {row.ours_per_s:.3g} : {row.other_per_s:.3g} |"
+        f"| {_asked(row.goal)} | {row.ours_per_s:.3g} : {row.other_per_s:.3g} |"
         for row in rows
     ]
     lines += ["", _machine_line()]
     lines += [f"\n{key}: {value}" for key, value in (notes or {}).items()]
     _page(name, lines)
+
+
+def _asked(goal: float | None) -> str:
+    return "-" if goal is None else f"{goal:g}"
 
 
 def write_page(name: str, lines: Sequence[str]) -> None:
