@@ -28,6 +28,7 @@ def frames_of(dealt):
 def test_every_frame_comes_once_an_epoch_in_batches_of_like_size(make_plate):
     batches = make_plate([0, 1] * 25).batches(batch_size=16)
     dealt = epoch(batches)
+    assert set(batches.sizes) == {len(numbers) for numbers in dealt}
     assert [len(batch) for batch in dealt] == [13, 13, 12, 12]
     assert len(batches) == 4
     assert sorted(frames_of(dealt)) == list(range(50))

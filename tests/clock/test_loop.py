@@ -299,14 +299,20 @@ def test_what_cannot_repeat_on_an_accelerator_is_said():
     assert line.endswith("not to the last bit")
 
 
-def test_a_compiled_step_learns_the_same(learn, monkeypatch):
-    compiling = []
+@pytest.fixture
+def compiling(monkeypatch):
+    """Let steps be traced and run as they are, which takes no minute of a C++ compiler; lists the modules."""
+    modules = []
 
-    def quickly(self):  # the step is traced, and run as it is: no minute of a C++ compiler
-        compiling.append(self)
-        self._compiled_call_impl = torch.compile(self._call_impl, backend="aot_eager")
+    def quickly(self, **options):
+        modules.append(self)
+        self._compiled_call_impl = torch.compile(self._call_impl, backend="aot_eager", **options)
 
     monkeypatch.setattr(nn.Module, "compile", quickly)
+    return modules
+
+
+def test_a_compiled_step_learns_the_same(learn, compiling):
     same = {"epochs": 2, "model": {"dropout": 0.0}}
     plain, compiled = learn(config(**same)), learn(config(**same, compile=True), "compiled")
     assert len(compiling) == 1
@@ -314,6 +320,22 @@ def test_a_compiled_step_learns_the_same(learn, monkeypatch):
     assert len(compiled.lines) == len(plain.lines) + 1
     for name, value in plain.model.state_dict().items():
         assert torch.allclose(compiled.model.state_dict()[name], value, atol=1e-5), name
+
+
+def test_all_is_compiled_before_the_first_epoch(make_plate, tmp_path, compiling, monkeypatch):
+    cfg = config(epochs=2, compile=True)
+    plate, said = make_plate([0, 1] * 7), []
+    assert plate.batches().sizes == (4, 3)
+
+    def say(line):
+        said.append(line)
+        monkeypatch.setattr(torch._dynamo.config, "error_on_recompile", True)
+
+    loop.fit(
+        cfg, small_model(cfg), plate.batches(), plate.batches(), tmp_path, precision=torch.float32, say=say
+    )
+    assert said[0].startswith("Compiled")
+    assert compiling
 
 
 def test_a_machine_that_cannot_compile_says_so_in_one_line(learn, monkeypatch):

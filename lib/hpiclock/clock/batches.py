@@ -77,6 +77,13 @@ class Batches:
         """Frames in the smallest batch of an epoch."""
         return len(self.rows) // max(self.n_batches, 1)
 
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """How many frames the batches of an epoch have in this process, the largest first."""
+        more = self.smallest + (len(self.rows) % max(self.n_batches, 1) > 0)
+        shares = [self.world.share(n) for n in {self.smallest, more}]
+        return tuple(sorted({share.stop - share.start for share in shares}, reverse=True))
+
     def epoch(self, epoch: int, *, seed: int, augment: AugmentConfig, balanced: bool) -> Iterator[Batch]:
         """Yield shuffled and augmented batches; ``balanced`` draws both classes equally often.
 

@@ -98,7 +98,7 @@ def fit(
 
     if options.compile and first <= options.epochs:
         batch = next(train.epoch(first, seed=cfg.seed, augment=options.augment, balanced=options.balanced))
-        say(f"Compiled for {device.type} in {warmed_up(learner.train(), batch):.0f} s")
+        say(f"Compiled for {device.type} in {warmed_up(learner.train(), batch, train.sizes):.0f} s")
 
     for epoch in range(first, options.epochs + 1):
         if options.patience and epoch - best["epoch"] > options.patience and best["epoch"]:

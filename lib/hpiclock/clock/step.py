@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -44,17 +45,22 @@ def together(learner: Learner, *, compiled: bool) -> nn.Module:
         compiled: let ``torch.compile`` make kernels of it, at the first step; only training is compiled.
     """
     if compiled:
-        learner.compile()
+        learner.compile(dynamic=False)  # batches have two lengths at most; kernels for any length are slower
     if learner.world.size == 1:
         return learner
     unused = learner.objective.log_variance is not None  # that of a task that is not learnt
     return DistributedDataParallel(learner, find_unused_parameters=unused, broadcast_buffers=False)
 
 
-def warmed_up(learner: nn.Module, batch: tuple[Tensor, ...]) -> float:
-    """Compute the losses of a batch and their gradients once, so that all is compiled; return the seconds.
+def warmed_up(learner: nn.Module, batch: tuple[Tensor, ...], sizes: Sequence[int]) -> float:
+    """Compute losses and gradients once for each size of batch, so that all is compiled; return the seconds.
 
     Nothing is learnt: gradients are dropped, and what BatchNorm has seen is put back.
+
+    Args:
+        learner: what :func:`together` gave, compiled.
+        batch: one of the largest.
+        sizes: how many frames the batches have.
 
     Raises:
         InputError: this machine has nothing to compile with.
@@ -64,7 +70,8 @@ def warmed_up(learner: nn.Module, batch: tuple[Tensor, ...]) -> float:
     began = time.perf_counter()
     kept = {name: value.clone() for name, value in learner.state_dict().items()}
     try:
-        learner(*batch).total.backward()
+        for size in sizes:
+            learner(*(part[:size] for part in batch)).total.backward()
     except TorchDynamoException as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"train.compile: {reason}; install what is missing, or set it to false") from error

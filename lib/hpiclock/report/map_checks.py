@@ -93,10 +93,7 @@ def deletion_rows(
         sign = np.where(before > 0, 1.0, -1.0)
 
         def after(order: np.ndarray, head: str = head, before: np.ndarray = before) -> np.ndarray:
-            said = np.column_stack([before, delete(model, images, order, head=head)])
-            if head == "class":
-                return expit(np.where(before > 0, 1.0, -1.0)[:, None] * said)  # P of the class it had called
-            return np.abs(said - before[:, None])
+            return _taken_away(head, before, delete(model, images, order, head=head))
 
         by_method = {RANDOM: np.mean([after(order) for order in random_orders(len(images), seed)], axis=0)}
         for method in (method for of, method in maps if of == head):
@@ -113,6 +110,14 @@ def deletion_rows(
             for share, values in zip(shares, found.T, strict=True)
         ]
     return pd.DataFrame(curves)[CURVE], pd.DataFrame(gaps)
+
+
+def _taken_away(head: str, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Return P of the class that was called, or by how far the hours moved: (images, shares), none first."""
+    said = np.column_stack([before, after])
+    if head == "class":
+        return expit(np.where(before > 0, 1.0, -1.0)[:, None] * said)
+    return np.abs(said - before[:, None])
 
 
 def _row(

@@ -17,9 +17,7 @@ from hpiclock.study.looks import looks_words
 
 UNLIKE = "THIS PLATE LOOKS UNLIKE THE TRAINING PLATE: "
 
-BY_CHANCE = (
-    3.0  # times as many stacks beyond the farthest held-out one as a plate of the same kind would have
-)
+BY_CHANCE = 3.0  # so many times the stacks that a plate of the same kind has beyond the farthest held-out one
 
 
 class Likeness(NamedTuple):
@@ -45,8 +43,8 @@ def likeness(
     """Judge a plate by its stacks.
 
     ``unlike``: the median stack lies beyond every held-out stack, or the pictures differ in a plain
-    statistic. ``partly unlike``: clearly more stacks lie
-    there than of a plate of the same kind, of which one in ``n_held_out + 1`` is expected there.
+    statistic. ``partly unlike``: clearly more stacks lie there than of a plate of the same kind, of which one
+    in ``n_held_out + 1`` is expected there.
 
     Args:
         predictions: rows with ``stack_id plate well distance``.
