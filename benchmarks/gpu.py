@@ -13,10 +13,9 @@ from __future__ import annotations
 import argparse
 import statistics
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -24,7 +23,6 @@ from torch import nn
 
 from hpiclock.clock.batches import Batches
 from hpiclock.clock.device import pick_precision
-from hpiclock.clock.loop import fit
 from hpiclock.clock.model import build_model
 from hpiclock.clock.objective import Objective
 from hpiclock.clock.step import Learner, together
@@ -32,10 +30,9 @@ from hpiclock.clock.world import ALONE
 from hpiclock.config import Config
 from hpiclock.configfile import config_of
 from side_by_side import Row, row_of, write
-from training_loop import GOAL, data
+from training_loop import GOAL, data, in_turn, training
 
 BUSY = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "-lms", "100"]
-UNMEASURED = 1  # the first epoch chooses kernels
 
 
 class Net(NamedTuple):
@@ -51,14 +48,6 @@ NETS = (Net("resnet50", 224, 128, 60), Net("resnet50", 512, 32, 60), Net("resnet
 TRIAL = (Net("resnet10", 32, 8, 3),)
 
 
-class Measured(NamedTuple):
-    """One network: its row, the seconds its compilation took, and the share of time the GPU was busy."""
-
-    row: Row
-    compiled: str
-    busy: float | None
-
-
 def settings(net: Net, device: torch.device, *, compiled: bool, epochs: int) -> Config:
     return config_of(
         {
@@ -69,94 +58,73 @@ def settings(net: Net, device: torch.device, *, compiled: bool, epochs: int) -> 
     )  # fmt: skip
 
 
-class Bench:
-    """A network and the frames it learns from."""
+def measured(net: Net, device: torch.device, *, compiled: bool, repeats: int) -> tuple[Row, str]:
+    """Return how the loop compares with the bare step; how busy the GPU was and how long compiling took."""
+    cfg = settings(net, device, compiled=compiled, epochs=1 + repeats)
+    cache, frames = data(net.size, net.batch, net.steps)
+    train = Batches(cache, frames, batch_size=net.batch, device=device)
+    learn = training(cfg, train, Batches(cache, frames.iloc[:2], batch_size=2, device=device))
+    step, precision = bare(cfg, train)
+    notes = []
 
-    def __init__(self, net: Net, device: torch.device, *, compiled: bool) -> None:
-        self.net, self.device, self.compiled = net, device, compiled
-        cache, frames = data(net.size, net.batch, net.steps)
-        self.train = Batches(cache, frames, batch_size=net.batch, device=device)
-        self.val = Batches(cache, frames.iloc[:2], batch_size=2, device=device)
-
-    def measured(self, repeats: int) -> Measured:
-        """Return how the loop compares, epoch by epoch, and how busy it keeps the GPU."""
-        net, kind = self.net, "compiled" if self.compiled else "eager"
-        pairs, said = self._in_turn(repeats)
-        cfg = settings(net, self.device, compiled=self.compiled, epochs=1)
-        precision = str(pick_precision(cfg.train, build_model(cfg.model), self.device)).removeprefix("torch.")
-        what = f"{net.backbone} at {net.size} px, {net.steps} steps of {net.batch}, {precision}, {kind}"
-        row = row_of(what, "bare step", GOAL, pairs)
-        return Measured(row, "; ".join(said), self._busy(repeats))
-
-    def _in_turn(self, repeats: int) -> tuple[list[tuple[float, float]], list[str]]:
-        """Return images/s of the loop and of the bare step, epoch by epoch, and what compiling said."""
-        bare = self._bare()
-        pairs: list[tuple[float, float]] = []
-        lines: list[str] = []
-
-        def say(line: str) -> None:
-            nonlocal began
+    def aloud(say: Callable[[str], None]) -> None:
+        def both(line: str) -> None:
             if line.startswith("Compiled"):
-                lines.append(line)
-            elif line.startswith("Epoch"):
-                ours, n = self._now() - began, self.net.steps * self.net.batch
-                began = self._now()
-                bare()
-                pairs.append((n / ours, n / (self._now() - began)))
-            began = self._now()
+                notes.append(line)
+            say(line)
 
-        bare()
-        began = self._now()
-        self._fit(UNMEASURED + repeats, say)
-        return pairs[UNMEASURED:], lines
+        learn(both)
 
-    def _busy(self, repeats: int) -> float | None:
-        """Return the share of time in which the GPU computed, after the first epoch; None on a CPU."""
-        if self.device.type != "cuda":
-            return None
-        watching: list[subprocess.Popen[str]] = []
+    now = partial(when_done, device)
+    pairs = in_turn(aloud, {"bare step": step}, images=len(frames), now=now)["bare step"]
+    if device.type == "cuda":
+        notes.append(f"GPU busy {busy(learn):.0%} of the time")
+    kind = "compiled" if compiled else "eager"
+    what = f"{net.backbone} at {net.size} px, epochs of {net.steps} steps of {net.batch}, {precision}, {kind}"
+    return row_of(what, "bare step", GOAL, pairs), "; ".join(notes)
 
-        def say(line: str) -> None:
-            if line.startswith("Epoch") and not watching:
-                watching.append(subprocess.Popen(BUSY, stdout=subprocess.PIPE, text=True))
 
-        self._fit(UNMEASURED + repeats, say)
-        watching[0].terminate()
-        percent, _ = watching[0].communicate()
-        return statistics.mean(map(float, percent.split())) / 100
+def bare(cfg: Config, batches: Batches) -> tuple[Callable[[], int], str]:
+    """Return what does an epoch's steps on one batch in memory, and what it computes in."""
+    model = build_model(cfg.model).to(batches.device, memory_format=torch.channels_last).train()
+    objective = Objective(cfg.objective, cfg.model).to(batches.device)
+    precision = pick_precision(cfg.train, model, batches.device)
+    learner = together(Learner(model, objective, precision, ALONE), compiled=cfg.train.compile)
+    weights = [*model.parameters(), *objective.parameters()]
+    optimiser = torch.optim.AdamW(weights, lr=1e-4, fused=True)
+    epoch = batches.epoch(1, seed=0, augment=cfg.train.augment, balanced=False)
+    batch = tuple(part.clone() for part in next(epoch))
 
-    def _fit(self, epochs: int, say: Callable[[str], None]) -> None:
-        cfg = settings(self.net, self.device, compiled=self.compiled, epochs=epochs)
-        torch.manual_seed(0)
-        model = build_model(cfg.model).to(self.device)
-        precision = pick_precision(cfg.train, model, self.device)
-        with tempfile.TemporaryDirectory() as folder:
-            fit(cfg, model, self.train, self.val, Path(folder), precision=precision, say=say)
+    def run() -> int:
+        for _ in range(len(batches)):
+            optimiser.zero_grad(set_to_none=True)
+            learner(*batch).total.backward()
+            nn.utils.clip_grad_norm_(weights, 1.0)
+            optimiser.step()
+        return len(batches) * len(batch[0])
 
-    def _bare(self) -> Callable[[], None]:
-        cfg = settings(self.net, self.device, compiled=self.compiled, epochs=1)
-        model = build_model(cfg.model).to(self.device, memory_format=torch.channels_last).train()
-        objective = Objective(cfg.objective, cfg.model).to(self.device)
-        precision = pick_precision(cfg.train, model, self.device)
-        learner = together(Learner(model, objective, precision, ALONE), compiled=self.compiled)
-        weights = [*model.parameters(), *objective.parameters()]
-        optimiser = torch.optim.AdamW(weights, lr=1e-4, fused=True)
-        epoch = self.train.epoch(1, seed=0, augment=cfg.train.augment, balanced=False)
-        batch = tuple(part.clone() for part in next(epoch))
+    return run, str(precision).removeprefix("torch.")
 
-        def run() -> None:
-            for _ in range(self.net.steps):
-                optimiser.zero_grad(set_to_none=True)
-                learner(*batch).total.backward()
-                nn.utils.clip_grad_norm_(weights, 1.0)
-                optimiser.step()
 
-        return run
+def busy(learn: Callable[[Callable[[str], None]], None]) -> float:
+    """Return the share of time in which the GPU computed, after the first epoch of a training."""
+    watching: list[subprocess.Popen[str]] = []
 
-    def _now(self) -> float:
-        if self.device.type == "cuda":
-            torch.cuda.synchronize(self.device)
-        return time.perf_counter()
+    def say(line: str) -> None:
+        if line.startswith("Epoch") and not watching:
+            watching.append(subprocess.Popen(BUSY, stdout=subprocess.PIPE, text=True))
+
+    learn(say)
+    watching[0].terminate()
+    percent, _ = watching[0].communicate()
+    return statistics.mean(map(float, percent.split())) / 100
+
+
+def when_done(device: torch.device) -> float:
+    """Return the time when the device has done what it was given, in seconds."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
 
 
 def main() -> None:
@@ -165,20 +133,19 @@ def main() -> None:
     parser.add_argument("--try", action="store_true", dest="trial")
     options = parser.parse_args()
     if not options.trial and not torch.cuda.is_available():
-        print("gpu: no CUDA device here; nothing measured")
+        print("no CUDA device here; nothing measured")
         return
     device = torch.device("cpu" if options.trial else "cuda")
     rows, notes = [], {} if options.trial else {"GPU": torch.cuda.get_device_name(device)}
     for net in TRIAL if options.trial else NETS:
         for compiled in (False, True):
-            row, said, busy = Bench(net, device, compiled=compiled).measured(options.repeats)
+            row, note = measured(net, device, compiled=compiled, repeats=options.repeats)
             rows.append(row)
-            print(f"{row.what}: {row.ratio:.3g}x of the bare step, {row.ours_per_s:.4g} images/s. {said}")
-            if busy is not None:
-                notes[row.what] = f"GPU busy {busy:.0%} of the time. {said}"
+            notes[row.what] = note
+            print(note)
     if not options.trial:
         notes["Not measured"] = "linear probes in batches: they are fitted on the CPU"
-        write("gpu", rows, notes=notes, second="second")
+        write("gpu", rows, notes={key: text for key, text in notes.items() if text}, second="second")
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 The bare step is forward, loss, backward, clip and AdamW on one fixed batch in memory; nothing can be faster.
 hpiclock's loop is `hpiclock.clock.loop.fit` as a run calls it: batches from the cache with their random
-changes, learning rates, checkpoints and a validation. The peers get ready batches and do no validation.
+changes, learning rates, checkpoints and a validation. It goes on for some epochs, and after each of them
+every other loop does as many steps, in changing order. The peers get ready batches and do no validation.
 
     uv pip install --target cache/peers --no-deps -r benchmarks/peers.txt
     python benchmarks/training_loop.py
@@ -15,14 +16,16 @@ from __future__ import annotations
 import argparse
 import importlib.util
 import logging
+import random
 import sys
 import tempfile
+import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from side_by_side import Row, one_thread, ratio, write
+from side_by_side import one_thread, row_of, write
 
 one_thread()
 sys.path.append(str(Path(__file__).parents[1] / "cache" / "peers"))  # behind our own packages
@@ -33,6 +36,7 @@ import torch
 from torch import nn
 
 from hpiclock.clock.batches import Batch, Batches
+from hpiclock.clock.device import pick_precision
 from hpiclock.clock.loop import fit
 from hpiclock.clock.model import TwoHeads, build_model
 from hpiclock.clock.objective import Objective
@@ -44,11 +48,12 @@ GOAL = 0.97
 CPU = torch.device("cpu")
 
 
-def settings(backbone: str, size: int, batch: int) -> Config:
+def settings(backbone: str, size: int, batch: int, epochs: int) -> Config:
     return config_of(
         {
-            "image.size": size, "model.backbone": backbone, "model.weights": "none", "train.epochs": 1,
-            "train.batch_size": batch, "train.lr": 1e-4, "train.threads": 1,
+            "image.size": size, "model.backbone": backbone, "model.weights": "none", "train.epochs": epochs,
+            "train.batch_size": batch, "train.lr": 1e-4, "train.threads": 1, "train.precision": "fp32",
+            "train.checkpoint_every_s": 30 * (2 + len(PEERS)),  # the others' time passes, too
         }
     )  # fmt: skip
 
@@ -97,18 +102,52 @@ def bare(work: Work) -> Callable[[], int]:
     return run
 
 
-def ours(cfg: Config, cache: FrameCache, frames: pd.DataFrame) -> Callable[[], int]:
-    train = Batches(cache, frames, batch_size=cfg.train.batch_size, device=CPU)
-    val = Batches(cache, frames.iloc[:2], batch_size=2, device=CPU)
+def in_turn(
+    train: Callable[[Callable[[str], None]], None],
+    others: Mapping[str, Callable[[], int]],
+    *,
+    images: int,
+    now: Callable[[], float] = time.process_time,
+) -> dict[str, list[tuple[float, float]]]:
+    """Train, and let the others work after every epoch but the first, in which caches fill.
 
-    def run() -> int:
+    Args:
+        train: trains, and says a line that begins with ``Epoch`` after each epoch.
+        others: by name; each returns how many images it learnt from.
+        images: of one epoch of the training.
+        now: the clock, in seconds.
+
+    Returns:
+        By name, pairs of images per second: of the training and of the other, an epoch each.
+    """
+    pairs: dict[str, list[tuple[float, float]]] = {name: [] for name in others}
+    began, warm, order = now(), False, random.Random(0)
+
+    def say(line: str) -> None:
+        nonlocal began, warm
+        if line.startswith("Epoch"):
+            mine = images / (now() - began)
+            for name in order.sample(list(others), len(others)):
+                began = now()
+                theirs = others[name]() / (now() - began)
+                if warm:
+                    pairs[name].append((mine, theirs))
+            warm = True
+        began = now()
+
+    train(say)
+    return pairs
+
+
+def training(cfg: Config, train: Batches, val: Batches) -> Callable[[Callable[[str], None]], None]:
+    """Return a training of this config from nothing, which takes what is called with each line it says."""
+
+    def run(say: Callable[[str], None]) -> None:
+        torch.manual_seed(0)
+        model = build_model(cfg.model).to(train.device)
+        precision = pick_precision(cfg.train, model, train.device)
         with tempfile.TemporaryDirectory() as folder:
-            torch.manual_seed(0)
-            fit(
-                cfg, build_model(cfg.model), train, val, Path(folder),
-                precision=torch.float32, say=lambda _: None,
-            )  # fmt: skip
-        return len(frames)
+            fit(cfg, model, train, val, Path(folder), precision=precision, say=say)
 
     return run
 
@@ -224,32 +263,27 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--backbone", default="resnet10")
     parser.add_argument("--size", type=int, default=64)
-    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--steps", type=int, default=40)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=20)
     args = parser.parse_args()
     torch.set_num_threads(1)
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     for peer in ("lightning", "fastai", "fastprogress", "torch.jit"):
         warnings.filterwarnings("ignore", module=peer)
-    cfg = settings(args.backbone, args.size, args.batch)
+    cfg = settings(args.backbone, args.size, args.batch, 1 + args.repeats)
     cache, frames = data(args.size, args.batch, args.steps)
     drawn = Batches(cache, frames, batch_size=args.batch, device=CPU).in_order
     ready = [Batch(*(part.clone() for part in batch)) for big in drawn() for batch in _cut(big, args.batch)]
-    work, what = Work(cfg, ready), f"{args.backbone} at {args.size} px, {args.steps} steps of {args.batch}"
-    mine, step = ours(cfg, cache, frames), bare(work)
-    rows = [ratio(f"hpiclock, {what}", mine, step, against="bare step", goal=GOAL, repeats=args.repeats)]
-    missing = []
-    for name, (module, peer) in PEERS.items():
-        if importlib.util.find_spec(module) is None:
-            missing.append(name)
-            continue
-        rows.append(_beside(name, what, mine, peer(work), args.repeats))
-    write("training_loop", rows, notes={"Not measured": ", ".join(missing)} if missing else None)
-
-
-def _beside(name: str, what: str, mine: Callable[[], int], peer: Callable[[], int], repeats: int) -> Row:
-    return ratio(f"hpiclock, {what}", mine, peer, against=name, goal=1.0, repeats=repeats)
+    work = Work(cfg, ready)
+    found = {name: peer for name, (module, peer) in PEERS.items() if importlib.util.find_spec(module)}
+    others = {"bare step": bare(work)} | {name: peer(work) for name, peer in found.items()}
+    batches = (Batches(cache, part, batch_size=args.batch, device=CPU) for part in (frames, frames.iloc[:2]))
+    pairs = in_turn(training(cfg, *batches), others, images=len(frames))
+    what = f"hpiclock, {args.backbone} at {args.size} px, epochs of {args.steps} steps of {args.batch}"
+    rows = [row_of(what, name, GOAL if name == "bare step" else 1.0, of) for name, of in pairs.items()]
+    missing = ", ".join(PEERS.keys() - found.keys())
+    write("training_loop", rows, notes={"Not measured": missing} if missing else None)
 
 
 def _cut(batch: Batch, size: int) -> list[Batch]:
