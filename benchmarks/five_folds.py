@@ -43,8 +43,8 @@ def main() -> None:
         runs = pd.read_csv(Path(folder) / "reports" / "folds" / "runs.csv")
         runs["late"] = [late_auc(Path(folder) / "reports" / "folds" / run) for run in runs["run"]]
     lines = [
-        f"`hpiclock sweep {SWEEP} --workers 2`: {step.wall_s:.0f} s ({step.cpu_s:.0f} s of CPU), from "
-        "TIFFs to five finished runs with their studies and figures.",
+        f"`hpiclock sweep {SWEEP} --workers 2`: {step.wall_s:.0f} s, from TIFFs to five finished runs with "
+        "their studies and figures.",
         "",
         f"| fold | AUC, all labelled | after the eclipse | from {LATE_H:g} h on | MAE of infected, h |",
         "| ---: | ---: | ---: | ---: | ---: |",

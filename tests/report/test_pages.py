@@ -247,9 +247,9 @@ def test_the_index_shows_the_headline_of_the_metrics_table(run):
     n = "90 frames, 9 stacks, 3 wells"
     assert [row[1:] for row in cells] == [
         ["0.995", "no interval: 2 mock groups", n],
-        ["0.912", "0.85 to 0.95", n],
+        ["0.912", "0.850\xa0to\xa00.950", n],
         ["not defined", "one class only", n],
-        ["1.23 h", "1 to 1.5", n],
+        ["1.23 h", "1.00\xa0to\xa01.50", n],
     ]
 
 

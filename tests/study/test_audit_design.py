@@ -52,8 +52,10 @@ def test_replicates_are_counted():
 def test_one_well_in_a_class_is_not_identifiable():
     found = {row.question: row for row in judge_design(frames({"B2": 2.0, "C4": None, "C5": None}))}
     assert found[WELL].verdict == "not identifiable"
-    assert "1 infected and 2 mock well" in found[WELL].evidence
+    assert "1 infected and 2 mock wells:" in found[WELL].evidence
     assert "image at 0 hpi" in found[WELL].remedy
+    assert found[PLACE].verdict == "not identifiable"
+    assert found[PLACE].evidence.startswith("a single infected well:")
 
 
 def test_wells_that_are_not_given_are_not_identifiable():

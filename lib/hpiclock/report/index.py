@@ -35,6 +35,7 @@ FALLBACK = (
     ("Infected or not, all frames (AUC)", "cls_auc", ""),
     ("Time, all frames (mean absolute error)", "reg_mae", "h"),
 )
+TO = "\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}"  # an interval stays on one line
 FIGURE = "temporal_generalization.png"
 PICTURED = 8  # newest runs that show it: the page is to be sent around
 FILES = (
@@ -147,7 +148,7 @@ def answers(run: Run) -> list[dict[str, str]]:
     if run.path("results.json").is_file():
         tested = run.read_json("results.json").get("test_metrics", {})
         return [
-            {"question": words, "value": _number(tested[key], unit), "interval": "no interval", "n": ""}
+            {"question": words, "value": _with_unit(tested[key], unit), "interval": "no interval", "n": ""}
             for words, key, unit in FALLBACK
             if tested.get(key) is not None
         ]
@@ -174,12 +175,17 @@ def _answer(row: pd.Series, unit: str) -> dict[str, str]:
     why = row["note"].partition(";")[0]  # the first reason; metrics.csv has all of them
     if pd.isna(row["value"]):
         return {"value": "not defined", "interval": why, "n": n}
-    limits = f"{row['low']:.3g} to {row['high']:.3g}" if pd.notna(row["low"]) else why
-    return {"value": _number(row["value"], unit), "interval": limits, "n": n}
+    limits = [row["low"], row["high"]]
+    interval = why if pd.isna(limits[0]) else TO.join(_number(limit, unit) for limit in limits)
+    return {"value": _with_unit(row["value"], unit), "interval": interval, "n": n}
+
+
+def _with_unit(value: float, unit: str) -> str:
+    return f"{_number(value, unit)} {unit}".rstrip()
 
 
 def _number(value: float, unit: str) -> str:
-    return f"{value:.2f} {unit}" if unit else f"{value:.3f}"
+    return f"{value:.2f}" if unit else f"{value:.3f}"
 
 
 def _shown(key: str, value: Any, reports: Path) -> str:

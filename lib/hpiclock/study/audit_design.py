@@ -81,7 +81,8 @@ def _well(wells: pd.DataFrame) -> Row | None:
     if min(infected, mock) >= 2:
         return None
     words = (
-        f"{infected} infected and {mock} mock well: every difference between them is also one between wells"
+        f"{infected} infected and {mock} mock well{'' if mock == 1 else 's'}: every difference between them "
+        "is also one between wells"
     )
     return Row(WELL, "not identifiable", words, f"at least 3 wells per class; {BEFORE}")
 
@@ -113,6 +114,10 @@ def _place(wells: pd.DataFrame) -> Row:
         return Row(PLACE, "not tested", "wells have no place on a plate (names such as B03)", "")
     if infected.all() or not infected.any():
         return Row(PLACE, "not tested", ONE_CLASS, BOTH_CLASSES)
+    for name, mask in (("infected", infected), ("mock", ~infected)):
+        if mask.sum() == 1:
+            words = f"a single {name} well: what was done to it and where it stands are one"
+            return Row(PLACE, "not identifiable", words, MORE_WELLS)
     found = {name: _auc(wells[name].to_numpy(float), infected) for name in ("row", "column", "edge")}
     words = ", ".join(f"{name} {value:.2f}" for name, value in found.items())
     v = _cramer(wells["column"], infected)

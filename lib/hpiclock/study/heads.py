@@ -48,7 +48,7 @@ def probe(frames: pd.DataFrame, z: np.ndarray, *, run: str, seed: int) -> pd.Dat
     learnt, asked = frames["split"].eq("train").to_numpy(), frames["split"].ne("train").to_numpy()
     if len(np.unique(label[learnt & (label >= 0)])) < 2:
         raise InputError(f"{run}: its training frames hold one class only; widen its hours")
-    head = LogisticRegression(max_iter=300, class_weight="balanced")
+    head = LogisticRegression(max_iter=300, class_weight="balanced", solver="newton-cholesky")
     head.fit(z[learnt & (label >= 0)], label[learnt & (label >= 0)])
     p, time = np.full(len(frames), np.nan), np.full(len(frames), np.nan)
     p[asked] = head.predict_proba(z[asked])[:, 1]
