@@ -32,9 +32,9 @@ from hpiclock.clock.scoring import read_out
 from hpiclock.config import Config, DataConfig
 from hpiclock.configfile import config_of
 from hpiclock.plate.cache import open_cache
+from loops import Work, bare
 from per_item import PerItem
 from stacks import frames_of, write_stacks
-from training_loop import Work, bare
 
 CPU = torch.device("cpu")
 

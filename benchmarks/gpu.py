@@ -29,8 +29,8 @@ from hpiclock.clock.step import Learner, together
 from hpiclock.clock.world import ALONE
 from hpiclock.config import Config
 from hpiclock.configfile import config_of
+from loops import GOAL, data, in_turn, training
 from side_by_side import Row, row_of, write
-from training_loop import GOAL, data, in_turn, training
 
 BUSY = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "-lms", "100"]
 

@@ -1,0 +1,119 @@
+"""A training, the bare step, and both in turn: what the loops of this folder are measured with."""
+
+from __future__ import annotations
+
+import random
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import nn
+
+from hpiclock.clock.batches import Batch, Batches
+from hpiclock.clock.device import pick_precision
+from hpiclock.clock.loop import fit
+from hpiclock.clock.model import TwoHeads, build_model
+from hpiclock.clock.objective import Objective
+from hpiclock.config import Config
+from hpiclock.plate.cache import FrameCache
+
+GOAL = 0.97
+
+
+def data(size: int, batch: int, steps: int) -> tuple[FrameCache, pd.DataFrame]:
+    """Random frames, as many as the steps need, and as FRAMES what batches ask of them."""
+    n = batch * steps
+    images = np.random.default_rng(0).integers(0, 256, (n, size, size), dtype=np.uint8)
+    label = pd.array(np.arange(n) % 2, dtype="Int8")
+    frames = pd.DataFrame({"stack_id": "a", "frame": np.arange(n), "label": label})
+    return FrameCache(images, {"a": 0}, "benchmark"), frames.assign(time_target=np.arange(n) / n * 48)
+
+
+class Work:
+    """What every loop does: one model, one loss, the same optimiser and the same batches."""
+
+    def __init__(self, cfg: Config, batches: list[Batch]) -> None:
+        self.cfg, self.batches = cfg, batches
+        self.n = sum(len(batch.label) for batch in batches)
+
+    def parts(self) -> tuple[TwoHeads, Objective, torch.optim.Optimizer]:
+        torch.manual_seed(0)
+        model = build_model(self.cfg.model).to(memory_format=torch.channels_last).train()
+        objective = Objective(self.cfg.objective, self.cfg.model)
+        weights = [*model.parameters(), *objective.parameters()]
+        return model, objective, torch.optim.AdamW(weights, lr=1e-4, fused=True)
+
+    @staticmethod
+    def loss(model: Any, objective: Objective, batch: Any) -> torch.Tensor:
+        plain = getattr(model, "module", model)
+        return objective(plain, model(batch[0]), batch[1], batch[2]).total
+
+
+def bare(work: Work) -> Callable[[], int]:
+    model, objective, optimiser = work.parts()
+
+    def run() -> int:
+        batch = work.batches[0]
+        for _ in work.batches:
+            optimiser.zero_grad(set_to_none=True)
+            work.loss(model, objective, batch).backward()
+            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimiser.step()
+        return work.n
+
+    return run
+
+
+def in_turn(
+    train: Callable[[Callable[[str], None]], None],
+    others: Mapping[str, Callable[[], int]],
+    *,
+    images: int,
+    now: Callable[[], float] = time.process_time,
+) -> dict[str, list[tuple[float, float]]]:
+    """Train, and let the others work after every epoch but the first, in which caches fill.
+
+    Args:
+        train: trains, and says a line that begins with ``Epoch`` after each epoch.
+        others: by name; each returns how many images it learnt from.
+        images: of one epoch of the training.
+        now: the clock, in seconds.
+
+    Returns:
+        By name, pairs of images per second: of the training and of the other, an epoch each.
+    """
+    pairs: dict[str, list[tuple[float, float]]] = {name: [] for name in others}
+    began, warm, order = now(), False, random.Random(0)
+
+    def say(line: str) -> None:
+        nonlocal began, warm
+        if line.startswith("Epoch"):
+            mine = images / (now() - began)
+            for name in order.sample(list(others), len(others)):
+                began = now()
+                theirs = others[name]() / (now() - began)
+                if warm:
+                    pairs[name].append((mine, theirs))
+            warm = True
+        began = now()
+
+    train(say)
+    return pairs
+
+
+def training(cfg: Config, train: Batches, val: Batches) -> Callable[[Callable[[str], None]], None]:
+    """Return a training of this config from nothing, which takes what is called with each line it says."""
+
+    def run(say: Callable[[str], None]) -> None:
+        torch.manual_seed(0)
+        model = build_model(cfg.model).to(train.device)
+        precision = pick_precision(cfg.train, model, train.device)
+        with tempfile.TemporaryDirectory() as folder:
+            fit(cfg, model, train, val, Path(folder), precision=precision, say=say)
+
+    return run
