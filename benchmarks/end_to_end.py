@@ -23,16 +23,15 @@ one_thread()
 import torch
 from torch import nn
 
-from hpiclock.clock.batches import Batch, Batches
-from hpiclock.clock.device import pick_precision
-from hpiclock.clock.loop import fit
+from hpiclock.clock.batches import Batches
+from hpiclock.clock.device import autocast, pick_precision
 from hpiclock.clock.model import TwoHeads, build_model
 from hpiclock.clock.objective import Objective
 from hpiclock.clock.scoring import read_out
 from hpiclock.config import Config, DataConfig
 from hpiclock.configfile import config_of
 from hpiclock.plate.cache import open_cache
-from loops import Work, bare
+from loops import bare, training
 from per_item import PerItem
 from stacks import frames_of, write_stacks
 
@@ -91,11 +90,7 @@ def main() -> None:
             cache = open_cache(manifest, data(), cfg.image, progress=False)
             train = Batches(cache, frames, batch_size=32, device=CPU)
             val = Batches(cache, frames.iloc[:2], batch_size=2, device=CPU)
-            with tempfile.TemporaryDirectory() as place:
-                torch.manual_seed(0)
-                model = build_model(cfg.model)
-                precision = pick_precision(cfg.train, model, CPU)
-                fit(cfg, model, train, val, Path(place), precision=precision, say=lambda _: None)
+            training(cfg, train, val)(str)
             return len(frames) * options.epochs
 
         def loader(train: bool) -> torch.utils.data.DataLoader:
@@ -106,31 +101,33 @@ def main() -> None:
             open_cache(manifest, data(), cfg.image, progress=False), frames, batch_size=32, device=CPU
         )
         asked, plain = build_model(cfg.model).to(memory_format=torch.channels_last), usual_model(three).eval()
-        best = str(pick_precision(cfg.train, asked, CPU)).removeprefix("torch.")
+        precision = pick_precision(cfg.train, asked, CPU)
+        best = str(precision).removeprefix("torch.")
 
         def answers() -> int:
-            return len(read_out(asked, kept, pick_precision(cfg.train, asked, CPU), desc="").time)
+            return len(read_out(asked, kept, precision, desc="").time)
 
         @torch.no_grad()
         def usual_answers() -> int:
             return sum(len(plain(images).time) for images, *_ in loader(train=False))
 
-        there = next(kept.in_order())
-        steps = bare(Work(cfg, [Batch(*(part[:32].clone() for part in there))] * 8))
+        steps, _ = bare(cfg, kept)
+        there = next(kept.in_order()).images
 
         @torch.no_grad()
         def passes() -> int:
-            return len(asked.eval()(there.images).time)
+            with autocast(CPU, precision):
+                return len(asked.eval()(there).time)
 
         what, short = f"ResNet-18, {options.size} px", settings(options.size, 1, 32, 3)
         usually = partial(ratio, against="usual loader and loop")
         rows = [
             usually(f"training from TIFFs with its conversion, {what}, {options.epochs} epochs, {best}", ours,
                     lambda: usual(three, loader(train=True)), goal=1.3, repeats=options.repeats),
-            usually(f"float32 steps that read nothing, {what}", steps,
+            usually(f"steps that read nothing, {what}, {best}", steps,
                     lambda: usual(short, loader(train=True)), goal=None),
             usually(f"predicting, {what}, {best}", answers, usual_answers, goal=3.2),
-            usually(f"float32 passes that read nothing, {what}", passes, usual_answers, goal=None),
+            usually(f"passes that read nothing, {what}, {best}", passes, usual_answers, goal=None),
         ]  # fmt: skip
     missing = "bfloat16 (goal 2.4): this processor has no units for it" if best == "float32" else ""
     write("end_to_end", rows, notes={"Not measured": missing} if missing else None)

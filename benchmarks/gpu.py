@@ -19,17 +19,11 @@ from functools import partial
 from typing import NamedTuple
 
 import torch
-from torch import nn
 
 from hpiclock.clock.batches import Batches
-from hpiclock.clock.device import pick_precision
-from hpiclock.clock.model import build_model
-from hpiclock.clock.objective import Objective
-from hpiclock.clock.step import Learner, together
-from hpiclock.clock.world import ALONE
 from hpiclock.config import Config
 from hpiclock.configfile import config_of
-from loops import GOAL, data, in_turn, training
+from loops import GOAL, bare, data, in_turn, training
 from side_by_side import Row, row_of, write
 
 BUSY = ["nvidia-smi", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "-lms", "100"]
@@ -82,28 +76,6 @@ def measured(net: Net, device: torch.device, *, compiled: bool, repeats: int) ->
     kind = "compiled" if compiled else "eager"
     what = f"{net.backbone} at {net.size} px, epochs of {net.steps} steps of {net.batch}, {precision}, {kind}"
     return row_of(what, "bare step", GOAL, pairs), "; ".join(notes)
-
-
-def bare(cfg: Config, batches: Batches) -> tuple[Callable[[], int], str]:
-    """Return what does an epoch's steps on one batch in memory, and what it computes in."""
-    model = build_model(cfg.model).to(batches.device, memory_format=torch.channels_last).train()
-    objective = Objective(cfg.objective, cfg.model).to(batches.device)
-    precision = pick_precision(cfg.train, model, batches.device)
-    learner = together(Learner(model, objective, precision, ALONE), compiled=cfg.train.compile)
-    weights = [*model.parameters(), *objective.parameters()]
-    optimiser = torch.optim.AdamW(weights, lr=1e-4, fused=True)
-    epoch = batches.epoch(1, seed=0, augment=cfg.train.augment, balanced=False)
-    batch = tuple(part.clone() for part in next(epoch))
-
-    def run() -> int:
-        for _ in range(len(batches)):
-            optimiser.zero_grad(set_to_none=True)
-            learner(*batch).total.backward()
-            nn.utils.clip_grad_norm_(weights, 1.0)
-            optimiser.step()
-        return len(batches) * len(batch[0])
-
-    return run, str(precision).removeprefix("torch.")
 
 
 def busy(learn: Callable[[Callable[[str], None]], None]) -> float:

@@ -7,18 +7,19 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import nn
 
-from hpiclock.clock.batches import Batch, Batches
+from hpiclock.clock.batches import Batches
 from hpiclock.clock.device import pick_precision
 from hpiclock.clock.loop import fit
-from hpiclock.clock.model import TwoHeads, build_model
+from hpiclock.clock.model import build_model
 from hpiclock.clock.objective import Objective
+from hpiclock.clock.step import Learner, together
+from hpiclock.clock.world import ALONE
 from hpiclock.config import Config
 from hpiclock.plate.cache import FrameCache
 
@@ -34,39 +35,29 @@ def data(size: int, batch: int, steps: int) -> tuple[FrameCache, pd.DataFrame]:
     return FrameCache(images, {"a": 0}, "benchmark"), frames.assign(time_target=np.arange(n) / n * 48)
 
 
-class Work:
-    """What every loop does: one model, one loss, the same optimiser and the same batches."""
+def bare(cfg: Config, batches: Batches) -> tuple[Callable[[], int], str]:
+    """Return what does an epoch's steps on one batch in memory, and what it computes in.
 
-    def __init__(self, cfg: Config, batches: list[Batch]) -> None:
-        self.cfg, self.batches = cfg, batches
-        self.n = sum(len(batch.label) for batch in batches)
-
-    def parts(self) -> tuple[TwoHeads, Objective, torch.optim.Optimizer]:
-        torch.manual_seed(0)
-        model = build_model(self.cfg.model).to(memory_format=torch.channels_last).train()
-        objective = Objective(self.cfg.objective, self.cfg.model)
-        weights = [*model.parameters(), *objective.parameters()]
-        return model, objective, torch.optim.AdamW(weights, lr=1e-4, fused=True)
-
-    @staticmethod
-    def loss(model: Any, objective: Objective, batch: Any) -> torch.Tensor:
-        plain = getattr(model, "module", model)
-        return objective(plain, model(batch[0]), batch[1], batch[2]).total
-
-
-def bare(work: Work) -> Callable[[], int]:
-    model, objective, optimiser = work.parts()
+    A step is forward, loss, backward, clip and AdamW; ``run`` returns how many images that were.
+    """
+    model = build_model(cfg.model).to(batches.device, memory_format=torch.channels_last).train()
+    objective = Objective(cfg.objective, cfg.model).to(batches.device)
+    precision = pick_precision(cfg.train, model, batches.device)
+    learner = together(Learner(model, objective, precision, ALONE), compiled=cfg.train.compile)
+    weights = [*model.parameters(), *objective.parameters()]
+    optimiser = torch.optim.AdamW(weights, lr=1e-4, fused=True)
+    epoch = batches.epoch(1, seed=0, augment=cfg.train.augment, balanced=False)
+    batch = tuple(part.clone() for part in next(epoch))
 
     def run() -> int:
-        batch = work.batches[0]
-        for _ in work.batches:
+        for _ in range(len(batches)):
             optimiser.zero_grad(set_to_none=True)
-            work.loss(model, objective, batch).backward()
-            nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            learner(*batch).total.backward()
+            nn.utils.clip_grad_norm_(weights, 1.0)
             optimiser.step()
-        return work.n
+        return len(batches) * len(batch[0])
 
-    return run
+    return run, str(precision).removeprefix("torch.")
 
 
 def in_turn(

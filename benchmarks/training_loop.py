@@ -31,9 +31,11 @@ import torch
 from torch import nn
 
 from hpiclock.clock.batches import Batch, Batches
+from hpiclock.clock.model import TwoHeads, build_model
+from hpiclock.clock.objective import Objective
 from hpiclock.config import Config
 from hpiclock.configfile import config_of
-from loops import GOAL, Work, bare, data, in_turn, training
+from loops import GOAL, bare, data, in_turn, training
 
 CPU = torch.device("cpu")
 
@@ -46,6 +48,26 @@ def settings(backbone: str, size: int, batch: int, epochs: int) -> Config:
             "train.checkpoint_every_s": 30 * (2 + len(PEERS)),  # the others' time passes, too
         }
     )  # fmt: skip
+
+
+class Work:
+    """What every loop does: one model, one loss, the same optimiser and the same batches."""
+
+    def __init__(self, cfg: Config, batches: list[Batch]) -> None:
+        self.cfg, self.batches = cfg, batches
+        self.n = sum(len(batch.label) for batch in batches)
+
+    def parts(self) -> tuple[TwoHeads, Objective, torch.optim.Optimizer]:
+        torch.manual_seed(0)
+        model = build_model(self.cfg.model).to(memory_format=torch.channels_last).train()
+        objective = Objective(self.cfg.objective, self.cfg.model)
+        weights = [*model.parameters(), *objective.parameters()]
+        return model, objective, torch.optim.AdamW(weights, lr=1e-4, fused=True)
+
+    @staticmethod
+    def loss(model: Any, objective: Objective, batch: Any) -> torch.Tensor:
+        plain = getattr(model, "module", model)
+        return objective(plain, model(batch[0]), batch[1], batch[2]).total
 
 
 def with_fabric(work: Work) -> Callable[[], int]:
@@ -169,21 +191,18 @@ def main() -> None:
         warnings.filterwarnings("ignore", module=peer)
     cfg = settings(args.backbone, args.size, args.batch, 1 + args.repeats)
     cache, frames = data(args.size, args.batch, args.steps)
-    drawn = Batches(cache, frames, batch_size=args.batch, device=CPU).in_order
-    ready = [Batch(*(part.clone() for part in batch)) for big in drawn() for batch in _cut(big, args.batch)]
-    work = Work(cfg, ready)
+    train = Batches(cache, frames, batch_size=args.batch, device=CPU)
+    val = Batches(cache, frames.iloc[:2], batch_size=2, device=CPU)
+    drawn = train.epoch(1, seed=0, augment=cfg.train.augment, balanced=False)
+    work = Work(cfg, [Batch(*(part.clone() for part in batch)) for batch in drawn])
+    step, _ = bare(cfg, train)
     found = {name: peer for name, (module, peer) in PEERS.items() if importlib.util.find_spec(module)}
-    others = {"bare step": bare(work)} | {name: peer(work) for name, peer in found.items()}
-    batches = (Batches(cache, part, batch_size=args.batch, device=CPU) for part in (frames, frames.iloc[:2]))
-    pairs = in_turn(training(cfg, *batches), others, images=len(frames))
+    others = {"bare step": step} | {name: peer(work) for name, peer in found.items()}
+    pairs = in_turn(training(cfg, train, val), others, images=len(frames))
     what = f"hpiclock, {args.backbone} at {args.size} px, epochs of {args.steps} steps of {args.batch}"
     rows = [row_of(what, name, GOAL if name == "bare step" else 1.0, of) for name, of in pairs.items()]
     missing = ", ".join(PEERS.keys() - found.keys())
     write("training_loop", rows, notes={"Not measured": missing} if missing else None)
-
-
-def _cut(batch: Batch, size: int) -> list[Batch]:
-    return [Batch(*parts) for parts in zip(*(part.split(size) for part in batch), strict=True)]
 
 
 if __name__ == "__main__":
