@@ -119,13 +119,13 @@ def main() -> None:
             with autocast(CPU, precision):
                 return len(asked.eval()(there).time)
 
-        what, short = f"ResNet-18, {options.size} px", settings(options.size, 1, 32, 3)
+        what, short = f"ResNet-18, {options.size} px", settings(options.size, 4, 32, 3)
         usually = partial(ratio, against="usual loader and loop")
         rows = [
             usually(f"training from TIFFs with its conversion, {what}, {options.epochs} epochs, {best}", ours,
                     lambda: usual(three, loader(train=True)), goal=1.3, repeats=options.repeats),
             usually(f"steps that read nothing, {what}, {best}", steps,
-                    lambda: usual(short, loader(train=True)), goal=None),
+                    lambda: usual(short, loader(train=True)), goal=None, repeats=options.repeats),
             usually(f"predicting, {what}, {best}", answers, usual_answers, goal=3.2),
             usually(f"passes that read nothing, {what}, {best}", passes, usual_answers, goal=None),
         ]  # fmt: skip
