@@ -3,8 +3,8 @@
 Both train a ResNet-18 at 96 px for some epochs on one thread, from stacks on disk that were just written;
 ours converts them first, and that counts. The usual way opens a TIFF for every frame of every epoch, makes
 three equal channels, and takes plain steps in float32. Predictions: a pass over all frames, the cache there.
-How far one could get is measured, too: the network on a batch that is in memory, with nothing to read. That is
-an upper bound: it is held against a single epoch of the usual way, whose set-up counts.
+How far one could get is measured, too: the network on a batch that is in memory, with nothing to read. That
+is an upper bound: it is held against a single epoch of the usual way, whose set-up counts.
 
     python benchmarks/end_to_end.py        writes reports/benchmarks/end_to_end.md
 """
