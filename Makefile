@@ -25,6 +25,8 @@ report: $(STAMP) ## a simulated plate, a trained model, the report notebooks and
 # three processes: some tests wait for processes of their own
 test: check ## everything: check, unit tests, the notebooks
 	@$(BIN)/python -m pytest -q -n 3 --dist loadfile --no-loadscope-reorder
+	@for p in fp32 bf16; do echo "Training tests, auto precision = $$p:"; \
+	  HPICLOCK_PRECISION=$$p $(BIN)/python -m pytest -q -n 3 --dist loadfile -m precision || exit 1; done
 
 test-browser: $(STAMP) ## JupyterLab and the report in a real browser; says so where there is none
 	@$(BIN)/python -m pytest -q -m browser tests/browser

@@ -8,12 +8,15 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
 import typer
 
 from hpiclock.errors import InputError, RunFailed
+
+FIRST_SPEAKS_S = 30.0
 
 app = typer.Typer(
     help="Is this field infected, for how long, and can I believe the answer?",
@@ -318,4 +321,6 @@ def main() -> None:
 def _end(message: str, code: int) -> NoReturn:
     if _speaks():
         print("hpiclock:", " ".join(message.splitlines()), file=sys.stderr)
+    else:
+        time.sleep(FIRST_SPEAKS_S)  # torchrun ends all when one has ended: the first must have spoken by then
     sys.exit(code)

@@ -48,6 +48,7 @@ def test_threads_are_set_when_the_config_names_a_number():
     ],
 )
 def test_auto_takes_bfloat16_where_it_pays(monkeypatch, units, model, expected):
+    monkeypatch.delenv("HPICLOCK_PRECISION", raising=False)
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: units, raising=False)
     assert pick_precision(TrainConfig(), model, CPU) == expected
     assert pick_precision(TrainConfig(precision="bf16"), model, CPU) == torch.bfloat16
@@ -55,8 +56,26 @@ def test_auto_takes_bfloat16_where_it_pays(monkeypatch, units, model, expected):
 
 
 def test_a_torch_that_cannot_say_takes_float32(monkeypatch):
+    monkeypatch.delenv("HPICLOCK_PRECISION", raising=False)
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
     assert pick_precision(TrainConfig(), DENSE, CPU) == torch.float32
+
+
+@pytest.mark.parametrize(("meant", "expected"), [("bf16", torch.bfloat16), ("fp32", torch.float32)])
+def test_the_environment_says_what_auto_means(monkeypatch, meant, expected):
+    monkeypatch.setattr(
+        torch.cpu, "get_capabilities", lambda: {"avx512_bf16": meant == "fp32"}, raising=False
+    )
+    monkeypatch.setenv("HPICLOCK_PRECISION", meant)
+    assert pick_precision(TrainConfig(), DENSE, CPU) == expected
+    assert pick_precision(TrainConfig(precision="fp32"), DENSE, CPU) == torch.float32
+    assert pick_precision(TrainConfig(precision="bf16"), DENSE, CPU) == torch.bfloat16
+
+
+def test_a_precision_that_is_none_is_one_line(monkeypatch):
+    monkeypatch.setenv("HPICLOCK_PRECISION", "fp16")
+    with pytest.raises(InputError, match="HPICLOCK_PRECISION=fp16: no such precision; take fp32 or bf16"):
+        pick_precision(TrainConfig(), DENSE, CPU)
 
 
 def test_bfloat16_says_nearly_the_same():

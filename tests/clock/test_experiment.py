@@ -21,7 +21,8 @@ TASKS = {
 def config(name="both", **changes):
     model = {"backbone": "shufflenet_v2_x0_5", "hidden_dim": 8, **TASKS[name]}
     best = "auc" if name == "class" else "mae"
-    return Config(model=model, train={"best": best, "epochs": 1, "threads": 1}, image={"size": 32}, **changes)
+    train = {"best": best, "epochs": 1, "threads": 1, "precision": "fp32"}
+    return Config(model=model, train=train, image={"size": 32}, **changes)
 
 
 def frames_of(train, val, test):

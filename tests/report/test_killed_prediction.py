@@ -12,6 +12,8 @@ from hpiclock.plate.designs import design, grid
 from hpiclock.plate.synth import synthesize
 from hpiclock.report.training import train
 
+pytestmark = pytest.mark.precision
+
 SCRIPT = Path(__file__).with_name("killed_prediction.py")
 SUFFIXES = (".parquet", ".json")
 

@@ -8,6 +8,8 @@ import pandas as pd
 import pytest
 import yaml
 
+pytestmark = pytest.mark.precision
+
 SCRIPT = Path(__file__).with_name("killed_run.py")
 FILES = ("checkpoints/best.pt", "checkpoints/last.pt", "history.csv", "predictions.parquet")
 EXIT = 41

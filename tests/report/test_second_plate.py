@@ -15,6 +15,8 @@ from hpiclock.report.newplate import predict
 from hpiclock.report.readout import PlateReadOut
 from hpiclock.report.training import train
 
+pytestmark = pytest.mark.precision
+
 OPTICS = {"size_px": 80, "pitch_px": 11.0, "pixel_um": 2.0, "positions": 1}
 
 

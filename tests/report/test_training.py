@@ -50,6 +50,7 @@ def small(base: Path, source: object) -> dict[str, object]:
         "train.batch_size": 16,
         "train.threads": 1,
         "train.device": "cpu",
+        "train.precision": "fp32",
         "study.resamples": 100,
     }
 
@@ -105,8 +106,9 @@ def test_every_file_of_the_reference_is_written(trained):
     assert (results["experiment_name"], results["run_id"]) == ("both", "seed0")
     names = ["total_loss", "cls_loss", "reg_loss", *CLASS, *TIME, "combined"]
     assert set(results["test_metrics"]) == set(names)
-    assert all(isinstance(value, float) for value in results["test_metrics"].values())
-    assert results["why_undefined"] == {}
+    undefined = {name for name, value in results["test_metrics"].items() if value is None}
+    assert undefined == set(results["why_undefined"])  # a tiny model may call nothing infected
+    assert undefined <= {"cls_precision"}
 
 
 def test_the_lines_tell_what_is_trained_on_what(trained):
@@ -120,6 +122,7 @@ def test_numbers_agree_in_all_files_and_with_scikit_learn(trained):
     run, _ = trained
     results = run.read_json("results.json")
     found, threshold = results["test_metrics"], results["threshold"]["value"]
+    found = {name: np.nan if value is None else value for name, value in found.items()}  # JSON knows no NaN
     with np.load(run.path("test_predictions.npz")) as arrays:
         p, truth = arrays["cls_preds"], arrays["cls_targets"]
         hours, target = arrays["time_preds"], arrays["time_targets"]
@@ -136,13 +139,13 @@ def test_numbers_agree_in_all_files_and_with_scikit_learn(trained):
         "reg_rmse": np.sqrt(squared),
     }
     for name, value in expected.items():
-        assert found[name] == pytest.approx(value, abs=1e-12), name
+        assert found[name] == pytest.approx(value, abs=1e-12, nan_ok=True), name
     assert found["combined"] == pytest.approx(0.6 * found["cls_f1"] + 0.4 * (1 - found["reg_mae"] / 48))
     table = run.read_table("metrics.csv", tables.METRICS)
     whole = table[table["split"].eq("test") & table["group"].eq("all") & table["start_h"].isna()]
     written = whole.set_index("metric")["value"]
     for name in (*CLASS, *TIME):
-        assert found[name] == written[name.partition("_")[2]]
+        assert found[name] == pytest.approx(written[name.partition("_")[2]], abs=0, nan_ok=True)
     rows = run.read_table("predictions.parquet", tables.PREDICTIONS)
     rows = rows[rows["split"].eq("test") & rows["label"].notna()]
     for name, values in (("p_infected", p), ("label", truth), ("time_pred", hours), ("time_target", target)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,6 +14,8 @@ from hpiclock.config import TrainConfig
 from hpiclock.errors import InputError
 
 KINDS = ("cpu", "cuda", "mps")
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+AUTO_PRECISION = "HPICLOCK_PRECISION"  # the environment variable that says what ``auto`` means
 BF16_UNITS = ("avx512_bf16", "amx_bf16", "sve_bf16")  # without them a CPU only imitates bfloat16
 
 
@@ -47,10 +50,18 @@ def pick_precision(train: TrainConfig, model: nn.Module, device: torch.device) -
     """Return the type that convolutions compute in; ``auto`` takes bfloat16 where it pays.
 
     It pays for dense convolutions on a device with bfloat16 units, and costs for depthwise ones
-    (``benchmarks/`` measures both).
+    (``benchmarks/`` measures both). The environment variable ``HPICLOCK_PRECISION`` (``fp32`` or ``bf16``)
+    says what ``auto`` means, so that one machine can compute as another kind would.
+
+    Raises:
+        InputError: the variable holds something else.
     """
     if train.precision != "auto":
-        return torch.bfloat16 if train.precision == "bf16" else torch.float32
+        return PRECISIONS[train.precision]
+    if meant := os.environ.get(AUTO_PRECISION):
+        if meant not in PRECISIONS:
+            raise InputError(f"{AUTO_PRECISION}={meant}: no such precision; take {' or '.join(PRECISIONS)}")
+        return PRECISIONS[meant]
     depthwise = any(isinstance(m, nn.Conv2d) and m.groups == m.in_channels > 1 for m in model.modules())
     fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     fast = fast or (device.type == "cpu" and _cpu_has_bf16())

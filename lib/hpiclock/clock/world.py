@@ -147,6 +147,8 @@ class BatchNormOverAll(nn.BatchNorm2d):
         """Normalise; in training over all processes."""
         if not self.training:
             return super().forward(images)
+        dtype = images.dtype  # under autocast bfloat16; sums over many pixels need float32, as torch's own
+        images = images.to(torch.promote_types(dtype, torch.float32))
         pixels = images.new_full((1,), images.numel() / self.num_features)
         sums = _sum_over_all(torch.cat([images.sum((0, 2, 3)), pixels]))
         n = sums[-1]
@@ -158,7 +160,7 @@ class BatchNormOverAll(nn.BatchNorm2d):
         if self.affine:
             scale = scale * self.weight
         scaled = away * scale[:, None, None]
-        return scaled + self.bias[:, None, None] if self.affine else scaled
+        return (scaled + self.bias[:, None, None] if self.affine else scaled).to(dtype)
 
     def _remember(self, mean: Tensor, variance: Tensor) -> None:
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
