@@ -20,27 +20,15 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
-from hpiclock.config import AuditConfig, SplitConfig, StudyConfig
-from hpiclock.plate.designs import Design, design, grid
-from hpiclock.plate.similar import Fields, burned_in, overlapping, shrunk, spread
-from hpiclock.plate.simulate import Stack, simulate
+from hpiclock.analysis.linear_probe import learn_class, learn_time
+from hpiclock.audit import BORDER, CLOCKS, ELAPSED, FOCUS, HOUR, LIGHT, MARK, PLATE, QUESTIONS, TWICE, WELL
+from hpiclock.audit.verdict import Evidence, verdict
+from hpiclock.config.schema import AuditConfig, SplitConfig, StudyConfig
+from hpiclock.plate.duplicates import Fields, burned_in, overlapping, shrunk, spread
 from hpiclock.plate.splits import assign
-from hpiclock.plate.statistics import KINDS, image_statistics
-from hpiclock.study.audit import Evidence, verdict
-from hpiclock.study.audit_learn import learn_class, learn_time
-from hpiclock.study.audit_rows import (
-    BORDER,
-    CLOCKS,
-    ELAPSED,
-    FOCUS,
-    HOUR,
-    LIGHT,
-    MARK,
-    PLATE,
-    QUESTIONS,
-    TWICE,
-    WELL,
-)
+from hpiclock.plate.stack_statistics import KINDS, image_statistics
+from hpiclock.simulate.design import Design, design, grid
+from hpiclock.simulate.write import Stack, simulate
 
 FLAGS = ("contradicted", "not identifiable")
 ANY = "any row contradicted"

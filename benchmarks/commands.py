@@ -16,8 +16,8 @@ import numpy as np
 import tifffile
 import yaml
 
-from hpiclock.plate.designs import design
-from hpiclock.plate.synth import synthesize
+from hpiclock.simulate.design import design
+from hpiclock.simulate.write import synthesize
 
 
 class Step(NamedTuple):

@@ -20,10 +20,10 @@ import pandas as pd
 from scipy.special import expit
 from scipy.stats import binomtest
 
-from hpiclock.config import CompareConfig, StudyConfig, WindowsConfig
+from hpiclock.analysis.compare import Judge, window_masks
+from hpiclock.analysis.compare.align_runs import align
+from hpiclock.config.schema import CompareConfig, StudyConfig, WindowsConfig
 from hpiclock.files import atomic
-from hpiclock.study.judge import Judge, window_masks
-from hpiclock.study.variants import align
 from hpiclock.tables import PREDICTIONS, check
 
 ROOT = Path(__file__).parents[1]

@@ -12,9 +12,8 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from hpiclock.study.intervals import interval
-from hpiclock.study.scores import Scores
-from hpiclock.study.sums import FORMULAS, group_sums
+from hpiclock.analysis.frame_scores import FORMULAS, Scores, group_sums
+from hpiclock.analysis.intervals import interval
 
 CLASS = ("precision", "recall")
 TIME = ("mae_one_class", "rmse", "mse", "bias", "r2", "mae_of_clock", "gain_over_clock", "skill_over_clock")

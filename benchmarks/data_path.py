@@ -18,9 +18,9 @@ one_thread()
 import pandas as pd
 import torch
 
-from hpiclock.clock.batches import Batches
-from hpiclock.config import AugmentConfig, DataConfig, ImageConfig
+from hpiclock.config.schema import AugmentConfig, DataConfig, ImageConfig
 from hpiclock.plate.cache import FrameCache, open_cache
+from hpiclock.training.batches import Batches
 from per_item import PerItem
 from stacks import frames_of, write_stacks
 

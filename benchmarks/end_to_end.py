@@ -24,14 +24,14 @@ one_thread()
 import torch
 from torch import nn
 
-from hpiclock.clock.batches import Batches
-from hpiclock.clock.device import autocast, pick_precision
-from hpiclock.clock.model import TwoHeads, build_model
-from hpiclock.clock.objective import Objective
-from hpiclock.clock.scoring import read_out
-from hpiclock.config import Config, DataConfig
-from hpiclock.configfile import config_of
+from hpiclock.config.load import config_of
+from hpiclock.config.schema import Config, DataConfig
 from hpiclock.plate.cache import open_cache
+from hpiclock.training.batches import Batches
+from hpiclock.training.device import autocast, pick_precision
+from hpiclock.training.evaluate import read_out
+from hpiclock.training.losses import Objective
+from hpiclock.training.model import TwoHeads, build_model
 from loops import bare, training
 from per_item import PerItem
 from stacks import frames_of, write_stacks

@@ -20,7 +20,7 @@ import pandas as pd
 from sklearn.metrics import roc_auc_score
 
 from commands import Plate, hpiclock
-from hpiclock.plate.designs import design
+from hpiclock.simulate.design import design
 
 GOAL, LATE_H = 0.98, 36.0
 SWEEP, PLATE = "configs/sweeps/folds.yaml", Path("data/demo")

@@ -20,12 +20,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from hpiclock.clock.experiment import set_up
-from hpiclock.clock.features import embed
-from hpiclock.configfile import config_of
+from hpiclock.analysis.linear_probe import components, probe
+from hpiclock.config.load import config_of
+from hpiclock.inference.embed import embed
 from hpiclock.plate.cache import FrameCache
-from hpiclock.study.heads import components, probe
-from hpiclock.study.simulate import Simulation, simulate
+from hpiclock.simulate.predictions import Simulation, simulate
+from hpiclock.training.experiment import set_up
 
 PROBES = 70
 

@@ -1,7 +1,7 @@
 """The training loop on a GPU against the bare step, and how busy it keeps the GPU.
 
 The bare step is forward, loss, backward, clip and AdamW on one fixed batch in the GPU's memory. It is timed
-after every epoch of a real training (`hpiclock.clock.loop.fit` with its random changes, checkpoints and
+after every epoch of a real training (`hpiclock.training.loop.fit` with its random changes, checkpoints and
 validation), so both see the same clock speeds. The share of busy time is nvidia-smi's, over further epochs.
 
     python benchmarks/gpu.py           writes reports/benchmarks/gpu.md; without a GPU it says so
@@ -20,9 +20,9 @@ from typing import NamedTuple
 
 import torch
 
-from hpiclock.clock.batches import Batches
-from hpiclock.config import Config
-from hpiclock.configfile import config_of
+from hpiclock.config.load import config_of
+from hpiclock.config.schema import Config
+from hpiclock.training.batches import Batches
 from loops import GOAL, bare, data, in_turn, training
 from side_by_side import Row, row_of, write
 

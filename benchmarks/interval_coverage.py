@@ -19,10 +19,9 @@ from tqdm import tqdm
 import coverage_direct
 from coverage_methods import group_bootstraps, left_out_aucs, logit_t, wins_between_groups
 from coverage_report import write_report
-from hpiclock.study.folded import variance_of_mean_absolute_error
-from hpiclock.study.intervals import jackknife, share_interval
-from hpiclock.study.shape import shape_of_auc, shape_of_share
-from hpiclock.study.spreads import spread_interval
+from hpiclock.analysis.intervals import jackknife, share_interval
+from hpiclock.analysis.intervals.error_interval import spread_interval, variance_of_mean_absolute_error
+from hpiclock.analysis.intervals.score_interval import shape_of_auc, shape_of_share
 
 FRAMES, STACKS, LEVEL = 24, 2, 0.95
 GROUPS = (3, 4, 8, 12, 20, 40)

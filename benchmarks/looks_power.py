@@ -20,14 +20,14 @@ os.environ["HPICLOCK_PROGRESS"] = "off"
 
 import pandas as pd
 
-from hpiclock.config import DataConfig, ImageConfig
-from hpiclock.plate.appearance import stack_looks
+from hpiclock.analysis.acquisition_shift import compare_looks
+from hpiclock.config.schema import DataConfig, ImageConfig
 from hpiclock.plate.cache import open_cache
-from hpiclock.plate.designs import design, grid
 from hpiclock.plate.frames import expand
-from hpiclock.plate.manifest import load_manifest
-from hpiclock.plate.synth import synthesize
-from hpiclock.study.looks import compare_looks
+from hpiclock.plate.manifest.survey import load_manifest
+from hpiclock.plate.stack_statistics import stack_looks
+from hpiclock.simulate.design import design, grid
+from hpiclock.simulate.write import synthesize
 
 OPTICS = {"size_px": 80, "pitch_px": 11.0, "positions": 1}
 KINDS: dict[str, tuple[bool, dict[str, Any], dict[str, Any]]] = {

@@ -13,15 +13,14 @@ import pandas as pd
 import torch
 from torch import nn
 
-from hpiclock.clock.batches import Batches
-from hpiclock.clock.device import pick_precision
-from hpiclock.clock.loop import fit
-from hpiclock.clock.model import build_model
-from hpiclock.clock.objective import Objective
-from hpiclock.clock.step import Learner, together
-from hpiclock.clock.world import ALONE
-from hpiclock.config import Config
+from hpiclock.config.schema import Config
 from hpiclock.plate.cache import FrameCache
+from hpiclock.training.batches import Batches
+from hpiclock.training.device import pick_precision
+from hpiclock.training.distributed import ALONE
+from hpiclock.training.loop import Learner, fit, together
+from hpiclock.training.losses import Objective
+from hpiclock.training.model import build_model
 
 GOAL = 0.97
 

@@ -31,12 +31,12 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import functional as TF
 
-from hpiclock.clock.experiment import learn, set_up
-from hpiclock.clock.model import build_model
-from hpiclock.config import Config
-from hpiclock.configfile import load_config
+from hpiclock.config.load import load_config
+from hpiclock.config.schema import Config
 from hpiclock.plate.cache import open_cache
-from hpiclock.plate.dataset import prepare
+from hpiclock.plate.frames import prepare
+from hpiclock.training.experiment import learn, set_up
+from hpiclock.training.model import build_model
 
 RANGE_H = 48.0
 SCORES = ("AUC after the eclipse", "AUC, all labelled frames", "MAE of infected frames, h")

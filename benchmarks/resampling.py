@@ -18,13 +18,13 @@ import numpy as np
 import pandas as pd
 from sklearn import metrics as sk
 
-from hpiclock.config import StudyConfig, WindowsConfig
-from hpiclock.study.everything import run_study
-from hpiclock.study.groups import codes_of
-from hpiclock.study.resample import bootstrap_weights, resampled, tabulate
-from hpiclock.study.scores import Scores, prepare
-from hpiclock.study.simulate import Simulation, simulate
-from hpiclock.study.windows import in_window, window_edges
+from hpiclock.analysis.frame_scores import Scores, prepare
+from hpiclock.analysis.intervals.bootstrap import bootstrap_weights, resampled, tabulate
+from hpiclock.analysis.run_study import run_study
+from hpiclock.analysis.units import codes_of
+from hpiclock.analysis.windows import in_window, window_edges
+from hpiclock.config.schema import StudyConfig, WindowsConfig
+from hpiclock.simulate.predictions import Simulation, simulate
 
 METRICS = ("auc", "accuracy", "f1", "mae", "r2")
 THRESHOLD = 0.5

@@ -32,12 +32,12 @@ import pandas as pd
 import yaml
 
 from commands import hpiclock, table, write_plate
-from hpiclock.config import DataConfig, StudyConfig, WindowsConfig
-from hpiclock.configfile import config_of
+from hpiclock.analysis.run_study import run_study
+from hpiclock.config.load import config_of
+from hpiclock.config.schema import DataConfig, StudyConfig, WindowsConfig
 from hpiclock.plate.cache import FrameCache, open_cache
-from hpiclock.plate.manifest import load_manifest
-from hpiclock.study.everything import run_study
-from hpiclock.study.simulate import Simulation, simulate
+from hpiclock.plate.manifest.survey import load_manifest
+from hpiclock.simulate.predictions import Simulation, simulate
 from stacks import frames_of, write_stacks
 
 LIMIT = 12.0  # what ten times as much may cost: ten, and some noise
@@ -71,9 +71,9 @@ def scanning(n: int, folder: Path) -> Work:
 def training(n: int, folder: Path) -> Work:
     import torch
 
-    from hpiclock.clock.batches import Batches
-    from hpiclock.clock.loop import fit
-    from hpiclock.clock.model import build_model
+    from hpiclock.training.batches import Batches
+    from hpiclock.training.loop import fit
+    from hpiclock.training.model import build_model
 
     torch.set_num_threads(1)
     cfg = config_of({"image.size": 32, "model.backbone": "resnet10", "train.epochs": 1})

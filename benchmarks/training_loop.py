@@ -1,7 +1,7 @@
 """The training loop against the bare step, and other people's loops beside it, on one CPU thread.
 
 The bare step is forward, loss, backward, clip and AdamW on one fixed batch in memory; nothing can be faster.
-hpiclock's loop is `hpiclock.clock.loop.fit` as a run calls it: batches from the cache with their random
+hpiclock's loop is `hpiclock.training.loop.fit` as a run calls it: batches from the cache with their random
 changes, learning rates, checkpoints and a validation. It goes on for some epochs, and after each of them
 every other loop does as many steps, in changing order. The peers get ready batches and do no validation.
 
@@ -30,11 +30,11 @@ sys.path.append(str(Path(__file__).parents[1] / "cache" / "peers"))  # behind ou
 import torch
 from torch import nn
 
-from hpiclock.clock.batches import Batch, Batches
-from hpiclock.clock.model import TwoHeads, build_model
-from hpiclock.clock.objective import Objective
-from hpiclock.config import Config
-from hpiclock.configfile import config_of
+from hpiclock.config.load import config_of
+from hpiclock.config.schema import Config
+from hpiclock.training.batches import Batch, Batches
+from hpiclock.training.losses import Objective
+from hpiclock.training.model import TwoHeads, build_model
 from loops import GOAL, bare, data, in_turn, training
 
 CPU = torch.device("cpu")

@@ -6,12 +6,16 @@ for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMB
     os.environ.setdefault(name, "1")  # before numpy is imported; kernels and subprocesses inherit it
 os.environ.setdefault("MPLBACKEND", "agg")
 
+from collections.abc import Callable  # noqa: E402
 from pathlib import Path  # noqa: E402
 
+import numpy as np  # noqa: E402
+import pandas as pd  # noqa: E402
 import pytest  # noqa: E402
 
-from hpiclock.plate.designs import design  # noqa: E402
-from hpiclock.plate.synth import synthesize  # noqa: E402
+from hpiclock import tables  # noqa: E402
+from hpiclock.simulate.design import design  # noqa: E402
+from hpiclock.simulate.write import synthesize  # noqa: E402
 
 
 @pytest.fixture(scope="session")
@@ -28,3 +32,70 @@ def demo_layout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     small = whole.model_copy(update={"microscope": whole.microscope.model_copy(update={"size_px": 32})})
     folder = tmp_path_factory.mktemp("plates") / "demo"
     return synthesize(folder, design=small, seed=0, progress=False, workers=1)
+
+
+@pytest.fixture
+def scored_plate() -> pd.DataFrame:
+    """Predictions of a mock well, a well of MOI 1 and one of MOI 5 (onset 3 h), two positions each."""
+    rows = []
+    for well, moi in (("A01", np.nan), ("A02", 1.0), ("B10", 5.0)):
+        for position in ("1", "2"):
+            for frame, hours in enumerate([0.0, 3.0, 6.0, 9.0]):
+                infected = moi > 0
+                rows.append(
+                    {
+                        "stack_id": f"{well}p{position}",
+                        "path": "",
+                        "plate": "P",
+                        "well": well,
+                        "position": position,
+                        "condition": "infected" if infected else "mock",
+                        "moi": moi,
+                        "onset_h": 3.0 if infected else np.nan,
+                        "frame": frame,
+                        "hours": hours,
+                        "hpi": hours - 3.0 if infected else np.nan,
+                        "label": pd.NA if infected and hours < 3 else int(infected),
+                        "clock": "infection" if infected else "experiment",
+                        "time_target": hours - 3.0 if infected else hours,
+                        "split": "test",
+                        "fold": 0,
+                        "run": "r",
+                        "seed": 0,
+                        "p_infected": 0.1 * frame,
+                        "time_pred": hours + 1.0,
+                    }
+                )
+    return tables.check(tables.PREDICTIONS, pd.DataFrame(rows))
+
+
+@pytest.fixture
+def made_windows() -> Callable[..., pd.DataFrame]:
+    """The function that makes METRICS rows of windows from their values."""
+    return _windows
+
+
+def _windows(values: list[float], *, group: str = "all", metric: str = "auc", note: str = "") -> pd.DataFrame:
+    """One METRICS row per window of 6 h every 3 h, in which infected frames are one third."""
+    n = len(values)
+    return tables.check(
+        tables.METRICS,
+        pd.DataFrame(
+            {
+                "run": "r",
+                "split": "test",
+                "group": group,
+                "start_h": 3.0 * np.arange(n),
+                "end_h": 3.0 * np.arange(n) + 6,
+                "metric": metric,
+                "value": values,
+                "low": np.array(values) - 0.1,
+                "high": np.array(values) + 0.1,
+                "n": 30,
+                "n_stacks": 6,
+                "n_wells": 3,
+                "n_infected": 10,
+                "note": [note if np.isnan(v) else "" for v in values],
+            }
+        ),
+    )

@@ -15,9 +15,9 @@ import tifffile
 import yaml
 
 from hpiclock import cli
-from hpiclock.configfile import load_config
+from hpiclock.config.load import load_config
 from hpiclock.errors import RunFailed
-from hpiclock.report.runs import Run
+from hpiclock.runs.run import Run
 
 SIZE, N_FRAMES = 24, 5  # px; frames at 0, 0.5, ... 2 h
 

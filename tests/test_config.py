@@ -7,8 +7,8 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpiclock.config import WHERE_KEYS, Config, SplitConfig, TargetsConfig, leaves
-from hpiclock.configfile import config_of, dump_config, load_config, read_setting
+from hpiclock.config.load import config_of, dump_config, load_config, read_setting
+from hpiclock.config.schema import WHERE_KEYS, Config, SplitConfig, TargetsConfig, leaves
 from hpiclock.errors import InputError
 
 

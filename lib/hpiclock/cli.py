@@ -40,8 +40,8 @@ def synth(
     seed: Annotated[int, typer.Option(help="the same seed gives the same plate")] = 0,
 ) -> None:
     """Write a simulated plate: TIFF stacks, plate map and truth.csv."""
-    from hpiclock.plate import designs
-    from hpiclock.plate.synth import synthesize
+    from hpiclock.simulate import design as designs
+    from hpiclock.simulate.write import synthesize
 
     path = synthesize(folder, design=designs.design(design), seed=seed, progress=True)
     typer.echo(f"{path}: the plate map; truth.csv beside it holds what is true of every frame")
@@ -62,11 +62,10 @@ def manifest(
     changes: Set = None,
 ) -> None:
     """Find, open and check stacks. Print a summary and what stands out: the passport of a plate."""
-    from hpiclock.configfile import config_of
-    from hpiclock.report.audit_words import verdict_lines
-    from hpiclock.report.checking import check_plate
-    from hpiclock.report.design_audit import design_audit
+    from hpiclock.config.load import config_of
+    from hpiclock.report.audit_text import verdict_lines
     from hpiclock.tables import CONDITIONS
+    from hpiclock.workflows.check import check_plate, design_audit
 
     cfg = config_of({"data.source": source, **_changes(changes)})
     checked = check_plate(cfg, read_frames=frames, say=typer.echo)
@@ -84,7 +83,7 @@ def manifest(
 @app.command()
 def config(config: Annotated[Path, typer.Argument(help="a YAML file")], changes: Set = None) -> None:
     """Print every key of a config. Those that differ from the defaults are marked."""
-    from hpiclock.section import as_text, leaves
+    from hpiclock.config.schema import as_text, leaves
 
     cfg = _config(config, changes)
     changed = {key: default for key, _, default in cfg.differences()}
@@ -101,7 +100,7 @@ def train(
     resume: Annotated[Path | None, typer.Option(help="a run's folder: go on where it was killed")] = None,
 ) -> None:
     """Train and test without a notebook. Every output file is written."""
-    from hpiclock.report.runs import Run
+    from hpiclock.runs.run import Run
 
     if (config is None) == (resume is None):
         raise InputError("train: give a config, or --resume RUN, and not both")
@@ -113,7 +112,7 @@ def train(
     else:
         assert config is not None
         cfg = _config(config, changes)
-    from hpiclock.report.training import train as learn
+    from hpiclock.workflows.train import train as learn
 
     run = learn(cfg, run_dir, say=typer.echo)
     if not _speaks():
@@ -130,7 +129,7 @@ def run(
     notebooks: Annotated[str, typer.Option(help="which ones, e.g. 01-05 or 01,03")] = "01-05",
 ) -> None:
     """Run the notebooks with this config. Leave them executed, as pages, and an index."""
-    from hpiclock.report.notebooks import run_chain
+    from hpiclock.workflows.notebooks import run_chain
 
     report = run_chain(config, _changes(changes), run_dir=run_dir, notebooks=notebooks)
     for page in report.pages:
@@ -150,8 +149,8 @@ def predict(
     changes: Set = None,
 ) -> None:
     """Read out a new plate with a trained run, or with several as one. Goes on where it was killed."""
-    from hpiclock.report.newplate import predict as ask
-    from hpiclock.report.runs import Run
+    from hpiclock.runs.run import Run
+    from hpiclock.workflows.predict import predict as ask
 
     *folders, source = runs
     if not folders:
@@ -171,8 +170,8 @@ def export(
     output: Annotated[Path, typer.Option("-o", "--output", help="a new folder")],
 ) -> None:
     """Write a run's model as ONNX and safetensors, with a model card."""
-    from hpiclock.report.export import export as write_out
-    from hpiclock.report.runs import Run
+    from hpiclock.runs.run import Run
+    from hpiclock.workflows.export import export as write_out
 
     write_out(Run.open(run), output, say=typer.echo)
 
@@ -185,9 +184,9 @@ def audit(
     ] = None,
 ) -> None:
     """Infection, or the clock or the well? Audit a run."""
-    from hpiclock.report.audit import audit as examine
-    from hpiclock.report.audit_words import verdict_lines
-    from hpiclock.report.runs import Run
+    from hpiclock.report.audit_text import verdict_lines
+    from hpiclock.runs.run import Run
+    from hpiclock.workflows.audit import audit as examine
 
     verdict = examine(Run.open(run), out, say=typer.echo)
     for line in verdict_lines(verdict):
@@ -203,8 +202,9 @@ def study(
     changes: Set = None,
 ) -> None:
     """Make every table and figure from predictions alone. Any model's will do; torch is not needed."""
-    from hpiclock.configfile import config_of
-    from hpiclock.report.studies import read_study, study_file
+    from hpiclock.config.load import config_of
+    from hpiclock.runs.tables import read_study
+    from hpiclock.workflows.study import study_file
 
     cfg = _config(config, changes) if config else config_of(_changes(changes))
     for note in study_file(predictions, out, cfg):
@@ -221,7 +221,7 @@ def compare(
     first: Annotated[str, typer.Option(help="the variant that others are held against")] = "",
 ) -> None:
     """Compare ways of training on the same test wells."""
-    from hpiclock.report.comparing import compare_runs, find_runs, summary, write_comparison
+    from hpiclock.workflows.compare import compare_runs, find_runs, summary, write_comparison
 
     found = compare_runs(find_runs(runs), first=first)
     write_comparison(found, out)
@@ -245,17 +245,22 @@ def sweep(
     report: Annotated[bool, typer.Option(help="run notebook 06 at the end")] = True,
 ) -> None:
     """Train many runs, or go on with them. Then a summary, figures and a comparison."""
-    from hpiclock.report.jobs import train_only
-    from hpiclock.report.sweeps import run_sweep
-    from hpiclock.sweepfile import load_sweep
+    from hpiclock.config.sweep import load_sweep
+    from hpiclock.workflows.sweep.executor_snakemake import train_only
+    from hpiclock.workflows.sweep.run import run_sweep
 
     if run:
         train_only(load_sweep(file, _changes(changes)), run)
         return
     lines = run_sweep(
-        file, _changes(changes), workers=workers, report=report, say=typer.echo, engine=engine,
+        file,
+        _changes(changes),
+        workers=workers,
+        report=report,
+        say=typer.echo,
+        engine=engine,
         options=options or (),
-    )  # fmt: skip
+    )
     for line in lines:
         typer.echo(line)
 
@@ -263,8 +268,8 @@ def sweep(
 @app.command()
 def pdf(run: Annotated[Path, typer.Argument(help="a run's folder with pages")]) -> None:
     """Print a run's pages as PDF. Needs Chromium or Chrome."""
-    from hpiclock.report.browser import pdf_of
-    from hpiclock.report.runs import Run
+    from hpiclock.report.pages import pdf_of
+    from hpiclock.runs.run import Run
 
     for made in pdf_of(Run.open(run)):
         typer.echo(str(made))
@@ -281,13 +286,13 @@ def index(
 
 
 def _config(path: Path, changes: list[str] | None) -> Any:
-    from hpiclock.configfile import load_config
+    from hpiclock.config.load import load_config
 
     return load_config(path, _changes(changes))
 
 
 def _changes(changes: list[str] | None) -> dict[str, Any]:
-    from hpiclock.configfile import read_setting
+    from hpiclock.config.load import read_setting
 
     return dict(read_setting(text) for text in changes or [])
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hpiclock.report.browser import FLAGS, find_browser
-from hpiclock.report.runs import Run
+from hpiclock.report.pages import FLAGS, find_browser
+from hpiclock.runs.run import Run
 
 ROOT = Path(__file__).parents[2]
 

@@ -18,10 +18,10 @@ import papermill
 import pytest
 from bs4 import BeautifulSoup
 
-from hpiclock.report.audit import read_audit
-from hpiclock.report.runs import Run
-from hpiclock.study.audit_rows import summary_line
+from hpiclock.audit import summary_line
+from hpiclock.runs.run import Run
 from hpiclock.tables import HISTORY, MANIFEST, METRICS, PREDICTIONS
+from hpiclock.workflows.audit import read_audit
 
 ROOT = Path(__file__).parents[2]
 FILES = [

@@ -11,12 +11,12 @@ import papermill
 import pytest
 from bs4 import BeautifulSoup
 
-from hpiclock.configfile import config_of
-from hpiclock.plate.designs import design, grid
-from hpiclock.plate.synth import synthesize
-from hpiclock.report.html import write_pages
-from hpiclock.report.newplate import predict
-from hpiclock.report.training import train
+from hpiclock.config.load import config_of
+from hpiclock.report.pages import write_pages
+from hpiclock.simulate.design import design, grid
+from hpiclock.simulate.write import synthesize
+from hpiclock.workflows.predict import predict
+from hpiclock.workflows.train import train
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOK = ROOT / "notebooks" / "07_new_plate.ipynb"

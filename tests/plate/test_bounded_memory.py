@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import tifffile
 
-from hpiclock.config import DataConfig, ImageConfig, QualityConfig
+from hpiclock.config.schema import DataConfig, ImageConfig, QualityConfig
 from hpiclock.plate.cache import open_cache
-from hpiclock.plate.manifest import survey
+from hpiclock.plate.manifest.survey import survey
 from hpiclock.plate.passport import passport
 
 STACKS, FRAMES, SIDE = 6, 48, 256

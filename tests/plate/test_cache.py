@@ -13,12 +13,12 @@ import pandas as pd
 import pytest
 from filelock import FileLock
 
-from hpiclock.config import DataConfig, ImageConfig
+from hpiclock.config.schema import DataConfig, ImageConfig
 from hpiclock.errors import InputError
 from hpiclock.plate import cache
 from hpiclock.plate.cache import cache_key, open_cache
-from hpiclock.plate.images import stack_images
-from hpiclock.plate.stacks import open_stack
+from hpiclock.plate.preprocess import stack_images
+from hpiclock.plate.readers import open_stack
 
 FRAMES = {"a": 3, "b": 5, "c": 2}
 
@@ -187,7 +187,7 @@ def test_a_build_that_was_killed_before_its_first_stack_begins_anew(
 
 BUILD = """
 import sys, pandas as pd
-from hpiclock.config import DataConfig, ImageConfig
+from hpiclock.config.schema import DataConfig, ImageConfig
 from hpiclock.plate import cache
 manifest = pd.read_csv(sys.argv[1])
 convert = cache.stack_images

@@ -10,10 +10,10 @@ from PIL import Image
 from yaozarrs import v05
 from yaozarrs.write.v05 import write_image, write_plate
 
-from hpiclock.config import DataConfig
+from hpiclock.config.schema import DataConfig
 from hpiclock.errors import InputError
-from hpiclock.plate.manifest import load_manifest
-from hpiclock.plate.stacks import list_stacks, open_stack, source_files
+from hpiclock.plate.manifest.survey import load_manifest
+from hpiclock.plate.readers import list_stacks, open_stack, source_files
 
 HEIGHT, WIDTH = 6, 8
 GREY = {"photometric": "minisblack"}
@@ -324,7 +324,7 @@ def test_a_format_without_its_package_names_the_extra(
     def absent(name: str) -> None:
         raise ModuleNotFoundError(f"No module named {name}", name="nd2")
 
-    monkeypatch.setattr("hpiclock.plate.formats.importlib.import_module", absent)
+    monkeypatch.setattr("hpiclock.plate.readers.importlib.import_module", absent)
     message = refusal(tmp_path / "a.nd2")
     assert message.endswith("a.nd2: reading it needs the package nd2; pip install 'hpiclock[formats]'")
 
@@ -335,5 +335,5 @@ def test_a_file_without_permission_is_one_line(tmp_path: Path, monkeypatch: pyte
     def denied(path: Path) -> None:
         raise PermissionError(13, "Permission denied", str(path))
 
-    monkeypatch.setattr("hpiclock.plate.tiffset.tifffile.FileHandle", denied)
+    monkeypatch.setattr("hpiclock.plate.readers.tiff.tifffile.FileHandle", denied)
     assert "cannot be opened (Permission denied); check its permissions" in refusal(tmp_path / "a.tif")

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hpiclock.config import FramesConfig
+from hpiclock.config.schema import FramesConfig
 from hpiclock.errors import InputError
 from hpiclock.plate.frames import expand, match_controls, select
 

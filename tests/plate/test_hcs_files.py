@@ -15,9 +15,9 @@ import zarr
 from ome_types import model as ome
 from yaozarrs import v04
 
-from hpiclock.config import DataConfig
-from hpiclock.plate.manifest import acquisition_times, load_manifest
-from hpiclock.plate.stacks import list_stacks, open_stack
+from hpiclock.config.schema import DataConfig
+from hpiclock.plate.manifest.survey import acquisition_times, load_manifest
+from hpiclock.plate.readers import list_stacks, open_stack
 
 HEIGHT, WIDTH, FRAMES = 6, 8, 4
 FIELDS = [("B", 2, 0), ("B", 2, 1), ("C", 11, 0), ("C", 11, 1)]  # row, column, field

@@ -8,9 +8,9 @@ import pytest
 import tifffile
 from PIL import Image
 
-from hpiclock.config import DataConfig, FolderPair
+from hpiclock.config.schema import DataConfig, FolderPair
 from hpiclock.errors import InputError
-from hpiclock.plate.manifest import acquisition_times, load_manifest, survey
+from hpiclock.plate.manifest.survey import acquisition_times, load_manifest, survey
 from hpiclock.tables import MANIFEST, read, write
 
 Write = Callable[..., Path]

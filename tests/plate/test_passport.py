@@ -9,11 +9,11 @@ import pytest
 import tifffile
 from scipy import ndimage
 
-from hpiclock.config import DataConfig, QualityConfig
+from hpiclock.config.schema import DataConfig, QualityConfig
 from hpiclock.errors import InputError
-from hpiclock.plate.manifest import load_manifest, survey
+from hpiclock.plate.manifest.manifest_csv import read_quarantine, write_quarantine
+from hpiclock.plate.manifest.survey import load_manifest, survey
 from hpiclock.plate.passport import COLUMNS, passport, to_quarantine
-from hpiclock.plate.quarantine import read_quarantine, write_quarantine
 
 N_FRAMES, SIDE = 24, 48
 

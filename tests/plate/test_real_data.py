@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hpiclock.config import DataConfig
+from hpiclock.config.schema import DataConfig
 from hpiclock.errors import InputError
-from hpiclock.plate.manifest import load_manifest
-from hpiclock.plate.stacks import open_stack
+from hpiclock.plate.manifest.survey import load_manifest
+from hpiclock.plate.readers import open_stack
 
 REAL = Path(__file__).parents[3] / "shared" / "real"
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from hpiclock.config import SplitConfig
+from hpiclock.config.schema import SplitConfig
 from hpiclock.errors import InputError
 from hpiclock.plate.splits import SplitPlan, assign, read_split
 from hpiclock.tables import CONDITIONS, SPLITS

@@ -8,10 +8,10 @@ import pytest
 import yaml
 from pylibCZIrw import czi
 
-from hpiclock.config import DataConfig
+from hpiclock.config.schema import DataConfig
 from hpiclock.errors import InputError
-from hpiclock.plate.manifest import load_manifest
-from hpiclock.plate.stacks import list_stacks, open_stack
+from hpiclock.plate.manifest.survey import load_manifest
+from hpiclock.plate.readers import list_stacks, open_stack
 
 HEIGHT, WIDTH = 6, 8
 REAL = Path(__file__).parents[3] / "shared" / "real"

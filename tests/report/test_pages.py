@@ -10,13 +10,12 @@ import pytest
 from bs4 import BeautifulSoup
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from hpiclock import tables
-from hpiclock.configfile import load_config
+from hpiclock import figures, tables
+from hpiclock.config.load import load_config
 from hpiclock.errors import InputError
-from hpiclock.report import plots
-from hpiclock.report.html import ERROR_MARKER_TAG, WIDGET, for_reading, write_pages
 from hpiclock.report.index import write_index
-from hpiclock.report.runs import Run
+from hpiclock.report.pages import ERROR_MARKER_TAG, WIDGET, for_reading, write_pages
+from hpiclock.runs.run import Run
 
 PIXEL = base64.b64encode(b"not a real picture").decode()
 
@@ -275,7 +274,7 @@ def test_the_index_links_pages_and_lists_what_differs_from_the_defaults(run):
 
 
 def test_the_index_shows_the_figure_over_time_with_its_words(run):
-    figure = plots.temporal_generalization_figure(metrics(), level=0.95)
+    figure = figures.temporal_generalization_figure(metrics(), level=0.95)
     run.save_figure(figure, "temporal_generalization.png")
     picture = soup_of(write_index(run.cfg.reports_dir)).select_one("section img")
     assert picture["src"].startswith("data:image/png;base64,")

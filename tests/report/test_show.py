@@ -7,7 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 from PIL import Image
 
-from hpiclock.report import plots
+from hpiclock import figures
 from hpiclock.report import show as show_module
 
 
@@ -20,18 +20,18 @@ def shown(monkeypatch) -> list:
 
 
 def test_a_figure_is_shown_with_its_alternative_text_and_its_sentence(scored_plate, shown):
-    ax = plots.clocks(scored_plate)
+    ax = figures.clocks(scored_plate)
     show_module.show(ax, "Shifted lines are one clock.")
     picture, sentence = shown
     _, metadata = picture._repr_png_()
-    assert metadata["alt"] == plots.alt_text(ax)
+    assert metadata["alt"] == figures.alt_text(ax)
     assert metadata["alt"].startswith("Time target against hours")
     assert metadata["width"] == round(ax.get_figure().get_figwidth() * 100)
     assert sentence._repr_markdown_() == "Shifted lines are one clock."
 
 
 def test_without_a_sentence_only_the_picture_is_shown(scored_plate, shown):
-    show_module.show(plots.clocks(scored_plate).get_figure(), "")
+    show_module.show(figures.clocks(scored_plate).get_figure(), "")
     assert len(shown) == 1
 
 
@@ -51,7 +51,7 @@ def test_a_picture_of_many_frames_is_made_smaller_and_keeps_its_greys_and_words(
         np.asarray(Image.open(io.BytesIO(d)).convert("L"), int) for d in (whole.getvalue(), data)
     )
     assert np.abs(after - before).max() <= 4
-    assert Image.open(io.BytesIO(data)).text["Description"] == plots.alt_text(ax)
+    assert Image.open(io.BytesIO(data)).text["Description"] == figures.alt_text(ax)
     assert show_module.png(figure) == data
 
 

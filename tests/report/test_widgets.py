@@ -11,15 +11,15 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from PIL import Image
 
-from hpiclock.configfile import load_config
+from hpiclock.config.load import load_config
 from hpiclock.errors import InputError
-from hpiclock.plate.dataset import prepare
+from hpiclock.plate.frames import prepare
 from hpiclock.report import widgets
-from hpiclock.report.executed import keep
-from hpiclock.report.html import WIDGET
-from hpiclock.report.runs import Run
-from hpiclock.report.studies import study, write_tables
+from hpiclock.report.pages import WIDGET, keep
+from hpiclock.runs.run import Run
+from hpiclock.runs.tables import write_tables
 from hpiclock.tables import PREDICTIONS
+from hpiclock.workflows.study import study
 
 ROOT = Path(__file__).parents[2]
 SYNCYTIA = ROOT.parent / "shared" / "real" / "syncytia"

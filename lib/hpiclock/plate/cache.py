@@ -22,10 +22,10 @@ import pandas as pd
 from filelock import FileLock
 
 from hpiclock import progress as bars
-from hpiclock.config import DataConfig, ImageConfig
+from hpiclock.config.schema import DataConfig, ImageConfig
 from hpiclock.errors import InputError
-from hpiclock.plate.images import stack_images
-from hpiclock.plate.stacks import open_stack, source_files
+from hpiclock.plate.preprocess import stack_images
+from hpiclock.plate.readers import open_stack, source_files
 
 FORMAT = 2  # raise it when the conversion changes pixels
 ENDS = 1 << 16  # bytes hashed at each end of a file

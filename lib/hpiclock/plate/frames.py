@@ -1,15 +1,19 @@
-"""From stacks to frames: one row per frame, then windows, strides and matched controls."""
+"""From stacks to frames: one row per frame, then windows, strides, matched controls, targets and splits."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from hpiclock.config import ClassWindow, FramesConfig, SplitFrames
+from hpiclock.config.schema import ClassWindow, Config, FramesConfig, SplitFrames
 from hpiclock.errors import InputError
-from hpiclock.tables import IDENTITY, SPLITS
+from hpiclock.plate.manifest.survey import acquisition_times, load_manifest
+from hpiclock.plate.splits import SplitPlan, assign
+from hpiclock.tables import FRAMES, IDENTITY, MANIFEST, SPLITS, check
+from hpiclock.targets import add_targets
 
 SAME_H = 1e-6  # hours; 3 * 0.1 h is 0.30000000000000004 h, and still inside a window that ends at 0.3 h
 CLASS_OF = {"infected": "infected", "mock": "uninfected"}  # condition -> section of the config
@@ -107,3 +111,76 @@ def _range(window: ClassWindow) -> str:
     start = "the beginning" if window.start_h is None else f"{window.start_h:g} h"
     end = "the end" if window.end_h is None else f"{window.end_h:g} h"
     return f"{start} to {end}"
+
+
+class Dataset(NamedTuple):
+    """A plate ready for training: MANIFEST, FRAMES, who stands where, and the notes of every step."""
+
+    manifest: pd.DataFrame
+    frames: pd.DataFrame
+    split: SplitPlan
+    notes: tuple[str, ...]
+
+
+def prepare(cfg: Config) -> Dataset:
+    """Find and check the stacks and say for every frame what it is, what its targets are and who uses it.
+
+    Raises:
+        InputError: anything wrong with the source, the split or the windows, in one line.
+    """
+    manifest, notes = load_manifest(cfg.data, onset_h=cfg.targets.onset_h, need_both=True)
+    manifest = check(MANIFEST, manifest)
+    plan = assign(manifest, cfg.split)
+    frames = add_targets(expand(manifest, acquisition_times(manifest)), cfg.targets)
+    _refuse_empty_windows(frames, cfg)
+    stacks = plan.stacks.set_index("stack_id")
+    frames = frames.assign(split=frames["stack_id"].map(stacks["split"]), fold=cfg.split.fold)
+    frames = check(FRAMES, select(frames, cfg.frames))
+    return Dataset(manifest, frames, plan, (*notes, *plan.notes, *_clamped(frames, cfg)))
+
+
+def _refuse_empty_windows(frames: pd.DataFrame, cfg: Config) -> None:
+    first, last = frames["hours"].min(), frames["hours"].max()
+    if cfg.windows.start_h > last or cfg.window_end_h < first:
+        raise InputError(
+            f"windows: {cfg.windows.start_h:g}-{cfg.window_end_h:g} h lie outside the data, "
+            f"which hold {first:g}-{last:g} h; set windows.start_h and windows.end_h"
+        )
+
+
+def _clamped(frames: pd.DataFrame, cfg: Config) -> tuple[str, ...]:
+    low, high = cfg.targets.range_h
+    infection = frames["clock"].eq("infection")
+    hours = frames["hours"].where(~infection, frames["hpi"])
+    # clip puts frames before the onset at 0 on purpose
+    early = (hours < low) & ~(infection & (frames["hpi"] < 0) & (cfg.targets.before_onset == "clip"))
+    n = int(((early | (hours > high)) & frames["time_target"].notna()).sum())
+    if n == 0:
+        return ()
+    return (
+        f"{n} of {len(frames)} frames lie outside targets.range_h ({low:g}-{high:g} h): their time target "
+        "is its nearest end, so their time error says little.",
+    )
+
+
+def design_table(manifest: pd.DataFrame) -> pd.DataFrame:
+    """Return one row per plate, condition and MOI.
+
+    Columns: ``plate condition moi wells stacks frames first_h last_h onset_h`` (onsets as a range).
+    """
+    last = manifest["start_h"] + (manifest["n_frames"] - 1) * manifest["interval_h"].fillna(0.0)
+    rows = manifest.assign(last_h=last, well=manifest["well"].where(manifest["well"] != ""))
+    table = rows.groupby(["plate", "condition", "moi"], dropna=False, as_index=False).agg(
+        wells=("well", "nunique"),
+        stacks=("stack_id", "nunique"),
+        frames=("n_frames", "sum"),
+        first_h=("start_h", "min"),
+        last_h=("last_h", "max"),
+        onset_low=("onset_h", "min"),
+        onset_high=("onset_h", "max"),
+    )
+    onset = [
+        "" if pd.isna(low) else f"{low:g}" if low == high else f"{low:g}–{high:g}"
+        for low, high in zip(table.pop("onset_low"), table.pop("onset_high"), strict=True)
+    ]
+    return table.assign(onset_h=onset)

@@ -18,9 +18,9 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from hpiclock.config import DataConfig, QualityConfig
+from hpiclock.config.schema import DataConfig, QualityConfig
 from hpiclock.errors import InputError
-from hpiclock.plate.stacks import Stack, open_stack
+from hpiclock.plate.readers import Stack, open_stack
 from hpiclock.progress import progress
 
 IDENTITY = ("stack_id", "path", "plate", "well", "position", "condition")
@@ -41,7 +41,7 @@ def passport(
     """Read every frame of every stack and say what stands out.
 
     Args:
-        manifest: the MANIFEST of :func:`hpiclock.plate.manifest.survey`.
+        manifest: the MANIFEST of :func:`hpiclock.plate.manifest.survey.survey`.
         problems: its problems; a path with an error is a row with status ``failed``.
         data: channel and plane.
         quality: when a frame stands out.

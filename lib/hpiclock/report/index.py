@@ -15,12 +15,12 @@ import pandas as pd
 from PIL import Image
 
 from hpiclock import tables
-from hpiclock.configfile import NOT_PATHS, PATH_KEYS
+from hpiclock.config.load import NOT_PATHS, PATH_KEYS
 from hpiclock.errors import InputError
 from hpiclock.files import atomic
-from hpiclock.report.audit_words import verdict_of
-from hpiclock.report.html import TEMPLATE, origin, title
-from hpiclock.report.runs import CONFIG, WHERE_KEYS, Run
+from hpiclock.report.audit_text import verdict_of
+from hpiclock.report.pages import TEMPLATE, origin, title
+from hpiclock.runs.run import CONFIG, WHERE_KEYS, Run
 
 # What a reader asks first: (words, group, metric, unit), all on the test frames.
 QUESTIONS = (
@@ -129,10 +129,13 @@ def entry(run: Run, reports: Path, *, pictured: bool) -> Entry:
         picture_alt=words,
         pages=pages,
         files=[{"href": f"{here}/{name}", "title": name} for name in FILES if run.path(name).is_file()],
-        changes=[(key, _shown(key, new, reports), str(old)) for key, new, old in run.cfg.differences()
-                 if key not in WHERE_KEYS],
+        changes=[
+            (key, _shown(key, new, reports), str(old))
+            for key, new, old in run.cfg.differences()
+            if key not in WHERE_KEYS
+        ],
         packages=", ".join(f"{name} {version}" for name, version in versions.items()),
-    )  # fmt: skip
+    )
 
 
 def answers(run: Run) -> list[dict[str, str]]:

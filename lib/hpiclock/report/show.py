@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from PIL import Image as Picture
 from PIL.PngImagePlugin import PngInfo
 
-from hpiclock.report.plots.style import alt_text, figure_of
+from hpiclock.figures.style import alt_text, figure_of
 
 _WORDS = "text-align: left; white-space: normal; vertical-align: top"
 _SCREEN_DPI = 100  # pixels in a notebook for an inch on paper
@@ -42,9 +42,12 @@ def png(drawn: Axes | Figure) -> bytes:
     stream = io.BytesIO()
     # legends beside axes of fixed aspect can stand out of the page that the layout planned: widen it
     figure.savefig(
-        stream, format="png", bbox_inches="tight", pad_inches=0.04,
+        stream,
+        format="png",
+        bbox_inches="tight",
+        pad_inches=0.04,
         metadata={"Description": alt_text(figure), "Software": None},
-    )  # fmt: skip
+    )
     data = stream.getvalue()
     return data if len(data) <= _LARGE else _in_fewer_colours(data, alt_text(figure))
 

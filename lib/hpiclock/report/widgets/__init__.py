@@ -4,12 +4,18 @@ In an executed report the same line shows a figure. ``explorer.selection`` says 
 it moves the controls.
 """
 
+from __future__ import annotations
+
 from hpiclock.report.widgets.errors import ErrorBrowser, error_browser
 from hpiclock.report.widgets.explorer import Explorer
 from hpiclock.report.widgets.plate import PlateBrowser, plate_browser
 from hpiclock.report.widgets.runs import RunComparer, run_comparer
-from hpiclock.report.widgets.threshold import ThresholdExplorer, threshold_explorer
-from hpiclock.report.widgets.windows import WindowExplorer, window_explorer
+from hpiclock.report.widgets.windows import (
+    ThresholdExplorer,
+    WindowExplorer,
+    threshold_explorer,
+    window_explorer,
+)
 
 __all__ = [
     "ErrorBrowser",

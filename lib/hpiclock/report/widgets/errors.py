@@ -12,17 +12,21 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from hpiclock.analysis.curves import LISTED, NEIGHBOURS, worst_frames
 from hpiclock.errors import InputError
-from hpiclock.report.explaining import heat_maps_of
-from hpiclock.report.plots.live import Drawing, ErrorDrawing
-from hpiclock.report.plots.live.error import PICTURES_IN, TRAJECTORY_IN, WIDTH_IN
-from hpiclock.report.plots.live.stack import frame_words, hours_words
-from hpiclock.report.plots.style import natural, number, position
-from hpiclock.report.runs import Run
-from hpiclock.report.widgets.explorer import Explorer, choice
-from hpiclock.report.widgets.source import Pictures, Source
-from hpiclock.study.examples import LISTED, NEIGHBOURS
-from hpiclock.study.views import worst_frames
+from hpiclock.figures.live import Drawing
+from hpiclock.figures.live.frames import (
+    ERROR_WIDTH_IN,
+    PICTURES_IN,
+    TRAJECTORY_IN,
+    ErrorDrawing,
+    frame_words,
+    hours_words,
+)
+from hpiclock.figures.style import natural, number, position
+from hpiclock.report.widgets.explorer import Explorer, Pictures, Source, choice
+from hpiclock.runs.run import Run
+from hpiclock.runs.tables import heat_maps_of
 
 REASONS = ("time error", "missed infection", "false alarm")
 EVERY = "all"
@@ -61,19 +65,28 @@ class ErrorBrowser(Explorer[ErrorSelection]):
             "condition": choice("wells", [EVERY, *sorted(self._rows["condition"].unique())], width=170),
             "well": choice("well", [EVERY, *(well for well in wells if well)], width=140),
             "hours": ipw.FloatRangeSlider(
-                value=(first, last), min=first, max=max(last, first + 1e-3), step=0.5, description="hours",
-                readout_format=".3g", continuous_update=False, layout=ipw.Layout(width="330px"),
+                value=(first, last),
+                min=first,
+                max=max(last, first + 1e-3),
+                step=0.5,
+                description="hours",
+                readout_format=".3g",
+                continuous_update=False,
+                layout=ipw.Layout(width="330px"),
                 style={"description_width": "45px"},
             ),
             "rank": ipw.Select(
-                options=[("", 0)], rows=6, layout=ipw.Layout(width="720px", height="116px"),
-                description="worst first", style={"description_width": "75px"},
+                options=[("", 0)],
+                rows=6,
+                layout=ipw.Layout(width="720px", height="116px"),
+                description="worst first",
+                style={"description_width": "75px"},
             ),
-        }  # fmt: skip
+        }
         self._worst = pd.DataFrame()
         height = PICTURES_IN * (1 if heat_maps is None else 2) + TRAJECTORY_IN
         self.controls = controls
-        super().__init__(ErrorSelection, controls, size_px=(round(WIDTH_IN * 100), round(height * 100)))
+        super().__init__(ErrorSelection, controls, size_px=(round(ERROR_WIDTH_IN * 100), round(height * 100)))
         self._list()
         if not self._worst.size:  # no time head: begin with what there is
             for reason in REASONS[1:]:
@@ -103,9 +116,14 @@ class ErrorBrowser(Explorer[ErrorSelection]):
         head = HEADS.get(selection.reason, "class")
         heat = self._heat_maps(shown, head) if self._heat_maps and pictures is not None else None
         drawing = ErrorDrawing(
-            stack, shown, chosen=int(bad["frame"]), threshold=self._source.threshold.value, pictures=pictures,
-            heat=heat, head=head,
-        )  # fmt: skip
+            stack,
+            shown,
+            chosen=int(bad["frame"]),
+            threshold=self._source.threshold.value,
+            pictures=pictures,
+            heat=heat,
+            head=head,
+        )
         frame = next(stack.iloc[[at]].itertuples())
         words = f"{selection.rank}. {selection.reason}: {frame.stack_id}, {hours_words(frame)}. "
         return drawing, f"{words}{frame_words(frame)}. {self._pictures.why}".strip()

@@ -2,21 +2,95 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ipywidgets as ipw
+import numpy as np
 import pandas as pd
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
-from hpiclock.report.plots.live import Drawing, StackDrawing, plate_and_stack_figure
-from hpiclock.report.plots.live.stack import HEIGHT_IN, WIDTH_IN, frame_words, hours_words
-from hpiclock.report.plots.style import natural, position
-from hpiclock.report.runs import Run
-from hpiclock.report.widgets.explorer import Explorer, choice
-from hpiclock.report.widgets.source import SIDE, Pictures, Source
-from hpiclock.report.widgets.wellgrid import WellGrid
+from hpiclock.figures import style
+from hpiclock.figures.live import Drawing
+from hpiclock.figures.live.frames import (
+    HEIGHT_IN,
+    WIDTH_IN,
+    StackDrawing,
+    frame_words,
+    hours_words,
+    plate_and_stack_figure,
+)
+from hpiclock.figures.plate import layout_of
+from hpiclock.figures.style import Treatment, natural, position
+from hpiclock.report.widgets.explorer import SIDE, Explorer, Pictures, Source, choice
+from hpiclock.runs.run import Run
+
+MOST = 96  # wells; more are chosen from the list alone
+
+
+class WellGrid:
+    """Buttons in the places of their wells. ``on_choice`` is called with the well that was clicked."""
+
+    def __init__(self, on_choice: Callable[[str], None]) -> None:
+        self._on_choice = on_choice
+        self._buttons: dict[str, Any] = {}
+        self._styles: dict[str, Any] = {}
+        self._looks: dict[str, Any] = {}
+        self._chosen = _look(style.INK, font_weight="bold")
+        self._marked = ""
+        self.box = ipw.GridBox([], layout=ipw.Layout(grid_gap="3px", margin="4px 12px 4px 0"))
+
+    def fill(self, wells: pd.DataFrame) -> None:
+        """Show other wells, a row each (``well condition moi onset_h``); a single one needs no button."""
+        names = list(wells["well"])
+        self._buttons, self._styles, self._marked = {}, {}, ""
+        if not 1 < len(names) <= MOST:
+            self.box.children = []
+            return
+        places, _, _ = layout_of(names)
+        rows, columns = zip(*places.values(), strict=True)
+        top, left = min(rows), min(columns)
+        across, down = max(columns) - left + 1, max(rows) - top + 1
+        side = 40 if across <= 8 else 32
+        layout = ipw.Layout(width=f"{side}px", height=f"{side - 6}px", padding="0", margin="0")
+        empty = ipw.Box(layout=layout)
+        cells: list[Any] = [empty] * (across * down)
+        for well in wells.itertuples():
+            row, column = places[well.well]
+            cells[(row - top) * across + column - left] = self._button(well, layout)
+        self.box.layout.grid_template_columns = f"repeat({across}, {side}px)"
+        self.box.children = cells
+
+    def mark(self, well: str) -> None:
+        """Show which well is chosen."""
+        for name in {self._marked, well} & self._buttons.keys():
+            chosen = name == well
+            self._buttons[name].style = self._chosen if chosen else self._styles[name]
+        self._marked = well
+
+    def _button(self, well: Any, layout: Any) -> Any:
+        had = Treatment.of(well)
+        onset = f", onset {well.onset_h:g} h" if np.isfinite(well.onset_h) else ""
+        look = self._looks.setdefault(had.colour, _look(had.colour))
+        button = ipw.Button(
+            description=str(well.well), tooltip=f"{well.well}: {had.label}{onset}", layout=layout, style=look
+        )
+        button.on_click(lambda _: self._on_choice(str(well.well)))
+        self._buttons[str(well.well)], self._styles[str(well.well)] = button, look
+        return button
+
+
+def _look(colour: str, **more: str) -> Any:
+    red, green, blue = (
+        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in to_rgb(colour)
+    )
+    light = 0.2126 * red + 0.7152 * green + 0.0722 * blue  # relative luminance of WCAG 2
+    ink = "black" if light > 0.179 else "white"  # whichever has more contrast
+    return ipw.ButtonStyle(button_color=colour, text_color=ink, font_size="11px", **more)
+
 
 STEP_MS = 250  # from frame to frame while playing
 
@@ -47,18 +121,22 @@ class PlateBrowser(Explorer[PlateSelection]):
             "well": choice("well", [("", "")], width=170, label=58),
             "position": choice("position", [("", "")], width=170, label=58),
             "hours": ipw.SelectionSlider(
-                options=[("", 0.0)], description="time", continuous_update=True,
+                options=[("", 0.0)],
+                description="time",
+                continuous_update=True,
                 layout=ipw.Layout(width="320px"),
             ),
-        }  # fmt: skip
+        }
         self._play = ipw.Play(interval=STEP_MS, layout=ipw.Layout(width="130px"))
         self._link = ipw.jslink((self._play, "value"), (controls["hours"], "index"))
         self._grid = WellGrid(self._choose_well)
         self.controls = controls
         super().__init__(
-            PlateSelection, controls, size_px=(round(WIDTH_IN * 100), round(HEIGHT_IN * 100)),
+            PlateSelection,
+            controls,
+            size_px=(round(WIDTH_IN * 100), round(HEIGHT_IN * 100)),
             beside=self._grid.box,
-        )  # fmt: skip
+        )
         self._set(first)
         self.start()
 
@@ -105,9 +183,12 @@ class PlateBrowser(Explorer[PlateSelection]):
         rows, hours = self._rows(), self.selection.hours
         picture = self._pictures.of(rows[rows["hours"].eq(hours)])
         return plate_and_stack_figure(
-            self._of_plate(), rows, hours=hours, picture=None if picture is None else picture[0],
+            self._of_plate(),
+            rows,
+            hours=hours,
+            picture=None if picture is None else picture[0],
             threshold=self._source.threshold.value,
-        )  # fmt: skip
+        )
 
     def _first(self) -> PlateSelection:
         mine = self._stacks[self._stacks["split"].eq(self._source.splits[0])]

@@ -11,17 +11,15 @@ from typing import Any
 import ipywidgets as ipw
 import pandas as pd
 
-from hpiclock.config import WHERE_KEYS, leaves
+from hpiclock.config.schema import WHERE_KEYS, as_text, leaves
 from hpiclock.errors import InputError
-from hpiclock.report.plots.comparison import VARIANT_COLOURS
-from hpiclock.report.plots.live import Drawing
-from hpiclock.report.plots.runs import runs_over_time
-from hpiclock.report.plots.style import PAGE_IN, figure_of
-from hpiclock.report.plots.windows import LABELS
-from hpiclock.report.runs import CONFIG, Run
-from hpiclock.report.studies import FOLDER, of_split
+from hpiclock.figures.comparison import VARIANT_COLOURS, runs_over_time
+from hpiclock.figures.live import Drawing
+from hpiclock.figures.style import PAGE_IN, figure_of
+from hpiclock.figures.windows import LABELS
 from hpiclock.report.widgets.explorer import Explorer, choice
-from hpiclock.section import as_text
+from hpiclock.runs.run import CONFIG, Run
+from hpiclock.runs.tables import FOLDER, of_split
 from hpiclock.tables import METRICS, read_any
 
 HEIGHT_IN = 3.2
@@ -54,12 +52,16 @@ class RunComparer(Explorer[RunsSelection]):
         options = [(f"{name}{_headline(run)}", name) for name, run in self._runs.items()]
         controls: dict[str, Any] = {
             "runs": ipw.SelectMultiple(
-                options=options, value=names[:AT_FIRST], description="runs", rows=min(max(len(names), 2), 8),
-                layout=ipw.Layout(width="720px"), style={"description_width": "45px"},
+                options=options,
+                value=names[:AT_FIRST],
+                description="runs",
+                rows=min(max(len(names), 2), 8),
+                layout=ipw.Layout(width="720px"),
+                style={"description_width": "45px"},
             ),
             "metric": choice("metric", list(CHOICES.items()), width=230),
             "axis": choice("over", list(AXES.items()), width=220),
-        }  # fmt: skip
+        }
         self._table = ipw.HTML(layout=ipw.Layout(max_width="100%", overflow="auto"))
         self.controls = controls
         super().__init__(RunsSelection, controls, size_px=(round(PAGE_IN * 100), round(HEIGHT_IN * 100)))
@@ -79,9 +81,12 @@ class RunComparer(Explorer[RunsSelection]):
         metric, group = selection.metric
         level = chosen[0].cfg.study.level
         ax = runs_over_time(
-            pd.concat(tables, ignore_index=True), metric=metric, group=group, level=level,
+            pd.concat(tables, ignore_index=True),
+            metric=metric,
+            group=group,
+            level=level,
             clock=selection.axis,
-        )  # fmt: skip
+        )
         drawing = Drawing()
         drawing.set_figure(figure_of(ax), [])
         differs = config_differences(chosen)

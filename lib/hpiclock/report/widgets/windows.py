@@ -1,4 +1,4 @@
-"""Window explorer: a metric over windows of any width and stride, computed from the predictions."""
+"""Threshold and window explorers: what another threshold or other windows would give, computed by hand."""
 
 from __future__ import annotations
 
@@ -9,15 +9,94 @@ from typing import Any
 import ipywidgets as ipw
 import numpy as np
 
-from hpiclock.report.plots.live import Drawing, WindowDrawing
-from hpiclock.report.plots.live.window import HEIGHT_IN, WIDTH_IN
-from hpiclock.report.plots.windows import LABELS
-from hpiclock.report.runs import Run
-from hpiclock.report.widgets.explorer import Explorer, choice
-from hpiclock.report.widgets.source import Source
-from hpiclock.study.groups import choose_level
-from hpiclock.study.live import UNITS, LiveWindows
-from hpiclock.study.scores import frame_interval_h
+from hpiclock.analysis.frame_scores import frame_interval_h
+from hpiclock.analysis.interactive import RATES, UNITS, LiveWindows, at_threshold
+from hpiclock.analysis.units import choose_level
+from hpiclock.figures.live import Drawing
+from hpiclock.figures.live.windows import (
+    THRESHOLD_HEIGHT_IN,
+    THRESHOLD_WIDTH_IN,
+    WINDOW_HEIGHT_IN,
+    WINDOW_WIDTH_IN,
+    ThresholdDrawing,
+    WindowDrawing,
+)
+from hpiclock.figures.windows import LABELS
+from hpiclock.report.widgets.explorer import Explorer, Source, choice
+from hpiclock.runs.run import Run
+
+STEP = 0.01
+
+
+@dataclass(frozen=True)
+class ThresholdSelection:
+    """Whose frames (``test``, ``val`` or ``train``), and from which P(infected) they are called infected."""
+
+    split: str
+    threshold: float
+
+
+class ThresholdExplorer(Explorer[ThresholdSelection]):
+    """See :func:`threshold_explorer`."""
+
+    def __init__(self, source: Source) -> None:
+        """Begin with the run's own threshold."""
+        self._source = source
+        self._own = round(source.threshold.value, 2)
+        hpi = source.predictions["hpi"].to_numpy(float)
+        last = float(np.nanmax(hpi)) if np.isfinite(hpi).any() else 1.0
+        self._drawing = ThresholdDrawing(metrics=RATES, hpi=(0.0, last), level=source.cfg.study.level)
+        controls = {
+            "split": choice("frames of", source.splits, width=170, label=70),
+            "threshold": ipw.FloatSlider(
+                self._own,
+                min=0.0,
+                max=1.0,
+                step=STEP,
+                description="infected from P =",
+                readout_format=".2f",
+                layout=ipw.Layout(width="460px"),
+                style={"description_width": "115px"},
+            ),
+        }
+        size = (round(THRESHOLD_WIDTH_IN * 100), round(THRESHOLD_HEIGHT_IN * 100))
+        super().__init__(ThresholdSelection, controls, size_px=size)
+        self.start()
+
+    def draw(self, selection: ThresholdSelection) -> tuple[Drawing, str]:
+        """Ask the study and move the figure there."""
+        at = selection.threshold
+        cut = self._source.threshold.value if at == self._own else at
+        rows = self._source.of_split(selection.split)
+        found = at_threshold(rows, threshold=cut, study=self._source.cfg.study)
+        counts = found.confusion
+        curves = found.curves[found.curves["rule"].eq("chosen")]
+        self._drawing.show(counts, found.rates, curves)
+        half = found.detection["half_h"].min() if len(found.detection) else np.nan
+        seen = (
+            f"Half of the infected stacks are found by {half:.1f} hpi."
+            if np.isfinite(half)
+            else ("Fewer than half of the infected stacks are found.")
+        )
+        return self._drawing, f"{selection.split} frames called infected from P = {cut:.3f} on. {seen} " + (
+            f"This is the run's threshold ({self._source.threshold.note})."
+            if at == self._own
+            else f"The run's threshold is {self._source.threshold.value:.3f}; one that is picked by looking "
+            "at test frames is no longer tested on them."
+        )
+
+
+def threshold_explorer(run: Run | str | Path) -> ThresholdExplorer:
+    """Move the threshold of a run and see confusion, rates with intervals, and detection follow.
+
+    Args:
+        run: a finished run, or its folder.
+
+    Raises:
+        InputError: no finished run.
+    """
+    return ThresholdExplorer(Source.of(run))
+
 
 HOURS = (0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0)
 METRICS_OF = {
@@ -70,7 +149,7 @@ class WindowExplorer(Explorer[WindowSelection]):
             "stride_h": _slider("stride", fit, cfg.windows.stride_h),
             "unit": choice("resample", list(units.items()), width=270, label=65),
         }
-        size = (round(WIDTH_IN * 100), round(HEIGHT_IN * 100))
+        size = (round(WINDOW_WIDTH_IN * 100), round(WINDOW_HEIGHT_IN * 100))
         super().__init__(WindowSelection, controls, size_px=size)
         self.start()
 
@@ -95,9 +174,13 @@ class WindowExplorer(Explorer[WindowSelection]):
             update={"width_h": selection.width_h, "stride_h": selection.stride_h}
         )
         rows = live.table(
-            metric=selection.metric, group=selection.group, axis=selection.axis, unit=selection.unit,  # type: ignore[arg-type]
-            windows=windows, end_h=self._end_h,
-        )  # fmt: skip
+            metric=selection.metric,
+            group=selection.group,
+            axis=selection.axis,  # type: ignore[arg-type]
+            unit=selection.unit,
+            windows=windows,
+            end_h=self._end_h,
+        )
         self._drawing.show(rows, clock=selection.axis)
         undefined = int(rows["value"].isna().sum())
         words = f"{LABELS[selection.metric]} of {selection.group} frames by {selection.axis}: "
@@ -127,5 +210,7 @@ def _slider(name: str, hours: list[float], value: float) -> Any:
     return ipw.SelectionSlider(
         options=[(f"{hour:g} h", hour) for hour in hours],
         value=value if value in hours else hours[0],
-        description=name, layout=ipw.Layout(width="260px"), style={"description_width": "50px"},
-    )  # fmt: skip
+        description=name,
+        layout=ipw.Layout(width="260px"),
+        style={"description_width": "50px"},
+    )

@@ -1,0 +1,361 @@
+"""Paired comparisons of variants on the same test frames: over all hours, per window, over time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import stdtrit
+
+from hpiclock.analysis.compare.align_runs import Aligned, Side, align
+from hpiclock.analysis.compare.paired_tests import (
+    Difference,
+    Seed,
+    difference,
+    error_of,
+    flips,
+    limits,
+    outcome_of,
+    reach,
+    seed_of,
+    steadier,
+    studentised,
+)
+from hpiclock.analysis.compare.sentences import sentences, verdict_of
+from hpiclock.analysis.units import codes_of
+from hpiclock.analysis.windows import Axis, frames_in, window_edges
+from hpiclock.config.schema import CompareConfig, StudyConfig, WindowsConfig
+
+HOURS = ("mae",)
+# group -> metrics; a group is all frames, or those of one label
+WHOLE = {
+    "all": ("auc", "auc_stratified", "accuracy", "f1"),
+    "infected": ("recall", "mae"),
+    "mock": ("specificity", "mae"),
+}
+IN_WINDOWS = {
+    "all": ("auc", "accuracy", "f1"),
+    "infected": ("recall", "mae"),
+    "mock": ("specificity", "mae"),
+}
+STEADY = {"all": ("auc", "accuracy", "f1"), "infected": ("mae",), "mock": ("mae",)}
+LABEL = {"infected": 1, "mock": 0}
+
+
+def window_masks(
+    aligned: Aligned, windows: WindowsConfig, end_h: float, axis: Axis
+) -> dict[tuple[float, float], np.ndarray]:
+    """Return ``(start_h, end_h)`` -> which frames that window holds."""
+    edges = window_edges(windows, end_h=end_h)
+    scores = aligned.sides[0].seeds[0]
+    return {
+        edge: frames_in(aligned.frames, scores, *edge, axis=axis, last=edge == edges[-1]) for edge in edges
+    }
+
+
+class Judge:
+    """One variant held against another: the rows of each table."""
+
+    def __init__(
+        self,
+        aligned: Aligned,
+        one: Side,
+        other: Side,
+        level: float,
+        settings: CompareConfig,
+        rng: np.random.Generator,
+    ) -> None:
+        self.frames, self.one, self.other = aligned.frames, one, other
+        self.level, self.settings, self.rng = level, settings, rng
+        self.truth = one.seeds[0].truth
+        self.k = int(aligned.unit.codes.max()) + 1
+        self.stack, self.well = codes_of(self.frames, "position"), codes_of(self.frames, "well")
+        self._signs: dict[bytes, np.ndarray] = {}
+        self._taken: dict[bytes, tuple[list[Seed], list[Seed]]] = {}
+
+    def whole(self) -> list[dict[str, Any]]:
+        """Rows over all hours."""
+        return [
+            self._place(group, metric, mask) | self._row(self._difference(mask, metric), metric)
+            for group, metric, mask in self._asked(WHOLE)
+        ]
+
+    def windows(self, masks: Mapping[tuple[float, float], np.ndarray]) -> list[dict[str, Any]]:
+        """Rows per window, with the chance over all windows of a metric."""
+        rows = []
+        for group, metric, mine in self._asked(IN_WINDOWS):
+            found = [self._difference(mine & mask, metric) for mask in masks.values()]
+            over_all = self._over_all(found)
+            for (edge, mask), one, p_all in zip(masks.items(), found, over_all, strict=True):
+                result = outcome_of(one, self._flips(one.samples))
+                low, high = limits(one, result, level=self.level)
+                place = {"start_h": edge[0], "end_h": edge[1]} | self._place(group, metric, mine & mask)
+                rows.append(
+                    place
+                    | {
+                        "value": one.first,
+                        "value_against": one.second,
+                        "difference": one.value,
+                        "low": low,
+                        "high": high,
+                        "p": result.p,
+                        "p_over_all_windows": p_all,
+                        "note": result.note,
+                    }
+                )
+        return rows
+
+    def steadiness(self, masks: list[np.ndarray]) -> list[dict[str, Any]]:
+        """Rows on the spread over windows."""
+        rows = []
+        for group, metric, mine in self._asked(STEADY):
+            whole = self._difference(mine, metric)
+            if whole.why_not:
+                continue
+            signs = self._flips(whole.samples)
+            windows = [self._seeds(mine & mask) for mask in masks]
+            one, other = ([pair[side] for pair in windows] for side in (0, 1))
+            found = steadier(one, other, metric, signs, level=self.level)
+            n_wells = len(np.unique(self.well[mine]))
+            rows += [
+                {
+                    "group": group,
+                    "metric": metric,
+                    "spread": spread,
+                    "value": row.first,
+                    "value_against": row.second,
+                    "difference": row.first - row.second,
+                    "by_chance": row.by_chance,
+                    "p": row.p,
+                    "n_windows": row.n_windows,
+                    "n_wells": n_wells,
+                    "note": row.note,
+                }
+                for spread, row in found.items()
+            ]
+        return rows
+
+    def _asked(self, asked: Mapping[str, Sequence[str]]) -> list[tuple[str, str, np.ndarray]]:
+        masks = {"all": self.truth >= 0}
+        masks |= {group: self.truth == label for group, label in LABEL.items()}
+        return [(group, metric, masks[group]) for group, metrics in asked.items() for metric in metrics]
+
+    def _difference(self, mask: np.ndarray, metric: str) -> Difference:
+        return difference(*self._seeds(mask), metric, self.k)
+
+    def _seeds(self, mask: np.ndarray) -> tuple[list[Seed], list[Seed]]:
+        """Both variants on the frames of a mask, summed once for all metrics."""
+        key = mask.tobytes()
+        if key not in self._taken:
+            one, other = (
+                [seed_of(scores.take(mask), self.k) for scores in side.seeds]
+                for side in (self.one, self.other)
+            )
+            self._taken[key] = one, other
+        return self._taken[key]
+
+    def _place(self, group: str, metric: str, mask: np.ndarray) -> dict[str, Any]:
+        return {
+            "group": group,
+            "metric": metric,
+            "n": int(mask.sum()),
+            "n_stacks": len(np.unique(self.stack[mask])),
+            "n_wells": len(np.unique(self.well[mask])),
+        }
+
+    def _row(self, found: Difference, metric: str) -> dict[str, Any]:
+        result = outcome_of(found, self._flips(found.samples))
+        low, high = limits(found, result, level=self.level)
+        # two one-sided tests at 1 - level each
+        inner = limits(found, result, level=2 * self.level - 1)
+        power = float(stdtrit(result.df, self.settings.power))
+        margin = self.settings.margin_h if metric in HOURS else self.settings.margin
+        could_see = (reach(result, level=self.level) + power) * result.error
+        return {
+            "value": found.first,
+            "value_against": found.second,
+            "difference": found.value,
+            "low": low,
+            "high": high,
+            "low_margin": inner[0],
+            "high_margin": inner[1],
+            "p": result.p,
+            "p_floor": result.floor,
+            "margin": margin,
+            "could_see": could_see,
+            "n_seeds": len(self.one.seeds),
+            "n_seeds_against": len(self.other.seeds),
+            "seeds_agree": _agreeing(found),
+            "note": result.note,
+        }
+
+    def _over_all(self, found: list[Difference]) -> np.ndarray:
+        """Per window, the chance of so large a studentised difference in any window: (windows,)."""
+        p = np.full(len(found), np.nan)
+        fit = [i for i, one in enumerate(found) if not one.why_not and _enough(one)]
+        if not fit:
+            return p
+        errors = np.array([error_of(found[i])[0] for i in fit])
+        seen = np.abs([found[i].value for i in fit]) / np.maximum(errors, 1e-12)
+        samples = max((found[i].samples for i in fit), key=lambda parts: sum(map(len, parts)))
+        signs = self._flips(samples)
+        flipped = np.stack([studentised(signs, found[i].of_group, found[i].samples) for i in fit], axis=1)
+        largest = flipped.max(1)
+        hits = (largest[:, None] >= seen * (1 - 1e-9)).sum(0)
+        floors = [2.0 ** (1 - sum(map(len, found[i].samples))) for i in fit]
+        p[fit] = np.maximum(np.maximum(hits, 1) / len(signs), floors)
+        return p
+
+    def _flips(self, samples: list[np.ndarray]) -> np.ndarray:
+        used = np.sort(np.concatenate(samples)) if samples else np.arange(0)
+        key = used.tobytes()
+        if key not in self._signs:
+            self._signs[key] = flips(samples, self.k, shuffles=self.settings.shuffles, rng=self.rng)
+        return self._signs[key]
+
+
+def _enough(found: Difference) -> bool:
+    return min((len(at) for at in found.samples), default=0) >= 2
+
+
+def _agreeing(found: Difference) -> str:
+    """How many seeds show the sign of the whole difference, e.g. ``2 of 3``; empty with one seed."""
+    one, other = found.by_seed
+    if len(one) != len(other) or len(one) < 2 or np.isnan(found.value):
+        return ""
+    same = np.sign(one - other) == np.sign(found.value)
+    return f"{int(same.sum())} of {len(one)}"
+
+
+COLUMNS = [
+    "variant",
+    "against",
+    "group",
+    "metric",
+    "value",
+    "value_against",
+    "difference",
+    "low",
+    "high",
+    "low_margin",
+    "high_margin",
+    "p",
+    "p_holm",
+    "p_floor",
+    "margin",
+    "could_see",
+    "verdict",
+    "n",
+    "n_stacks",
+    "n_wells",
+    "n_seeds",
+    "n_seeds_against",
+    "seeds_agree",
+    "note",
+]
+WINDOWS = [
+    "axis",
+    "variant",
+    "against",
+    "group",
+    "metric",
+    "start_h",
+    "end_h",
+    "value",
+    "value_against",
+    "difference",
+    "low",
+    "high",
+    "p",
+    "p_over_all_windows",
+    "n",
+    "n_stacks",
+    "n_wells",
+    "note",
+]
+STEADINESS = [
+    "variant",
+    "against",
+    "group",
+    "metric",
+    "spread",
+    "value",
+    "value_against",
+    "difference",
+    "by_chance",
+    "p",
+    "p_holm",
+    "n_windows",
+    "n_wells",
+    "note",
+]
+
+
+def compare(
+    variants: Mapping[str, Sequence[pd.DataFrame]],
+    *,
+    windows: WindowsConfig,
+    end_h: float,
+    study: StudyConfig,
+    settings: CompareConfig,
+    seed: int,
+) -> dict[str, pd.DataFrame]:
+    """Return ``comparison``, ``comparison_windows``, ``steadiness``, ``conclusions`` and ``notes``.
+
+    ``difference`` is the variant less the one it is held ``against``; ``low`` and ``high`` its interval at
+    ``study.level``; ``p_holm`` its chance where there is none, corrected over the table; ``could_see`` the
+    difference that would be found with ``compare.power`` (uncorrected). ``low_margin`` and ``high_margin``
+    are the interval for equivalence (two one-sided tests). ``p_over_all_windows`` holds for all windows of
+    a metric together. In ``steadiness``, ``by_chance`` is what differences of the spread stay below by
+    chance.
+
+    Args:
+        variants: name -> the PREDICTIONS of each of its runs (one per seed and fold); the first is what
+            the others are held against.
+        windows: width, stride and start.
+        end_h: where the last window may end.
+        study: ``level`` and ``threshold`` are used.
+        settings: margins, power and how many exchanges.
+        seed: of the exchanges.
+
+    Raises:
+        InputError: variants that cannot be paired (:func:`hpiclock.analysis.compare.align_runs.align`).
+    """
+    aligned = align(variants, rule=study.threshold)
+    rng = np.random.default_rng(seed)
+    first, *others = aligned.sides
+    tables: dict[str, list[dict[str, Any]]] = {"comparison": [], "comparison_windows": [], "steadiness": []}
+    for other in others:
+        pair = {"variant": other.name, "against": first.name}
+        judge = Judge(aligned, other, first, study.level, settings, rng)
+        tables["comparison"] += [pair | row for row in judge.whole()]
+        axes: tuple[Axis, Axis] = ("hours", "hpi")
+        for axis in axes:
+            masks = window_masks(aligned, windows, end_h, axis)
+            tables["comparison_windows"] += [{"axis": axis} | pair | row for row in judge.windows(masks)]
+            if axis == "hours":
+                tables["steadiness"] += [pair | row for row in judge.steadiness(list(masks.values()))]
+    made = {
+        "comparison": with_holm(pd.DataFrame(tables["comparison"], columns=COLUMNS)),
+        "comparison_windows": pd.DataFrame(tables["comparison_windows"], columns=WINDOWS),
+        "steadiness": with_holm(pd.DataFrame(tables["steadiness"], columns=STEADINESS)),
+        "notes": pd.DataFrame({"note": aligned.notes}, dtype=object),
+    }
+    made["comparison"]["verdict"] = [
+        verdict_of(row, alpha=1 - study.level) for row in made["comparison"].to_dict("records")
+    ]
+    made["conclusions"] = sentences(made, level=study.level, power=settings.power)
+    return made
+
+
+def with_holm(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with ``p_holm``: its ``p`` corrected over all rows that have one (Holm 1979)."""
+    p = table["p"].to_numpy(float)
+    known = np.flatnonzero(~np.isnan(p))
+    order = known[np.argsort(p[known], kind="stable")]
+    corrected = np.full(len(p), np.nan)
+    steps = np.arange(len(order), 0, -1)
+    corrected[order] = np.minimum(np.maximum.accumulate(p[order] * steps), 1.0)
+    return table.assign(p_holm=corrected)

@@ -1,0 +1,436 @@
+"""Paired differences between two variants on the same frames, and sign-flip tests of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import stdtr, stdtrit
+
+from hpiclock.analysis.frame_scores import Scores, linear_sums, pair_sums
+from hpiclock.analysis.intervals import strata
+from hpiclock.analysis.intervals.bootstrap import wins_between
+from hpiclock.analysis.units import MIN_GROUPS
+
+# metric -> (numerator, denominator), names of per-group sums
+RATIOS: dict[str, tuple[dict[str, float], dict[str, float]]] = {
+    "accuracy": ({"tp": 1, "tn": 1}, {"n": 1}),
+    "f1": ({"tp": 2}, {"tp": 2, "fp": 1, "fn": 1}),
+    "recall": ({"tp": 1}, {"tp": 1, "fn": 1}),
+    "specificity": ({"tn": 1}, {"tn": 1, "fp": 1}),
+    "brier": ({"brier": 1}, {"n": 1}),
+    "mae": ({"abs": 1}, {"n_time": 1}),
+}
+PAIRS = {"auc": "model", "auc_stratified": "stratum"}
+NEEDED = {"recall": "infected", "specificity": "mock"}
+ABSENT = 3  # the kind of a group without a frame here
+
+
+class Seed(NamedTuple):
+    """The scores of one seed on some frames, those with a known truth, and their sums per group."""
+
+    scores: Scores
+    sums: dict[str, np.ndarray]
+
+
+class Parts(NamedTuple):
+    """A metric of one variant: by seed values and whole denominators (seeds,), sums of groups (seeds, k).
+
+    For an AUC the sums are wins and pairs that a group takes part in: each pair stands with two groups.
+    """
+
+    value: float
+    by_seed: np.ndarray
+    whole: np.ndarray
+    numerator: np.ndarray
+    denominator: np.ndarray
+
+
+class Difference(NamedTuple):
+    """First less second variant: the values, and per group what it adds.
+
+    of_group: (k,) for the test; by_seed: per variant (seeds,) its values; of_seeds: per variant (seeds, k)
+    what each group adds to how a seed deviates; samples: indices of the groups of each sample.
+    """
+
+    first: float
+    second: float
+    of_group: np.ndarray
+    by_seed: tuple[np.ndarray, np.ndarray]
+    of_seeds: tuple[np.ndarray, np.ndarray]
+    samples: list[np.ndarray]
+    why_not: str
+
+    @property
+    def value(self) -> float:
+        """The difference."""
+        return self.first - self.second
+
+
+def seed_of(scores: Scores, k: int) -> Seed:
+    """Return what every metric of these frames needs; groups are coded 0..k-1."""
+    known = scores.take(scores.truth >= 0)
+    return Seed(known, linear_sums(known, known.group, k))
+
+
+def parts_of(seeds: list[Seed], metric: str, k: int) -> Parts:
+    """Return a metric of one variant and its sums per seed and group.
+
+    Args:
+        seeds: the same frames by each seed, groups coded 0..k-1.
+        metric: of :data:`RATIOS` or :data:`PAIRS`.
+        k: how many groups there are.
+    """
+    made = [_pairs(one.scores, metric, k) if metric in PAIRS else _ratio(one.sums, metric) for one in seeds]
+    numerator, denominator = (np.stack(values) for values in zip(*made, strict=True))
+    twice = 2.0 if metric in PAIRS else 1.0  # a pair stands with both of its groups
+    top, bottom = numerator.sum(1) / twice, denominator.sum(1) / twice
+    bottom = np.where(bottom > 0, bottom, np.nan)
+    return Parts(float(top.sum() / bottom.sum()), top / bottom, bottom, numerator, denominator)
+
+
+def _ratio(sums: Mapping[str, np.ndarray], metric: str) -> tuple[np.ndarray, np.ndarray]:
+    top, bottom = (sum(weight * sums[name] for name, weight in part.items()) for part in RATIOS[metric])
+    return np.asarray(top), np.asarray(bottom)
+
+
+def _pairs(scores: Scores, metric: str, k: int) -> tuple[np.ndarray, np.ndarray]:
+    known = scores.take(~np.isnan(scores.p))
+    _, rank = np.unique(known.p, return_inverse=True)
+    block = known.model
+    if metric == "auc_stratified" and len(known):
+        _, hour = np.unique(known.stratum, return_inverse=True)
+        block = block * (int(hour.max()) + 1) + hour
+    made = pair_sums(rank, known.truth == 1, known.group, block, k)
+    row, column, _ = made["wins"]
+    rows, columns, _ = made["pairs"]
+    return row + column, rows + columns
+
+
+def difference(first: list[Seed], second: list[Seed], metric: str, k: int) -> Difference:
+    """Return the difference of a metric between two variants on the same frames.
+
+    Args:
+        first: the frames by each seed of a variant, groups coded 0..k-1.
+        second: those of the other.
+        metric: of :data:`RATIOS` or :data:`PAIRS`.
+        k: how many groups there are.
+    """
+    one, other = parts_of(first, metric, k), parts_of(second, metric, k)
+    why = _unlike(first[0].scores, second[0].scores, metric)
+    if not why and np.isnan(one.value - other.value):
+        why = "one class only" if metric != "mae" else "no predicted times"
+    kinds = _kinds(first[0].scores, k)
+    samples = [at[kinds[at] != ABSENT] for at in strata(kinds, needed=NEEDED.get(metric, "all")).values()]
+    samples = [at for at in samples if len(at)]
+    if why:
+        nothing = np.full(k, np.nan)
+        return Difference(
+            one.value,
+            other.value,
+            nothing,
+            (one.by_seed, other.by_seed),
+            (nothing[None], nothing[None]),
+            samples,
+            why,
+        )
+    common = (one.value + other.value) / 2
+    added = [_added(part, common if metric in RATIOS else None) for part in (one, other)]
+    own = [_added(part, part.value) for part in (one, other)]
+    return Difference(
+        one.value,
+        other.value,
+        added[0].mean(0) - added[1].mean(0),
+        (one.by_seed, other.by_seed),
+        (own[0], own[1]),
+        samples,
+        "",
+    )
+
+
+def _added(part: Parts, at: float | None) -> np.ndarray:
+    """What each group adds per seed: (seeds, k); ``at`` is the value from which a ratio is seen."""
+    added = part.numerator if at is None else part.numerator - at * part.denominator
+    return added / part.whole[:, None]
+
+
+def _kinds(scores: Scores, k: int) -> np.ndarray:
+    has = [np.bincount(scores.group[scores.truth == truth], minlength=k) > 0 for truth in (0, 1)]
+    return np.where(has[0] & has[1], 2, np.where(has[1], 1, np.where(has[0], 0, ABSENT)))
+
+
+def _unlike(one: Scores, other: Scores, metric: str) -> str:
+    """Why two variants cannot be compared on these frames: one does not say it of all of them."""
+    answers = [s.error if metric == "mae" else s.p for s in (one, other)]
+    said = [~np.isnan(answer) for answer in answers]
+    if not len(said[0]):
+        return "no frames"
+    if (said[0] == said[1]).all():
+        return "" if said[0].any() else "neither says it"
+    what = "time" if metric == "mae" else "class"
+    which = "the first" if said[0].sum() < said[1].sum() else "the second"
+    return f"{which} gives no {what} for {'these' if not min(map(np.sum, said)) else 'some of these'} frames"
+
+
+FEW = 1e-24  # a variance below this is none
+
+
+class Outcome(NamedTuple):
+    """What a difference means: standard error, degrees of freedom, chance and the least there can be.
+
+    flipped: (flips,) studentised differences under exchanges; seeds: whether seeds add to the error.
+    """
+
+    error: float
+    df: float
+    p: float
+    floor: float
+    flipped: np.ndarray
+    seeds: bool
+    note: str
+
+
+def flips(samples: list[np.ndarray], k: int, *, shuffles: int, rng: np.random.Generator) -> np.ndarray:
+    """Return signs of the groups: every combination where there are no more than ``shuffles``: (flips, k).
+
+    The first row leaves all groups as they are.
+    """
+    used = np.sort(np.concatenate(samples)) if samples else np.arange(0)
+    signs = np.ones((1, k))
+    if 2 ** len(used) <= shuffles:
+        signs = np.ones((2 ** len(used), k))
+        signs[:, used] = 1 - 2 * ((np.arange(2 ** len(used))[:, None] >> np.arange(len(used))) & 1)
+        return signs
+    drawn = rng.integers(0, 2, (shuffles, k)) * 2.0 - 1
+    return np.concatenate([signs, drawn])
+
+
+def studentised(signs: np.ndarray, added: np.ndarray, samples: list[np.ndarray]) -> np.ndarray:
+    """Return flipped differences over their own standard errors: (flips,) or (flips, windows).
+
+    Args:
+        signs: (flips, k).
+        added: (k,) or (k, windows) what each group adds.
+        samples: indices of the groups of each sample, two or more each.
+    """
+    total = variance = np.zeros((len(signs), *added.shape[1:]))
+    for at in samples:
+        sums = signs[:, at] @ added[at]
+        total = total + sums
+        variance = variance + _spread((added[at] ** 2).sum(0), sums, len(at))
+    return np.abs(total) / np.sqrt(np.maximum(variance, FEW))
+
+
+def _spread(squares: np.ndarray, sums: np.ndarray, k: int) -> np.ndarray:
+    # flipping leaves the squares as they are, only the mean of the sample changes
+    return k / (k - 1) * np.maximum(squares - sums**2 / k, 0.0)
+
+
+def error_of(found: Difference) -> tuple[float, float]:
+    """Return the standard error of a difference over groups and seeds, and its degrees of freedom."""
+    parts, weights = [], []
+    for at in found.samples:
+        added = found.of_group[at]
+        parts.append(float(_spread((added**2).sum(), added.sum(), len(at))))
+        weights.append(parts[-1] ** 2 / (len(at) - 1))
+    wells = sum(parts)
+    df = wells**2 / sum(weights) if wells > FEW else 1.0
+    extra, of_extra = _between_seeds(found)
+    total = wells + extra
+    if extra > 0:
+        df = total**2 / (wells**2 / df + of_extra)
+    return float(np.sqrt(total)), float(df)
+
+
+def _between_seeds(found: Difference) -> tuple[float, float]:
+    """Return the variance that comes from the seeds and not from groups, and its share for the df.
+
+    The spread of a variant's values between seeds holds what seeds do to single groups, too, which the
+    variance over groups knows already: it is taken off.
+    """
+    total, weight = 0.0, 0.0
+    for values, deviations in zip(found.by_seed, found.of_seeds, strict=True):
+        n = len(values)
+        if n < 2:
+            continue
+        spread = float(np.var(values, ddof=1)) / n
+        inside = float(np.var(deviations, axis=0, ddof=1).sum()) / n
+        extra = max(spread - inside, 0.0)
+        total += extra
+        weight += extra**2 / (n - 1)
+    return total, weight
+
+
+def outcome_of(found: Difference, signs: np.ndarray) -> Outcome:
+    """Test a difference against none.
+
+    ``p`` is the chance of so large a difference, over its standard error, when the variants are exchanged
+    in groups at random; where seeds differ by more than their groups explain, it is at least that of
+    Student's t. ``floor`` is the least that so many groups can give.
+
+    Args:
+        found: the difference.
+        signs: from :func:`flips`.
+    """
+    nan, k = float("nan"), sum(len(at) for at in found.samples)
+    least = min((len(at) for at in found.samples), default=0)
+    if found.why_not or least < 2:
+        why = found.why_not or "no test: fewer than 2 groups of a class"
+        return Outcome(nan, nan, nan, nan, np.empty(0), False, why)
+    floor = max(2.0 ** (1 - k), 1.0 / len(signs))
+    flipped = studentised(signs, found.of_group, found.samples)
+    error, df = error_of(found)
+    seeds = _between_seeds(found)[0] > 0
+    if error**2 < FEW and abs(found.value) < 1e-12:
+        return Outcome(0.0, df, 1.0, floor, flipped, seeds, "the two say the same of every group")
+    seen = abs(found.value) / max(error, FEW**0.5)
+    hits = max(int((flipped >= seen * (1 - 1e-9)).sum()), 1)  # the data as they are stand in the first row
+    p = max(hits / len(signs), floor)
+    if seeds:
+        p = max(p, float(2 * stdtr(df, -seen)))
+    few = f"no interval: {least} groups of a class, at least {MIN_GROUPS} needed"
+    return Outcome(error, df, min(p, 1.0), floor, flipped, seeds, few if least < MIN_GROUPS else "")
+
+
+def reach(result: Outcome, *, level: float) -> float:
+    """Return how many standard errors the interval at a level goes to each side; NaN where there is none.
+
+    It leaves out no difference exactly where ``p`` is at most ``1 - level``. Where so few groups cannot
+    give such a chance, and where seeds count, it is at least Student's t.
+    """
+    if np.isnan(result.p) or result.note.startswith("no interval") or result.error == 0:
+        return float("nan")
+    by_flips = float(np.quantile(result.flipped, level, method="inverted_cdf")) * (1 + 1e-9)
+    if result.floor > 1 - level or result.seeds:
+        return max(by_flips, float(stdtrit(result.df, (1 + level) / 2)))
+    return by_flips
+
+
+def limits(found: Difference, result: Outcome, *, level: float) -> tuple[float, float]:
+    """Return the interval of a difference at a level; NaN where groups are too few."""
+    half = reach(result, level=level) * result.error
+    return found.value - half, found.value + half
+
+
+SPREADS = ("sd", "range")
+
+
+class Steady(NamedTuple):
+    """A spread over windows of both variants, the chance of such a difference, and what chance gives.
+
+    by_chance: what the absolute difference stays below in 95% (or another level) of exchanges.
+    """
+
+    first: float
+    second: float
+    p: float
+    by_chance: float
+    n_windows: int
+    note: str
+
+
+def steadier(
+    first: list[list[Seed]],
+    second: list[list[Seed]],
+    metric: str,
+    signs: np.ndarray,
+    *,
+    level: float,
+) -> dict[str, Steady]:
+    """Return, for the standard deviation and the range over windows, how the variants differ.
+
+    Each spread is that of a seed's values over windows, averaged over seeds.
+
+    Args:
+        first: per window, its frames by each seed of a variant, groups coded 0..k-1.
+        second: those of the other, as many.
+        metric: of :data:`hpiclock.analysis.compare.paired_tests.RATIOS`, or ``auc``.
+        signs: (exchanges, k) from :func:`flips`; the first row exchanges nothing.
+        level: for ``by_chance``.
+    """
+    nan = float("nan")
+    n, k = len(first[0]), signs.shape[1]
+    if n != len(second[0]):
+        why = f"no test: {n} seeds against {len(second[0])}"
+        return dict.fromkeys(SPREADS, Steady(nan, nan, nan, nan, 0, why))
+    values = [np.empty((n, len(signs), len(first))) for _ in range(2)]
+    exchanged = _pairs_in_windows if metric in PAIRS else _ratios
+    for at, window in enumerate(zip(first, second, strict=True)):
+        for seed, (one, other) in enumerate(zip(*window, strict=True)):
+            both = exchanged(one, other, metric, k, signs)
+            for side in (0, 1):
+                values[side][seed, :, at] = both[side]
+    usable = ~np.isnan(values[0][:, 0] + values[1][:, 0]).any(0)
+    if usable.sum() < 3:
+        why = f"no test: {usable.sum()} windows in which both are defined"
+        return dict.fromkeys(SPREADS, Steady(nan, nan, nan, nan, int(usable.sum()), why))
+    parts = [side[:, :, usable] for side in values]
+    spreads = {
+        "sd": [np.nanstd(part, axis=2, ddof=1).mean(0) for part in parts],
+        "range": [(np.nanmax(part, axis=2) - np.nanmin(part, axis=2)).mean(0) for part in parts],
+    }
+    return {name: _tested(a, b, int(usable.sum()), level) for name, (a, b) in spreads.items()}
+
+
+def _tested(a: np.ndarray, b: np.ndarray, n_windows: int, level: float) -> Steady:
+    gap = np.abs(a - b)
+    hits = int((gap >= gap[0] * (1 - 1e-9) - 1e-15).sum())
+    return Steady(float(a[0]), float(b[0]), hits / len(gap), float(np.quantile(gap, level)), n_windows, "")
+
+
+def _ratios(one: Seed, other: Seed, metric: str, k: int, signs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Values of both variants under every exchange: two arrays (exchanges,)."""
+    assert metric in RATIOS
+    parts = [parts_of([seed], metric, k) for seed in (one, other)]
+    kept = (signs + 1) / 2  # 1: the group keeps its variant
+    top = [part.numerator[0] for part in parts]
+    bottom = [part.denominator[0] for part in parts]
+    made = []
+    for mine, yours in ((0, 1), (1, 0)):
+        numerator = kept @ top[mine] + (1 - kept) @ top[yours]
+        denominator = kept @ bottom[mine] + (1 - kept) @ bottom[yours]
+        with np.errstate(invalid="ignore", divide="ignore"):
+            made.append(np.where(denominator > 0, numerator / denominator, np.nan))
+    return made[0], made[1]
+
+
+def _pairs_in_windows(
+    one: Seed, other: Seed, metric: str, k: int, signs: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """AUCs of both variants under every exchange, from wins between all groups of either variant."""
+    assert metric == "auc"
+    said = ~np.isnan(one.scores.p) & ~np.isnan(other.scores.p)
+    sides = [_shares(seed.scores.take(said)) for seed in (one, other)]
+    won = {(i, j): _wins(sides[i], sides[j], k) for i in (0, 1) for j in (0, 1)}
+    pairs = float(won[0, 0][1].sum())
+    if pairs == 0:
+        return np.full(len(signs), np.nan), np.full(len(signs), np.nan)
+    a, b, c, d = (won[place][0] / (4 * pairs) for place in ((0, 0), (0, 1), (1, 0), (1, 1)))
+    # with s = 1 where a group keeps its variant and -1 where not, its share is (1 + s) / 2 and (1 - s) / 2
+    even = (a + b + c + d).sum() + ((signs @ (a - b - c + d)) * signs).sum(1)
+    odd = signs @ ((a + b - c - d).sum(1) + (a - b + c - d).sum(0))
+    return even + odd, even - odd
+
+
+def _shares(scores: Scores) -> Scores:
+    """Scores as ranks among the frames of their model, so that answers of two models can meet."""
+    p = scores.p.astype(float).copy()
+    for model in np.unique(scores.model):
+        mine = scores.model == model
+        _, at, count = np.unique(p[mine], return_inverse=True, return_counts=True)
+        p[mine] = ((np.cumsum(count) - (count - 1) / 2) / mine.sum())[at]
+    return Scores(**{name: getattr(scores, name) for name in Scores.__dataclass_fields__} | {"p": p})
+
+
+def _wins(one: Scores, other: Scores, k: int) -> tuple[np.ndarray, np.ndarray]:
+    positive, negative = one.truth == 1, other.truth == 0
+    return wins_between(
+        one.p[positive],
+        one.group[positive],
+        one.model[positive],
+        other.p[negative],
+        other.group[negative],
+        other.model[negative],
+        shape=(k, k),
+    )

@@ -1,0 +1,335 @@
+"""Small tables behind single figures: ROC, confusion, reliability, calibration, worst frames."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+from scipy.optimize import minimize_scalar
+from scipy.special import expit, logit, stdtrit
+
+from hpiclock.analysis.frame_scores import model_codes
+from hpiclock.analysis.intervals import jackknife
+from hpiclock.analysis.time_errors import time_errors
+from hpiclock.analysis.units import MIN_GROUPS, choose_level, codes_of, ordered_splits
+
+
+def scored(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows that have a label and a P(infected)."""
+    return predictions[predictions["label"].notna() & predictions["p_infected"].notna()]
+
+
+POINTS = 2000  # of a ROC curve: more cannot be seen, and a million make a file of 60 MB
+
+
+def roc(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return the ROC curve of each split with both classes: ``split fpr tpr threshold``.
+
+    One point per distinct score, and (0, 0) with an infinite threshold; of more than 2,000 points those
+    that follow the curve in even steps.
+    """
+    parts = []
+    for split in ordered_splits(predictions):
+        rows = scored(predictions[predictions["split"].eq(split)])
+        truth = rows["label"].to_numpy(int)
+        if len(np.unique(truth)) < 2:
+            continue
+        levels, at = np.unique(-rows["p_infected"].to_numpy(float), return_inverse=True)
+        curve = {
+            "fpr": np.append(0.0, np.cumsum(np.bincount(at, weights=truth == 0)) / (truth == 0).sum()),
+            "tpr": np.append(0.0, np.cumsum(np.bincount(at, weights=truth == 1)) / (truth == 1).sum()),
+            "threshold": np.append(np.inf, -levels),
+        }
+        parts.append(_thinned(pd.DataFrame(curve)).assign(split=split))
+    columns = ["split", "fpr", "tpr", "threshold"]
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+
+
+def _thinned(curve: pd.DataFrame) -> pd.DataFrame:
+    if len(curve) <= POINTS:
+        return curve
+    along = (curve["fpr"] + curve["tpr"]).to_numpy()  # 0..2, ascending
+    kept = np.searchsorted(along, np.linspace(0, 2, POINTS), "left")
+    return curve.iloc[np.unique(np.append(kept[kept < len(curve)], len(curve) - 1))]
+
+
+def confusion(predictions: pd.DataFrame, *, threshold: float) -> pd.DataFrame:
+    """Return counts per split, label and call: ``split label predicted n n_stacks n_wells share``.
+
+    ``share`` is of the frames with that label; it is missing where there are none. All four cells of a
+    split stand in the table.
+    """
+    rows = scored(predictions)
+    rows = rows.assign(
+        predicted=(rows["p_infected"] >= threshold).astype(int),
+        label=rows["label"].astype(int),
+        well=codes_of(rows, "well"),
+    )
+    found = rows.groupby(["split", "label", "predicted"]).agg(
+        n=("label", "size"), n_stacks=("stack_id", "nunique"), n_wells=("well", "nunique")
+    )
+    cells = pd.MultiIndex.from_product(
+        [ordered_splits(predictions), (0, 1), (0, 1)], names=["split", "label", "predicted"]
+    )
+    table = found.reindex(cells, fill_value=0).reset_index()
+    total = table.groupby(["split", "label"])["n"].transform("sum")
+    return table.assign(share=table["n"] / total.where(total > 0))
+
+
+def reliability(predictions: pd.DataFrame, *, bins: int, level: float) -> pd.DataFrame:
+    """Return how often frames of a given P(infected) are infected, in bins of equal counts.
+
+    Columns: ``split bin_low bin_high p_mean rate low high n n_stacks n_wells note``. Equal scores share a
+    bin, so there may be fewer than ``bins``. Bands come from leaving out one group at a time (Wilson's
+    interval with the effective number of frames that the groups leave).
+    """
+    parts = []
+    for split in ordered_splits(predictions):
+        rows = scored(predictions[predictions["split"].eq(split)]).reset_index(drop=True)
+        if len(rows) == 0:
+            continue
+        group = choose_level(rows).codes
+        p, truth = rows["p_infected"].to_numpy(float), rows["label"].to_numpy(int)
+        edges = np.unique(np.quantile(p, np.linspace(0, 1, bins + 1)))
+        at = np.clip(np.searchsorted(edges, p, "right") - 1, 0, max(len(edges) - 2, 0))
+        stack, well = codes_of(rows, "position"), codes_of(rows, "well")
+        for index in np.unique(at):
+            inside = at == index
+            low, high, note = _rate_band(truth[inside], group[inside], level)
+            parts.append(
+                {
+                    "split": split,
+                    "bin_low": edges[index],
+                    "bin_high": edges[min(index + 1, len(edges) - 1)],
+                    "p_mean": p[inside].mean(),
+                    "rate": truth[inside].mean(),
+                    "low": low,
+                    "high": high,
+                    "n": int(inside.sum()),
+                    "n_stacks": len(np.unique(stack[inside])),
+                    "n_wells": len(np.unique(well[inside])),
+                    "note": note,
+                }
+            )
+    columns = [
+        "split",
+        "bin_low",
+        "bin_high",
+        "p_mean",
+        "rate",
+        "low",
+        "high",
+        "n",
+        "n_stacks",
+        "n_wells",
+        "note",
+    ]
+    return pd.DataFrame(parts, columns=columns)
+
+
+def _rate_band(truth: np.ndarray, group: np.ndarray, level: float) -> tuple[float, float, str]:
+    _, code = np.unique(group, return_inverse=True)
+    size = np.bincount(code)
+    k, n, rate = len(size), len(truth), float(truth.mean())
+    if k < 3:
+        return float("nan"), float("nan"), f"no band: {k} groups, at least 3 needed"
+    hits = np.bincount(code, weights=truth)
+    variance, _ = jackknife((truth.sum() - hits) / (n - size), [np.arange(k)])
+    # as many independent frames as would leave this variance; never more than there are, never below k
+    effective = np.clip(rate * (1 - rate) / variance, k, n) if variance > 0 else k
+    t = float(stats.t.ppf((1 + level) / 2, k - 1))
+    centre = (rate + t**2 / (2 * effective)) / (1 + t**2 / effective)
+    half = t * np.sqrt(rate * (1 - rate) / effective + (t / (2 * effective)) ** 2) / (1 + t**2 / effective)
+    return max(0.0, float(centre - half)), min(1.0, float(centre + half)), ""
+
+
+def worst_frames(predictions: pd.DataFrame, *, threshold: float, n: int) -> pd.DataFrame:
+    """Return the ``n`` worst frames per split and reason, the worst first.
+
+    Added columns: ``reason`` (missed infection, false alarm, time error), ``rank`` from 1, ``error_h``. A
+    frame may stand under two reasons. Classes are ranked by P(infected), times by the absolute error.
+    """
+    rows = time_errors(predictions[predictions["label"].notna()], threshold=threshold)
+    p, error = rows["p_infected"], rows["error_h"].abs()
+    label = rows["label"].astype(int)
+    kinds = {
+        "missed infection": (-p).where(label.eq(1) & (p < threshold)),
+        "false alarm": p.where(label.eq(0) & (p >= threshold)),
+        "time error": error,
+    }
+    parts = []
+    for reason, badness in kinds.items():
+        ranked = rows.assign(reason=reason, badness=badness)[badness.notna()]
+        ranked = ranked.sort_values(["badness", "stack_id", "frame"], ascending=[False, True, True])
+        ranked["rank"] = ranked.groupby("split").cumcount() + 1
+        parts.append(ranked[ranked["rank"] <= n].drop(columns="badness"))
+    return pd.concat(parts, ignore_index=True)
+
+
+def n_models(predictions: pd.DataFrame) -> int:
+    """Return how many trained models (run, fold, seed) the table holds."""
+    return len(np.unique(model_codes(predictions)))
+
+
+LISTED = 30  # worst frames of each reason in an error browser
+NEIGHBOURS = 2  # frames before and after the one in question
+
+
+def spread_frames(predictions: pd.DataFrame, *, per_condition: int) -> pd.DataFrame:
+    """Return frames of each condition at even steps of time, each from the well that was used least.
+
+    Infected wells go by hours after onset (``hpi``), mock wells by hours since start. Sorted by condition,
+    infected first, then by time; the columns are those of ``predictions``.
+
+    Args:
+        predictions: frames to choose from.
+        per_condition: how many of each, where there are so many.
+    """
+    rows = predictions.assign(well_code=codes_of(predictions, "well"))
+    parts = [
+        _spread(rows[rows["condition"].eq(condition)], clock, per_condition)
+        for condition, clock in (("infected", "hpi"), ("mock", "hours"))
+    ]
+    chosen = pd.concat(parts).drop(columns="well_code")
+    return chosen.reset_index(drop=True)
+
+
+def _spread(rows: pd.DataFrame, clock: str, n: int) -> pd.DataFrame:
+    rows = rows[rows[clock].notna()].sort_values([clock, "stack_id", "frame"])
+    times = rows[clock].to_numpy(float)
+    if len(rows) <= n:
+        return rows
+    used: dict[int, int] = dict.fromkeys(rows["well_code"].unique().tolist(), 0)
+    step = (times[-1] - times[0]) / n
+    taken: list[int] = []
+    for wanted in times[0] + step * (np.arange(n) + 0.5):
+        far = np.abs(times - wanted)
+        near = np.setdiff1d(np.flatnonzero(far <= max(step / 2, far.min())), taken)
+        if not len(near):
+            continue
+        wells = rows["well_code"].to_numpy()[near]
+        at = min(range(len(near)), key=lambda k: (used[int(wells[k])], far[near[k]]))
+        used[int(wells[at])] += 1
+        taken.append(int(near[at]))
+    return rows.iloc[sorted(taken)]
+
+
+def listed_frames(predictions: pd.DataFrame, *, threshold: float) -> pd.DataFrame:
+    """Return the worst frames of each reason, :data:`LISTED` of them, with their neighbours in time.
+
+    One row per frame, in the order of ``predictions`` and with its columns.
+
+    Args:
+        predictions: PREDICTIONS of one run and split.
+        threshold: of the class.
+    """
+    worst = worst_frames(predictions, threshold=threshold, n=LISTED)
+    rows = predictions.sort_values(["stack_id", "hours"])
+    place = rows.groupby("stack_id").cumcount()
+    bad = pd.MultiIndex.from_frame(rows[["stack_id", "frame"]]).isin(
+        pd.MultiIndex.from_frame(worst[["stack_id", "frame"]])
+    )
+    centres = place[bad].groupby(rows.loc[bad, "stack_id"]).agg(list)
+    asked = [
+        any(abs(at - centre) <= NEIGHBOURS for centre in centres.get(stack, ()))
+        for stack, at in zip(rows["stack_id"], place, strict=True)
+    ]
+    return rows[np.array(asked, bool)].sort_index()
+
+
+CLIP = 1e-7  # a P of exactly 0 or 1 has no logit
+RANGE = (0.05, 20.0)
+COLUMNS = [
+    "run",
+    "split",
+    "temperature",
+    "low",
+    "high",
+    "brier",
+    "brier_after",
+    "log_loss",
+    "log_loss_after",
+    "n",
+    "note",
+]
+
+
+def temperatures(predictions: pd.DataFrame, *, level: float) -> pd.DataFrame:
+    """Return one temperature per run, fitted on validation, and what it does in each split.
+
+    Columns ``run split temperature low high brier brier_after log_loss log_loss_after n note``. Above 1 the
+    model is too sure of itself, below 1 not sure enough (Guo et al. 2017). Missing with a reason where
+    validation holds one class or separates the classes entirely. The limits come from the groups of
+    validation (sandwich variance on the log scale, Student's t).
+    """
+    parts = []
+    for run, rows in scored(predictions).groupby("run", sort=True):
+        temperature, low, high, note = _fit(rows[rows["split"].eq("val")].reset_index(drop=True), level)
+        for split in ordered_splits(rows):
+            part = rows[rows["split"].eq(split)]
+            truth, z = part["label"].to_numpy(float), _logits(part)
+            after = expit(z / temperature) if np.isfinite(temperature) else np.full(len(z), np.nan)
+            parts.append(
+                (
+                    run,
+                    split,
+                    temperature,
+                    low,
+                    high,
+                    _brier(expit(z), truth),
+                    _brier(after, truth),
+                    _log_loss(expit(z), truth),
+                    _log_loss(after, truth),
+                    len(part),
+                    note,
+                )
+            )
+    return pd.DataFrame(parts, columns=COLUMNS)
+
+
+def _fit(rows: pd.DataFrame, level: float) -> tuple[float, float, float, str]:
+    nothing = (float("nan"),) * 3
+    truth = rows["label"].to_numpy(float)
+    if len(np.unique(truth)) < 2:
+        return *nothing, "no temperature: validation holds " + ("one class" if len(rows) else "no frames")
+    z = _logits(rows)
+    if z[truth == 1].min() > z[truth == 0].max():
+        return *nothing, "no temperature: validation separates the classes entirely"
+    # the log loss is convex in 1 / temperature
+    best = minimize_scalar(
+        lambda log_t: _log_loss(expit(z / np.exp(log_t)), truth), bounds=np.log(RANGE), method="bounded"
+    )
+    value = float(np.exp(best.x))
+    at_edge = not RANGE[0] * 1.01 < value < RANGE[1] / 1.01
+    if at_edge:
+        return value, *nothing[:2], "temperature at the end of its range: P(infected) says little"
+    return value, *_limits(rows, z / value, truth, value, level)
+
+
+def _limits(
+    rows: pd.DataFrame, z: np.ndarray, truth: np.ndarray, value: float, level: float
+) -> tuple[float, float, str]:
+    """Limits of the temperature from what each group adds to the slope of the log loss at its minimum."""
+    unit = choose_level(rows)
+    code = np.unique(unit.codes, return_inverse=True)[1]
+    k = int(code.max()) + 1
+    if k < MIN_GROUPS:
+        return float("nan"), float("nan"), f"no interval: {k} groups, at least {MIN_GROUPS} needed"
+    p = expit(z)
+    pulls = np.bincount(code, weights=(truth - p) * z, minlength=k)
+    bend = float((p * (1 - p) * z**2).sum())
+    half = float(stdtrit(k - 1, (1 + level) / 2) * np.sqrt(k / (k - 1) * (pulls**2).sum())) / bend
+    return value * np.exp(-half), value * np.exp(half), f"unit {unit.unit}: {k} in validation"
+
+
+def _logits(rows: pd.DataFrame) -> np.ndarray:
+    return logit(np.clip(rows["p_infected"].to_numpy(float), CLIP, 1 - CLIP))
+
+
+def _brier(p: np.ndarray, truth: np.ndarray) -> float:
+    return float(np.mean((p - truth) ** 2))
+
+
+def _log_loss(p: np.ndarray, truth: np.ndarray) -> float:
+    p = np.clip(p, CLIP, 1 - CLIP)
+    return float(-np.mean(truth * np.log(p) + (1 - truth) * np.log1p(-p)))

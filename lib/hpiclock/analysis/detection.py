@@ -1,0 +1,311 @@
+"""The threshold from which a frame is called infected, and when each infected stack is first seen."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from lifelines import KaplanMeierFitter
+from scipy.special import betaincinv, stdtrit
+
+from hpiclock.analysis.units import MIN_GROUPS, choose_level, class_of, codes_of, ordered_splits
+from hpiclock.config.schema import StudyConfig
+from hpiclock.errors import InputError
+
+
+class Threshold(NamedTuple):
+    """The value, the rule that chose it, and what to know about it."""
+
+    value: float
+    rule: str
+    note: str
+
+
+def choose_threshold(predictions: pd.DataFrame, *, rule: float | Literal["youden", "f1"]) -> Threshold:
+    """Choose the threshold on the validation rows by a rule, or take the given number.
+
+    ``youden`` maximises recall + specificity - 1, ``f1`` the F1 score. Every threshold between two
+    neighbouring scores does the same; where the best ones form an interval its midpoint is taken, and of
+    several intervals the one nearest to 0.5.
+
+    Raises:
+        InputError: an unknown rule, or a number outside 0..1.
+    """
+    if isinstance(rule, int | float) and not isinstance(rule, bool):
+        if not 0 <= rule <= 1:
+            raise InputError(f"study.threshold: {rule:g} is not between 0 and 1")
+        return Threshold(float(rule), "given", "given, not chosen")
+    if rule not in ("youden", "f1"):
+        raise InputError(f"study.threshold: {rule!r} is not youden, f1 or a number between 0 and 1")
+    rows = predictions[
+        predictions["split"].eq("val") & predictions["label"].notna() & predictions["p_infected"].notna()
+    ]
+    truth = rows["label"].to_numpy(int)
+    if len(np.unique(truth)) < 2:
+        what = "no validation rows" if len(rows) == 0 else "the validation rows hold one class"
+        return Threshold(0.5, "default", f"0.5 without a choice: {what}")
+    value = _best(rows["p_infected"].to_numpy(float), truth, rule)
+    return Threshold(value, rule, f"{rule} on {len(rows)} validation frames")
+
+
+def _best(p: np.ndarray, truth: np.ndarray, rule: str) -> float:
+    scores, at = np.unique(p, return_inverse=True)  # ascending
+    positives = np.bincount(at, weights=truth == 1)
+    negatives = np.bincount(at, weights=truth == 0)
+    # quality[i]: everything from scores[i] on is called infected; the last entry calls nothing
+    tp = np.append(np.cumsum(positives[::-1])[::-1], 0.0)
+    fp = np.append(np.cumsum(negatives[::-1])[::-1], 0.0)
+    n_positive, n_negative = positives.sum(), negatives.sum()
+    youden = tp / n_positive - fp / n_negative
+    quality = youden if rule == "youden" else 2 * tp / (n_positive + tp + fp)
+    best = np.flatnonzero(quality >= quality.max() - 1e-12)
+    best = best[best > 0] if (best > 0).any() else best
+    # threshold i may lie anywhere in (scores[i-1], scores[i]]; neighbouring best ones are one interval
+    runs = np.split(best, np.flatnonzero(np.diff(best) > 1) + 1)
+    edges = np.concatenate([[0.0], scores, [1.0]])
+    middles = [(edges[run[0]] + edges[run[-1] + 1]) / 2 for run in runs]
+    return float(min(middles, key=lambda middle: abs(middle - 0.5)))
+
+
+def curve_with_limits(stacks: pd.DataFrame, *, level: float) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Return 1 - Kaplan-Meier of the stacks, and its summary.
+
+    The variance leaves out one well at a time (stacks of a well are repeats), on the log(-log) scale with
+    Student's t; with fewer than three wells there are no limits.
+
+    Args:
+        stacks: ``time_h detected plate well stack_id``, one row per stack.
+        level: of the limits.
+    """
+    time, event = stacks["time_h"].to_numpy(float), stacks["detected"].to_numpy(bool)
+    fitter = KaplanMeierFitter().fit(time, event)
+    steps = fitter.event_table
+    at = steps.index.to_numpy(float)
+    surviving = fitter.survival_function_.iloc[:, 0].to_numpy(float)
+    unit = "position" if stacks["well"].eq("").any() else "well"
+    low, high, note = _limits(time, event, codes_of(stacks, unit), at, surviving, level)
+    curve = pd.DataFrame(
+        {
+            "time_h": at,
+            "share": 1 - surviving,
+            "low": 1 - high,
+            "high": 1 - low,
+            "n_at_risk": steps["at_risk"].to_numpy(int),
+            "n_censored": steps["censored"].to_numpy(int),
+        }
+    )
+    half = _first(at, 1 - surviving)
+    facts = {
+        "n_stacks": len(stacks),
+        "n_detected": int(event.sum()),
+        "half_h": half,
+        # half is reached earliest on the upper limit and latest on the lower one
+        "low_h": _first(at, curve["high"].to_numpy(float)),
+        "high_h": _first(at, curve["low"].to_numpy(float)),
+        "note": "; ".join(word for word in (_why(half), note) if word),
+    }
+    return curve, facts
+
+
+def _first(at: np.ndarray, share: np.ndarray) -> float:
+    reached = np.flatnonzero(share >= 0.5 - 1e-12)
+    return float(at[reached[0]]) if len(reached) else float("nan")
+
+
+def _why(half: float) -> str:
+    return "" if np.isfinite(half) else "fewer than half of the stacks are detected by their last frame"
+
+
+def _limits(
+    time: np.ndarray, event: np.ndarray, code: np.ndarray, at: np.ndarray, surviving: np.ndarray, level: float
+) -> tuple[np.ndarray, np.ndarray, str]:
+    k = len(np.unique(code))
+    if k < MIN_GROUPS:
+        nothing = np.full(len(at), np.nan)
+        return nothing, nothing, f"no interval: {k} wells, at least {MIN_GROUPS} needed"
+    left_out = np.stack([_survival(time[code != one], event[code != one], at) for one in np.unique(code)])
+    inner = (surviving > 0) & (surviving < 1)
+    # a curve that is 1 or 0 without one well has no log(-log); half a stack keeps it off the edge
+    edge = 0.5 / len(time)
+    scale = np.log(-np.log(np.clip(left_out, edge, 1 - edge)))
+    variance = (k - 1) / k * ((scale - scale.mean(0)) ** 2).sum(0)
+    half = stdtrit(k - 1, (1 + level) / 2) * np.sqrt(variance)
+    centre = np.log(-np.log(np.clip(surviving, edge, 1 - edge)))
+    low, high = np.exp(-np.exp(centre + half)), np.exp(-np.exp(centre - half))
+    blank = ~inner | (variance == 0)
+    return np.where(blank, np.nan, low), np.where(blank, np.nan, high), ""
+
+
+def _survival(time: np.ndarray, event: np.ndarray, at: np.ndarray) -> np.ndarray:
+    """Kaplan-Meier of a part of the stacks at the times of the whole."""
+    order = np.sort(time)
+    n = len(order) - np.searchsorted(order, at, "left")
+    ends = np.sort(time[event])
+    d = np.searchsorted(ends, at, "right") - np.searchsorted(ends, at, "left")
+    return np.cumprod(np.where(n > 0, 1 - d / np.maximum(n, 1), 1.0))
+
+
+CONFIDENCE = 0.95
+KEYS = ["run", "split", "fold", "seed", "stack_id"]
+SAME = ["plate", "well", "condition", "moi"]
+BOUND = 0.05  # the false alarm rate that is aimed at; 59 controls support it
+
+
+class ControlThreshold(NamedTuple):
+    """A threshold, the rate of new control units that may pass it, and from how many controls."""
+
+    value: float
+    bound: float
+    n_controls: int
+    unit: str
+    note: str
+
+
+def control_threshold(predictions: pd.DataFrame, *, frames: int) -> ControlThreshold:
+    """Return the lowest threshold whose false alarm rate the validation controls can bound.
+
+    A control unit (well, else position) alarms when one of its stacks is detected. With n units the rate of
+    new units that pass their j-th highest score is bounded with 95% confidence by an order statistic (Tong,
+    Feng and Li 2018); j is the largest for which the bound is 5% or less, else 1, and the bound is said.
+    The threshold lies just above that score.
+    """
+    rows = predictions[
+        predictions["split"].eq("val") & (class_of(predictions) == 0) & predictions["p_infected"].notna()
+    ]
+    if rows.empty:
+        return ControlThreshold(np.nan, np.nan, 0, "", "no control stacks in validation")
+    unit = choose_level(predictions[predictions["split"].eq("val")]).unit
+    keys = ["plate", "well"] if unit == "well" else ["plate"] if unit == "plate" else ["stack_id"]
+    highest = [
+        (_key(part, keys), _highest_run(part["p_infected"].to_numpy(float), frames))
+        for _, part in rows.sort_values("hours").groupby(["run", "fold", "seed", "stack_id"])
+    ]
+    per_unit = pd.DataFrame(highest, columns=["unit", "score"]).groupby("unit")["score"].max()
+    scores = np.sort(per_unit.to_numpy(float))[::-1]
+    n = len(scores)
+    allowed = max((j for j in range(1, n + 1) if _bound(n, j) <= BOUND), default=1)
+    bound = _bound(n, allowed)
+    value = float(np.nextafter(scores[allowed - 1], 2.0))
+    note = f"{n} control {unit}s in validation: false alarms in at most {bound:.0%} of new {unit}s"
+    if bound > BOUND:
+        note += (
+            f" (95% confidence; {int(np.ceil(np.log(1 - CONFIDENCE) / np.log(1 - BOUND)))} controls for 5%)"
+        )
+    if value > 1:
+        note += "; a control scores 1, so nothing can pass"
+    return ControlThreshold(value, bound, n, unit, note)
+
+
+def _key(part: pd.DataFrame, keys: list[str]) -> str:
+    return " ".join(str(part[name].iloc[0]) for name in keys)
+
+
+def _bound(n: int, j: int) -> float:
+    """Upper 95% limit of the rate at which new units pass the j-th highest of n scores."""
+    return float(betaincinv(j, n - j + 1, CONFIDENCE))
+
+
+def _highest_run(p: np.ndarray, frames: int) -> float:
+    """The highest threshold at which ``frames`` values in a row are at or above it."""
+    if len(p) < frames:
+        return float(p.max())
+    return float(np.lib.stride_tricks.sliding_window_view(p, frames).min(1).max())
+
+
+def detection_times(predictions: pd.DataFrame, *, thresholds: dict[str, float], frames: int) -> pd.DataFrame:
+    """Return when each stack is first detected, per rule.
+
+    Columns: ``run split stack_id well condition moi rule threshold detected time_h last_h``. For infected
+    stacks times are hpi and frames before the onset do not count; for mock stacks times are hours since
+    start and a detection is a false alarm. Undetected stacks have ``time_h`` at their last frame. Stacks
+    without an onset or shorter than ``frames`` have no row.
+    """
+    seen = predictions[predictions["p_infected"].notna()]
+    infected = class_of(seen) == 1
+    time = np.where(infected, seen["hpi"].to_numpy(float), seen["hours"].to_numpy(float))
+    seen = seen.assign(last_h=time)[time >= 0].sort_values([*KEYS, "last_h"], ignore_index=True)
+    first_row = np.flatnonzero(~seen.duplicated(KEYS).to_numpy())
+    size = np.diff(np.append(first_row, len(seen)))
+    long = size >= frames
+    p, hours = seen["p_infected"].to_numpy(float), seen["last_h"].to_numpy(float)
+    stacks = seen.loc[(first_row + size - 1)[long], [*KEYS, *SAME, "last_h"]].reset_index(drop=True)
+    parts = []
+    for rule, threshold in thresholds.items():
+        if np.isnan(threshold):
+            continue
+        at = _first_runs(p >= threshold, first_row, size, frames)[long]
+        found = at < len(p)
+        time_h = np.where(found, hours[np.minimum(at, len(p) - 1)], stacks["last_h"])
+        parts.append(stacks.assign(rule=rule, threshold=threshold, detected=found, time_h=time_h))
+    columns = [*KEYS, *SAME, "rule", "threshold", "detected", "time_h", "last_h"]
+    if not parts:
+        return pd.DataFrame(columns=columns)
+    return pd.concat(parts, ignore_index=True)[columns].sort_values([*KEYS, "rule"], ignore_index=True)
+
+
+def _first_runs(above: np.ndarray, first: np.ndarray, size: np.ndarray, frames: int) -> np.ndarray:
+    """First row of each stack from which ``frames`` rows of it are above; the number of rows if none is."""
+    n = len(above)
+    if n == 0:
+        return np.empty(0, int)
+    padded = np.append(above, np.zeros(frames, bool))
+    runs = np.lib.stride_tricks.sliding_window_view(padded, frames)[:n].all(1)
+    room = np.repeat(first + size, size) - np.arange(n) >= frames  # the run must end inside the stack
+    return np.minimum.reduceat(np.where(runs & room, np.arange(n), n), first)
+
+
+def detection_thresholds(
+    predictions: pd.DataFrame, *, decision: Threshold, study: StudyConfig
+) -> pd.DataFrame:
+    """Return the two rules: ``rule threshold bound n_controls unit note``."""
+    controls = control_threshold(predictions, frames=study.detection_frames)
+    rows = [
+        ("decision", decision.value, np.nan, 0, "", decision.note),
+        ("controls", controls.value, controls.bound, controls.n_controls, controls.unit, controls.note),
+    ]
+    return pd.DataFrame(rows, columns=["rule", "threshold", "bound", "n_controls", "unit", "note"])
+
+
+def detection_curves(times: pd.DataFrame, *, level: float) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the share of infected stacks detected over hpi, and its summary.
+
+    The curves have ``run split rule group time_h share low high n_at_risk n_censored``; the summary has
+    ``run split rule group n_stacks n_detected half_h low_h high_h note`` with ``half_h`` the hpi at which
+    half of the stacks are detected. Groups are ``all`` and one per MOI.
+    """
+    infected = times[times["condition"].eq("infected")]
+    curves, summary = [], []
+    for (run, rule), of_rule in infected.groupby(["run", "rule"], sort=True):
+        for split in ordered_splits(of_rule):
+            part = of_rule[of_rule["split"].eq(split)]
+            groups = {"all": part} | {f"moi={moi:g}": rows for moi, rows in part.groupby("moi")}
+            for group, rows in groups.items():
+                curve, facts = curve_with_limits(rows, level=level)
+                key = {"run": run, "split": split, "rule": rule, "group": group}
+                curves.append(curve.assign(**key))
+                summary.append(key | facts)
+    columns = ["run", "split", "rule", "group", "time_h", "share", "low", "high", "n_at_risk", "n_censored"]
+    table = pd.concat(curves, ignore_index=True)[columns] if curves else pd.DataFrame(columns=columns)
+    facts_columns = [
+        "run",
+        "split",
+        "rule",
+        "group",
+        "n_stacks",
+        "n_detected",
+        "half_h",
+        "low_h",
+        "high_h",
+        "note",
+    ]
+    return table, pd.DataFrame(summary, columns=facts_columns)
+
+
+def false_alarms(times: pd.DataFrame) -> pd.DataFrame:
+    """Return how many mock stacks were ever detected: ``run split rule n_stacks n_alarms n_wells share``."""
+    mock = times[times["condition"].eq("mock")]
+    table = mock.groupby(["run", "split", "rule"]).agg(
+        n_stacks=("stack_id", "nunique"), n_alarms=("detected", "sum"), n_wells=("well", "nunique")
+    )
+    return table.assign(share=table["n_alarms"] / table["n_stacks"]).reset_index()

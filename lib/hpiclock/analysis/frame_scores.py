@@ -1,0 +1,420 @@
+"""From rows of predictions to plain arrays and sums per group; every metric and every interval reads these.
+
+A metric is a function of totals. The totals of all groups give the point estimate; the totals with one
+group left out give the jackknife; weighted totals give any resampling (``intervals/bootstrap.py``).
+The AUC is wins / pairs: pairs of an infected and an uninfected frame, and how many of them the infected
+frame wins (a tie is half a win).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.special import ndtri
+
+from hpiclock.analysis.units import codes_of
+
+MISSING = -1
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Arrays of the same length, one entry per frame; what is unknown is NaN (truth: -1).
+
+    truth: 1 infected, 0 not, -1 not to be scored; p: P(infected); called: p >= threshold (bool);
+    group, stack, well, model, stratum: integer codes (well -1 = not given; model = run, fold and seed;
+    stratum = frames of the same hour); target, error: hours, under the true clock; target_predicted,
+    error_predicted: under the predicted clock; off_clock, off_mean: errors of the two baselines.
+    """
+
+    truth: np.ndarray
+    p: np.ndarray
+    called: np.ndarray
+    group: np.ndarray
+    stack: np.ndarray
+    well: np.ndarray
+    model: np.ndarray
+    stratum: np.ndarray
+    target: np.ndarray
+    error: np.ndarray
+    target_predicted: np.ndarray
+    error_predicted: np.ndarray
+    off_clock: np.ndarray
+    off_mean: np.ndarray
+
+    def take(self, rows: np.ndarray) -> Scores:
+        """Return the rows of a mask or an index array."""
+        if rows.dtype == bool:
+            if rows.all():
+                return self
+            rows = np.flatnonzero(rows)  # counted once, not for every field
+        return Scores(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+
+    def with_truth(self, truth: np.ndarray) -> Scores:
+        """Return the same rows judged against another truth (for example the condition of the well)."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return Scores(**(values | {"truth": truth.astype(np.int8)}))
+
+    def __len__(self) -> int:
+        return len(self.p)
+
+
+def dense(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the sorted distinct values of non-negative codes, and which of them each is.
+
+    As ``np.unique`` does, without sorting where the codes are not far between.
+    """
+    if len(codes) and codes.max() > 8 * len(codes) + 1000:
+        return np.unique(codes, return_inverse=True)
+    there = np.bincount(codes) > 0 if len(codes) else np.zeros(0, bool)
+    return np.flatnonzero(there), (np.cumsum(there) - 1)[codes]
+
+
+def prepare(rows: pd.DataFrame, *, threshold: float, group: np.ndarray) -> Scores:
+    """Return the arrays of a predictions table; the baselines' errors are NaN until they are fitted.
+
+    Args:
+        rows: a PREDICTIONS table.
+        threshold: P(infected) from which a frame is called infected.
+        group: (rows,) the unit of resampling of each row.
+    """
+    p = rows["p_infected"].to_numpy(float)
+    target = rows["time_target"].to_numpy(float)
+    guess = rows["time_pred"].to_numpy(float)
+    by_predicted_clock = target_under_predicted_clock(rows, threshold=threshold)
+    nothing = np.full(len(rows), np.nan)
+    return Scores(
+        truth=rows["label"].astype("Int8").fillna(MISSING).to_numpy(np.int8),
+        p=p,
+        called=p >= threshold,
+        group=group,
+        stack=codes_of(rows, "position"),
+        well=np.where(rows["well"].eq(""), MISSING, codes_of(rows, "well")),
+        model=model_codes(rows),
+        stratum=hour_strata(rows),
+        target=target,
+        error=guess - target,
+        target_predicted=by_predicted_clock,
+        error_predicted=guess - by_predicted_clock,
+        off_clock=nothing,
+        off_mean=nothing,
+    )
+
+
+def model_codes(rows: pd.DataFrame) -> np.ndarray:
+    """Return one integer per trained model (run, fold, seed): scores of two models are never compared."""
+    code = pd.factorize(rows["run"])[0]
+    for name in ("fold", "seed"):
+        more, kinds = pd.factorize(rows[name])
+        code = pd.factorize(code * max(len(kinds), 1) + more)[0]
+    return code
+
+
+def frame_interval_h(rows: pd.DataFrame) -> float:
+    """Return the usual hours between neighbouring frames of a stack; NaN when no stack has two."""
+    ordered = rows[["stack_id", "hours"]].drop_duplicates().sort_values(["stack_id", "hours"])
+    same = ordered["stack_id"].to_numpy()[1:] == ordered["stack_id"].to_numpy()[:-1]
+    steps = np.diff(ordered["hours"].to_numpy(float))[same]
+    return float(np.median(steps)) if len(steps) else float("nan")
+
+
+def hour_strata(rows: pd.DataFrame) -> np.ndarray:
+    """Return one integer per acquisition time: hours in steps of the frame interval (1 h for stills)."""
+    step = frame_interval_h(rows)
+    hours = rows["hours"].to_numpy(float)
+    # the small shift keeps 0.5-step times of offset stacks on one side whatever the last bit
+    return np.floor(hours / (step if step > 0 else 1.0) + 0.5 + 1e-9).astype(np.int64)
+
+
+def target_under_predicted_clock(rows: pd.DataFrame, *, threshold: float) -> np.ndarray:
+    """Return the time that the predicted clock would have to show: (rows,), NaN where there is none.
+
+    A frame called infected is on the infection clock (hours since onset), any other on the experiment
+    clock. Where that is also its true clock the target is the given one. A mock frame called infected has
+    no onset, so its time under the predicted clock does not exist. Runs that put every frame on one clock
+    have nothing to predict: the target is the given one.
+    """
+    target = rows["time_target"].to_numpy(float)
+    on_infection = rows["clock"].eq("infection").to_numpy()
+    if not on_infection.any():
+        return target
+    p = rows["p_infected"].to_numpy(float)
+    called = p >= threshold
+    other = np.where(called, rows["hpi"].to_numpy(float), rows["hours"].to_numpy(float))
+    other = np.where(np.isnan(target), np.nan, other)
+    return np.where(np.isnan(p), np.nan, np.where(called == on_infection, target, other))
+
+
+class Alike(NamedTuple):
+    """Per class (uninfected, infected): correlation within groups and what pairs of frames share.
+
+    icc: (2,) intra-class correlation of normal scores; same_frame, same_group: (2,) chances that two
+    frames of the class, drawn with replacement, are one frame, or two frames of one group; n: (2,) frames.
+    """
+
+    icc: np.ndarray
+    same_frame: np.ndarray
+    same_group: np.ndarray
+    n: np.ndarray
+
+
+def alike(scores: Scores, group: np.ndarray, k: int) -> Alike:
+    """Return how alike the scores of a group are, class by class; groups are coded 0..k-1."""
+    out = np.zeros((3, 2))
+    n = np.zeros(2)
+    for truth in (0, 1):
+        mine = (scores.truth == truth) & ~np.isnan(scores.p)
+        size = np.bincount(group[mine], minlength=k)
+        n[truth] = size.sum()
+        if n[truth] == 0:
+            continue
+        out[1, truth] = 1 / n[truth]
+        out[2, truth] = (size * (size - 1.0)).sum() / n[truth] ** 2
+        out[0, truth] = icc_of_normal_scores(scores.p[mine], group[mine], k)
+    return Alike(out[0], out[1], out[2], n)
+
+
+def icc_of_normal_scores(p: np.ndarray, group: np.ndarray, k: int) -> float:
+    """Return the share of variance between groups, 0..1, of the scores turned into normal ones by rank.
+
+    One-way analysis of variance with unequal group sizes; 0 where there is nothing to compare.
+    """
+    _, at, count = np.unique(p, return_inverse=True, return_counts=True)
+    middle = np.cumsum(count) - (count - 1) / 2  # mean rank of equal scores
+    z = ndtri((middle[at] - 0.5) / len(p))
+    size = np.bincount(group, minlength=k).astype(float)
+    size_there, n = size[size > 0], float(len(p))
+    groups = len(size_there)
+    if groups < 2 or n <= groups:
+        return 0.0
+    means = np.bincount(group, weights=z, minlength=k)[size > 0] / size_there
+    between = (size_there * (means - z.mean()) ** 2).sum()
+    within = max(float(((z - z.mean()) ** 2).sum() - between), 0.0) / (n - groups)
+    typical = (n - (size_there**2).sum() / n) / (groups - 1)
+    extra = max((between / (groups - 1) - within) / typical, 0.0)
+    return extra / (extra + within) if extra + within > 0 else 0.0
+
+
+Totals = Mapping[str, np.ndarray]
+LINEAR = (
+    "n",
+    "tp",
+    "fp",
+    "tn",
+    "fn",
+    "n_time",
+    "abs",
+    "err",
+    "sq",
+    "y",
+    "yy",
+    "n_pc",
+    "abs_pc",
+    "err_pc",
+    "sq_pc",
+    "y_pc",
+    "yy_pc",
+    "n_base",
+    "abs_base",
+    "abs_clock",
+    "abs_mean",
+    "brier",
+)
+
+
+@dataclass(frozen=True)
+class Sums:
+    """Sufficient statistics of a set of frames in ``k`` groups.
+
+    total: name -> () sums over all groups; without: name -> (k,) the same with one group left out;
+    linear: name -> (k,) each group's own sums; kind: (k,) 0 only uninfected, 1 only infected, 2 both;
+    codes: (k,) which group of the scores each is; alike: how alike the scores of a group are.
+    """
+
+    total: dict[str, np.ndarray]
+    without: dict[str, np.ndarray]
+    linear: dict[str, np.ndarray]
+    kind: np.ndarray
+    codes: np.ndarray
+    alike: Alike
+
+
+def group_sums(scores: Scores) -> Sums:
+    """Return the sums of all frames whose truth is known.
+
+    Frames without a P(infected) count for time only, frames without a time prediction for class only.
+    """
+    scores = scores.take(scores.truth >= 0)
+    codes, group = dense(scores.group)
+    k = len(codes)
+    linear = linear_sums(scores, group, k)
+    total = {name: values.sum() for name, values in linear.items()}
+    without = {name: total[name] - values for name, values in linear.items()}
+    _add_pairs(scores, group, k, total, without)
+    has = [np.bincount(group, weights=scores.truth == truth, minlength=k) > 0 for truth in (0, 1)]
+    kind = np.where(has[0] & has[1], 2, np.where(has[1], 1, 0))
+    return Sums(total, without, linear, kind, codes, alike(scores, group, k))
+
+
+def linear_sums(scores: Scores, group: np.ndarray, k: int) -> dict[str, np.ndarray]:
+    """Return the sums named in :data:`LINEAR` of each group, (k,) each; groups are coded 0..k-1."""
+    seen = ~np.isnan(scores.p)
+    positive, called = scores.truth == 1, scores.called
+    columns: dict[str, np.ndarray] = {
+        "n": seen,
+        "tp": seen & positive & called,
+        "fp": seen & ~positive & called,
+        "tn": seen & ~positive & ~called,
+        "fn": seen & positive & ~called,
+        "brier": (scores.p - positive) ** 2,
+        **_time_columns(scores.error, scores.target, ""),
+        **_time_columns(scores.error_predicted, scores.target_predicted, "_pc"),
+    }
+    based = ~np.isnan(scores.error) & ~np.isnan(scores.off_clock) & ~np.isnan(scores.off_mean)
+    columns["n_base"] = based
+    columns["abs_base"] = np.where(based, np.abs(scores.error), 0.0)
+    columns["abs_clock"] = np.where(based, np.abs(scores.off_clock), 0.0)
+    columns["abs_mean"] = np.where(based, np.abs(scores.off_mean), 0.0)
+    return {
+        name: np.bincount(group, weights=np.nan_to_num(values.astype(float)), minlength=k)
+        for name, values in columns.items()
+    }
+
+
+def _time_columns(error: np.ndarray, target: np.ndarray, suffix: str) -> dict[str, np.ndarray]:
+    there = ~np.isnan(error)
+    centre = target[there].mean() if there.any() else 0.0  # keeps the sum of squares exact
+    y = np.where(there, target - centre, 0.0)
+    e = np.where(there, error, 0.0)
+    n = "n_time" if suffix == "" else "n_pc"
+    return {
+        n: there,
+        f"abs{suffix}": np.abs(e),
+        f"err{suffix}": e,
+        f"sq{suffix}": e**2,
+        f"y{suffix}": y,
+        f"yy{suffix}": y**2,
+    }
+
+
+def _add_pairs(
+    scores: Scores, group: np.ndarray, k: int, total: dict[str, np.ndarray], without: dict[str, np.ndarray]
+) -> None:
+    seen = ~np.isnan(scores.p)
+    parts = scores.take(seen)
+    group = group[seen]
+    if len(parts) == 0 or (parts.truth == parts.truth[0]).all():
+        for name in ("wins", "pairs", "wins_same_hour", "pairs_same_hour"):
+            total[name], without[name] = np.array(0.0), np.zeros(k)
+        return
+    _, rank = np.unique(parts.p, return_inverse=True)
+    for suffix, block in (("", parts.model), ("_same_hour", _joined(parts.model, parts.stratum))):
+        for name, values in pair_sums(rank, parts.truth == 1, group, block, k).items():
+            row, column, own = values
+            total[name + suffix] = row.sum()
+            without[name + suffix] = row.sum() - row - column + own
+
+
+def _joined(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    b = b - b.min(initial=0)
+    return a * (int(b.max()) + 1 if len(b) else 1) + b
+
+
+def pair_sums(
+    rank: np.ndarray, positive: np.ndarray, group: np.ndarray, block: np.ndarray, k: int
+) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Return wins and pairs of each group's positives, of its negatives, and inside the group: (k,) each.
+
+    Only frames of the same block meet. O(n log n), so that a million frames take a second.
+    """
+    block = dense(block - block.min(initial=0))[1]
+    row = _wins_of_positives(rank, positive, block)
+    column = _wins_of_positives(-rank + (rank.max() if len(rank) else 0), ~positive, block)
+    inside = block * k + group
+    own = _wins_of_positives(rank, positive, inside)
+    out = {}
+    for at, name in enumerate(("wins", "pairs")):
+        out[name] = (
+            np.bincount(group[positive], weights=row[at], minlength=k),
+            np.bincount(group[~positive], weights=column[at], minlength=k),
+            np.bincount(group[positive], weights=own[at], minlength=k),
+        )
+    return out
+
+
+def _wins_of_positives(
+    rank: np.ndarray, positive: np.ndarray, block: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """For each positive: how many negatives of its block it beats (ties half), and how many there are."""
+    width = int(rank.max()) + 1 if len(rank) else 1
+    key = block.astype(np.int64) * width + rank
+    negatives = np.sort(key[~positive])
+    mine = key[positive]
+    start = block[positive].astype(np.int64) * width
+    first = np.searchsorted(negatives, start, "left")
+    below = np.searchsorted(negatives, mine, "left") - first
+    upto = np.searchsorted(negatives, mine, "right") - first
+    pairs = np.searchsorted(negatives, start + width, "left") - first
+    return (below + upto) / 2, pairs.astype(float)
+
+
+def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.where(denominator > 0, np.divide(numerator, denominator), np.nan)
+
+
+def _both_classes(t: Totals, values: np.ndarray) -> np.ndarray:
+    return np.where((t["tp"] + t["fn"] > 0) & (t["tn"] + t["fp"] > 0), values, np.nan)
+
+
+def _r2(t: Totals, suffix: str) -> np.ndarray:
+    n = t["n_time" if suffix == "" else "n_pc"]
+    spread = t[f"yy{suffix}"] - _ratio(t[f"y{suffix}"] ** 2, n)
+    # a target that does not vary leaves rounding, not zero
+    flat = spread <= 1e-12 * np.maximum(np.max(t[f"yy{suffix}"], initial=0.0), 1.0)
+    return 1 - _ratio(t[f"sq{suffix}"], np.where(flat, 0.0, spread))
+
+
+def _skill(t: Totals, baseline: str) -> np.ndarray:
+    flat = t[baseline] <= 1e-9 * np.maximum(t["n_base"], 1)
+    return 1 - _ratio(t["abs_base"], np.where(flat, 0.0, t[baseline]))
+
+
+CLASS_METRICS: dict[str, Callable[[Totals], np.ndarray]] = {
+    "auc": lambda t: _ratio(t["wins"], t["pairs"]),
+    "auc_stratified": lambda t: _ratio(t["wins_same_hour"], t["pairs_same_hour"]),
+    "auc_gap": lambda t: _ratio(t["wins"], t["pairs"]) - _ratio(t["wins_same_hour"], t["pairs_same_hour"]),
+    "accuracy": lambda t: _ratio(t["tp"] + t["tn"], t["n"]),
+    "f1": lambda t: _both_classes(t, _ratio(2 * t["tp"], 2 * t["tp"] + t["fp"] + t["fn"])),
+    "precision": lambda t: _both_classes(t, _ratio(t["tp"], t["tp"] + t["fp"])),
+    "recall": lambda t: _ratio(t["tp"], t["tp"] + t["fn"]),
+    "specificity": lambda t: _ratio(t["tn"], t["tn"] + t["fp"]),
+    "brier": lambda t: _ratio(t["brier"], t["n"]),
+}
+TIME_METRICS: dict[str, Callable[[Totals], np.ndarray]] = {
+    "mae": lambda t: _ratio(t["abs"], t["n_time"]),
+    "rmse": lambda t: np.sqrt(_ratio(t["sq"], t["n_time"])),
+    "mse": lambda t: _ratio(t["sq"], t["n_time"]),
+    "bias": lambda t: _ratio(t["err"], t["n_time"]),
+    "r2": lambda t: _r2(t, ""),
+}
+PREDICTED_CLOCK_METRICS: dict[str, Callable[[Totals], np.ndarray]] = {
+    "mae_predicted_clock": lambda t: _ratio(t["abs_pc"], t["n_pc"]),
+    "rmse_predicted_clock": lambda t: np.sqrt(_ratio(t["sq_pc"], t["n_pc"])),
+    "mse_predicted_clock": lambda t: _ratio(t["sq_pc"], t["n_pc"]),
+    "bias_predicted_clock": lambda t: _ratio(t["err_pc"], t["n_pc"]),
+    "r2_predicted_clock": lambda t: _r2(t, "_pc"),
+}
+BASELINE_METRICS: dict[str, Callable[[Totals], np.ndarray]] = {
+    "mae_of_clock": lambda t: _ratio(t["abs_clock"], t["n_base"]),
+    "mae_of_mean": lambda t: _ratio(t["abs_mean"], t["n_base"]),
+    "gain_over_clock": lambda t: _ratio(t["abs_clock"] - t["abs_base"], t["n_base"]),
+    "gain_over_mean": lambda t: _ratio(t["abs_mean"] - t["abs_base"], t["n_base"]),
+    "skill_over_clock": lambda t: _skill(t, "abs_clock"),
+    "skill_over_mean": lambda t: _skill(t, "abs_mean"),
+}
+FORMULAS = CLASS_METRICS | TIME_METRICS | PREDICTED_CLOCK_METRICS | BASELINE_METRICS

@@ -1,0 +1,132 @@
+"""The study asked by hand: one metric in any windows, and what another threshold would have given."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+
+import numpy as np
+import pandas as pd
+
+from hpiclock.analysis.curves import confusion
+from hpiclock.analysis.detection import detection_curves, detection_times
+from hpiclock.analysis.evaluate import measure
+from hpiclock.analysis.frame_scores import Sums, group_sums, prepare
+from hpiclock.analysis.units import Level, choose_level, codes_of
+from hpiclock.analysis.windows import Axis, each_view
+from hpiclock.config.schema import StudyConfig, WindowsConfig
+from hpiclock.tables import METRICS
+
+UNITS = ("auto", "plate", "well", "position")
+RATES = ("recall", "specificity", "precision", "accuracy")
+_SIZES = {"plate": 3, "well": 2, "position": 1}
+
+
+def level_of(rows: pd.DataFrame, unit: str) -> Level:
+    """Return the unit of resampling that was asked for; ``auto`` is the one that the study takes.
+
+    A unit below it gives intervals that are too narrow, and the caveat says so.
+
+    Args:
+        rows: predictions of one split.
+        unit: one of :data:`UNITS`.
+    """
+    own = choose_level(rows)
+    if unit in ("auto", own.unit):
+        return own
+    said = own.caveat
+    if _SIZES[unit] < _SIZES[own.unit]:
+        said = f"{unit}s of one {own.unit} are repeats: too narrow"
+    elif unit == "well" and rows["well"].eq("").any():
+        said = "wells not given"
+    return Level(unit, codes_of(rows, unit), said)
+
+
+@dataclass
+class LiveWindows:
+    """Windows over one split of one run; what was summed once is kept for the next question.
+
+    rows: PREDICTIONS of one split and run; threshold: from which a frame is called infected; study: the
+    config section.
+    """
+
+    rows: pd.DataFrame
+    threshold: float
+    study: StudyConfig
+    _sums: dict[tuple[object, ...], Sums] = field(default_factory=dict, init=False, repr=False)
+
+    def table(
+        self, *, metric: str, group: str, axis: Axis, unit: str, windows: WindowsConfig, end_h: float
+    ) -> pd.DataFrame:
+        """Return the rows that :func:`hpiclock.analysis.windows.by_window` has for one metric and group.
+
+        They carry the interval of each window by itself, and no band over all windows.
+
+        Args:
+            metric: one that the group has, such as ``auc`` of ``all``.
+            group: ``all``, ``infected`` or ``mock``.
+            axis: ``hours`` or ``hpi``.
+            unit: what is resampled, one of :data:`UNITS`.
+            windows: width, stride and start.
+            end_h: where the last window may end.
+
+        Raises:
+            InputError: no window fits.
+        """
+        views = each_view(
+            self.rows,
+            windows=windows,
+            end_h=end_h,
+            axis=axis,
+            threshold=self.threshold,
+            unit_of=partial(level_of, unit=unit),
+        )
+        key, view = next((key, view) for key, view in views if key["group"] == group)
+        found = []
+        for edge, mask in zip(view.edges, view.masks, strict=True):
+            scores = view.scores.take(mask)
+            about = (group, axis, unit, edge, edge == view.edges[-1])  # the last window is closed
+            if about not in self._sums:
+                self._sums[about] = group_sums(scores)
+            (row,) = measure(
+                scores,
+                [metric],
+                level=self.study.level,
+                unit=view.unit.unit,
+                remark=view.unit.caveat,
+                sums=self._sums[about],
+            )
+            found.append(key | {"start_h": edge[0], "end_h": edge[1]} | row)
+        return pd.DataFrame(found, columns=list(METRICS.columns))
+
+
+@dataclass(frozen=True)
+class AtThreshold:
+    """What one threshold gives: ``confusion``, METRICS rows of the rates, and the detection curves."""
+
+    confusion: pd.DataFrame
+    rates: pd.DataFrame
+    curves: pd.DataFrame
+    detection: pd.DataFrame
+
+
+def at_threshold(rows: pd.DataFrame, *, threshold: float, study: StudyConfig) -> AtThreshold:
+    """Return what the study would say of these frames at another threshold.
+
+    Args:
+        rows: PREDICTIONS of one split and run.
+        threshold: P(infected) from which a frame is called infected.
+        study: the config section.
+    """
+    rows = rows.reset_index(drop=True)
+    unit = choose_level(rows)
+    scores = prepare(rows, threshold=threshold, group=unit.codes)
+    place = {"run": rows["run"].iloc[0], "split": rows["split"].iloc[0], "group": "all"}
+    place |= {"start_h": np.nan, "end_h": np.nan}
+    measured = measure(scores, RATES, level=study.level, unit=unit.unit, remark=unit.caveat)
+    rates = [place | row for row in measured]
+    times = detection_times(rows, thresholds={"chosen": threshold}, frames=study.detection_frames)
+    # one curve for all: those of each MOI cost three times as much and stand in the report
+    curves, summary = detection_curves(times.assign(moi=np.nan), level=study.level)
+    found = pd.DataFrame(rates, columns=list(METRICS.columns))
+    return AtThreshold(confusion(rows, threshold=threshold), found, curves, summary)

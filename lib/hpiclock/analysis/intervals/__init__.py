@@ -1,0 +1,130 @@
+"""Intervals for any metric of grouped frames.
+
+The variance is the stratified jackknife over groups (infected and mock groups are separate samples; for
+an AUC of groups of equal size it is Obuchowski's), the quantile Student's t with Satterthwaite's degrees
+of freedom. Shares and AUCs get a score-type interval (:mod:`.score_interval`), mean absolute errors the same
+for a spread, mean squares one from chi-square (:mod:`.error_interval`), differences Student's.
+``benchmarks/interval_coverage.py`` measures how often these and others hold the truth.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.special import stdtrit
+
+from hpiclock.analysis.frame_scores import FORMULAS, Sums
+from hpiclock.analysis.intervals.clustered import (
+    NOWHERE,
+    ONE_DECIDES,
+    SAME,
+    WIDEST,
+    Interval,
+    contributing,
+    deviations_of,
+    jackknife,
+    shortened,
+    strata,
+    too_few,
+    trust,
+)
+from hpiclock.analysis.intervals.error_interval import (
+    ABSOLUTE,
+    SQUARES,
+    interval_of_mean_absolute_error,
+    interval_of_mean_square,
+)
+from hpiclock.analysis.intervals.score_interval import Shape, score_interval, shape_of_auc, shape_of_share
+
+SHARES = frozenset({"auc", "auc_stratified", "accuracy", "f1", "precision", "recall", "specificity"})
+ENOUGH = 10.0  # contributing groups with which the variance of a share is trusted
+
+
+def interval(sums: Sums, metric: str, *, level: float) -> Interval:
+    """Return the confidence interval of one metric.
+
+    Args:
+        sums: of the frames the metric is computed on.
+        metric: a key of :data:`hpiclock.analysis.frame_scores.FORMULAS`.
+        level: for example 0.95.
+    """
+    formula = FORMULAS[metric]
+    value = float(formula(sums.total))
+    if np.isnan(value):
+        return Interval(NOWHERE, NOWHERE, "")
+    samples = strata(sums.kind, needed=_needed(metric))
+    few = too_few(samples)
+    if few:
+        return Interval(NOWHERE, NOWHERE, few)
+    left_out = formula(sums.without)
+    groups = list(samples.values())
+    if np.isnan(left_out[np.concatenate(groups)]).any():
+        return Interval(NOWHERE, NOWHERE, "no interval: one group alone makes the value defined")
+    if metric in SHARES:
+        return _share(sums, metric, value, left_out, groups, level)
+    if metric in ABSOLUTE:
+        return interval_of_mean_absolute_error(sums, metric, value, left_out, groups, level)
+    if metric in SQUARES:
+        return interval_of_mean_square(sums, metric, value, left_out, groups, level)
+    variance, df = jackknife(left_out, groups)
+    if variance == 0:
+        return Interval(NOWHERE, NOWHERE, SAME)
+    half = float(stdtrit(shortened(df, deviations_of(left_out, groups)), (1 + level) / 2) * np.sqrt(variance))
+    if not metric.startswith("skill"):
+        low = max(value - half, 0.0) if metric.startswith("mae_of_") else value - half
+        return Interval(low, value + half, "")
+    step = half / (1 - value)  # on the scale of log(1 - value)
+    if step > WIDEST:
+        return Interval(NOWHERE, NOWHERE, ONE_DECIDES)
+    return Interval(1 - (1 - value) * float(np.exp(step)), 1 - (1 - value) * float(np.exp(-step)), "")
+
+
+def share_interval(
+    value: np.ndarray,
+    left_out: np.ndarray,
+    samples: list[np.ndarray],
+    *,
+    shape: Shape,
+    icc: np.ndarray,
+    level: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the limits of a share or an AUC: (...,) each.
+
+    Args:
+        value: (...,) the estimate.
+        left_out: (..., k) the estimate with each group left out.
+        samples: indices of the groups of each sample.
+        shape: how the variance depends on the value.
+        icc: (...,) correlation of the scores within groups.
+        level: for example 0.95.
+    """
+    variance, df = jackknife(left_out, samples)
+    deviations = deviations_of(left_out, samples)
+    trusted = trust(deviations)
+    if len(shape.fixed) == 2:  # a share: heavy tails shorten its degrees of freedom, many groups are enough
+        df = shortened(df, deviations)
+        trusted = np.where(trusted > 0, np.clip(contributing(deviations) / ENOUGH, trusted, 1.0), 0.0)
+    return score_interval(value, variance, stdtrit(df, (1 + level) / 2), shape=shape, icc=icc, trust=trusted)
+
+
+def _share(
+    sums: Sums, metric: str, value: float, left_out: np.ndarray, groups: list[np.ndarray], level: float
+) -> Interval:
+    shape, icc = _shape(sums, metric)
+    low, high = share_interval(np.array(value), left_out, groups, shape=shape, icc=np.array(icc), level=level)
+    note = "no group errs: limit from how alike the scores of a group are" if value in (0.0, 1.0) else ""
+    return Interval(float(low), float(high), note)
+
+
+def _shape(sums: Sums, metric: str) -> tuple[Shape, float]:
+    alike = sums.alike
+    if metric.startswith("auc"):
+        mock, infected = zip(alike.same_frame, alike.same_group, strict=True)
+        return shape_of_auc(infected, mock), float(alike.icc.mean())
+    weight = {"recall": np.array([0.0, 1.0]), "specificity": np.array([1.0, 0.0])}.get(metric, alike.n)
+    weight = weight / weight.sum()
+    frame, group = (weight**2 * alike.same_frame).sum(), (weight**2 * alike.same_group).sum()
+    return shape_of_share(frame, group), float((weight * alike.icc).sum())
+
+
+def _needed(metric: str) -> str:
+    return {"recall": "infected", "specificity": "mock"}.get(metric, "all")

@@ -1,0 +1,131 @@
+"""Any resampling of groups at the price of a matrix product, whatever the number of frames.
+
+With weights w per group, AUC = w'A w / w'N w, where A[s, t] counts wins plus half ties of the infected
+frames of group s over the uninfected frames of group t and N the pairs; every other metric is a ratio of
+weighted per-group sums. Bootstraps, permutations of weights and leaving groups out are all weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from hpiclock.analysis.frame_scores import FORMULAS, Scores, linear_sums
+
+CHUNK = 500  # resamples at a time: memory stays bounded
+CELLS = 1 << 22  # of a table of frames and groups, for the same reason
+
+
+class Table(NamedTuple):
+    """Per-group sums of one set of frames; groups are 0..k-1 of the whole.
+
+    linear: (k, columns) sums named ``names``; wins, pairs: (infected groups, uninfected groups).
+    """
+
+    names: tuple[str, ...]
+    linear: np.ndarray
+    infected: np.ndarray
+    mock: np.ndarray
+    wins: np.ndarray
+    pairs: np.ndarray
+
+
+def tabulate(scores: Scores, *, k: int) -> Table:
+    """Return the table of one set of frames whose groups are coded 0..k-1.
+
+    Only frames of one model are compared; memory grows with groups squared.
+    """
+    known = scores.take(scores.truth >= 0)
+    sums = linear_sums(known, known.group, k)
+    linear = np.column_stack(list(sums.values()))
+    known = known.take(~np.isnan(known.p))
+    positive = known.truth == 1
+    infected, row = np.unique(known.group[positive], return_inverse=True)
+    mock, column = np.unique(known.group[~positive], return_inverse=True)
+    wins, pairs = wins_between(
+        known.p[positive],
+        row,
+        known.model[positive],
+        known.p[~positive],
+        column,
+        known.model[~positive],
+        shape=(len(infected), len(mock)),
+    )
+    return Table(tuple(sums), linear, infected, mock, wins, pairs)
+
+
+def wins_between(
+    p1: np.ndarray,
+    group1: np.ndarray,
+    model1: np.ndarray,
+    p0: np.ndarray,
+    group0: np.ndarray,
+    model0: np.ndarray,
+    *,
+    shape: tuple[int, int],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return wins (ties half) and pairs of every group of the first sample over every one of the second."""
+    wins, pairs = np.zeros(shape), np.zeros(shape)
+    for model in np.unique(model1):
+        mine, other = model1 == model, model0 == model
+        by_group, by_score = np.argsort(group1[mine], kind="stable"), np.argsort(p0[other], kind="stable")
+        scores, scores0, codes0 = p1[mine][by_group], p0[other][by_score], group0[other][by_score]
+        below, upto = np.searchsorted(scores0, scores, "left"), np.searchsorted(scores0, scores, "right")
+        present, first = np.unique(group1[mine][by_group], return_index=True)
+        width = max(1, CELLS // (len(scores0) + len(scores) + 1))  # groups at a time: memory stays bounded
+        for start in range(0, shape[1], width):
+            some = np.arange(start, min(start + width, shape[1]))
+            # how many frames of each group are among the lowest
+            passed = np.zeros((len(scores0) + 1, len(some)), np.int32)
+            np.cumsum(codes0[:, None] == some, axis=0, out=passed[1:])
+            beaten = passed[below] + passed[upto]
+            wins[present[:, None], some] += np.add.reduceat(beaten, first, axis=0, dtype=float) / 2
+        n1 = np.bincount(group1[mine], minlength=shape[0])
+        n0 = np.bincount(group0[other], minlength=shape[1])
+        pairs += np.outer(n1, n0)
+    return wins, pairs
+
+
+def resampled(tables: Sequence[Table], weights: np.ndarray, metrics: Sequence[str]) -> dict[str, np.ndarray]:
+    """Return every metric of every table under every set of weights: name -> (resamples, tables).
+
+    Args:
+        tables: for example one per window, over the same groups.
+        weights: (resamples, k) how often each group is drawn.
+        metrics: keys of :data:`hpiclock.analysis.frame_scores.FORMULAS` except ``auc_stratified``.
+    """
+    out = {metric: np.empty((len(weights), len(tables))) for metric in metrics}
+    for start in range(0, len(weights), CHUNK):
+        part = np.ascontiguousarray(weights[start : start + CHUNK], dtype=float)
+        for at, table in enumerate(tables):
+            totals = dict(zip(table.names, (part @ table.linear).T, strict=True))
+            if "auc" in metrics:
+                totals |= _pair_totals(table, part)
+            for metric in metrics:
+                out[metric][start : start + CHUNK, at] = FORMULAS[metric](totals)
+    return out
+
+
+def _pair_totals(table: Table, weights: np.ndarray) -> dict[str, np.ndarray]:
+    first, second = weights[:, table.infected], weights[:, table.mock]
+    return {
+        "wins": ((first @ table.wins) * second).sum(1),
+        "pairs": ((first @ table.pairs) * second).sum(1),
+    }
+
+
+def bootstrap_weights(kind: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:
+    """Return (resamples, k) draws of groups with replacement, within each kind of group.
+
+    Args:
+        kind: (k,) the sample each group belongs to.
+        resamples: how many.
+        rng: the randomness.
+    """
+    weights = np.zeros((resamples, len(kind)))
+    for one in np.unique(kind):
+        at = np.flatnonzero(kind == one)
+        weights[:, at] = rng.multinomial(len(at), np.full(len(at), 1 / len(at)), resamples)
+    return weights

@@ -1,0 +1,104 @@
+"""Leaving out one group at a time: the samples, the variance, and how far it can be trusted."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from hpiclock.analysis.units import MIN_GROUPS
+
+NOWHERE = float("nan")
+SAME = "no interval: all groups give the same value"
+ONE_DECIDES = "no interval: one group decides the value"
+WIDEST = 10.0  # log scale: a factor of 22,000 either way is no statement
+
+
+class Interval(NamedTuple):
+    """Limits (NaN when there are none) and why there are none, or how they were made."""
+
+    low: float
+    high: float
+    note: str
+
+
+def strata(kind: np.ndarray, *, needed: str) -> dict[str, np.ndarray]:
+    """Return the samples the groups come from: name -> indices of groups.
+
+    Groups of one class each are two samples. Groups that hold both classes are one sample; where any of
+    the samples would be too small all groups are one. Where too few groups hold a class it alone is
+    returned, for :func:`too_few` to say so.
+    """
+    infected, mock, both = (np.flatnonzero(kind == code) for code in (1, 0, 2))
+    if needed == "infected":
+        return {"infected": np.flatnonzero(kind != 0)}
+    if needed == "mock":
+        return {"mock": np.flatnonzero(kind != 1)}
+    if len(both) == 0:
+        return {name: at for name, at in (("infected", infected), ("mock", mock)) if len(at)}
+    parts = {"infected": infected, "mock": mock, "both": both}
+    if any(0 < len(at) < MIN_GROUPS for at in parts.values()):
+        holding = {"infected": np.flatnonzero(kind != 0), "mock": np.flatnonzero(kind != 1)}
+        few = {name: at for name, at in holding.items() if len(at) < MIN_GROUPS}
+        return few or {"both": np.arange(len(kind))}
+    return {name: at for name, at in parts.items() if len(at)}
+
+
+def too_few(kinds: dict[str, np.ndarray]) -> str:
+    """Return the words why there is no interval, or nothing when each sample has groups enough."""
+    for name, at in kinds.items():
+        if len(at) < MIN_GROUPS:
+            words = "" if name == "both" else f"{name} "
+            plural = "group" if len(at) == 1 else "groups"
+            return f"no interval: {len(at)} {words}{plural}, at least {MIN_GROUPS} needed"
+    return ""
+
+
+def jackknife(left_out: np.ndarray, samples: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the stratified delete-one variance and Satterthwaite's degrees of freedom, both (...,).
+
+    The degrees of freedom of a variance of 0 are all there are.
+
+    Args:
+        left_out: (..., k) the estimate with each group left out.
+        samples: indices of the groups of each sample, two or more each.
+    """
+    parts, weights = [], []
+    for at in samples:
+        values = left_out[..., at]
+        spread = ((values - values.mean(-1, keepdims=True)) ** 2).sum(-1)
+        parts.append((len(at) - 1) / len(at) * spread)
+        weights.append(parts[-1] ** 2 / (len(at) - 1))
+    total = np.sum(parts, axis=0)
+    alone = total < 1e-30
+    df = total**2 / np.where(alone, 1.0, np.sum(weights, axis=0))
+    return np.where(alone, 0.0, total), np.where(alone, sum(len(at) - 1 for at in samples), df)
+
+
+def deviations_of(left_out: np.ndarray, samples: list[np.ndarray]) -> np.ndarray:
+    """Return how far each group moves the estimate: (..., groups of all samples)."""
+    parts = [
+        (len(at) - 1) * (left_out[..., at] - left_out[..., at].mean(-1, keepdims=True)) for at in samples
+    ]
+    return np.concatenate(parts, axis=-1)
+
+
+def contributing(deviations: np.ndarray) -> np.ndarray:
+    """Return the effective number of groups that make the variance, (sum d^2)^2 / sum d^4: (...,).
+
+    About a third of the groups when deviations are normal, 1 when one group decides.
+    """
+    squares = deviations**2
+    return squares.sum(-1) ** 2 / np.maximum((squares**2).sum(-1), 1e-300)
+
+
+def trust(deviations: np.ndarray) -> np.ndarray:
+    """Return 0..1: how far a jackknife variance can be trusted; near AUC 1 few groups make it: (...,)."""
+    known = (deviations**2).sum(-1) > 1e-30
+    return np.where(known, np.minimum(1.0, contributing(deviations) / (deviations.shape[-1] / 3)), 0.0)
+
+
+def shortened(df: np.ndarray, deviations: np.ndarray) -> np.ndarray:
+    """Return the degrees of freedom a variance has when its parts have heavier tails than normal ones."""
+    kurtosis = deviations.shape[-1] / np.maximum(contributing(deviations), 1.0)
+    return np.maximum(df * np.minimum(1.0, 2 / np.maximum(kurtosis - 1, 1.0)), 1.0)

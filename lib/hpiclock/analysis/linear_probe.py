@@ -1,0 +1,145 @@
+"""Linear models on features that do not change: probes of a choice of frames, of the audit, a map on a plane.
+
+A probe is no training: the features stay what they are. It tells which hours and controls carry the answer,
+not how good a trained model would be.
+
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from sklearn.decomposition import PCA
+from sklearn.linear_model import LogisticRegression, Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from hpiclock.errors import InputError
+from hpiclock.tables import PREDICTIONS, check
+
+COMPONENTS = 32  # of the features, by principal components of the frames that are learnt from
+MOST_FRAMES = 4000  # learnt from: more change nothing but the time
+
+
+def learn_class(features: np.ndarray, label: np.ndarray) -> Any:
+    """Fit a logistic regression on standardised principal components; classes weigh the same."""
+    # few columns: Newton's method takes a few steps where the default takes hundreds
+    last = LogisticRegression(max_iter=300, class_weight="balanced", solver="newton-cholesky")
+    steps = [*reduced(features), last]
+    return make_pipeline(*steps).fit(*_thinned(features, label))
+
+
+def learn_time(features: np.ndarray, hours: np.ndarray) -> Any:
+    """Fit a ridge regression on standardised principal components."""
+    return make_pipeline(*reduced(features), Ridge(alpha=1.0)).fit(*_thinned(features, hours))
+
+
+def columns_of(features: pd.DataFrame) -> list[str]:
+    """Return the names of the features in a table keyed by ``stack_id frame``."""
+    return [name for name in features.columns if name not in ("stack_id", "frame")]
+
+
+def reduced(features: np.ndarray) -> list[Any]:
+    """Return the steps that standardise features and keep at most :data:`COMPONENTS` of them."""
+    most = min(COMPONENTS, *features.shape)
+    if features.shape[1] <= COMPONENTS:
+        return [StandardScaler()]
+    return [StandardScaler(), PCA(most, random_state=0)]
+
+
+def _thinned(features: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    step = -(-len(target) // MOST_FRAMES)
+    return features[::step], target[::step]
+
+
+def components(frames: pd.DataFrame, features: pd.DataFrame) -> np.ndarray:
+    """Return standardised principal components of the features, found on training frames: (rows, few).
+
+    Args:
+        frames: FRAMES.
+        features: ``stack_id frame f0 f1 ...``, at least these frames.
+    """
+    joined = frames[["stack_id", "frame"]].merge(features, on=["stack_id", "frame"], how="left")
+    x = joined[columns_of(features)].to_numpy(float)
+    learnt = frames["split"].eq("train").to_numpy()
+    return make_pipeline(*reduced(x[learnt])).fit(x[learnt]).transform(x)
+
+
+def probe(frames: pd.DataFrame, z: np.ndarray, *, run: str, seed: int) -> pd.DataFrame:
+    """Fit a class head and a time head per class on the training frames; return PREDICTIONS of the rest.
+
+    A frame's time is read by the head of its own class, that is under the true clock. Frames without a label
+    get a P(infected) and no time.
+
+    Args:
+        frames: FRAMES that a run would use.
+        z: (rows, few) their components.
+        run: its name.
+        seed: of the run.
+
+    Raises:
+        InputError: training frames of one class only.
+    """
+    label = frames["label"].astype("Int8").fillna(-1).to_numpy(int)
+    learnt, asked = frames["split"].eq("train").to_numpy(), frames["split"].ne("train").to_numpy()
+    if len(np.unique(label[learnt & (label >= 0)])) < 2:
+        raise InputError(f"{run}: its training frames hold one class only; widen its hours")
+    head = LogisticRegression(max_iter=300, class_weight="balanced", solver="newton-cholesky")
+    head.fit(z[learnt & (label >= 0)], label[learnt & (label >= 0)])
+    p, time = np.full(len(frames), np.nan), np.full(len(frames), np.nan)
+    p[asked] = head.predict_proba(z[asked])[:, 1]
+    target = frames["time_target"].to_numpy(float)
+    for kind in (0, 1):
+        mine = (label == kind) & ~np.isnan(target)
+        if (mine & learnt).any() and (mine & asked).any():
+            fitted = Ridge(alpha=1.0).fit(z[mine & learnt], target[mine & learnt])
+            time[mine & asked] = fitted.predict(z[mine & asked])
+    said = frames.assign(run=run, seed=seed, p_infected=p, time_pred=time)
+    return check(PREDICTIONS, said[asked])
+
+
+METHODS = ("PCA", "UMAP")
+
+
+def flat_map(features: pd.DataFrame, *, method: str, seed: int) -> pd.DataFrame:
+    """Return where each frame lies: ``stack_id frame x y x_share y_share``, in the order of ``features``.
+
+    PCA (scikit-learn) is a straight projection: distances mean something, and the shares say how much of the
+    variance of the features each axis holds. UMAP (McInnes et al. 2018) keeps neighbours together, its axes
+    and the distances between clusters mean nothing, and its shares are missing.
+
+    Args:
+        features: ``stack_id frame f0 f1 ...``.
+        method: one of :data:`METHODS`.
+        seed: of UMAP; PCA draws nothing.
+
+    Raises:
+        InputError: fewer than three frames or two features, no such method, or UMAP is not installed.
+    """
+    if method not in METHODS:
+        raise InputError(f"feature map: no method {method}; take {' or '.join(METHODS)}")
+    values = features[columns_of(features)].to_numpy(float)
+    if min(len(values) - 1, values.shape[1]) < 2:
+        raise InputError(
+            f"feature map: {len(values)} frames with {values.shape[1]} features make no plane; it takes at "
+            "least 3 frames and 2 features"
+        )
+    plane, shares = _pca(values) if method == "PCA" else _umap(values, seed)
+    keys = features[["stack_id", "frame"]].reset_index(drop=True)
+    return keys.assign(x=plane[:, 0], y=plane[:, 1], x_share=shares[0], y_share=shares[1])
+
+
+def _pca(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    fitted = PCA(n_components=2, svd_solver="full").fit(values)
+    return fitted.transform(values), fitted.explained_variance_ratio_
+
+
+def _umap(values: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    try:
+        from umap import UMAP
+    except ImportError:
+        raise InputError("feature map: UMAP is not installed; pip install umap-learn, or take PCA") from None
+    plane = UMAP(n_components=2, random_state=seed, n_jobs=1).fit_transform(values)
+    return plane, np.full(2, np.nan)

@@ -1,0 +1,363 @@
+"""What predictions say about a new plate: curves per treatment, wells, controls, dose and response."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import curve_fit
+from scipy.special import expit, stdtrit
+
+from hpiclock.analysis.detection import detection_times
+from hpiclock.analysis.evaluate import by_split
+from hpiclock.analysis.units import MIN_GROUPS
+from hpiclock.analysis.windows import by_window
+from hpiclock.config.schema import StudyConfig, WindowsConfig
+from hpiclock.tables import CONDITIONS, METRICS, PREDICTIONS, UNKNOWN, check
+
+LN10 = float(np.log(10))
+STEEPEST = 20.0  # slopes beyond it are a step between two doses, of which no slope can be told
+COLUMNS = ["response", "dose", "ec50", "low", "high", "slope", "bottom", "top", "n_wells", "n_doses", "note"]
+
+
+def sigmoid(log_dose: np.ndarray, log_ec50: float, slope: float, bottom: float, top: float) -> np.ndarray:
+    """The logistic curve of four parameters; it falls where ``slope`` is negative."""
+    return bottom + (top - bottom) * expit(LN10 * slope * (np.asarray(log_dose) - log_ec50))
+
+
+def dose_response(
+    wells: pd.DataFrame, *, dose: str, response: str, level: float
+) -> tuple[dict[str, Any], pd.DataFrame]:
+    """Fit a response to a dose over wells.
+
+    With five doses or more all four parameters are free. With three or four the two plateaus are held at the
+    lowest and highest mean response of a dose. With fewer, or where the doses do not differ in the response,
+    nothing is fitted and the note says why.
+
+    Args:
+        wells: one row per well; wells whose dose is missing or 0, or whose response is missing, do not count.
+        dose: column of the dose.
+        response: column of the response.
+        level: of the interval of the EC50 (t interval of its logarithm from the covariance of the fit).
+
+    Returns:
+        One row of :data:`COLUMNS` as a dictionary, and the curve: ``dose value``; empty where nothing fits.
+    """
+    known = wells[wells[dose].gt(0) & wells[response].notna()]
+    x, y = np.log10(known[dose].to_numpy(float)), known[response].to_numpy(float)
+    means = known.groupby(dose)[response].mean()
+    row: dict[str, Any] = dict.fromkeys(COLUMNS, np.nan) | {
+        "response": response,
+        "dose": dose,
+        "n_wells": len(known),
+        "n_doses": len(means),
+        "note": "",
+    }
+    nothing = pd.DataFrame({"dose": [], "value": []}, dtype=float)
+    missing = int((wells[dose].gt(0) & wells[response].isna()).sum())
+    aside = f"; {missing} wells without a value are left out" if missing else ""
+    if len(means) < 3:
+        return row | {"note": f"no curve: {len(means)} doses, at least 3 are needed{aside}"}, nothing
+    if means.max() - means.min() <= 1e-9:
+        return row | {"note": f"no curve: the response is the same at every dose{aside}"}, nothing
+    try:
+        values, covariance, held = _fit(x, y, means)
+    except RuntimeError:
+        return row | {"note": f"no curve: the fit does not settle{aside}"}, nothing
+    free = len(covariance)
+    error = float(np.sqrt(covariance[0, 0]))
+    half = stdtrit(max(len(y) - free, 1), (1 + level) / 2) * error if len(y) > free else np.nan
+    log_ec50, slope, bottom, top = values
+    notes = [held, _beyond(log_ec50, x)]
+    if not np.isfinite(half) or half > 3:
+        half = np.nan
+        notes.append("the wells do not fix the EC50: no interval")
+    row |= {
+        "ec50": 10**log_ec50,
+        "low": 10 ** (log_ec50 - half),
+        "high": 10 ** (log_ec50 + half),
+        "slope": slope,
+        "bottom": bottom,
+        "top": top,
+        "note": "; ".join(word for word in notes if word) + aside,
+    }
+    grid = np.linspace(x.min(), x.max(), 120)
+    return row, pd.DataFrame({"dose": 10**grid, "value": sigmoid(grid, *values)})
+
+
+def _fit(x: np.ndarray, y: np.ndarray, means: pd.Series) -> tuple[np.ndarray, np.ndarray, str]:
+    low, high = float(means.min()), float(means.max())
+    rising = np.polyfit(x, y, 1)[0] >= 0
+    middle, sign = float(np.median(np.unique(x))), 1.0 if rising else -1.0
+    slopes = (0.0, STEEPEST) if rising else (-STEEPEST, 0.0)
+    reach = x.max() - x.min()
+    ends = (x.min() - reach, x.max() + reach)
+    if len(means) < 5:
+        fitted, covariance = curve_fit(
+            lambda dose, ec50, slope: sigmoid(dose, ec50, slope, low, high),
+            x,
+            y,
+            p0=(middle, sign),
+            bounds=([ends[0], slopes[0]], [ends[1], slopes[1]]),
+            max_nfev=5000,
+        )
+        held = f"plateaus held at the means {low:.3g} and {high:.3g}: {len(means)} doses"
+        return np.array([*fitted, low, high]), covariance, held
+    span = high - low
+    fitted, covariance = curve_fit(
+        sigmoid,
+        x,
+        y,
+        p0=(middle, sign, low, high),
+        max_nfev=5000,
+        bounds=(
+            [ends[0], slopes[0], low - span, low + 0.5 * span],
+            [ends[1], slopes[1], low + 0.5 * span, high + span],
+        ),
+    )
+    return fitted, covariance, ""
+
+
+def _beyond(log_ec50: float, x: np.ndarray) -> str:
+    return "" if x.min() <= log_ec50 <= x.max() else "the EC50 lies outside the doses that were given"
+
+
+GIVEN = ("condition", "moi", "compound", "dose", "dose_unit")  # what makes a treatment
+WELL = ["plate", "well"]
+
+
+def with_treatments(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return rows with ``treatment`` in words and ``order`` among the treatments: mock first, doses upwards.
+
+    Columns of :data:`GIVEN` that are missing are added empty.
+    """
+    blank = {"moi": np.nan, "compound": "", "dose": np.nan, "dose_unit": ""}
+    rows = rows.assign(**{name: value for name, value in blank.items() if name not in rows.columns})
+    texts = ["compound", "dose_unit"]
+    rows[texts] = rows[texts].fillna("").astype(str)
+    kinds = rows[list(GIVEN)].drop_duplicates().copy()
+    place = {name: number for number, name in enumerate(("mock", UNKNOWN, "infected"))}
+    kinds["place"] = kinds["condition"].map(place)
+    kinds = kinds.sort_values(["place", "compound", "dose", "moi"], na_position="first").drop(columns="place")
+    words = [_words(kind) for kind in kinds.to_dict("records")]
+    kinds = kinds.assign(treatment=words, order=range(len(kinds)))
+    return rows.merge(kinds, on=list(GIVEN), how="left")
+
+
+def _words(kind: dict[str, object]) -> str:
+    moi, dose = kind["moi"], kind["dose"]
+    first = f"MOI {moi:g}" if kind["condition"] == "infected" and pd.notna(moi) else str(kind["condition"])
+    amount = f"{dose:g} {kind['dose_unit']}".strip() if pd.notna(dose) else ""
+    more = " ".join(word for word in (str(kind["compound"]), amount) if word)
+    return more if more and first == UNKNOWN else ", ".join(word for word in (first, more) if word)
+
+
+def treatment_curves(rows: pd.DataFrame, *, threshold: float, level: float) -> pd.DataFrame:
+    """Return curves over hours since start, one per treatment and quantity.
+
+    Quantities: ``p_infected``, ``called`` (share of fields called infected) and ``time_pred`` (hours).
+    Columns: ``treatment order condition moi quantity hours value low high n_wells n_stacks``; the band is
+    missing with fewer than three wells. Hours are those of the frames, rounded to the usual interval.
+
+    Args:
+        rows: predictions with :func:`with_treatments`.
+        threshold: from which a frame is called infected.
+        level: of the bands.
+    """
+    called = (rows["p_infected"] >= threshold).astype(float).where(rows["p_infected"].notna())
+    rows = rows.assign(called=called, hours=_on_raster(rows))
+    parts = []
+    for quantity in ("p_infected", "called", "time_pred"):
+        key = ["treatment", "order", "condition", "moi", "hours"]
+        known = rows[rows[quantity].notna()]
+        wells = known.groupby([*key, *WELL], dropna=False)[quantity].agg(["mean", "size"]).reset_index()
+        table = wells.groupby(key, dropna=False).agg(
+            value=("mean", "mean"), sd=("mean", "std"), n_wells=("mean", "size"), n_stacks=("size", "sum")
+        )
+        table = table.reset_index().assign(quantity=quantity)
+        n = table["n_wells"].to_numpy(float)
+        half = stdtrit(np.maximum(n - 1, 1), (1 + level) / 2) * table.pop("sd").to_numpy(float) / np.sqrt(n)
+        half = np.where(n >= MIN_GROUPS, half, np.nan)
+        limits = (-np.inf, np.inf) if quantity == "time_pred" else (0.0, 1.0)
+        parts.append(
+            table.assign(
+                low=(table["value"] - half).clip(*limits), high=(table["value"] + half).clip(*limits)
+            )
+        )
+    columns = ["treatment", "order", "condition", "moi", "quantity", "hours", "value", "low", "high"]
+    return pd.concat(parts, ignore_index=True)[[*columns, "n_wells", "n_stacks"]]
+
+
+def _on_raster(rows: pd.DataFrame) -> pd.Series:
+    """Hours on the usual raster, so that frames of one round meet although each has its own minute."""
+    step = rows.sort_values("hours").groupby("stack_id")["hours"].diff().median()
+    if not np.isfinite(step) or step <= 0:
+        return rows["hours"].round(6)
+    return ((rows["hours"] / step).round() * step).round(6)
+
+
+def hour_of(rows: pd.DataFrame, hour: float | None) -> float:
+    """Return the imaging hour nearest to ``hour``, or to the middle of the imaging."""
+    raster = _on_raster(rows)
+    if hour is None:
+        hour = float((raster.min() + raster.max()) / 2)
+    return float(raster.iloc[int((raster - hour).abs().to_numpy().argmin())])
+
+
+def by_well(rows: pd.DataFrame, *, threshold: float, frames: int, hour: float) -> pd.DataFrame:
+    """Return one row per well, in the order of treatments.
+
+    Columns: ``plate well treatment order condition moi compound dose dose_unit onset_h n_stacks``; at
+    ``hour`` ``p_infected``, ``infected_share`` (of its fields, called infected) and ``time_pred``;
+    ``detected`` and ``detected_h``: the hour since start by which half of its fields are detected (the
+    first of ``frames`` frames in a row at or above the threshold), ``detected_hpi`` the same since onset,
+    where it is known, without the frames before it, and ``last_h`` the last hour, until which a well that
+    has no ``detected_h`` was watched.
+    """
+    at = rows[(_on_raster(rows) - hour).abs() < 1e-6]
+    at = at.assign(called=(at["p_infected"] >= threshold).astype(float))
+    values = at.groupby(WELL).agg(
+        p_infected=("p_infected", "mean"), infected_share=("called", "mean"), time_pred=("time_pred", "mean")
+    )
+    told = rows.groupby(WELL).agg(
+        **{name: (name, "first") for name in ("treatment", "order", *GIVEN, "onset_h")},
+        n_stacks=("stack_id", "nunique"),
+        last_h=("hours", "max"),
+    )
+    # as mock, so that the hours are counted from the start of imaging, whatever was done
+    since_start = _half_detected(rows.assign(condition="mock"), threshold, frames).rename("detected_h")
+    infected = rows[rows["condition"].eq("infected") & rows["onset_h"].notna()]
+    since_onset = _half_detected(infected, threshold, frames).rename("detected_hpi")
+    table = told.join([values, since_start, since_onset]).reset_index()
+    table = table.assign(detected=table["detected_h"].notna())
+    return table.sort_values(["order", *WELL], ignore_index=True)
+
+
+def _half_detected(rows: pd.DataFrame, threshold: float, frames: int) -> pd.Series:
+    times = detection_times(rows, thresholds={"decision": threshold}, frames=frames)
+    times = times.assign(time_h=times["time_h"].where(times["detected"].astype(bool), np.inf).astype(float))
+    return times.groupby(WELL)["time_h"].agg(_half)
+
+
+def _half(times: pd.Series) -> float:
+    """The time by which half of them have come; NaN if fewer than half ever do."""
+    at = float(np.sort(times.to_numpy(float))[(len(times) - 1) // 2])
+    return at if np.isfinite(at) else float("nan")
+
+
+def replicates(wells: pd.DataFrame, quantities: Sequence[str]) -> pd.DataFrame:
+    """Return how well replicate wells agree: per treatment and quantity, and ``all``.
+
+    Columns: ``treatment quantity n_wells mean sd low high icc note``, with the smallest and largest well.
+    ``all`` pools the SD within treatments; ``icc`` is the share of the variance over wells that lies between
+    treatments (one-way, Shrout and Fleiss 1979, for groups of unequal size): near 1 replicates agree.
+    """
+    rows: list[tuple[object, ...]] = []
+    for quantity in quantities if len(wells) else ():
+        known = wells[wells[quantity].notna()]
+        groups = {str(name): part[quantity].to_numpy(float) for name, part in known.groupby("treatment")}
+        order = known.groupby("treatment")["order"].first().sort_values().index
+        for name in order:
+            values = groups[name]
+            alone = "" if len(values) > 1 else "one well: no replicate"
+            sd = float(values.std(ddof=1)) if len(values) > 1 else float("nan")
+            rows.append(
+                (name, quantity, len(values), values.mean(), sd, values.min(), values.max(), np.nan, alone)
+            )
+        rows.append(("all", quantity, len(known), *_pooled(list(groups.values()))))
+    columns = ["treatment", "quantity", "n_wells", "mean", "sd", "low", "high", "icc", "note"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def _pooled(groups: list[np.ndarray]) -> tuple[float, float, float, float, float, str]:
+    values = np.concatenate(groups) if groups else np.array([np.nan])
+    n, k = len(values), len(groups)
+    ends = (float(values.mean()), float(values.min()), float(values.max()))
+    if n - k < 1 or k < 2:
+        return (
+            ends[0],
+            np.nan,
+            ends[1],
+            ends[2],
+            np.nan,
+            "no treatment has two wells, or there is one treatment",
+        )
+    within = sum(((group - group.mean()) ** 2).sum() for group in groups) / (n - k)
+    between = sum(len(group) * (group.mean() - ends[0]) ** 2 for group in groups) / (k - 1)
+    size = (n - sum(len(group) ** 2 for group in groups) / n) / (k - 1)
+    total = between + (size - 1) * within
+    icc = float((between - within) / total) if total > 0 else float("nan")
+    return ends[0], float(np.sqrt(within)), ends[1], ends[2], icc, "" if total > 0 else "no well differs"
+
+
+def control_lines(wells: pd.DataFrame) -> list[str]:
+    """Return what the controls of a plate say, in sentences, and what their absence means."""
+    mock, infected = (wells[wells["condition"].eq(name)] for name in ("mock", "infected"))
+    if not wells["condition"].isin(CONDITIONS).any():
+        return [
+            "No well is known to be mock or infected: nothing on this plate says whether the model can be "
+            "believed here. Image mock wells and wells of a high MOI on every plate."
+        ]
+    lines = []
+    if mock.empty:
+        lines.append(
+            "No mock well on this plate: how often the model calls a healthy well infected is unknown."
+        )
+    else:
+        wrong = mock[mock["detected"]]
+        named = f" ({', '.join(wrong['well'].head(6))})" if len(wrong) else ""
+        lines.append(f"{len(wrong)} of {len(mock)} mock wells are detected as infected{named}.")
+    if infected.empty:
+        lines.append("No infected well on this plate: whether the model finds an infection here is unknown.")
+    else:
+        top = infected["moi"].max()
+        strong = infected[infected["moi"].eq(top)] if pd.notna(top) else infected
+        name = f" of the highest MOI ({top:g})" if pd.notna(top) else ""
+        lines.append(f"{int(strong['detected'].sum())} of {len(strong)} infected wells{name} are detected.")
+    return lines
+
+
+def external_validation(
+    rows: pd.DataFrame,
+    *,
+    threshold: float,
+    windows: WindowsConfig,
+    end_h: float,
+    study: StudyConfig,
+    rng: np.random.Generator,
+) -> tuple[pd.DataFrame, list[str]]:
+    """Return METRICS rows over all hours and per window of hours, and what cannot be said.
+
+    Without labels the table is empty and the note says that no claim is made. Baselines that need training
+    frames are missing: they are of another plate.
+
+    Args:
+        rows: predictions of the new plate.
+        threshold: of the run, chosen on its own validation wells.
+        windows: width, stride and start of the windows.
+        end_h: where the last window may end.
+        study: how predictions are judged.
+        rng: of the resampling.
+    """
+    empty = pd.DataFrame(columns=list(METRICS.columns))
+    known = rows[rows["condition"].isin(CONDITIONS)]
+    labelled = known[known["label"].notna()]
+    if labelled.empty:
+        return empty, ["No well of this plate has a known condition: no claim of accuracy is made."]
+    notes = []
+    if len(known) < len(rows):
+        wells = rows.loc[~rows.index.isin(known.index), ["plate", "well"]].drop_duplicates()
+        notes.append(f"{len(wells)} wells of unknown condition are not scored.")
+    if labelled["label"].nunique() < 2:
+        notes.append("All labelled frames are of one class: telling the classes apart is not tested.")
+    known = check(PREDICTIONS, known)
+    end_h = min(end_h, float(known["hours"].max()))
+    whole = by_split(known, threshold=threshold, study=study)
+    if windows.start_h + windows.width_h > end_h:
+        return whole, [*notes, "The plate is shorter than one window of windows.width_h."]
+    per_window = by_window(
+        known, windows=windows, end_h=end_h, axis="hours", threshold=threshold, study=study, rng=rng
+    )
+    return pd.concat([whole, per_window], ignore_index=True), notes

@@ -1,0 +1,122 @@
+"""The whole study of a predictions table: every table by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from hpiclock.analysis.conformal import conformal
+from hpiclock.analysis.curves import confusion, reliability, roc, temperatures, worst_frames
+from hpiclock.analysis.detection import (
+    choose_threshold,
+    detection_curves,
+    detection_thresholds,
+    detection_times,
+    false_alarms,
+)
+from hpiclock.analysis.evaluate import by_split
+from hpiclock.analysis.sentences import conclusions, separable
+from hpiclock.analysis.time_errors import (
+    by_stack,
+    limits_of_agreement,
+    residual_by_hour,
+    time_by_call,
+    time_lines,
+    worst_hours,
+)
+from hpiclock.analysis.windows import Axis, drift, each_view, window_edges, window_table, with_range_limits
+from hpiclock.config.schema import StudyConfig, WindowsConfig
+from hpiclock.tables import PREDICTIONS, check
+
+AXES: tuple[Axis, Axis] = ("hours", "hpi")
+WORST = 20  # frames kept per split and reason
+
+
+def run_study(
+    predictions: pd.DataFrame,
+    *,
+    cfg_windows: WindowsConfig,
+    end_h: float,
+    cfg_study: StudyConfig,
+    seed: int,
+) -> dict[str, pd.DataFrame]:
+    """Return every table of the study by name.
+
+    ``metrics`` (per split and group), ``windows_hours`` and ``windows_hpi`` are METRICS tables; the others
+    are named after what they hold, each described where it is made.
+
+    Args:
+        predictions: a PREDICTIONS table (``import_predictions`` makes one from other files).
+        cfg_windows: width, stride and start of the windows.
+        end_h: where the last window may end.
+        cfg_study: how predictions are judged.
+        seed: of the resampling; the same seed gives the same tables.
+
+    Raises:
+        InputError: rows that fail the check, or windows that do not fit.
+    """
+    predictions = check(PREDICTIONS, predictions)
+    rng = np.random.default_rng(seed)
+    threshold = choose_threshold(predictions, rule=cfg_study.threshold)
+    cut, level = threshold.value, cfg_study.level
+
+    views = {
+        axis: list(each_view(predictions, windows=cfg_windows, end_h=end_h, axis=axis, threshold=cut))
+        for axis in AXES
+    }
+    tables = {
+        "metrics": by_split(predictions, threshold=cut, study=cfg_study),
+        **{f"windows_{axis}": window_table(views[axis], study=cfg_study, rng=rng) for axis in AXES},
+        "threshold": pd.DataFrame([threshold._asdict()]),
+        "notes": pd.DataFrame({"note": separable(predictions)}, dtype=object),
+        "roc": _per_run(predictions, roc),
+        "confusion": _per_run(predictions, lambda rows: confusion(rows, threshold=cut)),
+        "reliability": _per_run(
+            predictions, lambda rows: reliability(rows, bins=cfg_study.bins, level=level)
+        ),
+        "temperature": temperatures(predictions, level=level),
+        "time_lines": time_lines(predictions, level=level),
+        "agreement": limits_of_agreement(predictions, level=level),
+        "time_by_call": time_by_call(predictions, threshold=cut),
+        "residuals": _per_run(
+            predictions, lambda rows: residual_by_hour(rows, threshold=cut, bin_h=cfg_windows.stride_h)
+        ),
+        "stacks": by_stack(predictions, threshold=cut),
+        "worst_hours": worst_hours(predictions, threshold=cut, bin_h=cfg_windows.stride_h),
+        "worst_frames": _per_run(predictions, lambda rows: worst_frames(rows, threshold=cut, n=WORST)),
+    }
+    found = [drift(views[axis], axis=axis, study=cfg_study, rng=rng) for axis in AXES]
+    tables["stability"] = pd.concat(
+        [
+            with_range_limits(rows, tables[f"windows_{axis}"])
+            for (rows, _), axis in zip(found, AXES, strict=True)
+        ],
+        ignore_index=True,
+    )
+    tables["window_differences"] = pd.concat([rows for _, rows in found], ignore_index=True)
+    rules = detection_thresholds(predictions, decision=threshold, study=cfg_study)
+    cuts = dict(zip(rules["rule"], rules["threshold"], strict=True))
+    times = detection_times(predictions, thresholds=cuts, frames=cfg_study.detection_frames)
+    curves, summary = detection_curves(times, level=level)
+    edges = window_edges(cfg_windows, end_h=end_h)
+    intervals, coverage = conformal(predictions, threshold=cut, level=cfg_study.prediction_level, edges=edges)
+    tables |= {
+        "detection_thresholds": rules,
+        "detection_times": times,
+        "detection_curves": curves,
+        "detection": summary,
+        "false_alarms": false_alarms(times),
+        "time_intervals": intervals,
+        "conformal": coverage,
+    }
+    tables["conclusions"] = conclusions(tables, level=level, eclipse_h=cfg_study.eclipse_h)
+    return tables
+
+
+def _per_run(predictions: pd.DataFrame, table_of: Callable[[pd.DataFrame], pd.DataFrame]) -> pd.DataFrame:
+    """The tables of each run under one another: scores of two runs are never pooled."""
+    parts = [table_of(rows).assign(run=run) for run, rows in predictions.groupby("run", sort=True)]
+    table = pd.concat(parts, ignore_index=True) if parts else table_of(predictions).assign(run="")
+    return table[["run", *table.columns.drop("run")]]

@@ -1,0 +1,417 @@
+"""Errors in hours under both clocks, beside what no image could do, and how single stacks go over time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import stdtrit
+
+from hpiclock.analysis.frame_scores import Scores, target_under_predicted_clock
+from hpiclock.analysis.intervals import jackknife, too_few
+from hpiclock.analysis.units import choose_level, codes_of, ordered_splits
+from hpiclock.tables import CLOCKS
+
+
+def time_errors(predictions: pd.DataFrame, *, threshold: float) -> pd.DataFrame:
+    """Return the rows with ``error_h``, ``clock_pred`` and ``error_predicted_clock_h`` added.
+
+    Errors are predicted less true time, in hours. ``clock_pred`` is missing where P(infected) is;
+    ``error_predicted_clock_h`` is missing for mock frames called infected, which have no onset.
+    """
+    called = predictions["p_infected"] >= threshold
+    clock = np.where(called, *CLOCKS)
+    target = target_under_predicted_clock(predictions, threshold=threshold)
+    return predictions.assign(
+        error_h=predictions["time_pred"] - predictions["time_target"],
+        clock_pred=pd.Series(clock, index=predictions.index, dtype=object).where(
+            predictions["p_infected"].notna()
+        ),
+        error_predicted_clock_h=predictions["time_pred"] - target,
+    )
+
+
+def rows_to_fit(predictions: pd.DataFrame, split: str) -> pd.DataFrame:
+    """Return the frames a baseline for ``split`` may be fitted on: training rows, else validation rows.
+
+    Never rows of the split itself and never test rows; the table is empty when there are none.
+    """
+    for name in ("train", "val"):
+        rows = predictions[predictions["split"].eq(name)]
+        if name != split and split != "train" and len(rows):
+            return rows[rows["label"].notna() & rows["time_target"].notna()]
+    return predictions.iloc[:0]
+
+
+def with_baselines(scores: Scores, hours: np.ndarray, fit: pd.DataFrame) -> Scores:
+    """Return the scores with the errors of two models that see no image.
+
+    The clock: it knows the hours since start and says ``hours - c``, with ``c`` the median of
+    ``hours - time_target`` over the frames it is fitted on. The mean: it says their mean time target.
+
+    Args:
+        scores: the frames to be judged.
+        hours: (frames,) their hours since start.
+        fit: frames of the same group from other stacks (:func:`rows_to_fit`).
+    """
+    if len(fit) == 0:
+        return scores
+    lag = float((fit["hours"] - fit["time_target"]).median())
+    mean = float(fit["time_target"].mean())
+    return replace(scores, off_clock=hours - lag - scores.target, off_mean=mean - scores.target)
+
+
+def residual_by_hour(predictions: pd.DataFrame, *, threshold: float, bin_h: float) -> pd.DataFrame:
+    """Return mean and spread of the time error per split, label and bin of hours since start.
+
+    Columns: ``split label start_h end_h clock bias mae sd n n_stacks``; ``clock`` is ``true`` or
+    ``predicted``; bins are half-open and every bin between the first and the last stands in the table.
+    """
+    rows = time_errors(predictions[predictions["label"].notna()], threshold=threshold)
+    index = np.floor(rows["hours"] / bin_h + 1e-9).astype(int)
+    parts = []
+    for clock, column in (("true", "error_h"), ("predicted", "error_predicted_clock_h")):
+        error = rows[column]
+        keyed = pd.DataFrame(
+            {
+                "split": rows["split"],
+                "label": rows["label"].astype(int),
+                "bin": index,
+                "error": error,
+                "size": error.abs(),
+                "stack_id": rows["stack_id"].where(error.notna()),
+            }
+        )
+        table = keyed.groupby(["split", "label", "bin"]).agg(
+            bias=("error", "mean"),
+            mae=("size", "mean"),
+            sd=("error", "std"),
+            n=("error", "count"),
+            n_stacks=("stack_id", "nunique"),
+        )
+        parts.append(_every_bin(table).assign(clock=clock))
+    both = pd.concat(parts, ignore_index=True)
+    both["start_h"] = both["bin"] * bin_h
+    both["end_h"] = both["start_h"] + bin_h
+    return both[["split", "label", "start_h", "end_h", "clock", "bias", "mae", "sd", "n", "n_stacks"]]
+
+
+def _every_bin(table: pd.DataFrame) -> pd.DataFrame:
+    flat = table.reset_index()
+    if flat.empty:
+        return flat
+    bins = np.arange(flat["bin"].min(), flat["bin"].max() + 1)
+    kinds = flat[["split", "label"]].drop_duplicates()
+    whole = kinds.merge(pd.DataFrame({"bin": bins}), how="cross")
+    filled = whole.merge(flat, on=["split", "label", "bin"], how="left")
+    return filled.fillna({"n": 0, "n_stacks": 0}).astype({"n": int, "n_stacks": int})
+
+
+MODEL_KEY = ["run", "split", "clock"]
+Parts = Iterator[tuple[dict[str, Any], pd.DataFrame]]
+
+
+def time_lines(predictions: pd.DataFrame, *, level: float) -> pd.DataFrame:
+    """Return the calibration line predicted = intercept + slope x true, per run, split and true clock.
+
+    Columns ``run split clock slope slope_low slope_high intercept r2 mae n n_stacks n_wells note``; a slope
+    below 1 says that early times are called late and late ones early. ``r2`` is that of the predictions.
+    """
+    rows = []
+    for key, part in _parts(predictions):
+        x, y = part["time_target"].to_numpy(float), part["time_pred"].to_numpy(float)
+        values = np.column_stack([np.ones_like(x), x, y, x * x, x * y])
+        slope, low, high, note = _limits(part, values, _slope, level)
+        intercept = y.mean() - slope * x.mean()
+        spread = ((x - x.mean()) ** 2).sum()
+        r2 = 1 - ((y - x) ** 2).sum() / spread if spread > 0 else np.nan
+        rows.append(
+            key
+            | {
+                "slope": slope,
+                "slope_low": low,
+                "slope_high": high,
+                "intercept": intercept,
+                "r2": r2,
+                "mae": np.abs(y - x).mean(),
+            }
+            | _counts(part)
+            | {"note": note}
+        )
+    columns = [
+        *MODEL_KEY,
+        "slope",
+        "slope_low",
+        "slope_high",
+        "intercept",
+        "r2",
+        "mae",
+        "n",
+        "n_stacks",
+        "n_wells",
+        "note",
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def limits_of_agreement(predictions: pd.DataFrame, *, level: float) -> pd.DataFrame:
+    """Return bias and limits of agreement per run, split and true clock.
+
+    Columns ``run split clock bias bias_low bias_high lower upper sd_between sd_within n n_stacks n_wells
+    note``. Frames of a stack are repeats, so the limits use the variance between stacks plus the one within
+    (Bland and Altman 2007, section 2): bias +- 1.96 of its root hold 95% of single predictions.
+    """
+    rows = []
+    for key, part in _parts(predictions):
+        error = (part["time_pred"] - part["time_target"]).to_numpy(float)
+        bias, low, high, note = _limits(part, np.column_stack([np.ones_like(error), error]), _mean, level)
+        between, within = _variances(error, codes_of(part, "position"))
+        half = 1.96 * np.sqrt(between + within)
+        rows.append(
+            key
+            | {
+                "bias": bias,
+                "bias_low": low,
+                "bias_high": high,
+                "lower": bias - half,
+                "upper": bias + half,
+                "sd_between": np.sqrt(between),
+                "sd_within": np.sqrt(within),
+            }
+            | _counts(part)
+            | {"note": note}
+        )
+    columns = [
+        *MODEL_KEY,
+        "bias",
+        "bias_low",
+        "bias_high",
+        "lower",
+        "upper",
+        "sd_between",
+        "sd_within",
+        "n",
+        "n_stacks",
+        "n_wells",
+        "note",
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def time_by_call(predictions: pd.DataFrame, *, threshold: float) -> pd.DataFrame:
+    """Return how wrong the time is when the class is right or wrong.
+
+    Columns ``run split label called mae bias mae_predicted_clock n n_with_predicted_clock n_stacks``; errors
+    are under the true clock, and under the predicted one where there is a truth.
+    """
+    rows = time_errors(predictions, threshold=threshold)
+    rows = rows[rows["label"].notna() & rows["p_infected"].notna() & rows["error_h"].notna()]
+    rows = rows.assign(
+        called=(rows["p_infected"] >= threshold).astype(int),
+        label=rows["label"].astype(int),
+        size=rows["error_h"].abs(),
+        other=rows["error_predicted_clock_h"].abs(),
+    )
+    return (
+        rows.groupby(["run", "split", "label", "called"])
+        .agg(
+            mae=("size", "mean"),
+            bias=("error_h", "mean"),
+            mae_predicted_clock=("other", "mean"),
+            n=("size", "count"),
+            n_with_predicted_clock=("other", "count"),
+            n_stacks=("stack_id", "nunique"),
+        )
+        .reset_index()
+    )
+
+
+def _parts(predictions: pd.DataFrame) -> Parts:
+    there = (
+        predictions["label"].notna() & predictions["time_pred"].notna() & predictions["time_target"].notna()
+    )
+    for run, of_run in predictions[there].groupby("run", sort=True):
+        for split in ordered_splits(of_run):
+            for clock in CLOCKS:
+                part = of_run[of_run["split"].eq(split) & of_run["clock"].eq(clock)]
+                if len(part):
+                    yield {"run": run, "split": split, "clock": clock}, part.reset_index(drop=True)
+
+
+def _limits(
+    part: pd.DataFrame, values: np.ndarray, formula: Callable[[np.ndarray], np.ndarray], level: float
+) -> tuple[float, float, float, str]:
+    """A function of sums over frames, and its jackknife interval over groups."""
+    unit = choose_level(part)
+    code = np.unique(unit.codes, return_inverse=True)[1]
+    k = int(code.max()) + 1
+    sums = np.column_stack([np.bincount(code, weights=column, minlength=k) for column in values.T])
+    value = float(formula(sums.sum(0)))
+    few = too_few({"both": np.arange(k)})
+    if few or np.isnan(value):
+        reason = few or "the true time does not vary"
+        return value, np.nan, np.nan, reason
+    variance, df = jackknife(formula(sums.sum(0) - sums), [np.arange(k)])
+    half = float(stdtrit(df, (1 + level) / 2) * np.sqrt(variance))
+    return value, value - half, value + half, f"unit {unit.unit}: {k}"
+
+
+def _slope(sums: np.ndarray) -> np.ndarray:
+    n, x, y, xx, xy = np.moveaxis(sums, -1, 0)
+    spread = xx - x * x / n
+    return np.where(
+        spread > 1e-9 * np.maximum(xx, 1), (xy - x * y / n) / np.where(spread > 0, spread, 1), np.nan
+    )
+
+
+def _mean(sums: np.ndarray) -> np.ndarray:
+    return sums[..., 1] / sums[..., 0]
+
+
+def _variances(error: np.ndarray, stack: np.ndarray) -> tuple[float, float]:
+    """Variance of the errors between stacks and within them, by one-way analysis of variance."""
+    size = np.bincount(stack).astype(float)
+    k, n = len(size), len(error)
+    means = np.bincount(stack, weights=error) / size
+    ss_between = float((size * (means - error.mean()) ** 2).sum())
+    ss_within = float(((error - means[stack]) ** 2).sum())
+    within = ss_within / (n - k) if n > k else 0.0
+    if k < 2:
+        return 0.0, within
+    typical = (n - (size**2).sum() / n) / (k - 1)
+    return max((ss_between / (k - 1) - within) / typical, 0.0), within
+
+
+def _counts(part: pd.DataFrame) -> dict[str, int]:
+    wells = 0 if part["well"].eq("").all() else len(np.unique(codes_of(part, "well")))
+    return {"n": len(part), "n_stacks": part["stack_id"].nunique(), "n_wells": wells}
+
+
+KEY = ["run", "split", "fold", "seed", "stack_id"]
+SAME = ["plate", "well", "position", "condition", "moi", "onset_h"]
+
+
+def by_stack(predictions: pd.DataFrame, *, threshold: float) -> pd.DataFrame:
+    """Return one row per stack: how often it is wrong, and how smoothly it runs. The worst come first.
+
+    Columns: the stack's identity, ``n n_scored share_wrong mae time_monotony time_back p_monotony crossings
+    largest_jump_h jump_at_h rank``. Monotony is Spearman's correlation with the hours; ``time_back`` the
+    share of steps in which the predicted time goes back; ``crossings`` how often P(infected) passes the
+    threshold; a jump is a step of the predicted time beyond the time that passed. Stacks are ranked in
+    their run and split by the share of wrong frames, then by the mean time error.
+    """
+    rows = time_errors(predictions, threshold=threshold).sort_values([*KEY, "hours"])
+    called = rows["p_infected"] >= threshold
+    wrong = (called != rows["label"].eq(1)).astype(float).to_numpy(dtype=float, na_value=np.nan)
+    judged = (rows["label"].notna() & rows["p_infected"].notna()).to_numpy(bool)
+    rows = rows.assign(wrong=np.where(judged, wrong, np.nan), size=rows["error_h"].abs()).reset_index(
+        drop=True
+    )
+    first = np.flatnonzero(~rows.duplicated(KEY).to_numpy())
+    if len(first) == 0:
+        return pd.DataFrame(columns=[*KEY, *SAME])
+    code = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(rows))))
+    grouped = rows.groupby(code)
+    table = (
+        rows.loc[first, [*KEY, *SAME]]
+        .reset_index(drop=True)
+        .assign(
+            n=grouped.size(),
+            n_scored=grouped["wrong"].count(),
+            share_wrong=grouped["wrong"].mean(),
+            mae=grouped["size"].mean(),
+            time_monotony=_monotony(rows, code, "time_pred"),
+            p_monotony=_monotony(rows, code, "p_infected"),
+            **_steps(rows, code, called.to_numpy(bool)),
+        )
+    )
+    table = table.sort_values(
+        ["run", "split", "share_wrong", "mae", "stack_id"],
+        ascending=[True, True, False, False, True],
+        ignore_index=True,
+    )
+    return table.assign(rank=table.groupby(["run", "split"]).cumcount() + 1)
+
+
+def _steps(rows: pd.DataFrame, code: np.ndarray, called: np.ndarray) -> dict[str, np.ndarray]:
+    """What happens between neighbouring frames of a stack: one value per stack each."""
+    k = int(code[-1]) + 1
+    hours, time = rows["hours"].to_numpy(float), rows["time_pred"].to_numpy(float)
+    inside = code[1:] == code[:-1]
+    step, passed = np.diff(time), np.diff(hours)
+    known = inside & ~np.isnan(step)
+    stack = code[1:]
+    back = np.bincount(stack[known], weights=step[known] < 0, minlength=k)
+    steps = np.bincount(stack[known], minlength=k)
+    seen = rows["p_infected"].notna().to_numpy(bool)
+    judged, turns = code[seen], called[seen]
+    crossing = (judged[1:] == judged[:-1]) & (turns[1:] != turns[:-1])
+    # the largest jump of a stack is the last of its steps in ascending order
+    order = np.flatnonzero(known)[np.lexsort((np.abs(step - passed)[known], stack[known]))]
+    last = order[np.append(np.diff(stack[order]) != 0, True)] if len(order) else order
+    jump, jump_at = np.full(k, np.nan), np.full(k, np.nan)
+    jump[stack[last]], jump_at[stack[last]] = (step - passed)[last], hours[1:][last]
+    return {
+        "time_back": np.where(steps > 0, back / np.maximum(steps, 1), np.nan),
+        "crossings": np.bincount(judged[1:][crossing], minlength=k),
+        "largest_jump_h": jump,
+        "jump_at_h": jump_at,
+    }
+
+
+def _monotony(rows: pd.DataFrame, code: np.ndarray, column: str) -> np.ndarray:
+    """Spearman's correlation with the hours, per stack; NaN below three frames or without variation."""
+    k = int(code[-1]) + 1
+    there = rows[column].notna().to_numpy(bool)
+    part, stack = rows[there], code[there]
+    n = np.bincount(stack, minlength=k)
+    ranks = []
+    for name in ("hours", column):
+        rank = part.groupby(stack)[name].rank().to_numpy(float)
+        mean = np.bincount(stack, weights=rank, minlength=k) / np.maximum(n, 1)
+        ranks.append(rank - mean[stack])
+    xy, xx, yy = (
+        np.bincount(stack, weights=a * b, minlength=k)
+        for a, b in ((ranks[0], ranks[1]), (ranks[0], ranks[0]), (ranks[1], ranks[1]))
+    )
+    usable = (n >= 3) & (xx > 0) & (yy > 0)
+    return np.where(usable, xy / np.sqrt(np.where(usable, xx * yy, 1.0)), np.nan)
+
+
+def worst_hours(predictions: pd.DataFrame, *, threshold: float, bin_h: float) -> pd.DataFrame:
+    """Return how wrong each stretch of hours is, per run, split and label; the worst come first.
+
+    Columns ``run split label start_h end_h share_wrong mae n n_stacks worst_stack rank``; the worst stack is
+    the one with the most wrong frames there, then the largest time error.
+    """
+    rows = time_errors(predictions[predictions["label"].notna()], threshold=threshold)
+    judged = rows["p_infected"].notna()
+    wrong = (rows["p_infected"] >= threshold) != rows["label"].eq(1)
+    start = np.floor(rows["hours"] / bin_h + 1e-9) * bin_h
+    rows = rows.assign(
+        wrong=wrong.astype(float).where(judged),
+        size=rows["error_h"].abs(),
+        start_h=start,
+        label=rows["label"].astype(int),
+    )
+    keys = ["run", "split", "label", "start_h"]
+    table = rows.groupby(keys).agg(
+        share_wrong=("wrong", "mean"),
+        mae=("size", "mean"),
+        n=("wrong", "size"),
+        n_stacks=("stack_id", "nunique"),
+    )
+    per_stack = rows.groupby([*keys, "stack_id"]).agg(wrong=("wrong", "mean"), size=("size", "mean"))
+    per_stack = per_stack.reset_index()
+    per_stack = per_stack.sort_values(["wrong", "size", "stack_id"], ascending=[False, False, True])
+    table["worst_stack"] = per_stack.groupby(keys)["stack_id"].first()
+    table = table.reset_index().assign(end_h=lambda t: t["start_h"] + bin_h)
+    table = table.sort_values(
+        ["run", "split", "share_wrong", "mae"], ascending=[True, True, False, False], ignore_index=True
+    )
+    table["rank"] = table.groupby(["run", "split"]).cumcount() + 1
+    columns = ["start_h", "end_h", "share_wrong", "mae", "n", "n_stacks", "worst_stack", "rank"]
+    return table[["run", "split", "label", *columns]]

@@ -1,0 +1,469 @@
+"""Metrics in sliding windows, bands over all windows at once, and whether a metric is stable over time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.special import ndtr, stdtrit
+
+from hpiclock.analysis.evaluate import CLASS, TIME, matched_controls, measure
+from hpiclock.analysis.frame_scores import FORMULAS, TIME_METRICS, Scores, Sums, group_sums, prepare
+from hpiclock.analysis.intervals import Interval, interval, jackknife, strata, too_few
+from hpiclock.analysis.units import Level, choose_level, class_of, ordered_splits
+from hpiclock.config.schema import StudyConfig, WindowsConfig
+from hpiclock.errors import InputError
+from hpiclock.tables import METRICS, check
+
+SD_GOOD, SD_POOR = 0.05, 0.1  # what the field calls stable and unstable, for metrics between 0 and 1
+
+
+class Windows(NamedTuple):
+    """A metric in every window and without each group: value (w,), left_out (w, k) over the same groups."""
+
+    value: np.ndarray
+    left_out: np.ndarray
+    whole: float
+    whole_left_out: np.ndarray
+    samples: list[np.ndarray]
+    why_not: str
+
+
+def over_windows(parts: list[Sums], whole: Sums, metric: str) -> Windows:
+    """Return a metric in each window, and with each group left out.
+
+    A window in which leaving out a group leaves nothing is taken as undefined.
+
+    Args:
+        parts: the sums of each window's frames.
+        whole: the sums of the frames of all windows.
+        metric: a key of :data:`hpiclock.analysis.frame_scores.FORMULAS`.
+    """
+    formula = FORMULAS[metric]
+    values = np.full(len(parts), np.nan)
+    left_out = np.full((len(parts), len(whole.codes)), np.nan)
+    for at, sums in enumerate(parts):
+        value = float(formula(sums.total))
+        left = formula(sums.without)
+        if np.isnan(value) or np.isnan(left).any():
+            continue
+        values[at] = value
+        left_out[at] = value  # a group that is not in the window changes nothing
+        left_out[at, np.searchsorted(whole.codes, sums.codes)] = left
+    needed = {"recall": "infected", "specificity": "mock"}.get(metric, "all")
+    samples = strata(whole.kind, needed=needed)
+    return Windows(
+        values,
+        left_out,
+        float(formula(whole.total)),
+        formula(whole.without),
+        list(samples.values()),
+        too_few(samples) if samples else "no frames",
+    )
+
+
+def influences(left_out: np.ndarray, samples: list[np.ndarray]) -> np.ndarray:
+    """Return each group's deviation, scaled so that squares add up to the variance: (w, k)."""
+    out = np.zeros_like(left_out)
+    for at in samples:
+        values = left_out[:, at]
+        out[:, at] = np.sqrt((len(at) - 1) / len(at)) * (values - values.mean(1, keepdims=True))
+    return out
+
+
+def simultaneous_level(windows: Windows, *, level: float, resamples: int, rng: np.random.Generator) -> float:
+    """Return the pointwise level whose intervals hold in all windows together with ``level``.
+
+    NaN where fewer than two windows have a spread, or groups are too few.
+    """
+    drawn = _drawn(windows, windows.left_out, resamples, rng)
+    if drawn.shape[1] < 2:
+        return float("nan")
+    largest = np.quantile(np.abs(drawn).max(1), level)
+    return float(2 * ndtr(largest) - 1)
+
+
+def differing_windows(windows: Windows, *, resamples: int, rng: np.random.Generator) -> np.ndarray:
+    """Return, per window, the chance of so large a difference from the overall value in any window: (w,).
+
+    A sign-flip test over groups with the largest studentised difference as its statistic; each flip has its
+    own standard error, because with few groups that varies as much as the difference.
+    """
+    p = np.full(len(windows.value), np.nan)
+    if windows.why_not or np.isnan(windows.whole_left_out).any():
+        return p
+    parts = influences(windows.left_out - windows.whole_left_out, windows.samples)
+    error = np.sqrt((parts**2).sum(1))
+    usable = ~np.isnan(windows.value) & (error > 1e-12)
+    if not usable.any():
+        return p
+    shape = (resamples, parts.shape[1])
+    signs = rng.integers(0, 2, shape) * 2.0 - 1
+    flipped = _studentised_flips(signs, parts[usable], windows.samples).max(1)
+    seen = np.abs(windows.value[usable] - windows.whole) / error[usable]
+    p[usable] = (1 + (flipped[:, None] >= seen - 1e-12).sum(0)) / (resamples + 1)
+    return p
+
+
+def _studentised_flips(signs: np.ndarray, parts: np.ndarray, samples: list[np.ndarray]) -> np.ndarray:
+    """Absolute flipped sums over their own standard errors: (flips, windows)."""
+    variance = np.zeros((len(signs), len(parts)))
+    for at in samples:
+        sums = signs[:, at] @ parts[:, at].T
+        k = len(at)
+        # flipping leaves the squares as they are, only the mean of the sample changes
+        variance += k / (k - 1) * np.maximum((parts[:, at] ** 2).sum(1) - sums**2 / k, 0.0)
+    return np.abs(signs @ parts.T) / np.sqrt(np.maximum(variance, 1e-300))
+
+
+def slope_per_h(windows: Windows, middles: np.ndarray, *, level: float) -> tuple[float, float, float]:
+    """Return the least-squares slope of the windows' values over their middles, and its interval."""
+    usable = ~np.isnan(windows.value)
+    nothing = (float("nan"),) * 3
+    if usable.sum() < 3:
+        return nothing
+    centred = middles[usable] - middles[usable].mean()
+    coefficients = centred / (centred**2).sum()
+    slope = float(coefficients @ windows.value[usable])
+    if windows.why_not:
+        return slope, *nothing[:2]
+    variance, df = jackknife(coefficients @ windows.left_out[usable], windows.samples)
+    half = float(stdtrit(df, (1 + level) / 2) * np.sqrt(variance))
+    return slope, slope - half, slope + half
+
+
+def noise_range(windows: Windows, *, level: float, resamples: int, rng: np.random.Generator) -> float:
+    """Return the range over windows that noise alone stays within with chance ``level``."""
+    usable = ~np.isnan(windows.value)
+    if windows.why_not or usable.sum() < 2:
+        return float("nan")
+    parts = influences(windows.left_out[usable], windows.samples)
+    noise = rng.standard_normal((resamples, parts.shape[1])) @ parts.T
+    return float(np.quantile(np.ptp(noise, axis=1), level))
+
+
+def _drawn(windows: Windows, left_out: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:
+    """Studentised noise in every window that has some: (resamples, windows)."""
+    if windows.why_not:
+        return np.empty((resamples, 0))
+    parts = influences(left_out[~np.isnan(windows.value)], windows.samples)
+    error = np.sqrt((parts**2).sum(1, keepdims=True))
+    parts = parts[error[:, 0] > 1e-12] / error[error[:, 0] > 1e-12]
+    return rng.standard_normal((resamples, parts.shape[1])) @ parts.T
+
+
+Axis = Literal["hours", "hpi"]
+# the metrics whose band over all windows is given, too
+BANDS = {
+    "all": ("auc", "accuracy", "f1", "precision", "recall"),
+    "infected": ("recall", "mae"),
+    "mock": ("specificity", "mae"),
+}
+NOTHING = (float("nan"), float("nan"))
+NO_BAND = {"low_simultaneous": NOTHING[0], "high_simultaneous": NOTHING[0]}
+
+
+def window_edges(windows: WindowsConfig, *, end_h: float) -> list[tuple[float, float]]:
+    """Return ``(start_h, end_h)`` of every window; 0-48 h at 6/3 gives 15.
+
+    Raises:
+        InputError: no window fits before ``end_h``.
+    """
+    room = end_h - windows.start_h - windows.width_h
+    if room < -1e-9:
+        raise InputError(
+            f"windows: {windows.width_h:g} h do not fit between {windows.start_h:g} and {end_h:g} h; "
+            "set windows.width_h or windows.end_h"
+        )
+    starts = windows.start_h + windows.stride_h * np.arange(int(np.floor(room / windows.stride_h + 1e-9)) + 1)
+    return [(float(start), float(start + windows.width_h)) for start in starts]
+
+
+def in_window(values: np.ndarray, start_h: float, end_h: float, *, last: bool) -> np.ndarray:
+    """Return which values lie in ``[start_h, end_h)``, or in ``[start_h, end_h]`` for the last window."""
+    with np.errstate(invalid="ignore"):
+        return (values >= start_h) & ((values <= end_h) if last else (values < end_h))
+
+
+def by_window(
+    predictions: pd.DataFrame,
+    *,
+    windows: WindowsConfig,
+    end_h: float,
+    axis: Axis = "hours",
+    threshold: float,
+    study: StudyConfig,
+    rng: np.random.Generator,
+) -> pd.DataFrame:
+    """Return every metric per run, split, group and window; each window stays in the table.
+
+    Groups are ``all``, ``infected`` and ``mock``. ``low`` and ``high`` hold in each window by itself,
+    ``low_simultaneous`` and ``high_simultaneous`` (for the metrics in ``BANDS``) in all together.
+    On the axis ``hpi`` a window holds the infected wells'
+    frames at that hpi and the mock frames of the same hours since start.
+
+    Args:
+        predictions: a PREDICTIONS table.
+        windows: width, stride and start.
+        end_h: where the last window may end (``Config.window_end_h``).
+        axis: ``hours`` since start, or ``hpi``.
+        threshold: P(infected) from which a frame is called infected.
+        study: the config section; ``level`` and ``resamples`` are used.
+        rng: for the band over all windows.
+    """
+    views = each_view(predictions, windows=windows, end_h=end_h, axis=axis, threshold=threshold)
+    return window_table(views, study=study, rng=rng)
+
+
+def window_table(
+    views: Iterable[tuple[dict[str, str], View]], *, study: StudyConfig, rng: np.random.Generator
+) -> pd.DataFrame:
+    """Return the table of :func:`by_window` from the frames of :func:`each_view`."""
+    rows: list[dict[str, Any]] = []
+    for key, view in views:
+        sums, whole = view.sums
+        wide = {
+            metric: simultaneous_level(
+                over_windows(sums, whole, metric),
+                level=study.level,
+                resamples=study.resamples,
+                rng=rng,
+            )
+            for metric in BANDS[key["group"]]
+        }
+        for edge, mask, part in zip(view.edges, view.masks, sums, strict=True):
+            band = _bands(part, wide)
+            place = key | {"start_h": edge[0], "end_h": edge[1]}
+            measured = measure(
+                view.scores.take(mask),
+                view.metrics,
+                level=study.level,
+                unit=view.unit.unit,
+                remark=view.unit.caveat,
+                sums=part,
+            )
+            rows += [place | row | band.get(row["metric"], NO_BAND) for row in measured]
+    columns = [*METRICS.columns, "low_simultaneous", "high_simultaneous"]
+    return check(METRICS, pd.DataFrame(rows, columns=columns))
+
+
+@dataclass(frozen=True)
+class View:
+    """The frames of one run, split and group, and which of them each window holds."""
+
+    scores: Scores
+    unit: Level
+    edges: list[tuple[float, float]]
+    masks: list[np.ndarray]
+    metrics: tuple[str, ...]
+
+    @cached_property
+    def sums(self) -> tuple[list[Sums], Sums]:
+        """The sums of each window and of all windows together."""
+        every = np.logical_or.reduce(self.masks)
+        return [group_sums(self.scores.take(mask)) for mask in self.masks], group_sums(
+            self.scores.take(every)
+        )
+
+
+def each_view(
+    predictions: pd.DataFrame,
+    *,
+    windows: WindowsConfig,
+    end_h: float,
+    axis: Axis,
+    threshold: float,
+    unit_of: Callable[[pd.DataFrame], Level] = choose_level,
+) -> Iterator[tuple[dict[str, str], View]]:
+    """Yield ``run split group`` and the frames in windows, for each run, split and group.
+
+    ``unit_of`` says what is resampled, see :func:`hpiclock.analysis.units.choose_level`.
+    """
+    edges = window_edges(windows, end_h=end_h)
+    for run, of_run in predictions.groupby("run", sort=True):
+        for split in ordered_splits(of_run):
+            of_split = of_run[of_run["split"].eq(split)].reset_index(drop=True)
+            unit = unit_of(of_split)
+            scores = prepare(of_split, threshold=threshold, group=unit.codes)
+            masks = [frames_in(of_split, scores, *edge, axis=axis, last=edge == edges[-1]) for edge in edges]
+            for group, mine, metrics in _groups(scores):
+                key = {"run": str(run), "split": split, "group": group}
+                yield key, View(scores.take(mine), unit, edges, [mask[mine] for mask in masks], metrics)
+
+
+def _bands(sums: Sums, wide: dict[str, float]) -> dict[str, dict[str, float]]:
+    out = {}
+    for metric, level in wide.items():
+        limits = interval(sums, metric, level=level) if level < 1 else Interval(*NOTHING, "")
+        out[metric] = {"low_simultaneous": limits.low, "high_simultaneous": limits.high}
+    return out
+
+
+def frames_in(
+    rows: pd.DataFrame, scores: Scores, start_h: float, end_h: float, *, axis: Axis, last: bool
+) -> np.ndarray:
+    """Return which frames a window holds: (rows,) bool."""
+    if axis == "hours":
+        return in_window(rows["hours"].to_numpy(float), start_h, end_h, last=last)
+    infected = class_of(rows)
+    inside = in_window(rows["hpi"].to_numpy(float), start_h, end_h, last=last) & (infected == 1)
+    return inside | matched_controls(inside, infected, scores.stratum)
+
+
+def _groups(scores: Scores) -> Iterator[tuple[str, np.ndarray, tuple[str, ...]]]:
+    yield "all", np.ones(len(scores), bool), (*CLASS, *TIME)
+    yield "infected", scores.truth == 1, ("recall", *TIME)
+    yield "mock", scores.truth == 0, ("specificity", *TIME)
+
+
+COLUMNS = [
+    "run",
+    "split",
+    "group",
+    "axis",
+    "metric",
+    "n_windows",
+    "n_defined",
+    "whole",
+    "lowest",
+    "highest",
+    "range",
+    "range_low",
+    "range_high",
+    "range_of_noise",
+    "sd",
+    "sd_says",
+    "slope_per_h",
+    "slope_low",
+    "slope_high",
+    "smallest_p",
+    "note",
+]
+DIFFERENCES = [
+    "run",
+    "split",
+    "group",
+    "axis",
+    "metric",
+    "start_h",
+    "end_h",
+    "value",
+    "whole",
+    "difference",
+    "p_over_all_windows",
+    "note",
+]
+
+
+def drift(
+    views: Iterable[tuple[dict[str, str], View]],
+    *,
+    axis: Axis,
+    study: StudyConfig,
+    rng: np.random.Generator,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return one row per metric on its stability over windows, and one per window on its difference.
+
+    First table: ``whole`` is the value over all windows; ``range`` is highest less lowest (its limits come
+    from :func:`with_range_limits`), and ``range_of_noise`` what it stays within by chance if nothing
+    changed; ``sd_says`` holds the plain SD against the usual marks (good below 0.05, poor above 0.1; for
+    shares only); ``smallest_p`` is the smallest chance in the second table, where ``p_over_all_windows`` is
+    that of so large a difference in any window.
+
+    Args:
+        views: from :func:`hpiclock.analysis.windows.each_view`.
+        axis: the axis of these windows.
+        study: ``level`` and ``resamples`` are used.
+        rng: the randomness.
+    """
+    rows: list[dict[str, Any]] = []
+    differences: list[dict[str, Any]] = []
+    for key, view in views:
+        sums, whole = view.sums
+        for metric in BANDS[key["group"]]:
+            place = key | {"axis": axis, "metric": metric}
+            found = over_windows(sums, whole, metric)
+            p = differing_windows(found, resamples=study.resamples, rng=rng)
+            rows.append(place | _row(found, view, metric, p, study, rng))
+            differences += [
+                place
+                | {
+                    "start_h": start,
+                    "end_h": end,
+                    "value": value,
+                    "whole": found.whole,
+                    "difference": value - found.whole,
+                    "p_over_all_windows": chance,
+                    "note": found.why_not if np.isnan(chance) else "",
+                }
+                for (start, end), value, chance in zip(view.edges, found.value, p, strict=True)
+            ]
+    return pd.DataFrame(rows, columns=COLUMNS), pd.DataFrame(differences, columns=DIFFERENCES)
+
+
+def _row(
+    found: Windows, view: View, metric: str, p: np.ndarray, study: StudyConfig, rng: np.random.Generator
+) -> dict[str, Any]:
+    there = found.value[~np.isnan(found.value)]
+    some = len(there) > 1
+    sd = float(there.std(ddof=1)) if some else np.nan
+    middles = np.array([(start + end) / 2 for start, end in view.edges])
+    slope, low, high = slope_per_h(found, middles, level=study.level)
+    missing = len(found.value) - len(there)
+    words = [found.why_not, f"{missing} windows undefined" if missing else ""]
+    return {
+        "n_windows": len(found.value),
+        "n_defined": len(there),
+        "whole": found.whole,
+        "lowest": there.min() if some else np.nan,
+        "highest": there.max() if some else np.nan,
+        "range": np.ptp(there) if some else np.nan,
+        "range_low": np.nan,
+        "range_high": np.nan,
+        "range_of_noise": noise_range(found, level=study.level, resamples=study.resamples, rng=rng),
+        "sd": sd,
+        "sd_says": "" if metric in TIME_METRICS else _judged(sd),
+        "slope_per_h": slope,
+        "slope_low": low,
+        "slope_high": high,
+        "smallest_p": np.nan if np.isnan(p).all() else np.nanmin(p),
+        "note": "; ".join(word for word in words if word),
+    }
+
+
+def _judged(sd: float) -> str:
+    if np.isnan(sd):
+        return "cannot tell"
+    return "good" if sd < SD_GOOD else "poor" if sd > SD_POOR else "between"
+
+
+def with_range_limits(stability: pd.DataFrame, windows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of :func:`drift` with limits of the range, from the bands over all windows.
+
+    Where all bands hold, the true range is at least the gap between the highest lower limit and the lowest
+    upper one, and at most the distance of the outermost limits; the latter is missing where a window with a
+    value has no band.
+
+    Args:
+        stability: rows of one axis.
+        windows: the table of the same windows, with ``low_simultaneous`` and ``high_simultaneous``.
+    """
+    key = ["run", "split", "group", "metric"]
+    low, high = windows["low_simultaneous"], windows["high_simultaneous"]
+    open_ended = windows["value"].notna() & low.isna()
+    bands = windows[key].assign(top=low, bottom=high, lowest=low, highest=high, open_ended=open_ended)
+    grouped = bands.groupby(key).agg(
+        top=("top", "max"),
+        bottom=("bottom", "min"),
+        lowest=("lowest", "min"),
+        highest=("highest", "max"),
+        open_ended=("open_ended", "any"),
+    )
+    found = grouped.reindex(pd.MultiIndex.from_frame(stability[key])).reset_index(drop=True)
+    least = (found["top"] - found["bottom"]).clip(lower=0)
+    most = (found["highest"] - found["lowest"]).mask(found["open_ended"].eq(True))
+    return stability.assign(range_low=least.to_numpy(), range_high=most.to_numpy())

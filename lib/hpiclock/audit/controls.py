@@ -1,0 +1,374 @@
+"""Negative controls: where there is nothing to see, an honest score sees nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hpiclock.analysis.acquisition_shift import STATISTIC_WORDS
+from hpiclock.analysis.evaluate import matched_controls, phases
+from hpiclock.analysis.frame_scores import hour_strata
+from hpiclock.analysis.units import class_of, codes_of
+from hpiclock.analysis.windows import in_window
+from hpiclock.audit import (
+    BEFORE,
+    BORDER,
+    EARLY,
+    FOCUS,
+    KIND_OF,
+    LIGHT,
+    MORE_WELLS,
+    WELL,
+    Row,
+    p_text,
+    range_words,
+)
+from hpiclock.audit.design import few_wells
+from hpiclock.audit.permutation import (
+    auc_of,
+    centred,
+    compared,
+    labels_of,
+    permutation_test,
+    unit_means,
+    units_of,
+)
+from hpiclock.config.schema import AuditConfig, StudyConfig, WindowsConfig
+
+# Parts of the error rate of the audit: 0.29 of 5% lies just above 1/70, the smallest p of 4 against 4 wells,
+# and 0.16 above 2/252, that of 5 against 5 on both sides. What is left is for rows that decide by size.
+SHARES = {EARLY: 0.29, LIGHT: 0.16, FOCUS: 0.16, BORDER: 0.16}
+WORTHLESS = 0.6  # an AUC that is surely below this is no signal
+NOTHING_BEFORE = "no frame before the onset"
+ONE_HOUR = "all frames are of one hour"
+
+
+def before_onset(rows: pd.DataFrame) -> np.ndarray:
+    """Return which frames a control before the onset uses: (rows,) bool.
+
+    Of each plate, the hours before the earliest onset; infected wells that have no frame before their
+    onset are left out, and do not shorten the hours of the others.
+    """
+    infected = class_of(rows) == 1
+    chosen = np.zeros(len(rows), bool)
+    hours, plates = rows["hours"].to_numpy(float), codes_of(rows, "plate")
+    hpi = rows["hpi"].to_numpy(float)
+    well = codes_of(rows, "position") if rows["well"].eq("").any() else codes_of(rows, "well")
+    with np.errstate(invalid="ignore"):
+        early = infected & (hpi < 0)
+    for plate in np.unique(plates[early]):
+        here = plates == plate
+        wells = np.unique(well[here & early])
+        mine = here & np.isin(well, wells) & infected
+        cut = float((hours - hpi)[mine].min())
+        inside = here & (hours < cut - 1e-9) & (~infected | mine)
+        if (inside & infected).any() and (inside & ~infected).any():
+            chosen |= inside
+    return chosen
+
+
+def after_eclipse(rows: pd.DataFrame, *, eclipse_h: float) -> np.ndarray:
+    """Return the hours at which every infected well is past the eclipse; all labelled frames if none are."""
+    infected = class_of(rows) == 1
+    onset = rows["onset_h"].to_numpy(float)[infected]
+    hours = rows["hours"].to_numpy(float)
+    if len(onset) and not np.isnan(onset).any():
+        late = hours >= onset.max() + eclipse_h - 1e-9
+        if (late & infected).any() and (late & ~infected).any():
+            return late
+    return labels_of(rows) >= 0
+
+
+def judge_well(
+    test: pd.DataFrame, *, study: StudyConfig, audit: AuditConfig, rng: np.random.Generator
+) -> Row:
+    """Is the score above chance over wells? A permutation by well of P(infected) after the eclipse.
+
+    Args:
+        test: test rows of a PREDICTIONS table.
+        study: ``level`` and ``eclipse_h`` are used.
+        audit: ``alpha`` and ``shuffles`` are used.
+        rng: for the permutation.
+    """
+    rows = test[after_eclipse(test, eclipse_h=study.eclipse_h)]
+    found = compared(rows, level=study.level, shuffles=audit.shuffles, rng=rng)
+    auc, wells = found.auc, found.units.wells
+    words = (
+        f"AUC of the test {found.auc_words()} ({wells[0]} infected, {wells[1]} mock wells); {found.words()}"
+    )
+    answer: dict[str, Any] = {"effect": auc.value, "low": auc.low, "high": auc.high}
+    if not found.units.replicated:
+        words += "; with one well in a class this is a difference between wells"
+        return Row(WELL, "not identifiable", words, f"at least 3 wells per class; {BEFORE}", **answer)
+    if found.test.p <= audit.alpha:
+        return Row(WELL, "supported", words, **answer)
+    if auc.high < WORTHLESS:
+        return Row(WELL, "contradicted", words, "a better model, or later frames", **answer)
+    return Row(WELL, "not identifiable", f"{words}; not above chance over wells", MORE_WELLS, **answer)
+
+
+def judge_early(
+    test: pd.DataFrame, *, study: StudyConfig, audit: AuditConfig, rng: np.random.Generator
+) -> Row:
+    """Does the model tell the classes apart before the onset, when there is nothing to tell?"""
+    if test["hours"].nunique() < 2:
+        return Row(EARLY, "not tested", ONE_HOUR, BEFORE)
+    rows = test[before_onset(test)]
+    if len(rows) == 0:
+        return _first_hours(test, study)
+    found = compared(rows, level=study.level, shuffles=audit.shuffles, rng=rng)
+    auc, alpha = found.auc, SHARES[EARLY] * audit.alpha
+    words = (
+        f"AUC before the onset {found.auc_words()}, 0.5 is honest; {len(rows)} frames at "
+        f"{_hours(rows)}; {found.words()}"
+    )
+    answer: dict[str, Any] = {"effect": auc.value, "low": auc.low, "high": auc.high}
+    if found.test.p <= alpha:
+        words += "; what it reads there is not the infection"
+        return Row(
+            EARLY, "contradicted", words, "find what differs: see the rows on light, focus, border", **answer
+        )
+    if found.test.floor > alpha or not found.units.replicated:
+        words += f"; {few_wells(found.units.wells, found.test.floor, alpha)}"
+        return Row(EARLY, "not identifiable", words, MORE_WELLS, **answer)
+    return Row(EARLY, "supported", words, **answer)
+
+
+def _first_hours(test: pd.DataFrame, study: StudyConfig) -> Row:
+    infected = class_of(test)
+    hpi = test["hpi"].to_numpy(float)
+    with np.errstate(invalid="ignore"):
+        inside = (infected == 1) & (hpi >= 0) & (hpi < study.eclipse_h)
+    rows = test[inside | matched_controls(inside, infected, hour_strata(test))]
+    if not inside.any():
+        return Row(EARLY, "not tested", f"{NOTHING_BEFORE}, and none in the first hours after it", BEFORE)
+    auc = auc_of(rows, rows["p_infected"].to_numpy(float), class_of(rows), level=study.level)
+    words = (
+        f"{NOTHING_BEFORE}; in the first {study.eclipse_h:g} h after it the AUC is "
+        f"{range_words(auc.value, auc.low, auc.high)}: an early signal or a shortcut"
+    )
+    return Row(EARLY, "not identifiable", words, BEFORE, auc.value, auc.low, auc.high)
+
+
+def nuisance_table(
+    frames: pd.DataFrame,
+    statistics: pd.DataFrame,
+    kinds: Mapping[str, Sequence[str]],
+    *,
+    audit: AuditConfig,
+    level: float,
+    rng: np.random.Generator,
+) -> pd.DataFrame:
+    """Compare statistics of both classes before the onset, all wells of the plate, by question.
+
+    Args:
+        frames: every frame of the plate (identity, ``hours``, ``hpi``).
+        statistics: ``stack_id frame`` and the statistics.
+        kinds: kind -> names of its statistics.
+        audit: ``shuffles`` is used.
+        level: of the intervals.
+        rng: for the permutations.
+
+    Returns:
+        ``question statistic difference auc low high p floor n n_infected n_mock unit``; the statistic that
+        differs most stands for its question, ``difference`` is in SDs between wells. Empty without a frame
+        before the onset.
+    """
+    rows = frames[before_onset(frames)].merge(statistics, on=["stack_id", "frame"])
+    found: list[dict[str, Any]] = []
+    if len(rows) == 0:
+        return pd.DataFrame(found, columns=NUISANCE)
+    units = units_of(rows)
+    for question, names in KIND_OF.items():
+        columns = [name for kind in names for name in kinds[kind]]
+        means = unit_means(units, centred(rows, rows[columns].to_numpy(float)))
+        test = permutation_test(units, means, two_sided=True, shuffles=audit.shuffles, rng=rng)
+        worst = columns[test.worst]
+        auc = auc_of(rows, rows[worst].to_numpy(float), class_of(rows), level=level)
+        found.append(
+            {
+                "question": question,
+                "statistic": worst,
+                "difference": test.difference[test.worst],
+                "auc": auc.value,
+                "low": auc.low,
+                "high": auc.high,
+                "p": test.p,
+                "floor": test.floor,
+                "n": len(rows),
+                "n_infected": units.wells[0],
+                "n_mock": units.wells[1],
+                "unit": units.name,
+                "replicated": units.replicated,
+            }
+        )
+    return pd.DataFrame(found, columns=NUISANCE)
+
+
+NUISANCE = [
+    "question",
+    "statistic",
+    "difference",
+    "auc",
+    "low",
+    "high",
+    "p",
+    "floor",
+    "n",
+    "n_infected",
+    "n_mock",
+    "unit",
+    "replicated",
+]
+
+
+def judge_nuisance(table: pd.DataFrame, *, audit: AuditConfig, hours: int) -> list[Row]:
+    """Return a row per question on the light, the focus and the border.
+
+    Args:
+        table: of :func:`nuisance_table`.
+        audit: ``alpha`` is used.
+        hours: how many different hours the plate holds.
+    """
+    if table.empty:
+        answer = "not identifiable" if hours > 1 else "not tested"
+        why = f"{NOTHING_BEFORE}: such a difference could be the infection" if hours > 1 else ONE_HOUR
+        return [Row(question, answer, why, BEFORE) for question in KIND_OF]  # type: ignore[arg-type]
+    return [_nuisance_row(row, audit) for row in table.itertuples()]
+
+
+def _nuisance_row(row: Any, audit: AuditConfig) -> Row:
+    alpha = SHARES[row.question] * audit.alpha
+    what = STATISTIC_WORDS.get(row.statistic, row.statistic)
+    words = (
+        f"before the onset raw frames differ most in {what}: AUC "
+        f"{range_words(row.auc, row.low, row.high)}, {row.n_infected} infected and {row.n_mock} mock wells; "
+        f"{row.unit}s shuffled: {p_text(row.p, row.floor)}"
+    )
+    effect = (row.auc, row.low, row.high)
+    if not row.replicated:
+        words += "; with one well in a class this is a difference between wells"
+        return Row(row.question, "not identifiable", words, MORE_WELLS, *effect)
+    if row.p <= alpha:
+        remedy = (
+            "same exposure, focus and field for every well; or an intensity setting and crop that remove it"
+        )
+        return Row(row.question, "contradicted", words, remedy, *effect)
+    if row.floor > alpha:
+        words += f"; {few_wells((row.n_infected, row.n_mock), row.floor, alpha)}"
+        return Row(row.question, "not identifiable", words, MORE_WELLS, *effect)
+    return Row(row.question, "supported", words, "", *effect)
+
+
+def _hours(rows: pd.DataFrame) -> str:
+    first, last = rows["hours"].min(), rows["hours"].max()
+    return f"{first:g} h" if first == last else f"{first:g}-{last:g} h"
+
+
+COLUMNS = ["what", "start_h", "end_h", "auc", "low", "high", "n", "note"]
+PHASE, WINDOW, FIRST, TRUTH = "phase", "window", "first window above chance", "first visible in truth"
+
+
+def negative_controls(
+    test: pd.DataFrame, *, windows: WindowsConfig, study: StudyConfig, visible_h: float
+) -> pd.DataFrame:
+    """Return the AUC of P(infected) against the condition by hours after onset, mock at the same hours.
+
+    Columns: ``what start_h end_h auc low high n note``. ``what`` is a phase (before onset, eclipse, after
+    eclipse), ``window``, ``first window above chance`` (the first whose interval lies above 0.5, and so do
+    those of all later windows), or ``first visible in truth`` where a simulated plate says it.
+
+    Args:
+        test: test rows of a PREDICTIONS table.
+        windows: width and stride.
+        study: ``level`` and ``eclipse_h`` are used.
+        visible_h: hours after onset at which signs are first to be seen; NaN = not known.
+    """
+    infected, stratum, hpi = class_of(test), hour_strata(test), test["hpi"].to_numpy(float)
+
+    def row(what: str, start_h: float, end_h: float, inside: np.ndarray) -> dict[str, Any]:
+        rows = test[inside | matched_controls(inside, infected, stratum)]
+        auc = auc_of(rows, rows["p_infected"].to_numpy(float), class_of(rows), level=study.level)
+        return {
+            "what": what,
+            "start_h": start_h,
+            "end_h": end_h,
+            "auc": auc.value,
+            "low": auc.low,
+            "high": auc.high,
+            "n": len(rows),
+            "note": auc.note.partition(";")[0],
+        }
+
+    found = [
+        row(name, np.nan, np.nan, inside) for name, inside in phases(test, eclipse_h=study.eclipse_h).items()
+    ]
+    edges = _edges(hpi[infected == 1], windows)
+    each = [
+        row(WINDOW, start, end, in_window(hpi, start, end, last=end == edges[-1][1]) & (infected == 1))
+        for start, end in edges
+    ]
+    first = _first(each)
+    found += each + ([first | {"what": FIRST}] if first else [])
+    if not np.isnan(visible_h):
+        found.append(
+            {"what": TRUTH, "start_h": visible_h, "end_h": visible_h, "n": 0, "note": "simulated plate"}
+        )
+    return pd.DataFrame(found, columns=COLUMNS)
+
+
+def _first(windows: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """The first window from which on every one with an interval lies above chance."""
+    known = [row for row in windows if np.isfinite(row["low"])]
+    below = [i for i, row in enumerate(known) if row["low"] <= 0.5]
+    after = known[below[-1] + 1 :] if below else known
+    return after[0] if after else None
+
+
+def _edges(hpi: np.ndarray, windows: WindowsConfig) -> list[tuple[float, float]]:
+    known = hpi[np.isfinite(hpi)]
+    if len(known) == 0:
+        return []
+    # 0 is an edge, so that no window holds frames of both sides of the onset unless it must
+    start = np.floor(known.min() / windows.width_h) * windows.width_h
+    n = int(np.floor(max(known.max() - start - windows.width_h, 0) / windows.stride_h + 1e-9)) + 1
+    starts = start + windows.stride_h * np.arange(n)
+    return [(float(s), float(s + windows.width_h)) for s in starts]
+
+
+PERMUTATIONS = ["frames", "unit", "n_infected", "n_mock", "auc", "low", "high", "p", "floor", "well_floor"]
+
+
+def permutations(
+    test: pd.DataFrame, *, study: StudyConfig, audit: AuditConfig, rng: np.random.Generator
+) -> pd.DataFrame:
+    """Return both permutations by well: ``frames unit n_infected n_mock auc low high p floor well_floor``.
+
+    ``n_infected n_mock`` are wells, ``floor`` is the smallest p that shuffling the units can give, and
+    ``well_floor`` that of shuffling wells. Arguments and draws are those
+    of :func:`hpiclock.audit.controls.judge_well` and ``judge_early``.
+    """
+    test = test[test["p_infected"].notna()]
+    parts = {"after the eclipse": test[after_eclipse(test, eclipse_h=study.eclipse_h)]}
+    if test["hours"].min() < test["hours"].max():
+        parts["before the onset"] = test[before_onset(test)]
+    rows = []
+    for name, part in parts.items():
+        if len(np.unique(class_of(part))) == 2:
+            found = compared(part, level=study.level, shuffles=audit.shuffles, rng=rng)
+            wells = found.units.wells
+            rows.append(
+                (
+                    name,
+                    found.units.name,
+                    *wells,
+                    *found.auc[:3],
+                    found.test.p,
+                    found.test.floor,
+                    found.well_floor,
+                )
+            )
+    return pd.DataFrame(rows, columns=PERMUTATIONS)

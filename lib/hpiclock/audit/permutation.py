@@ -1,0 +1,326 @@
+"""Permutation by well: could the difference between infected and mock come from which wells they are?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from itertools import combinations, product
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from hpiclock.analysis.evaluate import measure
+from hpiclock.analysis.frame_scores import (
+    FORMULAS,
+    Scores,
+    Sums,
+    group_sums,
+    hour_strata,
+    model_codes,
+    prepare,
+)
+from hpiclock.analysis.intervals import jackknife, strata, too_few
+from hpiclock.analysis.units import choose_level, class_of, codes_of
+from hpiclock.audit import p_text, range_words
+
+NOT_THERE = float("nan")
+SAME_HOUR = "auc_stratified"
+
+
+class Value(NamedTuple):
+    """A value with its limits, and the words of its METRICS note."""
+
+    value: float
+    low: float
+    high: float
+    note: str = ""
+
+
+def auc_of(
+    rows: pd.DataFrame, score: np.ndarray, truth: np.ndarray, *, level: float, metric: str = SAME_HOUR
+) -> Value:
+    """Return the AUC of a score, of pairs from the same hour unless ``metric`` is ``auc``.
+
+    Args:
+        rows: with the identity columns, ``hours``, and ``run fold seed`` where models differ.
+        score: (rows,) the larger, the more infected.
+        truth: (rows,) 1 infected, 0 not, -1 left out.
+        level: of the interval.
+        metric: ``auc_stratified`` or ``auc``.
+    """
+    if len(rows) == 0:
+        return Value(NOT_THERE, NOT_THERE, NOT_THERE, "no frames")
+    unit = choose_level(rows)
+    scores = scores_of(rows, score, truth)
+    found = measure(scores, (metric,), level=level, unit=unit.unit, remark=unit.caveat)[0]
+    return Value(found["value"], found["low"], found["high"], found["note"])
+
+
+def auc_gain(
+    rows: pd.DataFrame, one: np.ndarray, other: np.ndarray, truth: np.ndarray, *, level: float
+) -> Value:
+    """Return how much larger the AUC (same hour) of one score is than that of another, paired by group."""
+    sums = [group_sums(scores_of(rows, score, truth)) for score in (one, other)]
+    formula = FORMULAS[SAME_HOUR]
+    gain = float(formula(sums[0].total) - formula(sums[1].total))
+    return _paired(sums, gain, level)
+
+
+def scores_of(rows: pd.DataFrame, score: np.ndarray, truth: np.ndarray) -> Scores:
+    """Return the arrays of the study for a score of its own; its group is the unit of resampling."""
+    nothing = np.full(len(rows), np.nan)
+    defaults = {"run": "", "fold": 0, "seed": 0, "clock": "experiment"}
+    given = {name: value for name, value in defaults.items() if name not in rows.columns}
+    table = rows.assign(
+        **given, p_infected=np.asarray(score, float), time_pred=nothing, time_target=nothing, label=0
+    )
+    scores = prepare(table, threshold=0.5, group=choose_level(rows).codes)
+    return scores.with_truth(np.asarray(truth))
+
+
+def labels_of(rows: pd.DataFrame) -> np.ndarray:
+    """Return the label of each row, -1 where it has none: (rows,) int8."""
+    return rows["label"].astype("Int8").fillna(-1).to_numpy(np.int8)
+
+
+def mean_over(values: np.ndarray, groups: np.ndarray, *, level: float) -> Value:
+    """Return the mean over groups of the groups' means, with Student's t interval; none below 3 groups."""
+    means = pd.Series(np.asarray(values, float)).groupby(np.asarray(groups)).mean().dropna().to_numpy()
+    if len(means) == 0:
+        return Value(NOT_THERE, NOT_THERE, NOT_THERE, "no values")
+    middle = float(means.mean())
+    if len(means) < 3:
+        return Value(middle, NOT_THERE, NOT_THERE, f"no interval: {len(means)} groups, at least 3 needed")
+    half = float(stats.t.ppf((1 + level) / 2, len(means) - 1) * means.std(ddof=1) / np.sqrt(len(means)))
+    return Value(middle, middle - half, middle + half, f"over {len(means)} groups")
+
+
+def _paired(sums: list[Sums], gain: float, level: float) -> Value:
+    samples = strata(sums[0].kind, needed="all")
+    few = too_few(samples)
+    formula = FORMULAS[SAME_HOUR]
+    left_out = formula(sums[0].without) - formula(sums[1].without)
+    if few or np.isnan(left_out).any() or np.isnan(gain):
+        return Value(gain, NOT_THERE, NOT_THERE, few or "no interval: one group alone makes it defined")
+    variance, df = jackknife(left_out, list(samples.values()))
+    half = float(stats.t.ppf((1 + level) / 2, df) * np.sqrt(variance))
+    return Value(gain, gain - half, gain + half)
+
+
+class Units(NamedTuple):
+    """What is shuffled: one row per unit.
+
+    name: ``well`` or ``position``; of_row: (rows,) each row's unit; infected: (units,) bool; stratum:
+    (units,) within which units are exchanged; wells: number of (infected, mock) wells; mixed: wells hold
+    both classes.
+    """
+
+    name: str
+    of_row: np.ndarray
+    infected: np.ndarray
+    stratum: np.ndarray
+    wells: tuple[int, int]
+    mixed: bool
+
+    @property
+    def replicated(self) -> bool:
+        """Whether infection can be told from well at all."""
+        return self.mixed or min(self.wells) >= 2
+
+
+class Test(NamedTuple):
+    """A permutation test: p, the smallest p that this design could give, and how many shuffles were made.
+
+    worst: which of the statistics differs most; difference: (statistics,) infected less mock, in SDs
+    between units.
+    """
+
+    p: float
+    floor: float
+    shuffles: int
+    worst: int
+    difference: np.ndarray
+
+
+def units_of(rows: pd.DataFrame) -> Units:
+    """Return the units that may be exchanged between the classes.
+
+    Only units of one plate that the same models judged are exchanged: the models of two folds differ, and
+    each saw the labels of the other's wells.
+
+    Args:
+        rows: with ``plate well stack_id condition``, and ``run fold seed`` where there are models.
+    """
+    infected = class_of(rows) == 1
+    wells = codes_of(rows, "position") if rows["well"].eq("").any() else codes_of(rows, "well")
+    held = pd.DataFrame({"well": wells, "infected": infected}).groupby("well")["infected"].nunique()
+    n_wells = (len(np.unique(wells[infected])), len(np.unique(wells[~infected])))
+    mixed = bool((held > 1).any())
+    by_well = not mixed and min(n_wells) >= 2
+    codes = pd.factorize(wells if by_well else codes_of(rows, "position"))[0]
+    first = np.unique(codes, return_index=True)[1]
+    place = (wells if mixed else codes_of(rows, "plate"))[first]
+    name = "well" if by_well and not rows["well"].eq("").any() else "position"
+    return Units(name, codes, infected[first], _crossed(place, _models(rows, codes)), n_wells, mixed)
+
+
+def centred(rows: pd.DataFrame, values: np.ndarray) -> np.ndarray:
+    """Return the values less the mean over all frames of the same plate, model and hour: (rows, statistics).
+
+    What is left does not depend on which hours a well has, and no label is used.
+    """
+    block = pd.factorize(codes_of(rows, "plate") * (hour_strata(rows).max() + 2) + hour_strata(rows))[0]
+    if "run" in rows.columns:
+        block = pd.factorize(block * (model_codes(rows).max() + 1) + model_codes(rows))[0]
+    table = pd.DataFrame(np.asarray(values, float))
+    return (table - table.groupby(block).transform("mean")).to_numpy()
+
+
+def unit_means(units: Units, values: np.ndarray) -> np.ndarray:
+    """Return the mean of each statistic in each unit: (rows, statistics) -> (units, statistics)."""
+    return pd.DataFrame(np.asarray(values, float)).groupby(units.of_row).mean().to_numpy()
+
+
+def permutation_test(
+    units: Units, means: np.ndarray, *, two_sided: bool, shuffles: int, rng: np.random.Generator
+) -> Test:
+    """Compare infected with mock units, all statistics in one test (the largest difference counts).
+
+    Every assignment is tried where there are at most ``shuffles``; else that many are drawn, and the
+    observed one is counted among them. Both are exact tests (Phipson and Smyth 2010).
+
+    Args:
+        units: who may be exchanged.
+        means: (units, statistics).
+        two_sided: else only ``infected > mock`` counts.
+        shuffles: the most assignments to try.
+        rng: for the draw.
+    """
+    spread = _within(means, units.stratum).std(0)
+    scaled = np.where(spread > 1e-12, means / np.where(spread > 1e-12, spread, 1.0), 0.0)
+    assigned = assignments(units, shuffles=shuffles, rng=rng)  # (shuffles, units) bool, the observed first
+    weight = assigned / np.maximum(assigned.sum(1, keepdims=True), 1)
+    weight = weight - ~assigned / np.maximum((~assigned).sum(1, keepdims=True), 1)
+    difference = weight @ scaled  # (shuffles, statistics)
+    size = np.abs(difference) if two_sided else difference
+    reached = size.max(1)
+    worst = int(size[0].argmax())
+    p = float((reached >= reached[0] - 1e-9).mean())
+    return Test(p, floor(units, two_sided=two_sided, shuffles=shuffles), len(assigned), worst, difference[0])
+
+
+def floor(units: Units, *, two_sided: bool, shuffles: int) -> float:
+    """Return the smallest p that a permutation of these units can give."""
+    sizes = _sizes(units)
+    every = math.prod(math.comb(n, k) for n, k in sizes)
+    # exchanging all infected for all mock units mirrors the difference
+    mirrored = two_sided and all(2 * k == n for n, k in sizes)
+    return max((2.0 if mirrored else 1.0) / every, 1.0 / shuffles)
+
+
+def assignments(units: Units, *, shuffles: int, rng: np.random.Generator) -> np.ndarray:
+    """Return which units are infected in each shuffle, the observed one first: (shuffles, units) bool."""
+    strata = [np.flatnonzero(units.stratum == s) for s in np.unique(units.stratum)]
+    if math.prod(math.comb(n, k) for n, k in _sizes(units)) <= shuffles:
+        parts = [list(combinations(at, int(units.infected[at].sum()))) for at in strata]
+        every = np.zeros((math.prod(len(part) for part in parts), len(units.infected)), bool)
+        for row, chosen in enumerate(product(*parts)):
+            every[row, [i for group in chosen for i in group]] = True
+        observed = (every == units.infected).all(1)
+        return np.concatenate([every[observed], every[~observed]])
+    drawn = np.tile(units.infected, (shuffles, 1))
+    for at in strata:
+        drawn[1:, at] = rng.permuted(drawn[1:, at], axis=1)
+    return drawn
+
+
+def shuffled_onsets(
+    onset_h: Sequence[float], value: np.ndarray, *, shuffles: int, rng: np.random.Generator
+) -> tuple[float, float]:
+    """Return p and floor for ``value`` falling with the onset, onsets shuffled among wells.
+
+    Args:
+        onset_h: (wells,) onset of each well.
+        value: (wells,) what may depend on it.
+        shuffles: how many are drawn.
+        rng: for the draw.
+    """
+    onset = np.asarray(onset_h, float)
+    _, ties = np.unique(onset, return_counts=True)
+    every = math.factorial(len(onset)) / math.prod(math.factorial(int(n)) for n in ties)
+    drawn = rng.permuted(np.tile(onset, (shuffles, 1)), axis=1)
+    drawn[0] = onset
+    slope = (drawn - onset.mean()) @ (value - value.mean())
+    p = float((slope <= slope[0] + 1e-9).mean())
+    return max(p, 1.0 / every), max(1.0 / every, 1.0 / shuffles)
+
+
+def _models(rows: pd.DataFrame, unit: np.ndarray) -> np.ndarray:
+    """Return a code of the models that judged each unit: (units,)."""
+    if "run" not in rows.columns:
+        return np.zeros(len(np.unique(unit)), int)
+    judged = pd.Series(model_codes(rows)).groupby(unit).agg(lambda models: tuple(sorted(set(models))))
+    return pd.factorize(judged)[0]
+
+
+def _crossed(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    return pd.factorize(one * (int(other.max()) + 1) + other)[0]
+
+
+def _sizes(units: Units) -> list[tuple[int, int]]:
+    table = pd.DataFrame({"stratum": units.stratum, "infected": units.infected})
+    sizes = table.groupby("stratum")["infected"].agg(["size", "sum"])
+    return [(int(n), int(k)) for n, k in sizes.to_numpy()]
+
+
+def _within(means: np.ndarray, stratum: np.ndarray) -> np.ndarray:
+    table = pd.DataFrame(means)
+    return (table - table.groupby(stratum).transform("mean")).to_numpy()
+
+
+class Compared(NamedTuple):
+    """What P(infected) says of the classes on some rows, against what was done to the wells."""
+
+    auc: Value
+    units: Units
+    test: Test
+
+    @property
+    def well_floor(self) -> float:
+        """The smallest p that shuffling wells could give: 1 over the ways to choose the infected ones."""
+        return 1.0 / math.comb(sum(self.units.wells), self.units.wells[0])
+
+    def words(self) -> str:
+        """Return the permutation in words, with its floor and, where wells are too few, theirs."""
+        what = "stacks within wells" if self.units.mixed else f"{self.units.name}s"
+        said = f"{what} shuffled: {p_text(self.test.p, self.test.floor)}"
+        if not self.units.replicated:
+            said += f"; wells shuffled, nothing below {self.well_floor:.2g} is possible"
+        return said
+
+    def auc_words(self) -> str:
+        """Return the AUC with its interval."""
+        return range_words(self.auc.value, self.auc.low, self.auc.high)
+
+
+def compared(rows: pd.DataFrame, *, level: float, shuffles: int, rng: np.random.Generator) -> Compared:
+    """Compare infected with mock rows by P(infected), one-sided, units shuffled (:func:`units_of`).
+
+    Args:
+        rows: of a PREDICTIONS table, both classes.
+        level: of the interval.
+        shuffles: the most assignments to try.
+        rng: for the draw.
+    """
+    auc = auc_of(rows, rows["p_infected"].to_numpy(float), class_of(rows), level=level)
+    units = units_of(rows)
+    means = unit_means(units, centred(rows, ranked(rows)))
+    return Compared(auc, units, permutation_test(units, means, two_sided=False, shuffles=shuffles, rng=rng))
+
+
+def ranked(rows: pd.DataFrame) -> np.ndarray:
+    """Return the rank of P(infected) among the frames of the same model: (rows, 1), 0..1."""
+    ranks = rows["p_infected"].groupby(model_codes(rows)).rank(pct=True)
+    return ranks.to_numpy(float)[:, None]

@@ -1,1 +1,0 @@
-"""The model and how it learns. Torch lives here only."""

@@ -1,0 +1,1 @@
+"""The typed config: every default lives here and nowhere else."""

@@ -1,0 +1,310 @@
+"""Reading and writing config files; a fault is a line with file, key and remedy."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+from pydantic import ValidationError
+
+from hpiclock.config.schema import WHERE_KEYS, Config, FolderPair, leaves
+from hpiclock.errors import InputError
+
+
+class _Strict(yaml.SafeLoader):
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if not isinstance(key, Hashable):
+                continue  # the loader itself refuses it
+            if key in seen:
+                raise yaml.MarkedYAMLError(problem=f"{key} stands twice", problem_mark=key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def parse(text: str) -> Any:
+    """Return what a YAML text says.
+
+    Raises:
+        ValueError: not YAML, or a key that stands twice; the message begins with the line.
+    """
+    try:
+        return yaml.load(text, _Strict)
+    except yaml.MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise ValueError(f"{line}{error.problem}") from None
+    except yaml.YAMLError as error:
+        raise ValueError(str(error).splitlines()[0]) from None
+
+
+SHOWN = 3  # problems of one config that are listed
+
+
+def explain(error: ValidationError, said_by: Mapping[str, str], place: str) -> str:
+    """Return the problems of a config as one line.
+
+    Args:
+        error: what pydantic found.
+        said_by: the file (or ``--set``) that says each key.
+        place: the file to be named for a key that nobody says.
+    """
+    by_key: dict[str, list[Any]] = {}
+    for item in error.errors():
+        if not _other_kind(item):
+            by_key.setdefault(_key(item), []).append(item)
+    lines = [
+        f"{said_by.get(key, place)}: {_problem(key, items)}" for key, items in list(by_key.items())[:SHOWN]
+    ]
+    more = len(by_key) - SHOWN
+    return "; ".join(lines) + (f"; and {more} more" if more > 0 else "")
+
+
+def _other_kind(item: Any) -> bool:
+    """Whether it is the complaint of the alternative that was not meant (a text for a table, or back)."""
+    is_table = isinstance(item["input"], dict)
+    if item["loc"][-1:] == ("FolderPair",):
+        return not is_table
+    return item["loc"][-1:] == ("str",) and is_table
+
+
+def _key(item: Any) -> str:
+    # pydantic puts names of alternatives and indices between the keys
+    key = ""
+    for part in item["loc"]:
+        longer = f"{key}.{part}" if key else str(part)
+        if longer in _known():
+            key = longer
+    if item["type"] in ("extra_forbidden", "missing"):
+        last = item["loc"][-1]
+        if isinstance(last, str) and key.rpartition(".")[2] != last:
+            key = f"{key}.{last}" if key else last
+    return key
+
+
+def _problem(key: str, items: Iterable[Any]) -> str:
+    first, *_ = items = list(items)
+    kind = first["type"]
+    if kind == "extra_forbidden":
+        near = _nearest(key)
+        return f"unknown key {key}; " + (
+            f"did you mean {near}?" if near else "`hpiclock config` lists all keys"
+        )
+    if kind == "missing" and isinstance(first["loc"][-1], int):
+        return f"{key}: too few values, got {first['input']!r}"
+    if kind == "missing":
+        return f"{key} is missing"
+    if kind == "value_error":
+        return (f"{key}: " if key else "") + first["msg"].removeprefix("Value error, ")
+    if kind in ("model_type", "model_attributes_type"):
+        return f"{key}: a section with keys below it, got {first['input']!r}"
+    # a tuple whose items were refused is also too short
+    telling = [item for item in items if item["type"] != "too_short"] or items
+    said = dict.fromkeys(item["msg"][0].lower() + item["msg"][1:] for item in telling)
+    return f"{key}: {' or '.join(said)}, got {first['input']!r}"
+
+
+@lru_cache(maxsize=1)
+def _known() -> tuple[str, ...]:
+    keys = [key for key, _ in leaves(Config())]
+    keys += [f"data.source.{name}" for name in FolderPair.model_fields]
+    sections = {key.rsplit(".", depth)[0] for key in keys for depth in range(1, key.count(".") + 1)}
+    return (*keys, *sorted(sections - set(keys)))
+
+
+def _nearest(key: str) -> str:
+    """Return the key that was meant: one beside it, one of that name elsewhere, one that looks like it."""
+    section, _, name = key.rpartition(".")
+    beside = {known.rpartition(".")[2]: known for known in _known() if known.rpartition(".")[0] == section}
+    elsewhere = {known.rpartition(".")[2]: known for known in reversed(_known())}
+    for names, cutoff in ((beside, 0.6), (elsewhere, 0.75)):
+        found = difflib.get_close_matches(name, names, n=1, cutoff=cutoff)
+        if found:
+            return names[found[0]]
+    return next(iter(difflib.get_close_matches(key, _known(), n=1, cutoff=0.65)), "")
+
+
+# Keys whose values are paths, so that they can be moved with the file that says them.
+PATH_KEYS = (
+    "reports_dir",
+    "data.source",
+    "data.source.infected",
+    "data.source.uninfected",
+    "data.cache_dir",
+    "data.quarantine",
+    "split.file",
+    "model.weights",
+)
+NOT_PATHS = {"", "none", "imagenet", "mobilenet_v2_wheel"}
+
+
+class _Said(NamedTuple):
+    """The values of a config and the file (or ``--set``) that says each key."""
+
+    values: dict[str, Any]
+    by: dict[str, str]
+
+
+def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Config:
+    """Read a config file, its ``base`` and the overrides, and check all of it.
+
+    Args:
+        path: a YAML file.
+        overrides: dotted keys to values, e.g. ``{"train.epochs": 30}``; a table of keys changes those keys.
+
+    Raises:
+        InputError: a missing file, an unknown key (with the nearest right one) or a bad value.
+    """
+    path = Path(path)
+    said = _with_base(path)
+    _override(said, overrides or {})
+    defaults = dict(leaves(Config()))
+    for key in WHERE_KEYS:
+        if _get(said.values, key) is None:
+            _put(said.values, key, os.path.abspath(path.parent / defaults[key]))
+    return _checked(said, str(path))
+
+
+def config_of(overrides: Mapping[str, Any]) -> Config:
+    """Return the defaults with these overrides, for commands that read a plate without a config file.
+
+    Raises:
+        InputError: an unknown key or a bad value.
+    """
+    said = _Said({}, {})
+    _override(said, overrides)
+    return _checked(said, "--set")
+
+
+def read_setting(text: str) -> tuple[str, Any]:
+    """Split ``KEY=VALUE`` from a command line; the value is read as YAML.
+
+    Raises:
+        InputError: no ``=`` in it, or a value that is not YAML.
+    """
+    key, sign, value = text.partition("=")
+    if not sign or not key.strip():
+        raise InputError(f"--set {text}: write it as KEY=VALUE, e.g. --set train.epochs=30")
+    try:
+        return key.strip(), parse(value)
+    except ValueError as error:
+        raise InputError(f"--set {text}: the value is not YAML ({error})") from None
+
+
+def dump_config(cfg: Config, folder: str | Path) -> str:
+    """Return the whole config as YAML text to be kept in ``folder``: its paths are relative to there."""
+    values = cfg.model_dump(mode="json")
+    base = os.path.abspath(folder)
+    for key in PATH_KEYS:
+        value = _get(values, key)
+        if isinstance(value, str) and value not in NOT_PATHS:
+            _put(values, key, Path(os.path.relpath(value, base)).as_posix())
+    return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+
+
+def _with_base(path: Path, seen: tuple[Path, ...] = ()) -> _Said:
+    if path.resolve() in seen:
+        raise InputError(f"{path}: its base leads back to itself; take out one `base:`")
+    values = _read(path)
+    base = values.pop("base", None)
+    for key in PATH_KEYS:
+        if _get(values, key) is not None:
+            _put(values, key, _moved(_get(values, key), path.parent))
+    mine = _Said(values, {key: str(path) for key, _ in _flat(values)})
+    if base is None:
+        return mine
+    if not isinstance(base, str):
+        raise InputError(f"{path}: base: {base!r} is not the name of one config file")
+    if not (path.parent / base).is_file():
+        raise InputError(f"{path}: base: no config file {path.parent / base}; correct the name")
+    below = _with_base(path.parent / base, (*seen, path.resolve()))
+    return _Said(_merged(below.values, mine.values), below.by | mine.by)
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        raise InputError(f"{path}: no such config file; configs/ holds examples")
+    try:
+        values = parse(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check its rights") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: is not text; a config is a YAML file") from None
+    except ValueError as error:
+        raise InputError(f"{path}: not YAML, {error}; correct it there") from None
+    if values is not None and not isinstance(values, dict):
+        raise InputError(f"{path}: a config is a table of keys, not {type(values).__name__}")
+    return _without_empty_sections(values or {}, Config().model_dump())
+
+
+def _without_empty_sections(values: dict[Any, Any], known: Mapping[str, Any]) -> dict[str, Any]:
+    """Leave out a section all of whose keys are commented out: YAML reads it as null."""
+    kept: dict[str, Any] = {}
+    for key, value in values.items():
+        inner = known.get(key)
+        if isinstance(inner, dict) and value is None:
+            continue
+        nested = isinstance(inner, dict) and isinstance(value, dict)
+        kept[str(key)] = _without_empty_sections(value, inner or {}) if nested else value
+    return kept
+
+
+def _override(said: _Said, overrides: Mapping[str, Any]) -> None:
+    for key, value in _flat(overrides):
+        _put(said.values, key, _moved(value, Path()) if key in PATH_KEYS else value)
+        said.by[key] = "--set"
+
+
+def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def _moved(value: Any, folder: Path) -> Any:
+    if isinstance(value, dict):
+        return {key: _moved(item, folder) for key, item in value.items()}
+    if not isinstance(value, str) or value in NOT_PATHS:
+        return value
+    return os.path.abspath(folder / os.path.expanduser(value))
+
+
+def _merged(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+    both = dict(old)
+    for key, value in new.items():
+        nested = isinstance(value, dict) and isinstance(old.get(key), dict)
+        both[key] = _merged(old[key], value) if nested else value
+    return both
+
+
+def _get(values: Any, key: str) -> Any:
+    for part in key.split("."):
+        values = values.get(part) if isinstance(values, dict) else None
+    return values
+
+
+def _put(values: dict[str, Any], key: str, value: Any) -> None:
+    *parents, last = key.split(".")
+    for depth, part in enumerate(parents):
+        inner = values.get(part)
+        if inner is None or (parents[: depth + 1] == ["data", "source"] and isinstance(inner, str)):
+            inner = values[part] = {}
+        if not isinstance(inner, dict):
+            return  # a section that is no table: the check says so
+        values = inner
+    values[last] = value
+
+
+def _checked(said: _Said, place: str) -> Config:
+    try:
+        return Config.model_validate(said.values)
+    except ValidationError as error:
+        raise InputError(explain(error, said.by, place)) from None

@@ -1,0 +1,227 @@
+"""Sweep files: one base config, and everything that is to be varied; here they become a list of trials.
+
+A trial is one point of the sweep: the run that must be trained for it, and the test frames that it is asked
+about. Trials that differ by the frames they are asked about share a run.
+"""
+
+from __future__ import annotations
+
+import difflib
+import itertools
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, NamedTuple, get_args
+
+from pydantic import Field, ValidationError, model_validator
+
+from hpiclock.config.load import load_config, parse
+from hpiclock.config.schema import Config, Section, Split
+from hpiclock.errors import InputError
+
+Mode = Literal["train-test", "test-only"]
+Controls = Literal["full", "matched"]
+SHORT = {"seed": "seed", "split.fold": "fold"}  # how a key stands in the name of a run's folder
+
+
+class HoursAxis(Section):
+    """Hours since imaging start to which frames of infected wells are limited, one trial each."""
+
+    start_h: float = Field(0.0, ge=0, description="beginning of the intervals [start_h, x]")
+    until_h: tuple[float, ...] = Field((), description="their ends x")
+    starts_h: tuple[float, ...] = Field((), description="beginnings of sliding windows")
+    width_h: float | None = Field(None, gt=0, description="of the sliding windows")
+    modes: tuple[Mode, ...] = Field(
+        ("train-test", "test-only"),
+        min_length=1,
+        description="train-test: learnt and asked in these hours; test-only: learnt in all, asked in these",
+    )
+    controls: tuple[Controls, ...] = Field(
+        ("full", "matched"), min_length=1, description="mock frames of all hours, or of the same hours"
+    )
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> HoursAxis:
+        if bool(self.until_h) == bool(self.starts_h):
+            raise ValueError("give until_h (intervals) or starts_h with width_h (sliding windows)")
+        if self.starts_h and self.width_h is None:
+            raise ValueError("starts_h needs width_h")
+        if any(end <= self.start_h for end in self.until_h):
+            raise ValueError(f"every until_h must be above start_h, {self.start_h:g}")
+        return self
+
+    def windows(self) -> list[tuple[float, float]]:
+        """Return ``(start_h, end_h)`` of every trial."""
+        if self.until_h:
+            return [(self.start_h, end) for end in self.until_h]
+        return [(start, start + (self.width_h or 0)) for start in self.starts_h]
+
+
+class Frozen(Section):
+    """Heads alone are trained, on features that are computed once: a probe, no training."""
+
+    run: str = Field(
+        "", description="folder of a trained run; empty = the weights that the base config names"
+    )
+
+
+class SweepFile(Section):
+    """What a sweep file says."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="folder under reports/")
+    base: str = Field(description="config file, relative to this one")
+    set: dict[str, Any] = Field({}, description="keys for all runs")
+    variants: dict[str, dict[str, Any]] = Field({}, description="name -> keys: ways of training to compare")
+    grid: dict[str, list[Any]] = Field({}, description="key -> values: every combination is run")
+    hours: HoursAxis | None = None
+    frozen: Frozen | None = None
+
+    @model_validator(mode="after")
+    def _possible(self) -> SweepFile:
+        for key, values in self.grid.items():
+            if not values:
+                raise ValueError(f"grid: {key} has no values")
+        for name in self.variants:
+            if not name or any(not (c.isalnum() or c in "-.") for c in name):
+                raise ValueError(f"variants: {name!r}: letters, digits, - and . make a name of a folder")
+        if self.frozen and self.variants:
+            raise ValueError(
+                "frozen: heads are linear, so variants of the model cannot be probed; remove them"
+            )
+        return self
+
+
+class Trial(NamedTuple):
+    """One point of a sweep.
+
+    labels: what is varied (variant, keys of the grid, start_h, end_h, mode, controls); run: name of the
+    folder of the run it needs; overrides: of that run; asked: overrides of ``frames`` for what it is asked.
+    """
+
+    labels: dict[str, Any]
+    run: str
+    overrides: dict[str, Any]
+    asked: dict[str, Any]
+
+
+class Sweep(NamedTuple):
+    """A sweep that can be run: its file, what it says, its trials, and the config of each run."""
+
+    path: Path
+    said: SweepFile
+    trials: list[Trial]
+    configs: dict[str, Config]
+
+    @property
+    def base(self) -> Path:
+        """The base config."""
+        return self.path.parent / self.said.base
+
+    @property
+    def folder(self) -> Path:
+        """Where its runs and results go."""
+        return Path(next(iter(self.configs.values())).reports_dir) / self.said.name
+
+
+def load_sweep(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Sweep:
+    """Read a sweep file and check the config of every run it asks for.
+
+    Args:
+        path: a YAML file.
+        overrides: keys for all runs, over what the file says.
+
+    Raises:
+        InputError: a missing file, an unknown key or value, or a run whose config cannot be.
+    """
+    path = Path(path)
+    said = _read(path)
+    if not (path.parent / said.base).is_file():
+        raise InputError(f"{path}: base: no config file {path.parent / said.base}; correct the name")
+    fixed = {"experiment": said.name, "train.threads": 1} | said.set | dict(overrides or {})
+    trials = list(_expanded(said, fixed))
+    needed = {trial.run: trial.overrides for trial in trials}
+    configs = {}
+    for run, keys in needed.items():
+        try:
+            configs[run] = load_config(path.parent / said.base, keys)
+        except InputError as error:
+            raise InputError(f"{path}: run {run}: {str(error).replace('--set: ', '')}") from None
+    return Sweep(path, said, trials, configs)
+
+
+def _read(path: Path) -> SweepFile:
+    if not path.is_file():
+        raise InputError(f"{path}: no such sweep file; configs/sweeps/ holds examples")
+    try:
+        values = parse(path.read_text(encoding="utf-8-sig"))
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: is not text; a sweep is a YAML file") from None
+    except ValueError as error:
+        raise InputError(f"{path}: not YAML, {error}; correct it there") from None
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: a sweep is a table of keys ({', '.join(SweepFile.model_fields)})")
+    try:
+        return SweepFile.model_validate(values)
+    except ValidationError as error:
+        raise InputError(f"{path}: {_problem(error)}") from None
+
+
+def _problem(error: ValidationError) -> str:
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        sections: dict[str, type[Section]] = {"hours": HoursAxis, "frozen": Frozen}
+        section = sections.get(str(first["loc"][0]), SweepFile)
+        near = difflib.get_close_matches(str(first["loc"][-1]), section.model_fields, n=1)
+        known = f"did you mean {near[0]}?" if near else f"there are {', '.join(section.model_fields)}"
+        return f"unknown key {where}; {known}"
+    message = first["msg"].removeprefix("Value error, ")
+    return f"{where}: {message}" if where else message
+
+
+def _expanded(said: SweepFile, fixed: Mapping[str, Any]) -> Iterator[Trial]:
+    # variants within a seed and fold: a sweep that is stopped half-way can be compared already
+    for values in itertools.product(*said.grid.values()):
+        for name, keys in (said.variants or {"": {}}).items():
+            point = dict(zip(said.grid, values, strict=True))
+            labels = ({"variant": name} if name else {}) | point
+            overrides = {**fixed, **keys, **point}
+            folder = _folder(name, point)
+            if said.hours is None:
+                yield Trial(labels, folder, overrides, {})
+            else:
+                yield from _by_hours(said.hours, labels, folder, overrides)
+
+
+def _by_hours(
+    axis: HoursAxis, labels: dict[str, Any], folder: str, overrides: dict[str, Any]
+) -> Iterator[Trial]:
+    for mode in axis.modes:
+        for controls in axis.controls:
+            for start, end in axis.windows():
+                mine = labels | {"mode": mode, "controls": controls, "start_h": start, "end_h": end}
+                asked = _limited(("test",), start, end, controls)
+                if mode == "test-only":
+                    yield Trial(mine, folder, overrides, asked)
+                else:
+                    learnt = _limited(get_args(Split), start, end, controls)
+                    name = f"{folder}_{start:g}-{end:g}h_{controls}".strip("_")
+                    yield Trial(mine, name, overrides | learnt, asked)
+
+
+def _limited(splits: tuple[str, ...], start_h: float, end_h: float, controls: str) -> dict[str, Any]:
+    keys: dict[str, Any] = {}
+    for split in splits:
+        keys[f"frames.{split}.infected.start_h"] = start_h
+        keys[f"frames.{split}.infected.end_h"] = end_h
+        keys[f"frames.{split}.match_controls"] = controls == "matched"
+    return keys
+
+
+def _folder(variant: str, point: Mapping[str, Any]) -> str:
+    parts = [variant] if variant else []
+    for key, value in point.items():
+        text = value if isinstance(value, str | int | float) else json.dumps(value)
+        parts.append(f"{SHORT.get(key, key.rpartition('.')[2] + '-')}{text}")
+    name = "_".join(parts) or "run"
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in name)

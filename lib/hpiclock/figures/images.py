@@ -1,0 +1,296 @@
+"""Figures made of frames: film strips, worst frames, grey levels over hours, where a model looks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import Colormap, LinearSegmentedColormap
+from matplotlib.figure import Figure, SubFigure
+
+from hpiclock.errors import InputError
+from hpiclock.figures import style
+from hpiclock.figures.style import Treatment, draw_stacks, styled
+
+Images = npt.NDArray[np.uint8]
+GREY_LEVELS = {"mean": "mean grey level (0–255)", "sd": "SD of grey levels (0–255)"}
+
+
+@styled
+def film_strip_figure(frames: pd.DataFrame, images: Images) -> Figure:
+    """Draw frames as film strips: a row per stack, a column per hour, hours and hpi under each.
+
+    Args:
+        frames: one row per image (``stack_id well position condition moi hours hpi``).
+        images: uint8, shape (n, height, width), in the order of ``frames``; shown from 0 to 255.
+
+    Raises:
+        InputError: not one image per row.
+    """
+    frames = _with_images(frames, images)
+    if frames.empty:
+        return _empty_figure("no frames to show")
+    frames = frames.assign(column=_columns(frames))
+    strips = [part.sort_values("hours") for _, part in frames.groupby("stack_id", sort=False)]
+    longest = int(frames["column"].max()) + 1
+    side = min(1.15, (style.PAGE_IN - 0.8) / longest)
+    fig = style.new_figure(longest * side + 0.8, len(strips) * (side + 0.32))
+    fig.set_layout_engine("constrained", w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)
+    panels = fig.subplots(len(strips), longest, squeeze=False)
+    for row, strip in zip(panels, strips, strict=True):
+        for ax in np.delete(row, strip["column"]):
+            ax.set(xticks=[], yticks=[])
+            ax.spines[:].set_visible(False)
+        for frame in strip.itertuples():
+            ax = row[int(str(frame.column))]
+            _picture(ax, images[int(str(frame.image))], frame, width=1.2)
+            ax.set_xlabel(_time_words(frame), fontsize=5.5, labelpad=2)
+        first = strip.iloc[0]
+        name = f"{first['well']} {style.position(first['position'])}"
+        row[0].set_ylabel(f"{name}\n{Treatment.of(first).label}", fontsize=7)
+    style.describe(fig, f"Film strips of {len(strips)} stacks: {'; '.join(map(_strip_words, strips))}.")
+    return fig
+
+
+@styled
+def gallery_figure(rows: pd.DataFrame, images: Images, *, columns: int = 4) -> Figure:
+    """Draw frames in the order given with what is known of each and what the model said of it.
+
+    Args:
+        rows: one row per image (``well position condition moi hours hpi p_infected time_target time_pred``);
+            missing numbers are left out of the caption; ``reason rank`` stand in it where they are given,
+            and each reason begins a line.
+        images: uint8, shape (n, height, width), in the order of ``rows``.
+        columns: images side by side.
+
+    Raises:
+        InputError: not one image per row.
+    """
+    rows = _with_images(rows, images)
+    if rows.empty:
+        return _empty_figure("no frames to show")
+    reasons = rows["reason"] if "reason" in rows else pd.Series("", index=rows.index)
+    strips = [
+        part.iloc[start : start + columns]  # each reason begins a line
+        for _, part in rows.groupby(reasons, sort=False)
+        for start in range(0, len(part), columns)
+    ]
+    n_columns = max(len(strip) for strip in strips)
+    side = style.PAGE_IN / columns
+    fig = style.new_figure(n_columns * side, len(strips) * (side + 0.5))
+    panels = fig.subplots(len(strips), n_columns, squeeze=False)
+    words = []
+    for line, strip in zip(panels, strips, strict=True):
+        for ax in line[len(strip) :]:
+            ax.set_axis_off()
+        for ax, row in zip(line, strip.itertuples(), strict=False):
+            _picture(ax, images[int(str(row.image))], row, width=1.6)
+            lines = gallery_lines(row)
+            ax.set_xlabel("\n".join(lines), fontsize=6, loc="left", labelpad=3)
+            words.append(", ".join(lines))
+    style.describe(fig, f"{style.plural(len(rows), 'frame')} with their captions: {'; '.join(words)}.")
+    return fig
+
+
+def _columns(frames: pd.DataFrame) -> npt.NDArray[np.int64]:
+    """Return the column of each frame: hours that lie nearer than half a step of a strip share one."""
+    steps = frames.sort_values("hours").groupby("stack_id")["hours"].diff()
+    near = float(steps[steps > 0].min()) / 2 if (steps > 0).any() else 0.0
+    starts: list[float] = []
+    for hour in np.unique(frames["hours"].to_numpy(float)):
+        if not starts or hour - starts[-1] > near:
+            starts.append(float(hour))
+    return np.searchsorted(np.array(starts), frames["hours"].to_numpy(float), side="right") - 1
+
+
+def _with_images(rows: pd.DataFrame, images: Images) -> pd.DataFrame:
+    if len(rows) != len(images) or (len(images) and images.ndim != 3):
+        raise InputError(
+            f"{len(rows)} rows and images of shape {images.shape}: give (n, height, width), one for each row"
+        )
+    return rows.assign(image=np.arange(len(rows)))
+
+
+def _empty_figure(why: str) -> Figure:
+    fig = style.new_figure(style.COLUMN_IN, 1.2)
+    style.nothing(fig.add_subplot(), why)
+    return fig
+
+
+def _picture(ax: Axes, image: Images, row: Any, *, width: float) -> None:
+    ax.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="antialiased")
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set(visible=True, color=Treatment.of(row).colour, linewidth=width)
+
+
+def _time_words(row: Any) -> str:
+    hpi = f" · {row.hpi:g} hpi".replace("-", "−") if np.isfinite(row.hpi) else ""
+    return f"{row.hours:g} h{hpi}"
+
+
+def _strip_words(strip: pd.DataFrame) -> str:
+    first = strip.iloc[0]
+    name = f"{first['well']} {style.position(first['position'])}, {Treatment.of(first).label}"
+    return f"{name}, {style.range_text(strip['hours'])} h"
+
+
+def gallery_lines(row: Any) -> list[str]:
+    """Return the caption of a frame: why it is shown, which it is, what the model said of it."""
+    lines = [f"{row.well} {style.position(row.position)} · {Treatment.of(row).label} · {_time_words(row)}"]
+    if hasattr(row, "reason"):
+        lines.insert(0, f"{row.rank}. {row.reason}")
+    if np.isfinite(row.p_infected):
+        lines.append(f"P(infected) {row.p_infected:.2f}")
+    if np.isfinite(row.time_pred):
+        said = f"said {style.number(row.time_pred, 1)} h"
+        if np.isfinite(row.time_target):
+            error = style.number(row.time_pred - row.time_target, 1, signed=True)
+            said += f", true {style.number(row.time_target, 1)} h ({error} h)"
+        lines.append(said)
+    return lines
+
+
+@styled
+def grey_level_over_hours(levels: pd.DataFrame, *, value: str, ax: Axes | None = None) -> Axes:
+    """Draw a grey-level statistic over hours, a line per stack in the colour of its treatment.
+
+    Args:
+        levels: one row per frame (``stack_id condition moi hours`` and ``mean``, ``sd``).
+        value: ``mean`` or ``sd`` (contrast).
+        ax: where to draw; a new figure by default.
+    """
+    ax = style.axes_or_new(ax, 4.6, 2.4)
+    if levels.empty:
+        return style.nothing(ax, "no frames, so no grey levels")
+    words = draw_stacks(ax, levels, "hours", value)
+    ax.set(xlabel=style.TIME_AXES["hours"], ylabel=GREY_LEVELS[value])
+    style.hour_ticks(ax, min(0.0, float(levels["hours"].min())), float(levels["hours"].max()))
+    style.legend_outside(ax)
+    style.describe(ax, f"{GREY_LEVELS[value]} over hours, one line per stack: {words}.")
+    return ax
+
+
+@styled
+def grey_levels_figure(levels: pd.DataFrame) -> Figure:
+    """Draw brightness (mean) and contrast (SD) of the frames over hours, one panel each."""
+    fig = style.new_figure(style.PAGE_IN, 2.4)
+    left, right = fig.subplots(1, 2)
+    grey_level_over_hours(levels, value="mean", ax=left)
+    grey_level_over_hours(levels, value="sd", ax=right)
+    legend = left.get_legend()
+    if legend is not None:
+        legend.remove()
+    return fig
+
+
+Maps = npt.NDArray[np.floating]
+SCALES: dict[str, Colormap] = {  # blue and orange are the conditions, so time has colours of its own
+    "class": LinearSegmentedColormap.from_list("class", [style.MOCK, "#F7F7F7", style.INFECTED]),
+    "time": LinearSegmentedColormap.from_list("time", ["#1B7837", "#F7F7F7", "#762A83"]),
+}
+ENDS = {"class": ("for uninfected", "for infected"), "time": ("for fewer hours", "for more hours")}
+SIDE_IN = 0.83
+SCALES_IN = 0.32  # height of the colour scales
+STRONGEST = 99  # percentile of a head's maps that gets the full colour
+COVER = 0.7  # opacity there
+
+
+@styled
+def looks_figure(rows: pd.DataFrame, images: Images, maps: Mapping[str, Maps], *, method: str) -> Figure:
+    """Draw frames by condition and time, and below each where every head looks.
+
+    One colour scale a head for all frames, so weak maps look weak; zero is transparent.
+
+    Args:
+        rows: one row per image, in the order in which they stand side by side in their condition
+            (``condition hours hpi p_infected time_pred``).
+        images: uint8, (n, height, width).
+        maps: by head, (n, height, width): positive speaks for infected, or for more hours.
+        method: how the maps were made, in words.
+
+    Raises:
+        InputError: not one image and one map per row.
+    """
+    if any(len(rows) != len(found) for found in (images, *maps.values())):
+        raise InputError(f"{len(rows)} rows: give one image and one map of each head for each of them")
+    if not len(rows) or not maps:
+        fig = style.new_figure(style.PAGE_IN, 0.8)
+        style.nothing(fig.add_subplot(), "this run keeps no maps of where its model looks")
+        return fig
+    rows = rows.reset_index(drop=True)
+    strips = [part.index.to_numpy() for _, part in rows.groupby("condition", sort=False)]
+    columns, lines = max(map(len, strips)), 1 + len(maps)
+    height = lines * SIDE_IN + 0.5
+    fig = style.new_figure(style.PAGE_IN, len(strips) * height + SCALES_IN)
+    fig.set_layout_engine("constrained", w_pad=0.01, h_pad=0.012, wspace=0, hspace=0)
+    heights = [*[height] * len(strips), SCALES_IN]
+    parts = fig.subfigures(len(strips) + 1, 1, height_ratios=heights, squeeze=False)[:, 0]
+    strongest = {head: _strongest(found) for head, found in maps.items()}
+    for strip, part in zip(strips, parts, strict=False):
+        grid = part.subplots(lines, columns, squeeze=False)
+        for ax in grid.ravel():
+            ax.set(xticks=[], yticks=[])
+            ax.spines[:].set_visible(False)
+        condition = str(rows.loc[strip[0], "condition"])
+        names = [condition, *(f"{head} head" for head in maps)]
+        for ax, name in zip(grid[:, 0], names, strict=True):
+            ax.set_ylabel(name, fontweight="bold" if name == condition else "normal", fontsize=7)
+        for column, place in zip(grid.T, strip, strict=False):
+            _picture_with_map(column[0], images[place], style.CONDITION_COLOURS[condition])
+            for (head, found), ax in zip(maps.items(), column[1:], strict=True):
+                _picture_with_map(ax, images[place], style.PALE)
+                lay_over(ax, found[place], head, strongest[head], len(images[place]))
+            _caption(column, rows.loc[place], list(maps))
+    _scales(parts[-1], list(maps))
+    spans = "; ".join(_span(rows.loc[strip]) for strip in strips)
+    style.describe(
+        fig, f"{len(rows)} test frames with the {method} maps of the {' and the '.join(maps)} head: {spans}."
+    )
+    return fig
+
+
+def lay_over(ax: Axes, found: Maps, head: str, strongest: float, side: int) -> None:
+    """Lay a map over a picture of this side, in the colours of its head; weaker is more transparent."""
+    share = np.clip(np.nan_to_num(found) / strongest, -1, 1)
+    colours = SCALES[head](share / 2 + 0.5)
+    colours[..., 3] = COVER * np.abs(share)
+    ax.imshow(colours, extent=(-0.5, side - 0.5, side - 0.5, -0.5), interpolation="bilinear")
+
+
+def _strongest(found: Maps) -> float:
+    return float(np.nanpercentile(np.abs(found), STRONGEST)) or 1.0
+
+
+def _picture_with_map(ax: Axes, image: Images, colour: str) -> None:
+    ax.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="antialiased")
+    ax.spines[:].set(visible=True, color=colour, linewidth=1.2)
+
+
+def _caption(column: npt.NDArray[np.object_], row: pd.Series, heads: list[str]) -> None:
+    hpi = f"{row['hpi']:g} hpi".replace("-", "−") if np.isfinite(row["hpi"]) else f"{row['hours']:g} h"
+    column[0].set_title(hpi, fontsize=6.5, loc="center", fontweight="normal", pad=2)
+    said = {"class": f"P {row['p_infected']:.2f}", "time": f"said {style.number(row['time_pred'], 1)} h"}
+    known = {"class": row["p_infected"], "time": row["time_pred"]}
+    for head, ax in zip(heads, column[1:], strict=True):
+        words = said[head] if np.isfinite(known[head]) else "no answer"
+        ax.set_xlabel(words, fontsize=5.5, labelpad=1.5)
+
+
+def _scales(part: SubFigure, heads: list[str]) -> None:
+    for ax, head in zip(np.atleast_1d(part.subplots(1, len(heads))), heads, strict=True):
+        ax.imshow(np.linspace(0, 1, 256)[None], cmap=SCALES[head], aspect="auto")
+        ax.set(yticks=[], xlim=(-8, 263))
+        ax.spines[:].set_visible(False)
+        ax.set_xticks([0, 127.5, 255], [ENDS[head][0], f"{head} head", ENDS[head][1]])
+        ax.tick_params(length=0, labelsize=6.5)
+        for label, side in zip(ax.get_xticklabels(), ("left", "center", "right"), strict=True):
+            label.set_horizontalalignment(side)
+
+
+def _span(rows: pd.DataFrame) -> str:
+    clock, unit = ("hpi", "hpi") if rows["hpi"].notna().any() else ("hours", "h")
+    return f"{rows['condition'].iloc[0]} from {style.range_text(rows[clock])} {unit}"

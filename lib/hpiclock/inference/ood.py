@@ -1,0 +1,126 @@
+"""How far frames lie from those a model was trained on, seen by its backbone.
+
+Features are described by probabilistic principal components (Tipping and Bishop 1999): the distance is
+Mahalanobis' within the components, and what they leave over counts by its own variance. Distances are given
+in units of the farthest held-out stack of the training plate: wells that the model never learnt from, under
+the same microscope.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+
+from hpiclock.errors import InputError
+from hpiclock.files import atomic
+from hpiclock.plate.cache import FrameCache
+from hpiclock.progress import progress
+from hpiclock.training.batches import Batches
+from hpiclock.training.device import autocast, in_parts
+from hpiclock.training.experiment import Machine
+
+EXPLAINED = 0.95  # share of the variance that the components hold
+MOST_COMPONENTS = 32
+MOST_FRAMES = 2000  # of training, and of held-out wells; every n-th of more
+
+
+class Reference(NamedTuple):
+    """What training frames look like to a backbone.
+
+    ``mean`` (features,), ``axes`` (components, features) of length 1, ``variance`` (components,), ``rest``
+    the mean variance of a feature outside them, ``held_out`` (stacks,) the ascending median distances of
+    held-out stacks, ``n_wells`` the wells these come from.
+    """
+
+    mean: np.ndarray
+    axes: np.ndarray
+    variance: np.ndarray
+    rest: float
+    held_out: np.ndarray
+    n_wells: int
+
+    def distance(self, features: np.ndarray) -> np.ndarray:
+        """Return the distance of each row, (rows, features) -> (rows,); 1 = as far as an average frame."""
+        away = features.astype(np.float64) - self.mean
+        along = away @ self.axes.T
+        outside = np.maximum((away**2).sum(1) - (along**2).sum(1), 0.0)
+        squared = (along**2 / self.variance).sum(1) + outside / self.rest
+        return np.sqrt(squared / len(self.mean))
+
+    @property
+    def unit(self) -> float:
+        """The distance of the farthest held-out stack."""
+        return float(self.held_out[-1])
+
+    def save(self, path: Path) -> None:
+        """Write it as NPZ."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic(path) as partial, open(partial, "wb") as stream:
+            np.savez(stream, allow_pickle=False, **self._asdict())
+
+    @classmethod
+    def load(cls, path: Path) -> Reference:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            InputError: not such a file.
+        """
+        try:
+            with np.load(path) as stored:
+                values = {name: stored[name] for name in cls._fields}
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise InputError(f"{path}: cannot be read ({error}); remove it, it is made anew") from None
+        return cls(**values | {"rest": float(values["rest"]), "n_wells": int(values["n_wells"])})
+
+
+def describe(features: np.ndarray) -> Reference:
+    """Fit the components to features of training frames, (frames, features); nothing is held out yet."""
+    mean = features.mean(0, dtype=np.float64)
+    _, singular, axes = np.linalg.svd(features.astype(np.float64) - mean, full_matrices=False)
+    variance = singular**2 / max(len(features) - 1, 1)
+    total = variance.sum() or 1.0  # a backbone that sees all frames alike
+    k = int(np.searchsorted(np.cumsum(variance) / total, EXPLAINED)) + 1
+    # a component needs several frames each to have a variance
+    k = max(1, min(k, MOST_COMPONENTS, len(features) // 10, len(mean) - 1))
+    rest = max(variance[k:].sum() / (len(mean) - k), 1e-9 * total)
+    return Reference(mean, axes[:k], np.maximum(variance[:k], 1e-12 * total), float(rest), np.empty(0), 0)
+
+
+def learn_reference(machine: Machine, cache: FrameCache, frames: pd.DataFrame) -> Reference | None:
+    """Return what a model's training frames look like to it, and how far its held-out stacks lie.
+
+    Args:
+        machine: the trained model.
+        cache: the pixels of the training plate.
+        frames: its FRAMES table; rows of validation and test are held out. None if there are none.
+    """
+    train, held_out = (_thinned(frames[frames["split"].eq("train").eq(side)]) for side in (True, False))
+    if len(train) < 2 or held_out.empty:
+        return None
+    fitted = describe(_features(machine, cache, train))
+    distance = pd.Series(fitted.distance(_features(machine, cache, held_out)))
+    per_stack = distance.groupby(held_out["stack_id"].to_numpy()).median().sort_values()
+    wells = held_out[["plate", "well"]].drop_duplicates()
+    return fitted._replace(held_out=per_stack.to_numpy(), n_wells=len(wells))
+
+
+def _thinned(frames: pd.DataFrame) -> pd.DataFrame:
+    step = max(-(-len(frames) // MOST_FRAMES), 1)
+    return frames[frames.groupby("stack_id").cumcount() % step == 0].reset_index(drop=True)
+
+
+def _features(machine: Machine, cache: FrameCache, frames: pd.DataFrame) -> np.ndarray:
+    batches = Batches(cache, frames, batch_size=1, device=machine.device)
+    parts = []
+    machine.model.eval()
+    with progress(desc="how training looks", total=len(frames), unit="frame", leave=False) as bar:
+        for batch in batches.in_order():
+            with torch.inference_mode(), autocast(machine.device, machine.precision):
+                features = in_parts(machine.model.features, batch.images)
+                parts.append(features.float().cpu().numpy())
+            bar.update(len(batch.images))
+    return np.concatenate(parts)

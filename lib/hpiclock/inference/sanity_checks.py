@@ -1,0 +1,127 @@
+"""Do maps of where a head looks depend on what was learnt? Other weights, other labels, deleted tiles."""
+
+from __future__ import annotations
+
+import copy
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from hpiclock.config.schema import Config
+from hpiclock.inference.attribution import answers
+from hpiclock.inference.embed import TILES, heavy_blur
+from hpiclock.plate.cache import FrameCache
+from hpiclock.training.augment import GREY_MEAN, GREY_SD
+from hpiclock.training.batches import Batches
+from hpiclock.training.experiment import Machine, learnable
+from hpiclock.training.loop import fit
+from hpiclock.training.model import TwoHeads, build_model
+
+DEPTHS = ("heads", "and the last quarter", "and the last half", "and three quarters", "everything")
+REMOVED = (1 / 16, 1 / 8, 1 / 4, 1 / 2)  # shares of the tiles
+ORDERS = 3  # random orders of deletion
+NONSENSE_STEPS = 20  # of a model that learns shuffled labels, at most
+EPOCHS = 2
+
+
+def redrawn(model: TwoHeads, *, seed: int) -> Iterator[tuple[str, TwoHeads]]:
+    """Yield copies of a model whose weights are drawn anew, ever deeper: the names are :data:`DEPTHS`.
+
+    The cascading randomisation of Adebayo et al. (2018, NeurIPS): first the heads, then the backbone from
+    its last layer to its first, in quarters. A map that stays as it was does not show what was learnt.
+    """
+    device = model.time_mean_h.device
+    mixed = copy.deepcopy(model).cpu().eval()  # the CPU's random numbers are the same everywhere
+    heads = [head for head in (mixed.class_head, mixed.time_head) if head is not None]
+    quarters = np.array_split(np.array(_layers(mixed.backbone)[::-1], dtype=object), len(DEPTHS) - 1)
+    parts = [[layer for head in heads for layer in _layers(head)], *(list(part) for part in quarters)]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for name, layers in zip(DEPTHS, parts, strict=True):
+            for layer in layers:
+                layer.reset_parameters()
+            yield name, copy.deepcopy(mixed).to(device)
+
+
+def taught_nonsense(cfg: Config, machine: Machine, cache: FrameCache, frames: pd.DataFrame) -> TwoHeads:
+    """Return a copy of a model's design that learnt, for a short while, labels and times dealt at random.
+
+    The other check of Adebayo et al. (2018): training frames keep their pictures and get the label and the
+    time of another training frame. It begins with weights of its own and learns for at most
+    :data:`NONSENSE_STEPS` steps, so it is a small model of what the architecture and the pictures alone give.
+    """
+    usable = dealt_anew(frames[learnable(frames, cfg.model)], np.random.default_rng(cfg.seed))
+    steps = max(NONSENSE_STEPS // EPOCHS, 1)
+    changes = {"epochs": EPOCHS, "max_steps": steps, "patience": None, "compile": False}
+    train = cfg.train.model_copy(update=changes)
+    short = cfg.model_copy(update={"train": train})
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(cfg.seed + 1)
+        model = build_model(cfg.model).to(machine.device)
+    learnt_from, scored_on = (
+        Batches(cache, usable[usable["split"].eq(split)], batch_size=train.batch_size, device=machine.device)
+        for split in ("train", "val")
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        fit(short, model, learnt_from, scored_on, Path(folder), precision=machine.precision, say=_silent)
+    return model
+
+
+def dealt_anew(frames: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+    """Return frames in which the answers, label and time together, are shuffled inside each split."""
+    rows = frames.reset_index(drop=True)
+    order = np.arange(len(rows))
+    for mine in rows.groupby("split").indices.values():
+        order[mine] = rng.permutation(mine)
+    answers_of = rows[["label", "time_target"]].iloc[order].reset_index(drop=True)
+    return rows.assign(label=answers_of["label"], time_target=answers_of["time_target"])
+
+
+def delete(model: TwoHeads, images: Tensor, order: np.ndarray, *, head: str) -> np.ndarray:
+    """Delete tiles of images in an order; return the head's answers: (n, len(REMOVED)).
+
+    A deleted tile shows the frame under a heavy blur (a Gaussian of 1/8 of its side): light and density stay,
+    cells go, and no edge of a hole is drawn. Tiles go whole, in a random order as in that of a map, because
+    single pixels at random harm a picture more than one patch of the same area.
+
+    Args:
+        model: in evaluation mode.
+        images: (n, 1, s, s), normalised.
+        order: (n, TILES * TILES) the tiles of each image, row by row, as they are to go.
+        head: whose answer; see :class:`~hpiclock.inference.attribution.OneHead`.
+    """
+    smooth = (heavy_blur(images * GREY_SD + GREY_MEAN) - GREY_MEAN) / GREY_SD
+    said = []
+    for share in REMOVED:
+        gone = torch.from_numpy(_tiles_gone(order, share, images.shape[-1])).to(images.device)
+        said.append(answers(model, torch.where(gone[:, None], smooth, images), head=head))
+    return np.stack(said, axis=1)
+
+
+def random_orders(n: int, seed: int) -> list[np.ndarray]:
+    """Return :data:`ORDERS` random orders of the tiles of ``n`` images, each (n, TILES * TILES)."""
+    rng = np.random.default_rng(seed)
+    tiles = np.tile(np.arange(TILES * TILES), (n, 1))
+    return [rng.permuted(tiles, axis=1) for _ in range(ORDERS)]
+
+
+def _tiles_gone(order: np.ndarray, share: float, side: int) -> np.ndarray:
+    """Return the pixels that the first ``share`` of the tiles cover: (n, side, side) bool."""
+    gone = np.zeros((len(order), TILES * TILES), bool)
+    np.put_along_axis(gone, order[:, : round(share * TILES * TILES)], True, axis=1)
+    at = np.minimum(np.arange(side) // (side // TILES), TILES)  # a rest beyond the last tile stays
+    padded = np.pad(gone.reshape(-1, TILES, TILES), ((0, 0), (0, 1), (0, 1)))
+    return padded[:, at[:, None], at]
+
+
+def _layers(module: nn.Module) -> list[nn.Module]:
+    return [part for part in module.modules() if hasattr(part, "reset_parameters")]
+
+
+def _silent(_: str) -> None:
+    """Say nothing of a training that is only a check."""

@@ -1,0 +1,389 @@
+"""Plate maps: what was done to each well, as YAML or as a layout in a sheet."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from pathlib import Path
+from typing import Annotated, Any
+
+import yaml
+from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+
+from hpiclock.config.schema import Hours, Section
+from hpiclock.errors import InputError
+from hpiclock.plate.manifest.spreadsheet import SUFFIXES as SHEETS
+from hpiclock.plate.manifest.spreadsheet import Cell, Sheet, read_sheets
+from hpiclock.plate.manifest.well_names import normal_well
+from hpiclock.tables import UNKNOWN
+
+CONDITION = {"infected": "infected", "mock": "mock", "uninfected": "mock", "control": "mock"}
+CONDITION |= {UNKNOWN: UNKNOWN}  # may be predicted, not trained on
+
+Text = Annotated[str, BeforeValidator(lambda value: "" if value is None else str(value))]
+
+
+def read_condition(text: str) -> str:
+    """Return ``infected``, ``mock`` or ``unknown``; ``uninfected`` and ``control`` mean mock.
+
+    Upper case is the same.
+
+    Raises:
+        ValueError: any other word.
+    """
+    try:
+        return CONDITION[text.strip().lower()]
+    except KeyError:
+        raise ValueError(f"condition {text!r} is not known; write infected or mock") from None
+
+
+class Well(Section):
+    """What was done to one well."""
+
+    condition: Text
+    moi: float | None = Field(None, ge=0, description="multiplicity of infection")
+    onset_h: Hours | None = Field(None, description="onset of infection, hours after imaging start")
+    replicate: Text = ""
+    series: Text = ""
+    virus: Text = ""
+    compound: Text = ""
+    dose: float | None = Field(None, ge=0)
+    dose_unit: Text = ""
+    exclude: Text = Field("", description="why the well is left out; empty = it is used")
+    more: dict[str, Any] = Field({}, description="other columns to keep")
+
+    @field_validator("condition")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        return read_condition(value)
+
+    @model_validator(mode="after")
+    def _mock_is_mock(self) -> Well:
+        if self.condition == "mock" and self.onset_h is not None:
+            raise ValueError("a mock well has no onset; remove onset_h")
+        if self.condition == "mock" and self.moi:
+            raise ValueError(f"a mock well has no MOI {self.moi:g}; remove moi or write condition: infected")
+        if self.condition == "infected" and self.moi == 0:
+            raise ValueError("an infected well has no MOI 0; give the MOI or write condition: mock")
+        return self
+
+
+NUMBERS = ("moi", "onset_h", "dose")
+KEYS = tuple(key for key in Well.model_fields if key != "more")
+ROWS, COLUMNS = 16, 24  # of the largest plate, 384 wells
+_WELL = re.compile(r"([A-P])(0?[1-9]|1[0-9]|2[0-4])")
+_DOSED = re.compile(r"(?P<word>[a-z]*)\s*(?:moi\s*[:=]?\s*(?P<moi>[0-9.]+))?", re.IGNORECASE)
+
+Values = dict[str, Cell]
+
+
+def read_wells(path: Path, *, blind: bool = False) -> dict[str, Well]:
+    """Read a plate layout from a CSV or XLSX file.
+
+    Args:
+        path: the file.
+        blind: a well without a condition is of an unknown one.
+
+    Returns:
+        What was done to each well, by name (``B03``).
+
+    Raises:
+        InputError: no layout in it, or a value that cannot be; the message names the cell.
+    """
+    wells: dict[str, Values] = {}
+    for sheet in read_sheets(path):
+        header = _long_header(sheet)
+        for well, key, cell in _long(path, sheet, header) if header is not None else _grids(path, sheet):
+            values = wells.setdefault(well, {})
+            if key in values:
+                raise InputError(
+                    f"{path}: {cell.address}: {key} of well {well} stands twice ({values[key].address} says "
+                    f"{values[key].text}); keep one"
+                )
+            values[key] = cell
+    wells = {well: values for well, values in wells.items() if any(cell.text for cell in values.values())}
+    if not wells:
+        raise InputError(
+            f"{path}: no plate layout in it; write a column well and a column condition, or a grid with the "
+            "numbers 1, 2, ... above and the letters A, B, ... on the left"
+        )
+    return {well: _well(path, well, values, blind) for well, values in wells.items()}
+
+
+def is_layout(path: Path) -> bool:
+    """Tell a plate layout from a list of stacks: it has a column ``well`` and none ``path``, or a grid.
+
+    Raises:
+        InputError: cannot be read as a table.
+    """
+    sheets = read_sheets(path)
+    names = {_key(cell.text) for row in sheets[0].rows[:1] for cell in row}
+    if "path" in names:
+        return False
+    return "well" in names or any(_numbered(row) for sheet in sheets for row in sheet.rows)
+
+
+def _long_header(sheet: Sheet) -> int | None:
+    for number, row in enumerate(sheet.rows):
+        names = [_key(cell.text) for cell in row]
+        if "well" in names:
+            return number
+        if any(names):
+            return None
+    return None
+
+
+def _long(path: Path, sheet: Sheet, header: int) -> list[tuple[str, str, Cell]]:
+    names = [_key(cell.text) for cell in sheet.rows[header]]
+    doubled = {name for name in names if name and names.count(name) > 1}
+    if doubled:
+        raise InputError(f"{path}: column {', '.join(sorted(doubled))} stands twice; keep one")
+    for name, cell in zip(names, sheet.rows[header], strict=True):
+        near = difflib.get_close_matches(name, [key for key in KEYS if key not in names], n=1, cutoff=0.8)
+        if name not in KEYS and near:
+            raise InputError(f"{path}: {cell.address}: unknown column {cell.text}; did you mean {near[0]}?")
+    found = []
+    for row in sheet.rows[header + 1 :]:
+        place = row[names.index("well")]
+        if not any(cell.text for cell in row):
+            continue
+        well = _place(path, place)
+        found += [
+            (well, name, cell) for name, cell in zip(names, row, strict=True) if name not in ("", "well")
+        ]
+    return found
+
+
+def _grids(path: Path, sheet: Sheet) -> list[tuple[str, str, Cell]]:
+    found = []
+    title = _key(sheet.name) if _key(sheet.name) in KEYS else ""
+    number = 0
+    while number < len(sheet.rows):
+        row = sheet.rows[number]
+        columns = _numbered(row)
+        if not columns:
+            texts = [cell for cell in row if cell.text]
+            if len(texts) == 1:
+                title = _title(path, texts[0])
+            number += 1
+            continue
+        key = _title(path, row[columns[0] - 1]) if row[columns[0] - 1].text else title or "condition"
+        number += 1
+        while number < len(sheet.rows) and re.fullmatch(r"[A-Za-z]", sheet.rows[number][columns[0] - 1].text):
+            letter = sheet.rows[number][columns[0] - 1]
+            for column in columns:
+                place = Cell(letter.text + row[column].text, letter.address)
+                found.append((_place(path, place), key, sheet.rows[number][column]))
+            number += 1
+        title = ""
+    return found
+
+
+def _numbered(row: list[Cell]) -> list[int]:
+    """The columns of a row that counts 1, 2, 3, ... after a corner cell; empty where it does not."""
+    start = next((i for i, cell in enumerate(row) if cell.text == "1" and i > 0), None)
+    if start is None or any(cell.text for cell in row[: start - 1]):
+        return []
+    columns = []
+    for offset, cell in enumerate(row[start:]):
+        if cell.text != str(offset + 1):
+            break
+        columns.append(start + offset)
+    return columns if len(columns) > 1 else []
+
+
+def _title(path: Path, cell: Cell) -> str:
+    key = _key(cell.text)
+    if key in KEYS:
+        return key
+    near = difflib.get_close_matches(key, KEYS, n=1, cutoff=0.6)
+    if near:
+        raise InputError(f"{path}: {cell.address}: {cell.text} is no key of a well; did you mean {near[0]}?")
+    return ""
+
+
+def _place(path: Path, cell: Cell) -> str:
+    match = _WELL.fullmatch(cell.text.upper())
+    if match is None:
+        raise InputError(
+            f"{path}: {cell.address}: {cell.text!r} is no well of a plate of up to 384 wells; write A1 to P24"
+        )
+    return normal_well(cell.text)
+
+
+def _key(text: str) -> str:
+    return re.sub(r"\W+", "_", text.strip().lower()).strip("_")
+
+
+def _well(path: Path, well: str, values: Values, blind: bool) -> Well:
+    known: dict[str, object] = {}
+    more: dict[str, object] = {}
+    for key, cell in values.items():
+        if key in NUMBERS:
+            known[key] = _number(path, cell)
+        elif key == "exclude":
+            known[key] = _reason(cell)
+        elif key in KEYS:
+            known[key] = cell.text
+        elif cell.text:
+            more[key] = cell.text
+    condition = values.get("condition")
+    if condition is not None and condition.text:
+        word, moi = _condition(path, condition)
+        known["condition"] = word
+        if moi is not None and known.get("moi") not in (None, moi):
+            raise InputError(
+                f"{path}: {condition.address}: MOI {moi:g}, but {values['moi'].address} says "
+                f"{values['moi'].text}; correct one"
+            )
+        known["moi"] = known.get("moi") if moi is None else moi
+    elif condition is None and known.get("moi") is not None:
+        known["condition"] = "infected" if known["moi"] else "mock"
+    elif known.get("exclude"):
+        known["condition"] = "mock"  # an excluded well needs none
+    elif blind:
+        known["condition"] = UNKNOWN
+    else:
+        place = condition or next(iter(values.values()))
+        raise InputError(f"{path}: {place.address}: well {well} has no condition; write infected or mock")
+    try:
+        return Well.model_validate(known | {"more": more})
+    except ValidationError as error:
+        first = error.errors()[0]
+        cell = values.get(str(first["loc"][0]) if first["loc"] else "condition") or next(
+            iter(values.values())
+        )
+        message = first["msg"].removeprefix("Value error, ")
+        raise InputError(f"{path}: {cell.address}: well {well}: {message}") from None
+
+
+def _condition(path: Path, cell: Cell) -> tuple[str, float | None]:
+    match = _DOSED.fullmatch(cell.text)
+    word = match["word"].lower() if match else ""
+    if match is None or not (word in CONDITION or (word == "" and match["moi"])):
+        raise InputError(
+            f"{path}: {cell.address}: condition {cell.text!r} is not known; write infected, mock or MOI 0.1"
+        )
+    moi = _number(path, Cell(match["moi"], cell.address)) if match["moi"] else None
+    return word or ("infected" if moi else "mock"), moi
+
+
+def _number(path: Path, cell: Cell) -> float | None:
+    if cell.text.lower() in ("", "-", "na", "n/a", "nan"):
+        return None
+    try:
+        value = float(cell.text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        hint = f"write {cell.text.replace(',', '.')}" if cell.text.count(",") == 1 else "write a number"
+        raise InputError(f"{path}: {cell.address}: {cell.text!r} is not a number; {hint}")
+    return value
+
+
+def _reason(cell: Cell) -> str:
+    if cell.text.lower() in ("", "no", "n", "0", "false", "-"):
+        return ""
+    if cell.text.lower() in ("yes", "y", "x", "1", "true"):
+        return f"marked {cell.text} in {cell.address}"
+    return cell.text
+
+
+class PlateMap(Section):
+    """A plate: where its stacks are and what was done to its wells."""
+
+    plate: Text = Field("", description="name; empty = the name of the folder")
+    folder: str = Field(".", description="folder (or one file of many images), relative to the plate map")
+    pattern: str | None = Field(None, description="name pattern; null = data.name_pattern")
+    interval_h: Hours | None = Field(None, gt=0)
+    start_h: Hours | None = None
+    wells: dict[str, Well] = Field(min_length=1)
+
+
+def read_platemap(path: Path, *, blind: bool = False) -> PlateMap:
+    """Read a plate map; its wells are named as ``B03``, its folder is absolute.
+
+    Args:
+        path: YAML, or a sheet.
+        blind: a well without a condition is of an unknown one.
+
+    Raises:
+        InputError: not YAML, a well named twice, an unknown key (with the nearest right one), a bad value.
+    """
+    values: dict[str, Any] = {"wells": str(path)} if path.suffix.lower() in SHEETS else _yaml(path)
+    if isinstance(values["wells"], str):
+        values = values | {"wells": read_wells(path.parent / Path(values["wells"]).expanduser(), blind=blind)}
+    elif blind:
+        values = values | {"wells": {name: _unsaid(well) for name, well in values["wells"].items()}}
+    try:
+        plate = PlateMap.model_validate(values)
+    except ValidationError as error:
+        raise InputError(f"{path}: {_line(error.errors()[0])}") from None
+    names: dict[str, str] = {}
+    for name in plate.wells:
+        if normal_well(name) in names:
+            raise InputError(f"{path}: wells {names[normal_well(name)]} and {name} are one well; keep one")
+        names[normal_well(name)] = name
+    folder = (path.parent / Path(plate.folder).expanduser()).absolute()
+    return plate.model_copy(
+        update={
+            "wells": {well: plate.wells[name] for well, name in names.items()},
+            "folder": str(folder),
+            "plate": plate.plate or folder.resolve().name,
+        }
+    )
+
+
+def _unsaid(well: Any) -> Any:
+    return {"condition": UNKNOWN} | (well or {}) if well is None or isinstance(well, dict) else well
+
+
+class _Strict(yaml.SafeLoader):
+    """A loader that refuses a key given twice; plain YAML keeps the last one without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if key in seen:
+                raise yaml.MarkedYAMLError(problem=f"{key} stands twice", problem_mark=key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def _yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8-sig"), _Strict)
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be read ({error.strerror}); data.source names a plate map"
+        ) from None
+    except yaml.MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise InputError(f"{path}: {line}{error.problem}; correct the YAML there") from None
+    except (yaml.YAMLError, UnicodeDecodeError):
+        raise InputError(f"{path}: not a YAML file; a plate map is text with a table `wells:`") from None
+    wells = values.get("wells") if isinstance(values, dict) else None
+    if not isinstance(wells, (dict, str)):
+        raise InputError(f"{path}: no table `wells:` in it; a plate map says what was done to each well")
+    if isinstance(wells, str):
+        return dict(values)
+    return values | {"wells": {str(name): well for name, well in wells.items()}}
+
+
+def _line(item: Any) -> str:
+    *parents, last = [str(part) for part in item["loc"]] or [""]
+    where = ".".join([*parents, last])
+    if item["type"] == "extra_forbidden":
+        known = Well.model_fields if parents else PlateMap.model_fields
+        near = difflib.get_close_matches(last, known, n=1, cutoff=0.5)
+        return f"unknown key {where}; " + (
+            f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
+        )
+    if item["type"] == "missing":
+        return f"{where} is missing; every well needs its condition (infected or mock)"
+    message = item["msg"].removeprefix("Value error, ")
+    if item["type"] == "value_error":
+        return f"{where}: {message}"
+    return f"{where}: {message[0].lower() + message[1:]}, got {item['input']!r}; correct it"

@@ -1,0 +1,240 @@
+"""Where stacks come from: a folder pair, a folder, a plate map or a manifest CSV -> one entry per stack."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from hpiclock.config.schema import DataConfig, FolderPair
+from hpiclock.errors import InputError
+from hpiclock.plate.manifest import Entry, Found, Problem, with_groups
+from hpiclock.plate.manifest.manifest_csv import read_table
+from hpiclock.plate.manifest.plate_maps import PlateMap, Well, is_layout, read_platemap
+from hpiclock.plate.manifest.spreadsheet import SUFFIXES as SHEETS
+from hpiclock.plate.manifest.well_names import compiled, parse_name
+from hpiclock.plate.readers import SUFFIXES, Scene, list_stacks
+from hpiclock.plate.readers.file_series import template
+from hpiclock.progress import progress
+from hpiclock.tables import UNKNOWN
+
+MUTE = "its name does not follow the name pattern"
+
+
+def stacks_in(folder: Path, pattern: re.Pattern[str]) -> tuple[list[Entry], list[Problem]]:
+    """List the stacks of a folder and its subfolders.
+
+    The pattern is searched in the file name; of a file with several images in ``file name/image name``,
+    unless the file itself says the well. A pattern that names ``frame`` (or days, hours, minutes) makes one
+    stack of all files that differ in nothing else.
+
+    Args:
+        folder: the folder, or one file or store with many images.
+        pattern: the name pattern.
+
+    Returns:
+        One entry per stack, without its condition, and a problem for every name without a match.
+
+    Raises:
+        InputError: no image file there.
+    """
+    found: dict[Path, Entry] = {}
+    files, problems = _scan(folder)
+    for path in progress(files, desc="looking into files", total=len(files), delay=2, leave=False):
+        match = pattern.search(path.name)
+        numbered = template(path.name, match) if match else None
+        scenes = [Scene(str(path.with_name(numbered)))] if numbered else _images(path)
+        for scene in scenes:
+            groups = parse_name(f"{path.name}/{scene.name}" if len(scenes) > 1 else path.name, pattern)
+            entry = Entry(Path(scene.path), well=scene.well, position=scene.position)
+            if groups is None and not scene.well:
+                remedy = "rename it, move it out, or set data.name_pattern"
+                problems.append(Problem(scene.path, "error", MUTE, remedy))
+            else:
+                found.setdefault(entry.path, with_groups(entry, groups or {}))
+    return list(found.values()), problems
+
+
+def refuse_silent(entries: list[Entry], problems: list[Problem], pattern: re.Pattern[str], key: str) -> None:
+    """Refuse a name pattern that is found in no name.
+
+    Raises:
+        InputError: it names the pattern, the key it comes from and one of the names.
+    """
+    mute = [problem for problem in problems if problem.problem == MUTE]
+    if mute and not entries:
+        name = Path(mute[0].path).name
+        raise InputError(
+            f"{key}: {pattern.pattern!r} is found in none of {len(mute)} file names, e.g. {name}; "
+            "write a pattern for these names (empty = names say nothing) or list the files in a manifest CSV"
+        )
+
+
+def _images(path: Path) -> list[Scene]:
+    try:
+        return list_stacks(path)
+    except InputError:
+        return [Scene(str(path))]  # opening it will say what is wrong
+
+
+def _scan(folder: Path) -> tuple[list[Path], list[Problem]]:
+    problems: list[Problem] = []
+    files = [folder] if folder.suffix.lower() in SUFFIXES else list(_walk(folder, set(), problems))
+    if not files and problems:
+        raise InputError(problems[0].line())
+    if not files:
+        raise InputError(f"{folder}: no image files ({', '.join(SUFFIXES)}) in it; correct data.source")
+    return files, problems
+
+
+def _walk(folder: Path, seen: set[str], problems: list[Problem]) -> Iterator[Path]:
+    real = os.path.realpath(folder)
+    if real in seen:  # a link that leads back
+        return
+    seen.add(real)
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError as error:
+        why = f"cannot be read ({error.strerror})"
+        problems.append(Problem(str(folder), "error", why, "check its permissions"))
+        return
+    for name in names:
+        path = folder / name
+        if name.startswith("."):
+            continue
+        if path.suffix.lower() in SUFFIXES:
+            yield path
+        elif path.is_dir():
+            yield from _walk(path, seen, problems)
+
+
+PAIRED = ("uninfected", "mock", "control")  # names of the second folder of a pair
+HELP = "set data.source to a folder pair, a plate map (.yaml, .csv, .xlsx), a manifest (.csv) or their folder"
+
+
+def find(data: DataConfig, *, blind: bool = False) -> Found:
+    """List the stacks of ``data.source``.
+
+    Args:
+        data: the source and its name pattern.
+        blind: what was done to the wells need not be said: a folder (or store) of stacks will do.
+
+    Raises:
+        InputError: no such source, nothing in it, or a table that cannot be read.
+    """
+    if isinstance(data.source, FolderPair):
+        return _pair(_folder(data.source.infected), _folder(data.source.uninfected), data)
+    if not data.source:
+        raise InputError(f"data.source is empty; {HELP}")
+    path = Path(os.path.abspath(os.path.expanduser(data.source)))
+    if path.is_dir():
+        return _from_folder(path, data, blind)
+    if not path.exists():
+        raise InputError(f"{path}: no such file or folder; {HELP}")
+    if blind and path.suffix.lower() in SUFFIXES:
+        return _unmapped_stacks(path, data)
+    return _from_file(path, data, blind)
+
+
+def _from_file(path: Path, data: DataConfig, blind: bool) -> Found:
+    if path.suffix.lower() in (".yaml", ".yml"):
+        return _from_platemap(path, data, blind)
+    if path.suffix.lower() in SHEETS:
+        return _from_platemap(path, data, blind) if is_layout(path) else read_table(path, data, blind=blind)
+    raise InputError(f"{path}: neither a plate map nor a manifest; {HELP}")
+
+
+def _from_folder(folder: Path, data: DataConfig, blind: bool) -> Found:
+    for name in ("plate.yaml", "plate.yml", "plate.csv", "plate.xlsx", "manifest.csv"):
+        if (folder / name).is_file():
+            return _from_file(folder / name, data, blind)
+    second = [folder / name for name in PAIRED if (folder / name).is_dir()]
+    if (folder / "infected").is_dir() and second:
+        return _pair(folder / "infected", second[0], data)
+    maps = sorted(folder.glob("*/plate.yaml"))
+    if maps:
+        found = [_from_platemap(path, data, blind) for path in maps]
+        return Found([e for one in found for e in one.entries], [p for one in found for p in one.problems])
+    if blind:
+        return _unmapped_stacks(folder, data)
+    raise InputError(
+        f"{folder}: neither plate.yaml nor manifest.csv nor the folders infected and uninfected in it; {HELP}"
+    )
+
+
+def _pair(infected: Path, mock: Path, data: DataConfig) -> Found:
+    pattern = compiled(data.name_pattern, "data.name_pattern")
+    shared = Path(os.path.commonpath([infected, mock]))
+    entries: list[Entry] = []
+    problems: list[Problem] = []
+    for folder, condition in ((infected, "infected"), (mock, "mock")):
+        named, wrong = stacks_in(folder, pattern)
+        entries += [replace(one, condition=condition, plate=one.plate or shared.name) for one in named]
+        problems += wrong
+    refuse_silent(entries, problems, pattern, "data.name_pattern")
+    return Found(entries, problems)
+
+
+def _unmapped_stacks(place: Path, data: DataConfig) -> Found:
+    pattern = compiled(data.name_pattern, "data.name_pattern")
+    named, problems = stacks_in(place, pattern)
+    refuse_silent(named, problems, pattern, "data.name_pattern")
+    return Found([replace(e, condition=UNKNOWN, plate=e.plate or place.name) for e in named], problems)
+
+
+def _from_platemap(path: Path, data: DataConfig, blind: bool) -> Found:
+    plate = read_platemap(path, blind=blind)
+    key = f"{path}: pattern" if plate.pattern is not None else "data.name_pattern"
+    pattern = compiled(data.name_pattern if plate.pattern is None else plate.pattern, key)
+    entries: list[Entry] = []
+    problems: list[Problem] = []
+    named, wrong = stacks_in(_folder(plate.folder), pattern)
+    problems += wrong
+    refuse_silent(named, problems, pattern, key)
+    for entry in named:
+        well = plate.wells.get(entry.well)
+        if well is None:
+            problems.append(_unmapped(entry, path))
+        elif well.exclude:
+            why = f"well {entry.well} is left out: {well.exclude}"
+            problems.append(Problem(str(entry.path), "note", why))
+        else:
+            entries.append(_treated(entry, well, plate, path))
+    empty = [well for well in plate.wells if not plate.wells[well].exclude]
+    empty = [well for well in empty if well not in {entry.well for entry in entries}]
+    if empty:
+        problems.append(Problem(str(path), "note", f"no stack of well {', '.join(empty)} in {plate.folder}"))
+    return Found(entries, problems)
+
+
+def _unmapped(entry: Entry, path: Path) -> Problem:
+    what = f"well {entry.well} is not in the plate map {path}" if entry.well else "its name says no well"
+    return Problem(str(entry.path), "error", what, "add the well to the map, with exclude: why, if unused")
+
+
+def _treated(entry: Entry, well: Well, plate: PlateMap, path: Path) -> Entry:
+    more = {"replicate": well.replicate, "virus": well.virus, "compound": well.compound, "dose": well.dose}
+    more |= {"dose_unit": well.dose_unit}
+    return replace(
+        entry,
+        plate=plate.plate,
+        place=path.name,
+        condition=well.condition,
+        moi=well.moi,
+        onset_h=well.onset_h,
+        series=entry.series or well.series,
+        interval_h=plate.interval_h,
+        start_h=plate.start_h,
+        extra=entry.extra
+        | {key: value for key, value in more.items() if value not in ("", None)}
+        | well.more,
+    )
+
+
+def _folder(text: str) -> Path:
+    path = Path(os.path.abspath(os.path.expanduser(text)))
+    if not path.is_dir() and not (path.is_file() and path.suffix.lower() in SUFFIXES):
+        raise InputError(f"{path}: no such folder; correct data.source")
+    return path

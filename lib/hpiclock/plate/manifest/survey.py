@@ -1,0 +1,324 @@
+"""Find the stacks, open and check each, join what was done to its well: the MANIFEST table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from hpiclock.config.schema import DataConfig, FolderPair
+from hpiclock.errors import InputError
+from hpiclock.plate.manifest import Entry, Problem, as_notes, from_error, table
+from hpiclock.plate.manifest.manifest_csv import read_quarantine
+from hpiclock.plate.manifest.sources import find
+from hpiclock.plate.readers import StackFacts, open_stack
+from hpiclock.progress import progress
+from hpiclock.tables import CONDITIONS, MANIFEST, NEW_MANIFEST, UNKNOWN, check
+
+
+def check_together(entries: list[Entry], stacks: pd.DataFrame) -> list[Problem]:
+    """Return what can be seen only over all stacks: doubles, mixed sizes, contradicting wells."""
+    problems: list[Problem] = []
+    seen: dict[Path, str] = {}
+    for entry in entries:
+        if entry.path in seen:
+            where = f"{seen[entry.path]} and {entry.place}" if entry.place else "the source"
+            problems.append(Problem(str(entry.path), "error", f"listed twice ({where})", "keep one"))
+        seen[entry.path] = entry.place
+    if stacks.empty:
+        return problems
+    problems += _doubled(stacks)
+    problems += _sizes(stacks)
+    problems += _two_conditions(stacks, listed=any(entry.listed for entry in entries))
+    unknown = stacks[stacks["well"] == ""]
+    if len(unknown):
+        why = f"{len(unknown)} of {len(stacks)} stacks are of an unknown well: they cannot be grouped by well"
+        where = ", ".join(stacks["plate"].drop_duplicates())
+        problems.append(Problem(where, "note", why, "name wells in a manifest CSV or data.name_pattern"))
+    return problems
+
+
+def _doubled(stacks: pd.DataFrame) -> list[Problem]:
+    problems = []
+    for name, same in stacks.groupby("stack_id", sort=False):
+        paths = list(dict.fromkeys(same["path"]))
+        if len(paths) > 1:
+            why = f"two stacks of one place {name}: also {paths[0]}"
+            remedy = "tell them apart by plate, well, position or series (name pattern or manifest CSV)"
+            problems += [Problem(path, "error", why, remedy) for path in paths[1:]]
+    return problems
+
+
+def _sizes(stacks: pd.DataFrame) -> list[Problem]:
+    problems = []
+    for plate, mine in stacks.groupby("plate", sort=False):
+        sizes = mine["height"].astype(str) + " x " + mine["width"].astype(str)
+        usual = sizes.mode().iloc[0]
+        odd = mine[sizes.ne(usual)]
+        if (mine["n_frames"] > 1).any():
+            for path, size in zip(odd["path"], sizes[odd.index], strict=True):
+                why = f"frames of {size} px, the other stacks of plate {plate} have {usual}"
+                problems.append(Problem(path, "error", why, "export it at the same size or take it out"))
+        elif len(odd):
+            low, high = mine[["height", "width"]].min().min(), mine[["height", "width"]].max().max()
+            why = f"stills of {sizes.nunique()} sizes ({low}-{high} px): each is resized, so scale is lost"
+            problems.append(Problem(str(plate), "note", why))
+    return problems
+
+
+def _two_conditions(stacks: pd.DataFrame, *, listed: bool) -> list[Problem]:
+    problems = []
+    known = stacks[stacks["well"] != ""]
+    for (plate, well), mine in known.groupby(["plate", "well"], sort=False):
+        if mine["condition"].nunique() < 2:
+            continue
+        why = f"well {well} of plate {plate} is infected and mock at once"
+        if listed:  # donors and slides hold both; a table says so on purpose
+            problems.append(Problem(mine["path"].iloc[0], "note", why))
+        else:
+            remedy = (
+                "if these are two plates, name them: (?P<plate>...) in the name pattern, or a manifest CSV"
+            )
+            problems += [Problem(path, "error", why, remedy) for path in mine["path"]]
+    return problems
+
+
+# Intervals that differ by less than this share are one; frames off the raster by less of it are on it.
+AGREE = 0.01
+
+
+class Survey(NamedTuple):
+    """The stacks that can be used, and everything that is wrong: ``path, severity, problem, remedy``."""
+
+    manifest: pd.DataFrame
+    problems: pd.DataFrame
+
+
+def survey(data: DataConfig, onset_h: float, *, blind: bool = False) -> Survey:
+    """Find, open and check every stack of ``data.source``.
+
+    Args:
+        data: where the stacks are and how they are read.
+        onset_h: onset of infected wells for which the source states none, hours after imaging start.
+        blind: conditions may be unknown, as they are for files that are checked or predicted only.
+
+    Returns:
+        The MANIFEST (``blind``: NEW_MANIFEST) of the stacks without an error (other columns of the source are
+        kept; ``times_h`` holds true acquisition times where a file has them and they leave the raster) and
+        the table of problems.
+
+    Raises:
+        InputError: the source itself is missing, empty or cannot be read.
+    """
+    manifest, problems = _survey(data, onset_h, blind)
+    return Survey(manifest, table(problems))
+
+
+def load_manifest(
+    data: DataConfig, onset_h: float, *, need_both: bool = False, blind: bool = False
+) -> tuple[pd.DataFrame, list[str]]:
+    """Return the MANIFEST of a source without errors, and the notes that travel into reports.
+
+    With ``data.on_bad_stack: quarantine`` stacks with an error are left out with a note.
+
+    Args:
+        data: where the stacks are and how they are read.
+        onset_h: onset of infected wells for which the source states none, hours after imaging start.
+        need_both: infected and mock stacks are both needed (training).
+        blind: as for :func:`survey`.
+
+    Raises:
+        InputError: the first error of :func:`survey`, and how many more there are.
+    """
+    manifest, problems = _survey(data, onset_h, blind)
+    errors = [problem for problem in problems if problem.severity == "error"]
+    if errors and data.on_bad_stack == "quarantine" and len(manifest):
+        problems = [_quarantined(problem) for problem in problems]
+    elif errors:
+        more = len(errors) - 1
+        rest = f" ({more} more: `hpiclock manifest {_source(data)}` lists them)" if more else ""
+        raise InputError(errors[0].line() + rest)
+    missing = [name for name in CONDITIONS if name not in set(manifest["condition"])]
+    if need_both and missing:
+        raise InputError(
+            f"{_source(data)}: no {missing[0]} stack among {len(manifest)}; "
+            "training needs infected and mock wells"
+        )
+    return manifest, as_notes(problems)
+
+
+def _quarantined(problem: Problem) -> Problem:
+    if problem.severity == "note":
+        return problem
+    return problem._replace(severity="note", problem=f"left out: {problem.problem}")
+
+
+def acquisition_times(manifest: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Return true acquisition times, hours after frame 0, by ``stack_id``, for the stacks that have them."""
+    if "times_h" not in manifest.columns:
+        return {}
+    known = manifest[manifest["times_h"].fillna("") != ""]
+    return {
+        str(stack): np.asarray(json.loads(str(times)), dtype=float)
+        for stack, times in zip(known["stack_id"], known["times_h"], strict=True)
+    }
+
+
+def _survey(data: DataConfig, onset_h: float, blind: bool) -> tuple[pd.DataFrame, list[Problem]]:
+    found = find(data, blind=blind)
+    problems = list(found.problems)
+    rows: list[dict[str, Any]] = []
+    entries, left_out = _without_quarantined(found.entries, data)
+    problems += left_out + ([] if blind else [_unsaid(e) for e in entries if e.condition == UNKNOWN])
+    # a bar only for scans that take long enough to wonder
+    for entry in progress(entries, desc="opening stacks", total=len(entries), delay=2, leave=False):
+        try:
+            row, notes = _measure(entry, data, onset_h)
+        except InputError as error:
+            problems.append(from_error(str(entry.path), error))
+        else:
+            rows.append(row)
+            problems += notes
+    _name(rows)
+    problems += check_together(entries, pd.DataFrame(rows))
+    wrong = {problem.path for problem in problems if problem.severity == "error"}
+    return _manifest([row for row in rows if row["path"] not in wrong], blind), problems
+
+
+def _unsaid(entry: Entry) -> Problem:
+    why = "what was done to its well is unknown: it can be predicted, not trained on"
+    return Problem(str(entry.path), "error", why, "write infected or mock in the plate map")
+
+
+def _without_quarantined(entries: list[Entry], data: DataConfig) -> tuple[list[Entry], list[Problem]]:
+    reasons = read_quarantine(data.quarantine) if data.quarantine else {}
+    problems = [
+        Problem(str(entry.path), "note", f"in quarantine: {reasons[str(entry.path)]}")
+        for entry in entries
+        if str(entry.path) in reasons
+    ]
+    absent = sorted(reasons.keys() - {str(entry.path) for entry in entries})
+    problems += [Problem(path, "note", f"in {data.quarantine}, but not in the source") for path in absent]
+    return [entry for entry in entries if str(entry.path) not in reasons], problems
+
+
+def _measure(entry: Entry, data: DataConfig, onset_h: float) -> tuple[dict[str, Any], list[Problem]]:
+    with open_stack(entry.path, channel=data.channel, z=data.z) as stack:
+        facts = stack.facts
+        channel_name = stack.channel_name
+        stack.frame(facts.n_frames - 1)  # the end of a file is what a broken copy lacks
+    notes = list(facts.notes)
+    if entry.n_named is not None and entry.n_named != facts.n_frames:
+        notes.append(_frames_differ(entry, facts))
+    if entry.hours is not None and facts.n_frames > 1:
+        raise InputError(
+            f"{entry.path}: hours is for stills, the file holds {facts.n_frames} frames; use start_h"
+        )
+    interval_h = _interval(entry, data, facts)
+    if entry.hours is not None:
+        start_h = entry.hours
+    else:
+        start_h = data.start_h if entry.start_h is None else entry.start_h
+    infected = entry.condition == "infected"
+    row = {
+        "stack_id": "",
+        "path": str(entry.path),
+        "plate": entry.plate,
+        "well": entry.well,
+        "position": entry.position or entry.path.stem,
+        "condition": entry.condition,
+        "moi": np.nan if entry.moi is None else entry.moi,
+        "n_frames": facts.n_frames,
+        "height": facts.height,
+        "width": facts.width,
+        "dtype": facts.dtype,
+        "interval_h": np.nan if interval_h is None else interval_h,
+        "start_h": start_h,
+        "onset_h": (onset_h if entry.onset_h is None else entry.onset_h) if infected else np.nan,
+    }
+    said = {"series": entry.series, "pixel_um": facts.pixel_um, "channel_name": channel_name}
+    row |= {key: value for key, value in said.items() if value}
+    if interval_h is not None and facts.times_h:
+        off_h = np.asarray(facts.times_h) - interval_h * np.arange(facts.n_frames)
+        if np.abs(off_h).max() > AGREE * interval_h:
+            row["times_h"] = json.dumps(facts.times_h)
+            notes.append(_drifts(off_h, interval_h))
+    row |= {key: value for key, value in entry.extra.items() if key not in row}
+    return row, [Problem(str(entry.path), "note", note) for note in notes]
+
+
+def _frames_differ(entry: Entry, facts: StackFacts) -> str:
+    return f"{entry.named_by} says {entry.n_named} frames, the file holds {facts.n_frames}"
+
+
+def _drifts(off_h: np.ndarray, interval_h: float) -> str:
+    most = float(off_h[np.abs(off_h).argmax()])
+    return (
+        f"its frames were taken up to {most * 60:+.3g} min off the nominal {interval_h:g} h raster; "
+        "the recorded times are used"
+    )
+
+
+def _interval(entry: Entry, data: DataConfig, facts: StackFacts) -> float | None:
+    """The interval on which the config, the table and the file agree."""
+    stated = {
+        "data.interval_h": data.interval_h,
+        f"interval_h of {entry.place or 'the source'}": entry.interval_h,
+        "the file's metadata": facts.interval_h,
+    }
+    known = {name: value for name, value in stated.items() if value is not None}
+    if facts.n_frames == 1:
+        return next(iter(known.values()), None)
+    if not known:
+        raise InputError(
+            f"{entry.path}: the file does not say how far apart its {facts.n_frames} frames are; "
+            "set data.interval_h"
+        )
+    (first, value), *others = known.items()
+    for name, other in others:
+        if abs(other - value) > AGREE * value:
+            raise InputError(
+                f"{entry.path}: frames are {value:g} h apart by {first}, {other:g} h by {name}; correct one"
+            )
+    return value
+
+
+def _name(rows: list[dict[str, Any]]) -> None:
+    """Set ``stack_id``: plate/well/position, with the series or the hour where that is not enough."""
+    for longer in ("", "series", "start_h"):
+        names: dict[str, list[dict[str, Any]]] = {}
+        for row in rows:
+            names.setdefault(_stack_id(row) if not longer else row["stack_id"], []).append(row)
+        for name, same in names.items():
+            for row in same:
+                value = row.get(longer, "")
+                if not longer:
+                    row["stack_id"] = name
+                elif len(same) > 1 and len({str(other.get(longer, "")) for other in same}) > 1:
+                    row["stack_id"] = f"{name}/" + (f"t{value:g}" if longer == "start_h" else f"s{value}")
+
+
+def _stack_id(row: Mapping[str, Any]) -> str:
+    position = f"p{row['position']}" if str(row["position"]).isdecimal() else row["position"]
+    return "/".join(part for part in (row["plate"], row["well"], position) if part)
+
+
+def _manifest(rows: list[dict[str, Any]], blind: bool) -> pd.DataFrame:
+    table = NEW_MANIFEST if blind else MANIFEST
+    if not rows:
+        return check(table, pd.DataFrame(columns=list(table.columns)))
+    stacks = pd.DataFrame(rows).drop_duplicates("stack_id", ignore_index=True)
+    for name in stacks.columns.difference(list(MANIFEST.columns)):
+        if stacks[name].dtype == object:
+            stacks[name] = stacks[name].fillna("")
+    return check(table, stacks)
+
+
+def _source(data: DataConfig) -> str:
+    if isinstance(data.source, FolderPair):
+        return f"{data.source.infected} + {data.source.uninfected}"
+    return data.source

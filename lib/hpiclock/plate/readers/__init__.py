@@ -1,0 +1,386 @@
+"""The one door to image files: which reader reads which, the facts of a file, and one plane at a time."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType, TracebackType
+from typing import Literal, NamedTuple, Protocol
+
+import numpy as np
+
+from hpiclock.errors import InputError
+
+RGB = ("red", "green", "blue")
+# what readers and codecs raise for damaged data
+FAULTS = (ValueError, RuntimeError, OSError, IndexError, TypeError, KeyError, EOFError, AttributeError)
+
+_HOURS = {
+    "h": 1.0,
+    "hr": 1.0,
+    "hrs": 1.0,
+    "hour": 1.0,
+    "hours": 1.0,
+    "min": 1 / 60,
+    "mins": 1 / 60,
+    "minute": 1 / 60,
+    "minutes": 1 / 60,
+    "s": 1 / 3600,
+    "sec": 1 / 3600,
+    "secs": 1 / 3600,
+    "second": 1 / 3600,
+    "seconds": 1 / 3600,
+    "ms": 1 / 3.6e6,
+    "msec": 1 / 3.6e6,
+    "millisecond": 1 / 3.6e6,
+    "milliseconds": 1 / 3.6e6,
+    "us": 1 / 3.6e9,
+    "µs": 1 / 3.6e9,
+    "μs": 1 / 3.6e9,
+    "microsecond": 1 / 3.6e9,
+    "d": 24.0,
+    "day": 24.0,
+    "days": 24.0,
+}
+
+_MICROMETRES = {
+    "nm": 1e-3,
+    "nanometer": 1e-3,
+    "mm": 1e3,
+    "millimeter": 1e3,
+    "m": 1e6,
+    "meter": 1e6,
+    "µm": 1.0,
+    "μm": 1.0,
+    "\\u00B5m": 1.0,
+    "um": 1.0,
+    "micron": 1.0,
+    "microns": 1.0,
+    "micrometer": 1.0,
+    "cm": 1e4,
+    "centimeter": 1e4,
+}
+
+
+@dataclass(frozen=True)
+class StackFacts:
+    """What a file says about the stack it holds.
+
+    Attributes:
+        n_frames: time points.
+        height: pixels.
+        width: pixels.
+        dtype: NumPy's name of the grey levels, e.g. ``uint16``.
+        interval_h: hours between frames, None where the file does not say.
+        times_h: acquisition time of each frame, hours after frame 0, None where the file does not say.
+        channels: one name per channel; ``red, green, blue`` for colour images.
+        n_z: focus planes.
+        axes: the axes of the file as it stands, e.g. ``TCYX``.
+        pixel_um: side of a pixel in micrometres, None where the file does not say.
+        notes: what was noticed while opening, one sentence each.
+    """
+
+    n_frames: int
+    height: int
+    width: int
+    dtype: str
+    interval_h: float | None = None
+    times_h: tuple[float, ...] | None = None
+    channels: tuple[str, ...] = ("0",)
+    n_z: int = 1
+    axes: str = "YX"
+    pixel_um: float | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Scene(NamedTuple):
+    """One image among those of a file: the path that opens it, and what the file says of its place."""
+
+    path: str
+    name: str = ""
+    well: str = ""
+    position: str = ""
+
+
+class Reader(Protocol):
+    """One open image file."""
+
+    facts: StackFacts
+
+    def plane(self, frame: int, channel: int, z: int) -> np.ndarray:
+        """Read one plane, shape ``(height, width)``."""
+
+    def close(self) -> None:
+        """Close the file."""
+
+
+def in_hours(value: float | None, unit: str) -> float | None:
+    """Convert a duration; None for a missing or zero duration, or a unit that is not one of time."""
+    factor = _HOURS.get(unit.strip().lower())
+    if value is None or factor is None or not np.isfinite(value) or value <= 0:
+        return None
+    return float(value) * factor
+
+
+def in_micrometres(value: float | None, unit: str) -> float | None:
+    """Convert a length; None for a missing one or a unit that is not one of length."""
+    factor = _MICROMETRES.get(unit.strip())
+    return None if value is None or factor is None else float(value) * factor
+
+
+def check_dtype(path: str, dtype: np.dtype) -> str:
+    """Return the name of a grey-level dtype.
+
+    Raises:
+        InputError: complex, boolean or structured pixels.
+    """
+    if dtype.kind not in "uif":
+        raise InputError(
+            f"{path}: pixels of type {dtype} are not grey levels; save as uint8, uint16 or float32"
+        )
+    return dtype.newbyteorder("=").name
+
+
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's message, or its kind where it has none."""
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+class Format(NamedTuple):
+    """Files of these suffixes are read by this module: its ``ImageReader`` and its ``scenes``."""
+
+    suffixes: tuple[str, ...]
+    module: str
+
+
+FORMATS = (
+    Format((".tif", ".tiff"), "tiff"),
+    Format((".png", ".jpg", ".jpeg"), "pillow"),
+    Format((".zarr",), "ome_zarr"),
+    Format((".nd2",), "nd2"),
+    Format((".czi",), "czi"),
+    Format((".lif",), "lif"),
+)
+SUFFIXES = tuple(suffix for one in FORMATS for suffix in one.suffixes)
+EXTRA = "pip install 'hpiclock[formats]'"
+
+
+def open_reader(path: Path) -> Reader:
+    """Open one image of a file.
+
+    Raises:
+        InputError: no such file, of no known format, or several images and none chosen.
+    """
+    if "{" in path.name:
+        return _module("file_series", path).ImageReader(path)
+    path, number = split_scene(path)
+    found = scenes(path) if number is None else []
+    if len(found) > 1:
+        raise InputError(
+            f"{path}: {len(found)} images in one file; name one of them, {found[0].path} to {found[-1].path}"
+        )
+    return _reading_module(path).ImageReader(path, number or 0)
+
+
+def scenes(path: Path) -> list[Scene]:
+    """List the images that a file holds; none for a file that is only a part of another's image.
+
+    Raises:
+        InputError: no such file, or none of a known format.
+    """
+    return _reading_module(path).scenes(path)
+
+
+def source_files(path: str | Path) -> list[Path]:
+    """List the files from which a stack is read: itself, the files of a series or a set, or a whole store.
+
+    Raises:
+        InputError: no such file.
+    """
+    path = Path(path)
+    if "{" in path.name:
+        return list(_module("file_series", path).files_of(path))
+    file, _ = split_scene(path)
+    if file.is_dir():
+        return sorted(Path(folder) / name for folder, _, names in os.walk(file) for name in names)
+    module = _reading_module(file)
+    return list(module.files_of(file)) if hasattr(module, "files_of") else [file]
+
+
+def split_scene(path: Path) -> tuple[Path, int | None]:
+    """Split ``FILE#2`` into the file and 2; a file whose name is like that stays whole."""
+    match = re.fullmatch(r"(.+)#(\d+)", path.name)
+    if match is None or path.exists():
+        return path, None
+    return path.with_name(match[1]), int(match[2])
+
+
+def _reading_module(path: Path) -> ModuleType:
+    if path.is_symlink() and not path.exists():
+        raise InputError(f"{path}: a link to a file that is not there; restore the file or remove the link")
+    if not path.exists():
+        raise InputError(f"{path}: no such file; correct the path")
+    if path.is_dir():
+        if not any((path / name).is_file() for name in ("zarr.json", ".zattrs", ".zgroup")):
+            raise InputError(f"{path}: a folder, not a file; rename it or take it out")
+        return _module("ome_zarr", path)
+    if path.stat().st_size == 0:
+        raise InputError(f"{path}: the file is empty (0 bytes); copy it again")
+    suffix = path.suffix.lower()
+    for one in FORMATS:
+        if suffix in one.suffixes:
+            return _module(one.module, path)
+    what = f"of type {suffix}" if suffix else "without a suffix"
+    raise InputError(f"{path}: files {what} are not read; known are {', '.join(SUFFIXES)}")
+
+
+def _module(name: str, path: Path) -> ModuleType:
+    try:
+        return importlib.import_module(f"hpiclock.plate.readers.{name}")
+    except ModuleNotFoundError as error:
+        if (error.name or "").startswith("hpiclock"):
+            raise
+        raise InputError(f"{path}: reading it needs the package {error.name}; {EXTRA}") from None
+
+
+__all__ = ["SUFFIXES", "Scene", "Stack", "StackFacts", "list_stacks", "open_stack", "source_files"]
+
+GREY = "grey"
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, the weights of Pillow's mode L
+
+Z = int | Literal["max", "mean"]
+
+
+class Stack:
+    """One position over time. Use it as a context manager; frames are read when asked for."""
+
+    def __init__(self, path: Path, reader: Reader, channel: int | None, z: Z) -> None:
+        self.path = path
+        self.facts = reader.facts
+        self._reader = reader
+        self._channel = channel  # None: luminance of a colour image
+        self._z = z
+
+    @property
+    def channel_name(self) -> str:
+        """The name that the file gives to the channel that is read; empty where it gives none."""
+        if self._channel is None:
+            return GREY
+        name = self.facts.channels[self._channel]
+        return "" if name == str(self._channel) else name
+
+    def frame(self, index: int) -> np.ndarray:
+        """Read one frame, shape ``(height, width)``, in the file's dtype.
+
+        Raises:
+            InputError: no such frame, or a plane that cannot be read.
+        """
+        if not 0 <= index < self.facts.n_frames:
+            raise InputError(f"{self.path}: no frame {index}; it holds frames 0-{self.facts.n_frames - 1}")
+        if isinstance(self._z, int):
+            return self._plane(index, self._z)
+        planes = np.stack([self._plane(index, z) for z in range(self.facts.n_z)])
+        if self._z == "max":
+            return planes.max(axis=0)
+        return _rounded(planes.mean(axis=0, dtype=np.float64), planes.dtype)
+
+    def _plane(self, index: int, z: int) -> np.ndarray:
+        if self._channel is not None:
+            return self._reader.plane(index, self._channel, z)
+        colours = [self._reader.plane(index, number, z) for number in range(len(RGB))]
+        luminance = sum(w * colour.astype(np.float64) for w, colour in zip(_LUMA, colours, strict=True))
+        return _rounded(np.asarray(luminance), colours[0].dtype)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._reader.close()
+
+    def __enter__(self) -> Stack:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def open_stack(path: str | Path, *, channel: int | str | None = None, z: Z | None = None) -> Stack:
+    """Open a stack of frames.
+
+    Args:
+        path: an image file; one image of several as ``FILE#2`` (see :mod:`hpiclock.plate.readers`).
+        channel: index or name; needed when the file has several. Colour images have the channels ``red``,
+            ``green``, ``blue`` and also ``grey``, their luminance (ITU-R BT.601).
+        z: index of a focus plane, or ``max`` or ``mean`` over all; needed when the file has several.
+
+    Raises:
+        InputError: no such file, not an image, cut short, or a choice of channel or z that is missing or not
+            possible.
+    """
+    path = Path(path)
+    reader = _reader(path)
+    try:
+        return Stack(path, reader, _pick_channel(path, reader.facts, channel), _pick_z(path, reader.facts, z))
+    except InputError:
+        reader.close()
+        raise
+
+
+def list_stacks(path: str | Path) -> list[Scene]:
+    """List the stacks that a file holds: the path that opens each, and its place where the file says it.
+
+    Raises:
+        InputError: as :func:`open_stack`.
+    """
+    try:
+        return scenes(Path(path))
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be opened ({error.strerror or error}); check its permissions"
+        ) from None
+
+
+def _reader(path: Path) -> Reader:
+    try:
+        return open_reader(path)
+    except OSError as error:
+        raise InputError(
+            f"{path}: cannot be opened ({error.strerror or error}); check its permissions"
+        ) from None
+
+
+def _pick_channel(path: Path, facts: StackFacts, channel: int | str | None) -> int | None:
+    names = facts.channels
+    choices = [f"{i} ({name})" if name != str(i) else name for i, name in enumerate(names)]
+    choices += [GREY] if names == RGB else []
+    if channel is None:
+        if len(names) == 1:
+            return 0
+        raise InputError(f"{path}: {len(names)} channels; set data.channel to one of {', '.join(choices)}")
+    if isinstance(channel, str) and channel in names:
+        return names.index(channel)
+    if channel == GREY and (names == RGB or len(names) == 1):  # grey and colour stills may be mixed
+        return None if names == RGB else 0
+    index = int(channel) if str(channel).isdecimal() else -1
+    if 0 <= index < len(names):
+        return index
+    raise InputError(f"{path}: no channel {channel}; set data.channel to one of {', '.join(choices)}")
+
+
+def _pick_z(path: Path, facts: StackFacts, z: Z | None) -> Z:
+    if z is None and facts.n_z == 1:
+        return 0
+    if z is None or (isinstance(z, int) and not 0 <= z < facts.n_z):
+        problem = f"{facts.n_z} focus planes" if z is None else f"no focus plane {z}"
+        raise InputError(
+            f"{path}: {problem} (axes {facts.axes}); set data.z to 0-{facts.n_z - 1}, max or mean, or, if "
+            "they are frames over time, correct the file in ImageJ (Image > Properties)"
+        )
+    return z
+
+
+def _rounded(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    return (np.rint(values) if dtype.kind in "ui" else values).astype(dtype)

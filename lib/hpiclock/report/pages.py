@@ -1,0 +1,342 @@
+"""Executed notebooks as they are kept, as self-contained HTML pages that load nothing, and as PDF."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import nbformat
+
+from hpiclock.config.load import PATH_KEYS
+from hpiclock.config.schema import leaves
+from hpiclock.errors import InputError, RunFailed
+from hpiclock.files import atomic
+from hpiclock.runs.run import Run
+
+TEMPLATE = Path(__file__).with_name("template")
+WIDGET = "application/vnd.jupyter.widget-view+json"
+PICTURES = ("image/png", "image/svg+xml")
+DISPLAY_PRIORITY = ["text/html", "text/markdown", *PICTURES, "text/plain"]
+REMOVING = {"remove_cell", "remove_input", "remove_output"}
+ERROR_MARKER_TAG = "papermill-error-cell-tag"
+_BAR = re.compile(r"\d+%\|")
+
+
+def write_pages(run: Run) -> list[Path]:
+    """Convert every executed notebook in the run's folder, all in this process; return the pages.
+
+    Every page shows the run's notes, and links to the other pages and to the index of all runs.
+
+    Raises:
+        InputError: a file of that name that is no notebook.
+    """
+    from nbconvert import HTMLExporter  # takes seconds to import
+    from traitlets.config import Config as Settings
+
+    notebooks = sorted(path for path in run.folder.glob("*.ipynb") if not path.name.startswith("."))
+    read = {path: _read(path) for path in notebooks}
+    links = [{"href": path.with_suffix(".html").name, "title": title(nb, path)} for path, nb in read.items()]
+    settings = Settings()
+    settings.NbConvertBase.display_data_priority = DISPLAY_PRIORITY
+    settings.TagRemovePreprocessor.enabled = True
+    settings.TagRemovePreprocessor.remove_cell_tags = {"remove_cell"}
+    settings.TagRemovePreprocessor.remove_input_tags = {"remove_input"}
+    settings.TagRemovePreprocessor.remove_all_outputs_tags = {"remove_output"}
+    exporter = HTMLExporter(
+        config=settings,
+        template_name="hpiclock",
+        extra_template_basedirs=[str(TEMPLATE)],
+        exclude_anchor_links=True,
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+    )
+    common = {
+        "run": run.name,
+        "links": links,
+        "origin": origin(run),
+        "index": index_link(run),
+    }
+    pages = []
+    for path, link in zip(notebooks, links, strict=True):
+        page = path.with_suffix(".html")
+        shown = for_reading(read[path])
+        own = {**link, "stopped": _stopped(shown), "notes": _unsaid(run.notes, shown)}
+        body, _ = exporter.from_notebook_node(shown, {"page": common | own})
+        with atomic(page) as partial:
+            partial.write_text(body, encoding="utf-8")
+        pages.append(page)
+    return pages
+
+
+def for_reading(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Prepare a notebook for a page.
+
+    No dead widgets and progress bars, a description of every picture, a name for every table, and code
+    that shows nothing joined with the code below it.
+    """
+    heading = ""
+    tables = 0
+    cells: list[Any] = []
+    for cell in notebook.cells:
+        if ERROR_MARKER_TAG in _tags(cell):
+            continue  # papermill's big red words; the page has its own
+        if cell.cell_type == "markdown":
+            heading = (_headings(cell.source) or [heading])[-1]
+        if cell.cell_type == "code":
+            cell.outputs = [shown for output in cell.outputs if (shown := _readable(output)) is not None]
+            for output in cell.outputs:
+                _describe(output, heading)
+                tables += _name_table(output, f"Table {tables + 1}: {heading}")
+            if cells and _joins(cells[-1], cell):
+                cell.source = f"{cells.pop().source}\n\n{cell.source}"
+        cells.append(cell)
+    notebook.cells = cells
+    return notebook
+
+
+def title(notebook: nbformat.NotebookNode, path: Path) -> str:
+    """Return the first heading of a notebook, else the file's name in words."""
+    texts = (cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    found = (heading for text in texts for heading in _headings(text))
+    return next(found, path.stem.replace("_", " "))
+
+
+def origin(run: Run) -> str:
+    """Return one line that says which code made the run, when and from which seed."""
+    facts = run.read_json("provenance.json")
+    git = facts.get("git") or {}
+    commit = f", commit {git['commit'][:10]}{' with changes' if git['dirty'] else ''}" if git else ""
+    return (
+        f"{run.name} · hpiclock {facts['hpiclock']}{commit} · begun {facts['created'][:10]} · "
+        f"seed {facts['seed']} · Python {facts['python']}, {facts['platform']}"
+    )
+
+
+def index_link(run: Run) -> str:
+    """Return the way from the run's folder to the index of all runs; empty when it lies elsewhere."""
+    reports = Path(run.cfg.reports_dir)
+    if not run.folder.is_relative_to(reports):
+        return ""
+    return Path(os.path.relpath(reports / "index.html", run.folder)).as_posix()
+
+
+def _read(path: Path) -> nbformat.NotebookNode:
+    try:
+        return nbformat.read(path, as_version=4)
+    except (ValueError, KeyError, AttributeError) as error:
+        raise InputError(f"{path}: cannot be read as a notebook ({str(error).splitlines()[0]})") from None
+
+
+def _headings(markdown: str) -> list[str]:
+    found = re.findall(r"^#{1,6}\s+(.+?)\s*#*$", markdown, flags=re.MULTILINE)
+    return [re.sub(r"[*`]", "", heading) for heading in found]
+
+
+def _tags(cell: Any) -> set[str]:
+    return set(cell.metadata.get("tags", []))
+
+
+def _joins(above: Any, below: Any) -> bool:
+    silent = above.cell_type == "code" and not above.outputs
+    return silent and not REMOVING & (_tags(above) | _tags(below))
+
+
+def _unsaid(notes: list[str], notebook: nbformat.NotebookNode) -> list[str]:
+    """Return the notes that the notebook does not show by itself: no page goes without them."""
+    hiding = {"remove_cell", "remove_output"}
+    shown = (cell for cell in notebook.cells if not hiding & _tags(cell))
+    outputs = [output for cell in shown for output in cell.get("outputs", [])]
+    said = "\n".join(str(part) for output in outputs for part in output.get("data", {}).values())
+    return [note for note in notes if note not in said]
+
+
+def _stopped(notebook: nbformat.NotebookNode) -> bool:
+    return any(output.output_type == "error" for cell in notebook.cells for output in cell.get("outputs", []))
+
+
+def _readable(output: Any) -> Any | None:
+    if output.output_type == "stream":
+        # a bar redraws its line with carriage returns: keep what it showed last
+        lines = [line.rsplit("\r", 1)[-1] for line in output.text.replace("\r\n", "\n").split("\n")]
+        kept = [line for line in lines if not _BAR.search(line)]
+        output.text = "\n".join(kept)
+        return output if output.text.strip() else None
+    if output.output_type in ("display_data", "execute_result") and WIDGET in output.data:
+        if _BAR.search(output.data.get("text/plain", "")):
+            return None
+        if not set(output.data) & {*PICTURES, "text/html", "text/markdown"}:
+            note = '<p class="muted">An explorer to use by hand: open this notebook in JupyterLab.</p>'
+            output.data = {"text/html": note}
+    return output
+
+
+def _describe(output: Any, heading: str) -> None:
+    for kind in PICTURES:
+        if kind in output.get("data", {}):
+            about = output.metadata.setdefault(kind, {})
+            about.setdefault(
+                "alt", output.metadata.get("alt") or f"Figure: {heading or 'see the text below'}"
+            )
+
+
+def _name_table(output: Any, name: str) -> bool:
+    """Name an output that holds a table: on a page each is a place of its own."""
+    text = output.get("data", {}).get("text/html", "")
+    if "<table" not in text:
+        return False
+    # pandas makes headers of the empty corner cells
+    output.data["text/html"] = re.sub(r"<th([^>]*)></th>", r"<td\1></td>", text)
+    output.metadata.setdefault("text/html", {})["name"] = name.removesuffix(": ")
+    return True
+
+
+def without_machine_paths(text: str, places: Mapping[str, str]) -> str:
+    """Replace folders of this machine by what stands for them, and the kernel's file names of cells."""
+    text = re.sub(r"/[^\s\"'<>:]*/ipykernel_\d+/\d+\.py", "cell", text)
+    for place, name in sorted(places.items(), key=lambda item: -len(item[0])):
+        # at the start, after anything that cannot be part of a path, or after a colour code
+        start = r"(^|[^\w.]|\x1b\[[0-9;]*m)"
+        text = re.sub(rf"{start}{re.escape(place)}(?![\w-])", rf"\1{name}", text, flags=re.MULTILINE)
+    return text
+
+
+def keep(partial: Path, out: Path, places: Mapping[str, str]) -> None:
+    """Move what papermill wrote to its place, with the folders in ``places`` replaced by their names.
+
+    Of an explorer its figure stays: the controls do nothing without the kernel that made them.
+    """
+    notebook = nbformat.read(partial, as_version=4)
+    about = notebook.metadata.get("papermill", {})
+    about.update(input_path=out.name, output_path=out.name)
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            _clean(output, places)
+            if set(PICTURES) & output.get("data", {}).keys():
+                output.data.pop(WIDGET, None)
+    kept = (output for cell in notebook.cells for output in cell.get("outputs", []))
+    if not any(WIDGET in output.get("data", {}) for output in kept):
+        notebook.metadata.pop("widgets", None)
+    with atomic(out) as written:
+        nbformat.write(notebook, written)
+    partial.unlink()
+
+
+def _clean(output: Any, places: Mapping[str, str]) -> None:
+    if "text" in output:
+        output.text = without_machine_paths(output.text, places)
+    if "traceback" in output:
+        output.traceback = [without_machine_paths(line, places) for line in output.traceback]
+        output.evalue = without_machine_paths(output.evalue, places)
+    for kind, data in output.get("data", {}).items():
+        if kind.startswith("text/") and isinstance(data, str):
+            output.data[kind] = without_machine_paths(data, places)
+
+
+def places(run: Run, folder: Path) -> dict[str, str]:
+    """Return what stands for the folders that outputs may name: project, run, home, where the data lie.
+
+    Args:
+        run: the run; of the paths in its config the last part stays.
+        folder: of the notebooks, inside the project.
+    """
+    said = (str(value) for key, value in leaves(run.cfg) if key in PATH_KEYS)
+    given = {str(Path(path).parent): "…" for path in said if os.path.isabs(path)}
+    known = {str(Path.home()): "~", str(folder.parent): ".", str(run.folder): run.name}
+    return {place: name for place, name in (given | known).items() if len(Path(place).parts) > 1}
+
+
+BROWSER = "HPICLOCK_BROWSER"  # names the program where it is not found by itself
+PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
+# Where Playwright keeps the browsers that it installs, by default or by its variable.
+PLAYWRIGHT = ("~/.cache/ms-playwright", "~/Library/Caches/ms-playwright")
+BUNDLES = ("chromium-*/chrome-linux*/chrome", "chromium-*/chrome-mac*/*.app/Contents/MacOS/*")
+APPLICATION = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
+# No network, no first-run questions; a container has no sandbox of its own to start one in.
+FLAGS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+PAGE_S = 120.0  # seconds that a page may take
+
+
+def find_browser() -> str | None:
+    """Return the program of a Chromium-like browser, or None when there is none.
+
+    Raises:
+        InputError: the variable ``HPICLOCK_BROWSER`` names something that is not there.
+    """
+    named = os.environ.get(BROWSER)
+    if named:
+        found = shutil.which(named)
+        if not found:
+            raise InputError(f"{BROWSER}={named}: no such program; name a Chromium or Chrome, or unset it")
+        return found
+    return next(iter(_candidates()), None)
+
+
+def pdf_of(run: Run) -> list[Path]:
+    """Print the pages of a run as PDF beside them; return the PDF files.
+
+    Raises:
+        InputError: no page, or no browser on this machine.
+        RunFailed: the browser made no PDF of a page.
+    """
+    pages = sorted(run.folder.glob("[0-9][0-9]_*.html"))
+    if not pages:
+        raise InputError(f"{run.folder}: no page to print; hpiclock run makes them")
+    browser = find_browser()
+    if browser is None:
+        raise InputError(
+            f"no Chromium or Chrome was found to print with; install one, or name it in {BROWSER}; "
+            "any browser can print a page by hand"
+        )
+    return print_pages(pages, browser=browser)
+
+
+def print_pages(pages: Iterable[Path], *, browser: str) -> list[Path]:
+    """Print HTML pages as PDF beside them; return the PDF files.
+
+    Raises:
+        RunFailed: the browser made no PDF of a page.
+    """
+    made = []
+    for page in pages:
+        out = page.with_suffix(".pdf")
+        with tempfile.TemporaryDirectory() as home, atomic(out) as partial:
+            written = Path(home) / "page.pdf"
+            command = [browser, *FLAGS, f"--user-data-dir={home}", "--no-pdf-header-footer"]
+            command += [f"--print-to-pdf={written}", page.resolve().as_uri()]
+            try:
+                done = subprocess.run(command, capture_output=True, check=False, timeout=PAGE_S)
+            except subprocess.TimeoutExpired:
+                raise RunFailed(f"{page}: the browser took more than {PAGE_S:g} s to print it") from None
+            if not written.is_file():
+                said = done.stderr.decode(errors="replace").strip().splitlines()
+                raise RunFailed(
+                    f"{page}: {Path(browser).name} made no PDF ({said[-1] if said else 'no reason'})"
+                )
+            shutil.copyfile(written, partial)
+        made.append(out)
+    return made
+
+
+def _candidates() -> Iterator[str]:
+    yield from (found for name in PROGRAMS if (found := shutil.which(name)))
+    if Path(APPLICATION).is_file():
+        yield APPLICATION
+    kept = os.environ.get("PLAYWRIGHT_BROWSERS_PATH")
+    for folder in [kept] if kept else PLAYWRIGHT:
+        for pattern in BUNDLES:
+            yield from map(str, sorted(Path(folder).expanduser().glob(pattern), reverse=True))

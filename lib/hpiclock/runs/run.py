@@ -1,0 +1,326 @@
+"""A run's folder: created or taken up again, written atomically, with its config and where it comes from."""
+
+from __future__ import annotations
+
+import datetime
+import hashlib
+import json
+import logging
+import math
+import os
+import platform
+import re
+import shutil
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from hpiclock import tables
+from hpiclock.audit import summary_line
+from hpiclock.config.load import dump_config, load_config
+from hpiclock.config.schema import WHERE_KEYS, Config, leaves
+from hpiclock.errors import InputError
+from hpiclock.files import atomic
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+
+def software() -> dict[str, Any]:
+    """Return the Python, the platform, the versions of the declared packages and the commit of the code."""
+    return {
+        "hpiclock": metadata.version("hpiclock"),
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "packages": package_versions(),
+        "git": git_state(Path(__file__).parent),
+    }
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of the packages that hpiclock declares, as far as they are installed."""
+    versions = {}
+    for requirement in metadata.requires("hpiclock") or []:
+        found = re.match(r"[A-Za-z0-9._-]+", requirement)
+        name = found[0] if found else requirement
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue  # an extra that is not installed here
+    return dict(sorted(versions.items()))
+
+
+def git_state(folder: Path) -> dict[str, Any] | None:
+    """Return ``{"commit", "dirty"}`` of the repository that tracks ``folder``; None where there is none."""
+    # a package installed below somebody's repository is not tracked by it, and its commit would mislead
+    if shutil.which("git") is None or not _git(folder, "ls-files", "."):
+        return None
+    commit = _git(folder, "rev-parse", "HEAD")
+    return {"commit": commit, "dirty": bool(_git(folder, "status", "--porcelain"))} if commit else None
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hex."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(folder), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def write_figure(figure: Figure | Axes, path: Path) -> None:
+    """Write a figure (or the figure of an Axes) as PNG, PDF or SVG, with its alternative text inside.
+
+    No date and no random ids go in: the same figure is the same file.
+    """
+    import matplotlib as mpl  # here, so that opening a run stays quick
+
+    from hpiclock.figures.style import alt_text, figure_of
+
+    whole = figure_of(figure)
+    about: dict[str, Any] = {"Description": alt_text(whole)}
+    if path.suffix == ".svg":
+        about["Date"] = None
+    if path.suffix == ".pdf":
+        about = {"Subject": about["Description"], "CreationDate": None}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(path) as partial, mpl.rc_context({"svg.hashsalt": "hpiclock"}):
+        whole.savefig(partial, dpi=150, bbox_inches="tight", metadata=about)
+
+
+CONFIG = "config.yaml"
+PROVENANCE = "provenance.json"
+NOTES = "notes.json"
+VERDICT = "verdict.csv"
+DESIGN = "design_verdict.csv"  # what the design alone decides, known before any training
+VERDICTS = {VERDICT: "Confound audit.", DESIGN: "The design, before the confound audit."}
+LOG = "run.log"
+
+State = Literal["new", "training", "done"]
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run: its folder and its resolved config. The folder is made by :meth:`create`."""
+
+    folder: Path
+    cfg: Config
+
+    @classmethod
+    def create(cls, cfg: Config, run_dir: str | Path | None) -> Run:
+        """Make the folder of a run, or take it up again when it holds a run with the same config.
+
+        Args:
+            cfg: the resolved config.
+            run_dir: the folder; empty or None = ``<reports_dir>/<experiment>/<seed and fold>``.
+
+        Raises:
+            InputError: the folder holds another config (the line lists up to three keys that differ), or
+                files that are no run.
+        """
+        folder = Path(os.path.abspath(run_dir or default_folder(cfg)))
+        stored = folder / CONFIG
+        if stored.is_file():
+            _refuse_other(folder, load_config(stored), cfg)
+        elif folder.is_file() or (
+            folder.is_dir() and any(not p.name.startswith(".") for p in folder.iterdir())
+        ):
+            raise InputError(f"{folder}: is there and is no run's folder (no {CONFIG}); name a new folder")
+        folder.mkdir(parents=True, exist_ok=True)
+        run = cls(folder, cfg)
+        if not stored.is_file():
+            run.save_text(CONFIG, dump_config(cfg, folder))
+        run.record()
+        return run
+
+    @classmethod
+    def open(cls, folder: str | Path) -> Run:
+        """Open a run that is there.
+
+        Raises:
+            InputError: no run in this folder.
+        """
+        folder = Path(os.path.abspath(folder))
+        if not (folder / CONFIG).is_file():
+            raise InputError(f"{folder}: no run here ({CONFIG} is missing); hpiclock train or run makes one")
+        return cls(folder, load_config(folder / CONFIG))
+
+    @property
+    def name(self) -> str:
+        """The name that the tables carry in the column ``run``: experiment/folder."""
+        return f"{self.cfg.experiment}/{self.folder.name}"
+
+    @property
+    def state(self) -> State:
+        """How far the run is, as its files tell: no checkpoint, a checkpoint, results of the test."""
+        if self.path("results.json").is_file() and self.path("predictions.parquet").is_file():
+            return "done"
+        return "training" if self.path("checkpoints", "last.pt").is_file() else "new"
+
+    @property
+    def notes(self) -> list[str]:
+        """The sentences that every report repeats: what this plate and split cannot tell, and the audit's."""
+        kept = list(self.read_json(NOTES)) if self.path(NOTES).is_file() else []
+        for name, opening in VERDICTS.items():
+            if self.path(name).is_file():
+                return [*kept, summary_line(tables.read_any(self.path(name)), opening=opening)]
+        return kept
+
+    def path(self, *parts: str) -> Path:
+        """Return the path of a file of this run, there or not."""
+        return self.folder.joinpath(*parts)
+
+    def record(self, **facts: Any) -> None:
+        """Write ``provenance.json``: software, seed, hashes, and the facts given here (such as ``device``).
+
+        When a run goes on with other software than it began with, the change is added under ``taken_up``.
+        """
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        here = software()
+        old = self.read_json(PROVENANCE) if self.path(PROVENANCE).is_file() else {"created": now, **here}
+        began = old | (old["taken_up"][-1] if old.get("taken_up") else {})
+        changed = {key: value for key, value in here.items() if began.get(key) != value}
+        if changed:
+            old["taken_up"] = [*old.get("taken_up", []), {"when": now, **changed}]
+        hashes = {
+            f"{file.partition('.')[0]}_sha256": sha256(self.path(file))
+            for file in (CONFIG, "manifest.csv")
+            if self.path(file).is_file()
+        }
+        self.save_json(PROVENANCE, old | {"seed": self.cfg.seed} | hashes | facts)
+
+    def save_json(self, name: str, data: Any) -> Path:
+        """Write valid JSON: NaN and infinity become null, numpy numbers and arrays plain ones."""
+        return self.save_text(name, json.dumps(plain(data), indent=2, allow_nan=False) + "\n")
+
+    def read_json(self, name: str) -> Any:
+        """Read a JSON file of this run.
+
+        Raises:
+            InputError: no such file in this run, or not JSON.
+        """
+        path = self._there(name)
+        try:
+            return json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise InputError(f"{path}: is not JSON ({error})") from None
+
+    def save_table(self, name: str, table: tables.Table, data: pd.DataFrame) -> Path:
+        """Check and write one of the project's tables, e.g. ``("metrics.csv", tables.METRICS, metrics)``."""
+        return tables.write(table, data, self.path(name))
+
+    def read_table(self, name: str, table: tables.Table) -> pd.DataFrame:
+        """Read and check one of the project's tables.
+
+        Raises:
+            InputError: no such file in this run, or rows that fail the check.
+        """
+        return tables.read(table, self._there(name))
+
+    def save_figure(self, figure: Figure | Axes, name: str) -> list[Path]:
+        """Write a figure (or the figure of an Axes) with its alternative text inside.
+
+        Args:
+            figure: what to draw.
+            name: without a suffix ``figures/<name>.png`` and ``.svg`` are written; with one, e.g.
+                ``training_curves.png``, that file at the top of the run's folder.
+        """
+        if Path(name).suffix:
+            targets = [self.path(name)]
+        else:
+            targets = [self.path("figures", name + suffix) for suffix in (".png", ".svg")]
+        for target in targets:
+            write_figure(figure, target)
+        return targets
+
+    @contextmanager
+    def logged(self) -> Iterator[logging.Logger]:
+        """While inside, what the loggers of hpiclock say, and papermill's warnings, go to ``run.log`` too."""
+        handler = logging.FileHandler(self.path(LOG), encoding="utf-8")
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        levels = {
+            logging.getLogger("hpiclock"): logging.INFO,
+            logging.getLogger("papermill"): logging.WARNING,
+        }
+        before = {logger: logger.level for logger in levels}
+        for logger, level in levels.items():
+            logger.addHandler(handler)
+            logger.setLevel(level)
+        try:
+            yield logging.getLogger("hpiclock")
+        finally:
+            for logger, level in before.items():
+                logger.removeHandler(handler)
+                logger.setLevel(level)
+            handler.close()
+
+    def __str__(self) -> str:
+        return f"run {self.name}, {self.state}"
+
+    def _there(self, name: str) -> Path:
+        if not self.path(name).is_file():
+            raise InputError(f"{self.path(name)}: no such file; this run is not so far (state: {self.state})")
+        return self.path(name)
+
+    def save_text(self, name: str, text: str) -> Path:
+        """Write a text file of this run."""
+        path = self.path(name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with atomic(path) as partial:
+            partial.write_text(text, encoding="utf-8")
+        return path
+
+
+def default_folder(cfg: Config) -> Path:
+    """Return ``<reports_dir>/<experiment>/seed<seed>``, with the fold or the plate that is left out."""
+    name = f"seed{cfg.seed}"
+    if cfg.split.folds:
+        name += f"_fold{cfg.split.fold}"
+    if cfg.split.leave_out_plate:
+        name += "_without_" + re.sub(r"[^A-Za-z0-9.-]+", "-", cfg.split.leave_out_plate)
+    return Path(cfg.reports_dir) / cfg.experiment / name
+
+
+def plain(value: Any) -> Any:
+    """Return ``value`` in JSON's own kinds: NaN, infinity and missing are None, arrays are lists."""
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray | list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is pd.NA or value is pd.NaT:
+        return None
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return str(value) if isinstance(value, Path) else value
+
+
+def _refuse_other(folder: Path, old: Config, new: Config) -> None:
+    before, now = dict(leaves(old)), dict(leaves(new))
+    keys = [key for key in [*now, *(before.keys() - now.keys())] if before.get(key) != now.get(key)]
+    keys = [key for key in keys if key not in WHERE_KEYS]
+    if not keys:
+        return
+    shown = "; ".join(f"{key} was {before.get(key)!r}, now {now.get(key)!r}" for key in keys[:3])
+    more = f"; and {len(keys) - 3} more" if len(keys) > 3 else ""
+    raise InputError(
+        f"{folder}: holds a run with another config ({shown}{more}); give another run folder, "
+        "or remove this one"
+    )

@@ -1,0 +1,1 @@
+"""A plate with known truth: biology, morphology, optics, design."""

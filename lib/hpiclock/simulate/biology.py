@@ -1,0 +1,178 @@
+"""The biology of a simulated well: a sheet of cells that grows, and a virus that goes through it.
+
+The virus is an overlay on the lineage of the healthy culture: until a cell shows CPE, an infected well
+looks exactly as it would have looked uninfected.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.spatial.distance import cdist
+
+from hpiclock.simulate.design import Biology
+from hpiclock.simulate.render import relax
+
+MOTILITY = 0.02  # of the pitch, SD of a cell's steps per hour
+ROUND_H = 1.5  # a dividing cell is round for about so long
+
+
+class Culture(NamedTuple):
+    """One well's cells over time; cells are sorted by birth, so the first ``alive[t]`` exist at frame t."""
+
+    hours: np.ndarray  # (frames,)
+    alive: np.ndarray  # (frames,) number of cells
+    x: np.ndarray  # (frames, cells) px in the well
+    y: np.ndarray
+    rounding: np.ndarray  # (frames, cells) 1 = just dividing, 0 = spread
+    mother: np.ndarray  # (cells,) index, -1 = there from the start
+    born: np.ndarray  # (cells,) frame
+    width_px: float
+    height_px: float
+    pitch_px: float
+
+
+class Infection(NamedTuple):
+    """When each cell was infected and when its CPE begins; ``inf`` = never."""
+
+    infected_h: np.ndarray  # (cells,)
+    cpe_h: np.ndarray  # (cells,)
+
+
+def grow(
+    biology: Biology,
+    *,
+    hours: np.ndarray,
+    width_px: float,
+    height_px: float,
+    pitch_px: float,
+    rng: np.random.Generator,
+) -> Culture:
+    """Grow a healthy sheet of cells on a torus of ``width_px`` x ``height_px``.
+
+    Cells wander, push each other apart and divide at a constant rate, so that their number rises by the
+    factor ``biology.growth`` in 48 h.
+    """
+    count = max(round(width_px * height_px / pitch_px**2), 4)
+    rate = np.log(biology.growth) / 48.0
+    room = int(count * biology.growth ** (hours[-1] / 48.0) * 1.5) + 24
+    x, y = rng.uniform(0, width_px, room), rng.uniform(0, height_px, room)
+    relax(x, y, count, width_px, height_px, pitch_px, 25)
+    speed = np.zeros((2, room))
+    mother, born = np.full(room, -1), np.zeros(room, dtype=int)
+    tracks = np.zeros((2, hours.size, room), dtype=np.float32)
+    rounding = np.zeros((hours.size, room), dtype=np.float32)
+    alive = np.zeros(hours.size, dtype=int)
+    for t, step_h in enumerate(np.diff(hours, prepend=hours[0])):
+        keep = np.exp(-step_h / 6.0)
+        push = rng.standard_normal((2, room)) * MOTILITY * pitch_px
+        speed = keep * speed + np.sqrt(1 - keep**2) * push
+        x, y = (x + speed[0] * step_h) % width_px, (y + speed[1] * step_h) % height_px
+        dividing = np.flatnonzero(rng.random(room)[:count] < 1 - np.exp(-rate * step_h))[: room - count]
+        angle = rng.uniform(0, 2 * np.pi, room)[: dividing.size]
+        new = slice(count, count + dividing.size)
+        x[new] = (x[dividing] + 0.3 * pitch_px * np.cos(angle)) % width_px
+        y[new] = (y[dividing] + 0.3 * pitch_px * np.sin(angle)) % height_px
+        mother[new], born[new] = dividing, t
+        count += dividing.size
+        if t:
+            rounding[t] = np.maximum(rounding[t - 1] - step_h / ROUND_H, 0)
+        since_h = step_h * rng.random(room)[: dividing.size]  # a division lies anywhere in the step
+        rounding[t, dividing] = rounding[t, new] = np.maximum(1 - since_h / ROUND_H, 0)
+        rest_px = np.sqrt(width_px * height_px / count)
+        relax(x, y, count, width_px, height_px, rest_px, 3)
+        tracks[0, t], tracks[1, t], alive[t] = x, y, count
+    x_px, y_px = tracks[:, :, :count]
+    rounding, mother, born = rounding[:, :count], mother[:count], born[:count]
+    return Culture(hours, alive, x_px, y_px, rounding, mother, born, width_px, height_px, pitch_px)
+
+
+def infect(
+    culture: Culture, biology: Biology, *, moi: float, onset_h: float, rng: np.random.Generator
+) -> Infection:
+    """Let a virus through the culture.
+
+    At the onset every cell meets a Poisson number of virions with mean ``moi``. A cell releases new virus
+    ``release_h`` after its own infection, to its neighbours first and to the whole well a little. A
+    daughter of an infected cell is infected. CPE follows a cell's infection by the eclipse and a gamma
+    distributed lag, which is shorter for a cell that met many virions.
+    """
+    cells = culture.mother.size
+    infected = np.full(cells, np.inf)
+    virions = rng.poisson(moi, cells)
+    patience = rng.exponential(1.0, cells)  # a cell is infected when its summed hazard reaches this
+    lag = rng.gamma(3.0, biology.lag_h / 3.0, cells)
+    if moi > 0 and onset_h <= culture.hours[-1]:
+        there = culture.alive[np.searchsorted(culture.hours, onset_h, side="right") - 1]
+        infected[:there][virions[:there] > 0] = onset_h
+        _spread(culture, biology, infected, patience, onset_h)
+    faster = np.clip(np.where(infected == onset_h, virions, 3), 1, 10) ** -0.25
+    return Infection(infected, infected + biology.eclipse_h + lag * faster)
+
+
+def _spread(
+    culture: Culture, biology: Biology, infected: np.ndarray, patience: np.ndarray, onset_h: float
+) -> None:
+    """Second and later waves, frame by frame, in place."""
+    for t in np.flatnonzero(culture.hours >= onset_h):
+        if t == 0:
+            continue
+        n, before = culture.alive[t], culture.alive[t - 1]
+        step_h, now = culture.hours[t] - culture.hours[t - 1], culture.hours[t]
+        infected[before:n] = infected[culture.mother[before:n]]
+        for_h = np.clip(now - biology.release_h - infected[:n], 0, step_h)  # of this step
+        releasing = np.flatnonzero(for_h)
+        healthy = np.flatnonzero(np.isinf(infected[:n]))
+        if not releasing.size or not healthy.size:
+            continue
+        xy = np.stack([culture.x[t, :n], culture.y[t, :n]], axis=1)
+        close = np.exp(-((cdist(xy[healthy], xy[releasing]) / (1.4 * culture.pitch_px)) ** 2))
+        patience[healthy] -= biology.spread_per_h * (close + 0.1 / n) @ for_h[releasing]
+        infected[healthy[patience[healthy] <= 0]] = now
+
+
+class Floaters(NamedTuple):
+    """Rounded cells that came loose and debris, in controls as in infected wells."""
+
+    from_h: np.ndarray
+    until_h: np.ndarray
+    x: np.ndarray
+    y: np.ndarray
+    drift_x: np.ndarray  # px per hour
+    drift_y: np.ndarray
+    radius_px: np.ndarray
+    strength: np.ndarray
+
+
+def shed(culture: Culture, biology: Biology, *, rng: np.random.Generator) -> Floaters:
+    """Draw the floaters of a well: ``biology.floaters`` of its cells at 0 h, and more as time goes on."""
+    pitch, end_h = culture.pitch_px, max(float(culture.hours[-1]), 1.0)
+    level = biology.floaters * culture.alive[0] * np.exp(biology.floaters_sd * rng.standard_normal())
+    stay_h = 10.0
+    early = rng.poisson(level)
+    late = rng.poisson(level * end_h / stay_h * (1 + 2.0 * end_h / 48.0))
+    # births with a density that rises linearly over the run
+    since = end_h * (np.sqrt(1 + 8 * rng.random(late)) - 1) / 2
+    from_h = np.concatenate([np.full(early, -1.0), since])
+    n = from_h.size
+    radius = pitch * np.where(rng.random(n) < 0.45, rng.uniform(0.12, 0.19, n), rng.uniform(0.04, 0.09, n))
+    x, y = rng.uniform(0, culture.width_px, n), rng.uniform(0, culture.height_px, n)
+    speed = rng.normal(0, 0.03 * pitch, (2, n))
+    until = from_h + rng.exponential(stay_h, n)
+    strength = rng.uniform(0.7, 1.3, n)
+    twin = np.flatnonzero(rng.random(n) < 0.5)  # doublets and small clumps
+    turn = rng.uniform(0, 2 * np.pi, twin.size)
+    pick = np.concatenate([np.arange(n), twin])
+    shift = np.zeros((2, pick.size))
+    shift[:, n:] = 1.7 * radius[twin] * np.stack([np.cos(turn), np.sin(turn)])
+    return Floaters(
+        from_h[pick],
+        until[pick],
+        x[pick] + shift[0],
+        y[pick] + shift[1],
+        speed[0, pick],
+        speed[1, pick],
+        radius[pick],
+        strength[pick],
+    )

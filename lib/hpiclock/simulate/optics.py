@@ -1,0 +1,240 @@
+"""What the microscope sees of a simulated well: the look of "enhanced contour" phase contrast.
+
+The sheet, floaters and debris make a map of optical thickness; the picture is its band-pass on a flat
+mid-grey field, so that every edge is a bright and dark double line.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import NamedTuple
+
+import numpy as np
+from scipy.ndimage import gaussian_filter
+
+from hpiclock.simulate import render
+from hpiclock.simulate.biology import Culture, Floaters, Infection
+from hpiclock.simulate.design import Microscope
+from hpiclock.simulate.morphology import PROCESSES, Damage, Looks
+
+GREY = 128.0
+LEVELS = {"uint8": 1, "uint16": 16}  # camera levels per grey level of 255; a uint16 camera has 12 bits
+RETRACT_H = 8.0  # time constant with which a cell shrinks once it shows CPE
+VISIBLE_H = 0.5  # after the first sign of CPE: a cell counts as visibly changed
+LYSIS_H = 6.0  # from the start of a cell's break-up to its end
+
+
+class Optics(NamedTuple):
+    """One well under the microscope."""
+
+    gain: float
+    blur_px: float
+    tint: float
+
+
+def _ramp(since_h: np.ndarray, over_h: float) -> np.ndarray:
+    """A smooth rise from 0 to 1 within ``over_h``; exactly 0 before."""
+    s = np.clip(since_h / over_h, 0, 1)
+    return s * s * (3 - 2 * s)
+
+
+@lru_cache(maxsize=1)
+def _texture() -> np.ndarray:
+    """Dark specks on nothing, 256 x 256 and periodic: the granules around a nucleus."""
+    noise = np.random.default_rng(0).standard_normal((256, 256))
+    band = gaussian_filter(noise, 0.75, mode="wrap") - gaussian_filter(noise, 1.5, mode="wrap")
+    return np.clip(band / band.std() - 0.4, 0, 2.5).astype(np.float32)
+
+
+class Field:
+    """One field of view: draws its frames one after the other, with its working memory."""
+
+    def __init__(
+        self, culture: Culture, infection: Infection, looks: Looks, damage: Damage, floaters: Floaters
+    ) -> None:
+        self.culture, self.infection = culture, infection
+        self.looks, self.damage, self.floaters = looks, damage, floaters
+
+    def draw(
+        self, t: int, *, left: float, top: float, size: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Draw frame ``t`` of the window at ``left, top``.
+
+        Returns:
+            ``(phase, mask, inside)``: optical thickness (size, size) float32; where CPE is to be seen, bool;
+            the indices of the cells whose centre lies in the window.
+        """
+        now, n = float(self.culture.hours[t]), int(self.culture.alive[t])
+        x, y = self.culture.x[t, :n] - left, self.culture.y[t, :n] - top
+        margin = 2.0 * self.culture.pitch_px
+        near = np.flatnonzero((x > -margin) & (x < size + margin) & (y > -margin) & (y < size + margin))
+        near = near[~self._stillborn(near)]
+        age = now - self.infection.cpe_h[near]  # of the CPE, -inf = never
+        phase = np.zeros((size, size), dtype=np.float32)
+        mask = np.zeros((size, size), dtype=bool)
+        self._sheet(t, near, x[near], y[near], age, phase, mask)
+        self._strands(near, x, y, age, phase, mask)
+        self._blebs(near, x[near], y[near], age, phase, mask)
+        self._float(now, left, top, size, phase, mask)
+        inside = near[(x[near] >= 0) & (x[near] < size) & (y[near] >= 0) & (y[near] < size)]
+        return phase, mask, inside
+
+    def _stillborn(self, cells: np.ndarray) -> np.ndarray:
+        """Daughters of a mother that already showed CPE when she would have divided."""
+        mother = self.culture.mother[cells]
+        born_h = self.culture.hours[self.culture.born[cells]]
+        return (mother >= 0) & (self.infection.cpe_h[mother] <= born_h)
+
+    def _sheet(
+        self,
+        t: int,
+        near: np.ndarray,
+        x: np.ndarray,
+        y: np.ndarray,
+        age: np.ndarray,
+        phase: np.ndarray,
+        mask: np.ndarray,
+    ) -> None:
+        looks, damage, pitch = self.looks, self.damage, self.culture.pitch_px
+        shrunk = 1 - np.exp(-np.maximum(age, 0) / RETRACT_H)
+        gone = _ramp(age - damage.lysis_h[near], LYSIS_H)
+        rounds = damage.rounds[near]
+        dividing = np.where(age > 0, 0, self.culture.rounding[t, near])
+        spread = 0.74 + 0.06 * min(float(self.culture.hours[t]) / 12.0, 1.0)
+        healthy = pitch * spread * looks.size[near] * (1 - 0.5 * dividing)
+        reach = healthy * (1 - np.where(rounds, 0.62, 0.45) * shrunk) * (1 - 0.3 * gone)
+        axis = np.where(rounds, 1.0, damage.stretch[near])
+        stretch = looks.stretch[near] * (1 - shrunk) + axis * shrunk
+        angle = looks.angle[near] + damage.turn[near] * shrunk
+        lobes = np.where(rounds, 1 - 0.9 * shrunk, 1 + 0.6 * shrunk) * (1 - 0.8 * dividing)
+        thick = 0.5 + 0.9 * dividing + np.where(rounds, 1.5, 0.9) * shrunk
+        thick = thick * (1 - np.where(damage.detaches[near], 0.97, 0.6) * gone)
+        nucleus = np.minimum(0.19 * pitch, 0.42 * reach)
+        grain = 0.62 * looks.grain[near] * (1 + 0.5 * shrunk) * (1 - 0.8 * gone)
+        nearest, second = np.empty((2, *phase.shape), dtype=np.float32)
+        owner = np.empty(phase.shape, dtype=np.int32)
+        render.claim(
+            owner,
+            nearest,
+            second,
+            x,
+            y,
+            reach,
+            stretch,
+            np.cos(angle),
+            np.sin(angle),
+            looks.lobe_c[near] * lobes,
+            looks.lobe_s[near] * lobes,
+        )
+        render.fill(
+            phase,
+            owner,
+            nearest,
+            second,
+            _texture(),
+            x,
+            y,
+            reach,
+            thick,
+            looks.joint[near],
+            nucleus,
+            grain,
+            *looks.offset[:, near],
+        )
+        sick = np.flatnonzero(age > VISIBLE_H)
+        render.discs(
+            phase,
+            mask,
+            x[sick],
+            y[sick],
+            0.8 * healthy[sick],
+            np.zeros(sick.size),
+            np.ones(sick.size, dtype=bool),
+        )
+
+    def _strands(
+        self,
+        near: np.ndarray,
+        x: np.ndarray,
+        y: np.ndarray,
+        age: np.ndarray,
+        phase: np.ndarray,
+        mask: np.ndarray,
+    ) -> None:
+        damage = self.damage
+        mine = np.flatnonzero((age > VISIBLE_H) & ~damage.rounds[near])
+        if not mine.size:
+            return
+        cell = near[mine]
+        strength = 1.5 * _ramp(age[mine] - VISIBLE_H, 4.0)
+        strength *= 1 - 0.7 * _ramp(age[mine] - damage.lysis_h[cell] - 6.0, 8.0)
+        from_x, from_y = np.repeat(x[cell], PROCESSES), np.repeat(y[cell], PROCESSES)
+        end_x, end_y = from_x + damage.process_x[cell].ravel(), from_y + damage.process_y[cell].ravel()
+        taper = np.full(from_x.size, 0.8)
+        render.strands(phase, mask, from_x, from_y, end_x, end_y, np.repeat(strength, PROCESSES), taper)
+        to = damage.partner[cell]
+        near_enough = (to < x.size) & damage.holds[cell]
+        cell, to, strength = cell[near_enough], to[near_enough], strength[near_enough]
+        short = np.hypot(x[to] - x[cell], y[to] - y[cell]) < 2.5 * self.culture.pitch_px
+        cell, to, strength = cell[short], to[short], strength[short]
+        render.strands(phase, mask, x[cell], y[cell], x[to], y[to], strength, np.full(cell.size, 0.35))
+
+    def _blebs(
+        self,
+        near: np.ndarray,
+        x: np.ndarray,
+        y: np.ndarray,
+        age: np.ndarray,
+        phase: np.ndarray,
+        mask: np.ndarray,
+    ) -> None:
+        damage = self.damage
+        since = age[:, None] - damage.bleb_h[near]
+        cell, bleb = np.nonzero(since > 0)
+        if not cell.size:
+            return
+        which = near[cell], bleb
+        away = 1 + 0.04 * np.minimum(since[cell, bleb], 12.0)
+        strength = 2.0 * np.clip(since[cell, bleb] / 1.5, 0, 1)
+        render.discs(
+            phase,
+            mask,
+            x[cell] + damage.bleb_x[which] * away,
+            y[cell] + damage.bleb_y[which] * away,
+            damage.bleb_px[which],
+            strength,
+            np.ones(cell.size, dtype=bool),
+        )
+
+    def _float(
+        self, now: float, left: float, top: float, size: int, phase: np.ndarray, mask: np.ndarray
+    ) -> None:
+        f = self.floaters
+        here = np.flatnonzero((f.from_h <= now) & (now < f.until_h))
+        for_h = now - f.from_h[here]
+        x = (f.x[here] + f.drift_x[here] * for_h) % self.culture.width_px - left
+        y = (f.y[here] + f.drift_y[here] * for_h) % self.culture.height_px - top
+        seen = (x > -9) & (x < size + 9) & (y > -9) & (y < size + 9)
+        x, y, here = x[seen], y[seen], here[seen]
+        render.discs(
+            phase, mask, x, y, f.radius_px[here], 2.2 * f.strength[here], np.zeros(here.size, dtype=bool)
+        )
+
+
+def expose(
+    phase: np.ndarray, optics: Optics, microscope: Microscope, *, light: float, rng: np.random.Generator
+) -> np.ndarray:
+    """Turn optical thickness into a camera picture: band-pass, light, noise, grey levels of the dtype."""
+    scale = microscope.blur_px  # the band moves with the lens, a defocused well only loses its fine part
+    band = _blurred(phase, optics.blur_px) - _blurred(phase, 3.8 * scale)
+    band -= _blurred(band, 2.0 * scale)
+    signal = -190.0 * optics.gain * microscope.contrast * band
+    signal = 125.0 * np.tanh(signal / 125.0)
+    picture = GREY + light + optics.tint + signal
+    picture += microscope.noise_sd * rng.standard_normal(phase.shape, dtype=np.float32)
+    levels = LEVELS[microscope.dtype]
+    return np.clip(np.rint(picture * levels), 0, 256 * levels - 1).astype(microscope.dtype)
+
+
+def _blurred(image: np.ndarray, sigma_px: float) -> np.ndarray:
+    return gaussian_filter(image, sigma_px, mode="nearest", truncate=3.0)

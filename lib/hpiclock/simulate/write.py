@@ -1,0 +1,328 @@
+"""A simulated plate: its wells and stacks with their truth, in memory and on disk as a lab would bring it."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import tifffile
+import yaml
+
+from hpiclock import progress as bars
+from hpiclock.errors import InputError
+from hpiclock.plate.manifest.well_names import normal_well
+from hpiclock.simulate.biology import Infection, grow, infect, shed
+from hpiclock.simulate.design import Design
+from hpiclock.simulate.morphology import draw_damage, draw_looks
+from hpiclock.simulate.optics import LEVELS, Field, Optics, expose
+
+MARK_LEVEL = 200  # grey level of the planted border mark, of 255
+
+
+class WellPlan(NamedTuple):
+    """What is done to one well."""
+
+    well: str
+    moi: float
+    onset_h: float  # NaN for mock
+    stream: int  # number of its culture
+    shift: float  # of its fields within that culture, in fields; only twins have one
+
+    @property
+    def condition(self) -> str:
+        """``infected`` or ``mock``."""
+        return "infected" if self.moi > 0 else "mock"
+
+
+class Stack(NamedTuple):
+    """One position over time.
+
+    ``truth`` has one row per frame: identity (``stack_id well position condition moi onset_h``), ``frame``,
+    ``hours``, ``hpi``, and of the cells in the field ``n_cells``, ``infected_fraction`` (carry virus),
+    ``cpe_fraction`` (visibly changed or gone), ``cpe_area`` (share of the picture in the mask).
+    """
+
+    name: str  # of its file, without suffix
+    plan: WellPlan
+    start_h: float
+    pictures: np.ndarray  # (frames, height, width)
+    masks: np.ndarray  # (frames, height, width) bool: where CPE is to be seen
+    truth: pd.DataFrame
+
+
+def simulate(design: Design, *, seed: int) -> Iterator[Stack]:
+    """Yield the stacks of a plate, well by well."""
+    for plan in plan_wells(design, seed=seed):
+        yield from well_stacks(design, plan, seed=seed)
+
+
+def plan_wells(design: Design, *, seed: int) -> list[WellPlan]:
+    """Say what is done to each well, in the order of the plate."""
+    rng = np.random.default_rng([seed, 0])
+    wells = list(design.wells)
+    if design.shuffled:
+        wells = [wells[i] for i in rng.permutation(len(wells))]
+    mois = sorted({moi for moi in design.wells.values() if moi > 0})
+    turn = dict.fromkeys(mois, 0)
+    plans = []
+    for stream, (well, moi) in enumerate(zip(wells, design.wells.values(), strict=True)):
+        onset_h = np.nan
+        if moi > 0:
+            onset_h = design.onsets_h[(turn[moi] + mois.index(moi)) % len(design.onsets_h)]
+            turn[moi] += 1
+        plans.append(WellPlan(well, moi, onset_h, stream, 0.0))
+    return sorted(_twins(design, plans, rng), key=lambda plan: normal_well(plan.well))
+
+
+def _twins(design: Design, plans: list[WellPlan], rng: np.random.Generator) -> list[WellPlan]:
+    """Let some wells show the culture of another well of their kind, as a mix-up of files would."""
+    wanted = design.plant.twin_wells
+    pairs = [
+        (a, b) for a in range(len(plans)) for b in range(a + 1, len(plans)) if plans[a].moi == plans[b].moi
+    ]
+    used: set[int] = set()
+    for a, b in (pairs[i] for i in rng.permutation(len(pairs))):
+        if len(used) < 2 * wanted and not used & {a, b}:
+            plans[b] = plans[a]._replace(well=plans[b].well, shift=1.0 - design.plant.twin_overlap)
+            used |= {a, b}
+    return plans
+
+
+def well_stacks(design: Design, plan: WellPlan, *, seed: int) -> Iterator[Stack]:
+    """Grow, infect and image one well; yield its positions."""
+    scope, biology = design.microscope, design.biology
+    growth, loose, form, optics, virus, harm = (
+        np.random.default_rng(s) for s in np.random.SeedSequence([seed, 1, plan.stream]).spawn(6)
+    )
+    margin_px = 3 * scope.pitch_px
+    step_px = scope.size_px * (1 - scope.overlap)
+    tall = 2 - design.plant.twin_overlap if design.plant.twin_wells else 1
+    culture = grow(
+        biology,
+        hours=np.arange(design.n_frames) * design.interval_h,
+        width_px=step_px * (scope.positions - 1) + scope.size_px + 2 * margin_px,
+        height_px=scope.size_px * tall + 2 * margin_px,
+        pitch_px=scope.pitch_px * np.exp(-0.5 * biology.density_sd * growth.standard_normal()),
+        rng=growth,
+    )
+    floaters = shed(culture, biology, rng=loose)
+    looks = draw_looks(culture.mother.size, form)
+    infection = infect(culture, biology, moi=plan.moi, onset_h=plan.onset_h, rng=virus)
+    field = Field(culture, infection, looks, draw_damage(culture, looks, harm), floaters)
+    lens = _optics(design, plan, optics)
+    for position in range(scope.positions):
+        camera = np.random.default_rng([seed, 2, plan.stream, position, round(1000 * plan.shift)])
+        corner = margin_px + position * step_px, margin_px + plan.shift * scope.size_px
+        yield _stack(design, plan, position, field, lens, corner, camera)
+
+
+def _optics(design: Design, plan: WellPlan, rng: np.random.Generator) -> Optics:
+    scope, plant, infected = design.microscope, design.plant, plan.moi > 0
+    gain = scope.gain * np.exp(scope.gain_sd * rng.standard_normal())
+    offset_px = scope.focus_sd_px * abs(rng.standard_normal())
+    return Optics(
+        gain=gain,
+        blur_px=scope.blur_px + offset_px + plant.well_blur_px * infected,
+        tint=plant.well_tint * infected,
+    )
+
+
+def _stack(
+    design: Design,
+    plan: WellPlan,
+    position: int,
+    field: Field,
+    lens: Optics,
+    corner: tuple[float, float],
+    camera: np.random.Generator,
+) -> Stack:
+    scope, hours = design.microscope, field.culture.hours
+    frames = imaged(design, plan)
+    light = scope.drift_sd * np.sqrt(design.interval_h / 24.0) * camera.standard_normal(hours.size).cumsum()
+    stage = camera.normal(0, 0.3, (hours.size, 2)) + hours[:, None] * camera.normal(0, 0.03, 2) + corner
+    pictures = np.empty((frames.size, scope.size_px, scope.size_px), dtype=scope.dtype)
+    masks = np.empty(pictures.shape, dtype=bool)
+    rows = []
+    for k, t in enumerate(frames.tolist()):
+        left, top = stage[t]
+        phase, masks[k], inside = field.draw(t, left=left, top=top, size=scope.size_px)
+        pictures[k] = expose(phase, lens, scope, light=light[t], rng=camera)
+        rows.append(_truth(field.infection, inside, hours[t], masks[k]))
+    if design.plant.border_mark and plan.moi > 0:
+        pictures[:, :3, : scope.size_px // 4] = MARK_LEVEL * LEVELS[scope.dtype]
+    name = f"{design.name}_s1_{plan.well.lower()}_p{position + 1}_t{frames[0]}-{frames[-1]}"
+    well = normal_well(plan.well)
+    identity: dict[str, str | float] = {
+        "stack_id": f"{design.name}/{well}/p{position + 1}",
+        "well": well,
+        "position": str(position + 1),
+        "condition": plan.condition,
+        "moi": plan.moi,
+        "onset_h": plan.onset_h,
+    }
+    truth = pd.DataFrame(rows).assign(**identity, frame=np.arange(frames.size))
+    truth["hpi"] = truth["hours"] - truth["onset_h"]
+    first = [*identity, "frame", "hours", "hpi"]
+    truth = truth[[*first, *truth.columns.drop(first)]]
+    return Stack(name, plan, float(hours[frames[0]]), pictures, masks, truth)
+
+
+def imaged(design: Design, plan: WellPlan) -> np.ndarray:
+    """Indices of the plate's frames in which a well is imaged: all, unless a clock is planted."""
+    hours = np.arange(design.n_frames) * design.interval_h
+    window = design.plant.infected_h if plan.moi > 0 else design.plant.mock_h
+    low, high = window or (0.0, hours[-1])
+    return np.flatnonzero((hours >= low - 1e-9) & (hours <= high + 1e-9))
+
+
+def _truth(infection: Infection, inside: np.ndarray, now_h: float, mask: np.ndarray) -> dict[str, float]:
+    share = 1.0 / max(inside.size, 1)
+    return {
+        "hours": float(now_h),
+        "n_cells": inside.size,
+        "infected_fraction": float((infection.infected_h[inside] <= now_h).sum() * share),
+        "cpe_fraction": float((infection.cpe_h[inside] <= now_h).sum() * share),
+        "cpe_area": float(mask.mean()),
+    }
+
+
+VERSION = 3  # of the simulator: another version draws other pictures from the same seed
+WORKERS = 2
+MAP_NAME, TABLE_NAME, TRUTH_NAME, RECIPE_NAME = "plate.yaml", "manifest.csv", "truth.csv", "synth.json"
+
+
+def synthesize(folder: Path, *, design: Design, seed: int, progress: bool, workers: int = WORKERS) -> Path:
+    """Write a simulated plate into ``folder``.
+
+    Beside the stacks stand ``truth.csv`` (see :class:`~hpiclock.simulate.write.Stack`) and ``synth.json``
+    (design and seed). A folder that already holds exactly this design and seed is used as it is. The plate
+    is written beside the folder and moved there when it is complete; the same seed gives the same bytes
+    whatever the number of ``workers``.
+
+    Returns:
+        The path of the plate map; of a manifest CSV where classes are imaged over different hours, which a
+        plate map cannot say. Either is a ``data.source``.
+
+    Raises:
+        InputError: the folder holds something else, or cannot be written.
+    """
+    folder = Path(folder)
+    recipe = json.loads(json.dumps({"version": VERSION, "seed": seed, "design": _recipe(design)}))
+    source = TABLE_NAME if design.plant.infected_h or design.plant.mock_h else MAP_NAME
+    if _holds(folder, recipe):
+        return folder / source
+    with _complete_or_nothing(folder) as partial:
+        plans = plan_wells(design, seed=seed)
+        stacks = _write_stacks(partial, design, plans, seed, progress, workers)
+        pd.concat([truth for _, truth in stacks], ignore_index=True).to_csv(partial / TRUTH_NAME, index=False)
+        if source == MAP_NAME:
+            (partial / MAP_NAME).write_text(_plate_map(design, plans), encoding="utf-8")
+        else:
+            _table(design, stacks).to_csv(partial / TABLE_NAME, index=False)
+        (partial / RECIPE_NAME).write_text(json.dumps(recipe, indent=1) + "\n", encoding="utf-8")
+    return folder / source
+
+
+def _recipe(design: Design) -> dict[str, Any]:
+    """The design as JSON; without a pixel size it is as it was before there was one."""
+    unsaid = {"microscope": {"pixel_um"}} if design.microscope.pixel_um is None else None
+    return design.model_dump(mode="json", exclude=unsaid)
+
+
+def _holds(folder: Path, recipe: dict[str, Any]) -> bool:
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file; name a folder for the simulated plate")
+    if not folder.is_dir() or not any(folder.iterdir()):
+        return False
+    found = folder / RECIPE_NAME
+    if found.is_file() and found.read_text(encoding="utf-8") == json.dumps(recipe, indent=1) + "\n":
+        return True
+    held = "another simulated plate" if found.is_file() else "other files"
+    raise InputError(f"{folder}: already holds {held}; name a new or empty folder, or remove this one")
+
+
+@contextmanager
+def _complete_or_nothing(folder: Path) -> Iterator[Path]:
+    """Give a temporary folder beside ``folder`` and move it there when all went well."""
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror}); name another folder") from None
+    try:
+        yield partial
+        umask = os.umask(0)
+        os.umask(umask)
+        partial.chmod(0o777 & ~umask)
+        os.replace(partial, folder)  # takes the place of an empty folder, never of a full one
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written ({error.strerror}); name another folder") from None
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+def _write_stacks(
+    folder: Path, design: Design, plans: list[WellPlan], seed: int, progress: bool, workers: int
+) -> list[tuple[Path, pd.DataFrame]]:
+    """Draw and write the wells side by side; threads do, because the drawing runs without the lock."""
+    where = folder / "stacks" if design.masks else folder
+    masks = folder / "masks"
+    for made in (where, masks) if design.masks else (where,):
+        made.mkdir(exist_ok=True)
+
+    def one(plan: WellPlan) -> list[tuple[Path, pd.DataFrame]]:
+        written = []
+        for stack in well_stacks(design, plan, seed=seed):
+            path = where / f"{stack.name}.tiff"
+            _write_tiff(path, stack.pictures, design)
+            if design.masks:
+                _write_tiff(masks / f"{stack.name}_cpe.tiff", stack.masks.view(np.uint8) * 255, design)
+            written.append((path.relative_to(folder), stack.truth))
+        return written
+
+    with ThreadPoolExecutor(workers) as pool:
+        wells = pool.map(one, plans)
+        bar = bars.progress(wells, desc=f"plate {design.name}", total=len(plans), show=progress, unit="well")
+        return [stack for well in bar for stack in well]
+
+
+def _write_tiff(path: Path, frames: np.ndarray, design: Design) -> None:
+    metadata: dict[str, Any] = {"axes": "TYX", "finterval": design.interval_h * 3600.0}
+    pixel_um, resolution = design.microscope.pixel_um, None
+    if pixel_um is not None:
+        metadata["unit"], resolution = "um", (1 / pixel_um, 1 / pixel_um)
+    tifffile.imwrite(path, frames, imagej=True, metadata=metadata, resolution=resolution)
+
+
+def _plate_map(design: Design, plans: list[WellPlan]) -> str:
+    lines = [f"plate: {design.name}"]
+    lines += ["folder: stacks"] if design.masks else []
+    lines += [f"interval_h: {design.interval_h}", "wells:"]
+    for plan in plans:
+        well: dict[str, Any] = {"condition": plan.condition}
+        if plan.moi > 0:
+            well |= {"moi": plan.moi, "onset_h": float(plan.onset_h)}
+        well["replicate"] = plan.well[0]
+        text = yaml.safe_dump(well, default_flow_style=True, sort_keys=False, width=200)
+        lines.append(f"  {plan.well}: {text.strip()}")
+    return "\n".join(lines) + "\n"
+
+
+def _table(design: Design, stacks: list[tuple[Path, pd.DataFrame]]) -> pd.DataFrame:
+    columns = ["condition", "well", "position", "moi", "onset_h"]
+    rows = [
+        {"path": path.as_posix(), "plate": design.name}
+        | truth.iloc[0][columns].to_dict()
+        | {"interval_h": design.interval_h, "start_h": truth["hours"].iloc[0]}
+        for path, truth in stacks
+    ]
+    return pd.DataFrame(rows)

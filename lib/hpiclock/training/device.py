@@ -1,0 +1,111 @@
+"""Which device, how many threads, which precision."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hpiclock.config.schema import TrainConfig
+from hpiclock.errors import InputError
+
+KINDS = ("cpu", "cuda", "mps")
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+AUTO_PRECISION = "HPICLOCK_PRECISION"  # the environment variable that says what ``auto`` means
+BF16_UNITS = ("avx512_bf16", "amx_bf16", "sve_bf16")  # without them a CPU only imitates bfloat16
+
+
+def pick_device(train: TrainConfig) -> torch.device:
+    """Return the device of the config; ``auto`` takes CUDA, then MPS, then the CPU.
+
+    Raises:
+        InputError: a device that this machine does not have.
+    """
+    if train.device == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(train.device)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError):  # torch built without a device asserts
+        device = None
+    if device is None or device.type not in KINDS:
+        raise InputError(f"train.device: {train.device} is not to be had here; take auto or cpu")
+    return device
+
+
+def set_threads(train: TrainConfig) -> int:
+    """Set the CPU threads of the config, where it names a number, and return how many there are."""
+    if train.threads is not None:
+        torch.set_num_threads(train.threads)
+    return torch.get_num_threads()
+
+
+def pick_precision(train: TrainConfig, model: nn.Module, device: torch.device) -> torch.dtype:
+    """Return the type that convolutions compute in; ``auto`` takes bfloat16 where it pays.
+
+    It pays for dense convolutions on a device with bfloat16 units, and costs for depthwise ones
+    (``benchmarks/`` measures both). The environment variable ``HPICLOCK_PRECISION`` (``fp32`` or ``bf16``)
+    says what ``auto`` means, so that one machine can compute as another kind would.
+
+    Raises:
+        InputError: the variable holds something else.
+    """
+    if train.precision != "auto":
+        return PRECISIONS[train.precision]
+    if meant := os.environ.get(AUTO_PRECISION):
+        if meant not in PRECISIONS:
+            raise InputError(f"{AUTO_PRECISION}={meant}: no such precision; take {' or '.join(PRECISIONS)}")
+        return PRECISIONS[meant]
+    depthwise = any(isinstance(m, nn.Conv2d) and m.groups == m.in_channels > 1 for m in model.modules())
+    fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    fast = fast or (device.type == "cpu" and _cpu_has_bf16())
+    return torch.bfloat16 if fast and not depthwise else torch.float32
+
+
+def autocast(device: torch.device, precision: torch.dtype) -> contextlib.AbstractContextManager[None]:
+    """Return a context in which convolutions compute in ``precision``."""
+    if precision == torch.float32:
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, precision)
+
+
+def in_parts(read: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """Return what ``read`` makes of images, in halves of halves where the device has no memory for all.
+
+    Args:
+        read: images (n, ...) -> (n, ...), each image by itself (no BatchNorm in training).
+        images: at least one.
+
+    Raises:
+        torch.OutOfMemoryError: one image alone is too large.
+    """
+    try:
+        return read(images)
+    except torch.OutOfMemoryError:
+        if len(images) == 1:
+            raise
+    torch.cuda.empty_cache()
+    return torch.cat([in_parts(read, part) for part in images.chunk(2)])
+
+
+def _cpu_has_bf16() -> bool:
+    units: Mapping[str, Any] = getattr(
+        torch.cpu, "get_capabilities", dict
+    )()  # older torch cannot say: then float32
+    return any(units.get(name) for name in BF16_UNITS)
+
+
+def gpu_count() -> int:
+    """Return how many CUDA devices this process may use."""
+    return torch.cuda.device_count()
+
+
+def use_gpu(number: int) -> None:
+    """Make this CUDA device the one that ``cuda`` means in this process."""
+    torch.cuda.set_device(number)

@@ -1,0 +1,171 @@
+"""Several processes that train one model together, as ``torchrun`` starts them: one per device.
+
+Each batch is drawn as one process would draw it, and dealt out; sums go over the whole batch, in the losses
+and in BatchNorm. So the number of processes changes rounding and nothing else, as long as nothing is drawn
+on the devices (dropout) or per pixel (noise), which each process draws for itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch import distributed as dist
+
+from hpiclock.config.schema import TrainConfig
+
+
+class World(NamedTuple):
+    """Which of how many processes this one is; ``local_rank`` counts on its machine."""
+
+    rank: int
+    size: int
+    local_rank: int
+
+    @property
+    def first(self) -> bool:
+        """Whether this is the process that writes and speaks."""
+        return self.rank == 0
+
+    def share(self, n: int) -> slice:
+        """Return which of ``n`` rows are this process's: contiguous, as even as can be."""
+        ends = np.linspace(0, n, self.size + 1).round().astype(int)
+        return slice(int(ends[self.rank]), int(ends[self.rank + 1]))
+
+    def wait(self) -> None:
+        """Wait until every process is here."""
+        if self.size > 1:
+            dist.barrier()
+
+    @contextlib.contextmanager
+    def first_goes_first(self) -> Iterator[None]:
+        """Let the first process do what is in the context before the others."""
+        if not self.first:
+            self.wait()
+        yield
+        if self.first:
+            self.wait()
+
+    def summed(self, values: Tensor) -> Tensor:
+        """Return the sum of ``values`` over all processes."""
+        if self.size > 1:
+            dist.all_reduce(values)
+        return values
+
+    def gathered(self, rows: Tensor, n: int) -> Tensor:
+        """Put together the shares of ``n`` rows that the processes have: (share, …) -> (n, …)."""
+        if self.size == 1:
+            return rows
+        longest = -(-n // self.size)
+        padded = rows.new_zeros((longest, *rows.shape[1:]))
+        padded[: len(rows)] = rows
+        parts = [torch.empty_like(padded) for _ in range(self.size)]
+        dist.all_gather(parts, padded)
+        lengths = [self._replace(rank=rank).share(n) for rank in range(self.size)]
+        return torch.cat([part[: s.stop - s.start] for part, s in zip(parts, lengths, strict=True)])
+
+
+ALONE = World(0, 1, 0)
+
+
+def this_process() -> World:
+    """Return who this process is, from what ``torchrun`` sets; alone when nothing is set."""
+    names = {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0}
+    return World(*(int(os.environ.get(name, value)) for name, value in names.items()))
+
+
+@contextlib.contextmanager
+def joined(train: TrainConfig) -> Iterator[World]:
+    """Join the processes that ``torchrun`` started: over NCCL between CUDA devices, else over Gloo."""
+    world = this_process()
+    if world.size == 1:
+        yield world
+        return
+    on_gpu = train.device in ("auto", "cuda") and torch.cuda.is_available()
+    if on_gpu:
+        torch.cuda.set_device(world.local_rank)
+    dist.init_process_group("nccl" if on_gpu else "gloo")
+    try:
+        yield world
+    finally:
+        dist.destroy_process_group()
+
+
+def norm_over_all(model: nn.Module, world: World) -> None:
+    """Let the BatchNorm layers of a model take mean and variance over the batch of all processes."""
+    if world.size == 1:
+        return
+    if next(model.parameters()).device.type == "cuda":
+        nn.SyncBatchNorm.convert_sync_batchnorm(model)  # replaces the layers inside
+        return
+    for parent in list(model.modules()):
+        for name, layer in parent.named_children():
+            if isinstance(layer, nn.BatchNorm2d):
+                setattr(parent, name, BatchNormOverAll.of(layer))
+
+
+class _SumOverAll(torch.autograd.Function):
+    """The sum over all processes; its gradient is the sum of theirs."""
+
+    @staticmethod
+    def forward(_: Any, values: Tensor) -> Tensor:
+        total = values.clone()
+        dist.all_reduce(total)
+        return total
+
+    @staticmethod
+    def backward(_: Any, *gradients: Tensor) -> Tensor:
+        total = gradients[0].clone()
+        dist.all_reduce(total)
+        return total
+
+
+def _sum_over_all(values: Tensor) -> Tensor:
+    total: Tensor = _SumOverAll.apply(values)
+    return total
+
+
+class BatchNormOverAll(nn.BatchNorm2d):
+    """BatchNorm whose mean and variance are those of the batch of all processes, also on a CPU.
+
+    Images (share, channels, height, width); the shares may differ in size.
+    """
+
+    @classmethod
+    def of(cls, layer: nn.BatchNorm2d) -> BatchNormOverAll:
+        """Return a layer with the parameters and running values of another."""
+        new = cls(layer.num_features, layer.eps, layer.momentum, layer.affine, layer.track_running_stats)
+        new.load_state_dict(layer.state_dict())
+        return new.train(layer.training)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalise; in training over all processes."""
+        if not self.training:
+            return super().forward(images)
+        dtype = images.dtype  # under autocast bfloat16; sums over many pixels need float32, as torch's own
+        images = images.to(torch.promote_types(dtype, torch.float32))
+        pixels = images.new_full((1,), images.numel() / self.num_features)
+        sums = _sum_over_all(torch.cat([images.sum((0, 2, 3)), pixels]))
+        n = sums[-1]
+        mean = sums[:-1] / n
+        away = images - mean[:, None, None]
+        variance = _sum_over_all(away.square().sum((0, 2, 3))) / n
+        self._remember(mean.detach(), variance.detach() * n.detach() / (n.detach() - 1))
+        scale = torch.rsqrt(variance + self.eps)
+        if self.affine:
+            scale = scale * self.weight
+        scaled = away * scale[:, None, None]
+        return (scaled + self.bias[:, None, None] if self.affine else scaled).to(dtype)
+
+    def _remember(self, mean: Tensor, variance: Tensor) -> None:
+        if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
+            return
+        self.num_batches_tracked.add_(1)
+        weight = 1 / float(self.num_batches_tracked) if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean, weight)
+        self.running_var.lerp_(variance, weight)

@@ -1,0 +1,289 @@
+"""The training loop, top to bottom: fit, score, keep the best, resume."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from hpiclock.config.schema import Config
+from hpiclock.errors import InputError, RunFailed
+from hpiclock.progress import progress
+from hpiclock.training.batches import UNLABELLED, Batches
+from hpiclock.training.checkpoint import Checkpoints, read_checkpoint, sweep_leftovers
+from hpiclock.training.device import autocast
+from hpiclock.training.distributed import World, norm_over_all
+from hpiclock.training.evaluate import read_out, scores
+from hpiclock.training.losses import Losses, Objective
+from hpiclock.training.model import TwoHeads
+
+
+class Learner(nn.Module):
+    """Model and losses in one module: what one step computes, on one device or on its share of many."""
+
+    def __init__(self, model: TwoHeads, objective: Objective, precision: torch.dtype, world: World) -> None:
+        super().__init__()
+        self.model = model
+        self.objective = objective
+        self.precision = precision
+        self.world = world
+
+    def forward(self, images: Tensor, label: Tensor, time_target_h: Tensor) -> Losses:
+        """Return the losses of a batch, or of this process's share of one."""
+        with autocast(images.device, self.precision):
+            output = self.model(images)
+        shares = None
+        if self.world.size > 1:  # gradients are averaged over processes, and shares differ in size
+            mine = self.objective.counts(label)
+            shares = mine * self.world.size / self.world.summed(mine.clone()).clamp(min=1.0)
+        return self.objective(self.model, output, label, time_target_h, shares)
+
+
+def together(learner: Learner, *, compiled: bool) -> nn.Module:
+    """Return the module that a step calls: the learner, for its share of a batch where there are several.
+
+    Args:
+        learner: what is computed.
+        compiled: let ``torch.compile`` make kernels of it, at the first step; only training is compiled.
+    """
+    if compiled:
+        learner.compile(dynamic=False)  # batches have two lengths at most; kernels for any length are slower
+    if learner.world.size == 1:
+        return learner
+    unused = learner.objective.log_variance is not None  # that of a task that is not learnt
+    return DistributedDataParallel(learner, find_unused_parameters=unused, broadcast_buffers=False)
+
+
+def warmed_up(learner: nn.Module, batch: tuple[Tensor, ...], sizes: Sequence[int]) -> float:
+    """Compute losses and gradients once for each size of batch, so that all is compiled; return the seconds.
+
+    Nothing is learnt: gradients are dropped, and what BatchNorm has seen is put back.
+
+    Args:
+        learner: what :func:`together` gave, compiled.
+        batch: one of the largest.
+        sizes: how many frames the batches have.
+
+    Raises:
+        InputError: this machine has nothing to compile with.
+    """
+    from torch._dynamo.exc import TorchDynamoException  # takes a second
+
+    began = time.perf_counter()
+    kept = {name: value.clone() for name, value in learner.state_dict().items()}
+    try:
+        for size in sizes:
+            learner(*(part[:size] for part in batch)).total.backward()
+    except TorchDynamoException as error:
+        reason = str(error).strip().splitlines()[0]
+        raise InputError(f"train.compile: {reason}; install what is missing, or set it to false") from error
+    learner.zero_grad(set_to_none=True)
+    learner.load_state_dict(kept)
+    if batch[0].is_cuda:
+        torch.cuda.synchronize(batch[0].device)
+    return time.perf_counter() - began
+
+
+LOWER_IS_BETTER = ("mae", "loss")
+TIE = 1e-4  # validation AUC saturates: scores closer than this are equal, and the lower losses win
+UNITS = {"auc": "AUC {:.4f}", "accuracy": "accuracy {:.3f}", "f1": "F1 {:.3f}", "mae": "MAE {:.2f} h"}
+
+
+class Fit(NamedTuple):
+    """What training leaves: HISTORY rows, the losses' weights, the epoch whose weights the model now has."""
+
+    history: pd.DataFrame
+    objective: Objective
+    best_epoch: int
+    best_value: float
+
+
+def fit(
+    cfg: Config,
+    model: TwoHeads,
+    train: Batches,
+    val: Batches,
+    folder: Path,
+    *,
+    precision: torch.dtype,
+    say: Callable[[str], None],
+) -> Fit:
+    """Train a model; ``folder/best.pt`` holds the best weights, ``folder/last.pt`` all that resuming needs.
+
+    If ``last.pt`` is there, training goes on after its epoch. Both are there at the end, and on the way every
+    ``train.checkpoint_every_s`` seconds. On a CPU with the same number of threads it
+    then ends with the same bytes as if it had not stopped.
+
+    Args:
+        cfg: the experiment.
+        model: on the device of the batches.
+        train: training batches, labelled frames only.
+        val: validation batches, labelled frames only.
+        folder: where the checkpoints are.
+        precision: what convolutions compute in.
+        say: takes one line per epoch.
+
+    Raises:
+        InputError: frames too few for BatchNorm, or checkpoints of another model.
+        RunFailed: the loss is no longer a number.
+    """
+    device, options, world = train.device, cfg.train, train.world
+    _check(model, train, val)
+    norm_over_all(model, world)
+    model.to(memory_format=torch.channels_last)
+    objective = Objective(cfg.objective, cfg.model).to(device)
+    _set_time_scale(model, objective, train)
+    learner = together(Learner(model, objective, precision, world), compiled=options.compile)
+    # a task's weight is no network weight: nothing pulls it to zero
+    weights = [*model.parameters(), *objective.parameters()]
+    groups: list[dict[str, Any]] = [
+        {"params": model.parameters()},
+        {"params": objective.parameters(), "weight_decay": 0.0},
+    ]
+    optimiser = torch.optim.AdamW(
+        groups, lr=options.lr, weight_decay=options.weight_decay, fused=device.type in ("cpu", "cuda")
+    )
+    steps = min(len(train), options.max_steps or len(train))
+    parts = {"model": model, "objective": objective, "optimiser": optimiser}
+    checkpoints = Checkpoints(folder, parts, options.checkpoint_every_s)
+    rows: list[dict[str, Any]] = []
+    best = {"epoch": 0, "value": math.nan, "top": -math.inf, "losses": math.inf}
+
+    if world.first:
+        sweep_leftovers(folder)
+    first = 1
+    if (folder / "last.pt").is_file():
+        extra = read_checkpoint(folder / "last.pt", parts, device)
+        rows, best, first = extra["history"], extra["best"], extra["epoch"] + 1
+        say(_going_on(extra["epoch"], options.epochs, device))
+
+    if options.compile and first <= options.epochs:
+        batch = next(train.epoch(first, seed=cfg.seed, augment=options.augment, balanced=options.balanced))
+        say(f"Compiled for {device.type} in {warmed_up(learner.train(), batch, train.sizes):.0f} s")
+
+    for epoch in range(first, options.epochs + 1):
+        if options.patience and epoch - best["epoch"] > options.patience and best["epoch"]:
+            say(f"Stopped early: no new best for {options.patience} epochs")
+            break
+        torch.manual_seed(cfg.seed * 100_003 + epoch + 1_000_003 * world.rank)  # dropout; repeatable
+        model.train()
+        sums = torch.zeros(3, device=device)  # read once an epoch, so the device never waits
+        batches = train.epoch(epoch, seed=cfg.seed, augment=options.augment, balanced=options.balanced)
+        with progress(desc=f"epoch {epoch}/{options.epochs}", total=steps, unit="step", leave=False) as bar:
+            for step, batch in zip(range(steps), batches, strict=False):
+                for group in optimiser.param_groups:
+                    group["lr"] = _cosine(options.lr, (epoch - 1) * steps + step, steps * options.epochs)
+                losses = learner(*batch)
+                optimiser.zero_grad(set_to_none=True)
+                losses.total.backward()
+                nn.utils.clip_grad_norm_(weights, options.clip_norm)
+                optimiser.step()
+                sums += torch.stack([losses.total.detach(), losses.of_class, losses.of_time])
+                bar.update()
+
+        total, of_class, of_time = (world.summed(sums) / (steps * world.size)).tolist()
+        learnt = objective.named((total, of_class, of_time))
+        learnt["lr"] = _cosine(options.lr, epoch * steps, steps * options.epochs)
+        output = read_out(model, val, precision, desc="validating")
+        if not math.isfinite(total) or not all(part is None or part.isfinite().all() for part in output):
+            raise RunFailed(f"{folder}: epoch {epoch}: the loss is no longer a number; lower train.lr")
+        scored = scores(cfg, model, objective, output, val.label, val.time_target_h)
+        for split, values in (("train", learnt), ("val", scored)):
+            rows += [{"epoch": epoch, "split": split, "metric": k, "value": v} for k, v in values.items()]
+        new_best = _better(scored, best, options.best)
+        if new_best:
+            best = _as_best(epoch, scored, best, options.best)
+            if world.first:
+                checkpoints.best({"epoch": epoch, "value": best["value"]})
+        if world.first:
+            checkpoints.last({"epoch": epoch, "history": rows, "best": best})
+        say(_line(epoch, options.epochs, learnt, scored, options.best if new_best else ""))
+
+    checkpoints.flush()
+    world.wait()  # until it is written
+    read_checkpoint(folder / "best.pt", {"model": model}, device)  # the best is what is tested
+    return Fit(pd.DataFrame(rows), objective, int(best["epoch"]), float(best["value"]))
+
+
+def _cosine(lr: float, step: int, steps: int) -> float:
+    """Return the learning rate before ``step`` of ``steps``: ``lr`` at 0, falling to 0 at ``steps``."""
+    return 0.5 * lr * (1 + math.cos(math.pi * step / steps))
+
+
+def _check(model: TwoHeads, train: Batches, val: Batches) -> None:
+    if any((batches.label == UNLABELLED).any() for batches in (train, val)):
+        raise ValueError("a frame without a label cannot be learnt from or scored")
+    if train.smallest < train.world.size:
+        raise InputError(
+            f"train.batch_size: {train.world.size} processes need as many training frames in a batch; the "
+            f"smallest would have {train.smallest}"
+        )
+    normed = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
+    if normed and train.smallest < 2:
+        raise InputError(
+            "train.batch_size: the BatchNorm layers of this backbone need at least two training frames in a "
+            f"batch; the smallest would have {train.smallest}"
+        )
+
+
+def _set_time_scale(model: TwoHeads, objective: Objective, train: Batches) -> None:
+    timed = objective.timed(torch.from_numpy(train.label)).numpy()
+    hours = train.time_target_h[timed].astype(np.float64)
+    if hours.size:
+        model.time_mean_h.fill_(float(hours.mean()))
+        model.time_sd_h.fill_(float(hours.std()) or 1.0)  # stills of one hour have no spread
+
+
+def _better(scored: dict[str, float], best: dict[str, float], metric: str) -> bool:
+    old, new = best["top"], _rank(scored[metric], metric)
+    tied = new == old or abs(new - old) <= TIE
+    return _losses(scored) < best["losses"] if tied else new > old
+
+
+def _as_best(epoch: int, scored: dict[str, float], best: dict[str, float], metric: str) -> dict[str, float]:
+    # the top never falls, so that ties cannot lead down step by step
+    top = max(best["top"], _rank(scored[metric], metric))
+    return {"epoch": epoch, "value": scored[metric], "top": top, "losses": _losses(scored)}
+
+
+def _rank(value: float, metric: str) -> float:
+    """Return a score of which more is better; an undefined one is below all others."""
+    if math.isnan(value):
+        return -math.inf
+    return -value if metric in LOWER_IS_BETTER else value
+
+
+def _losses(scored: dict[str, float]) -> float:
+    """Return the sum of the tasks' losses without their weights, which may be learnt and then move."""
+    return scored.get("class_loss", 0.0) + scored.get("time_loss", 0.0)
+
+
+def _going_on(epoch: int, epochs: int, device: torch.device) -> str:
+    line = f"Going on after epoch {epoch} of {epochs}"
+    if device.type == "cpu":
+        return line
+    return (
+        f"{line}; frames, their changes, dropout seeds and learning rates repeat exactly, but sums on a "
+        f"{device.type} device may round otherwise: weights then agree closely, not to the last bit"
+    )
+
+
+def _line(epoch: int, epochs: int, learnt: dict[str, float], scored: dict[str, float], new_best: str) -> str:
+    parts = [f"Epoch {epoch:3d}/{epochs}"]
+    for split, values in (("train", learnt), ("val", scored)):
+        tasks = ", ".join(
+            f"{t} {values[t + '_loss']:.4f}" for t in ("class", "time") if t + "_loss" in values
+        )
+        parts.append(f"{split} loss {values['loss']:.4f} ({tasks})")
+    parts.append("  ".join(text.format(scored[name]) for name, text in UNITS.items() if name in scored))
+    if new_best:
+        parts.append(f"new best {new_best} {scored[new_best]:.4f}")
+    return " | ".join(parts)

@@ -1,0 +1,170 @@
+"""One backbone, two heads: infected or not, and time."""
+
+from __future__ import annotations
+
+import difflib
+from typing import NamedTuple
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from hpiclock.config.schema import ModelConfig
+from hpiclock.errors import InputError
+from hpiclock.training.pretrained import load_weights
+
+
+class Output(NamedTuple):
+    """What the model says of a batch; a head that the model lacks gives None.
+
+    ``class_logits`` (batch, 2): mock, infected. ``time`` (batch,): standardised time.
+    """
+
+    class_logits: Tensor | None
+    time: Tensor | None
+
+
+class TwoHeads(nn.Module):
+    """A backbone whose features feed a class head and a time head.
+
+    Time is learnt standardised; ``time_mean_h`` and ``time_sd_h`` turn it into hours (:meth:`hours`).
+    """
+
+    time_mean_h: Tensor
+    time_sd_h: Tensor
+
+    def __init__(self, backbone: nn.Module, n_features: int, model: ModelConfig) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.in_channels = model.in_channels
+        self.time_sees_class = model.time_sees_class
+        self.class_head = _head(n_features, model, 2) if "class" in model.tasks else None
+        extra = 2 if model.time_sees_class else 0
+        self.time_head = _head(n_features + extra, model, 1) if "time" in model.tasks else None
+        self.register_buffer("time_mean_h", torch.tensor(0.0))
+        self.register_buffer("time_sd_h", torch.tensor(1.0))
+
+    def forward(self, images: Tensor) -> Output:
+        """Read images of shape (batch, 1, size, size), normalised."""
+        return self.heads(self.features(images))
+
+    def features(self, images: Tensor) -> Tensor:
+        """Return what the backbone sees: (batch, 1, size, size) -> (batch, n_features)."""
+        if self.in_channels == 3:
+            images = images.expand(-1, 3, -1, -1)  # (batch, 1, s, s) -> (batch, 3, s, s), no copy
+        return self.backbone(images).flatten(1)
+
+    def heads(self, features: Tensor) -> Output:
+        """Read the heads from features of shape (batch, n_features)."""
+        logits = self.class_head(features) if self.class_head is not None else None
+        if self.time_head is None:
+            return Output(logits, None)
+        if self.time_sees_class and logits is not None:
+            features = torch.cat([features, logits], dim=1)
+        return Output(logits, self.time_head(features)[:, 0])  # (batch, 1) -> (batch,)
+
+    def standardise(self, hours: Tensor) -> Tensor:
+        """Hours -> the scale on which time is learnt."""
+        return (hours - self.time_mean_h) / self.time_sd_h
+
+    def hours(self, time: Tensor) -> Tensor:
+        """The scale on which time is learnt -> hours."""
+        return time.float() * self.time_sd_h + self.time_mean_h
+
+
+def build_model(model: ModelConfig, *, pretrained: bool = True) -> TwoHeads:
+    """Build a model with the weights that the config names.
+
+    Args:
+        model: backbone, weights, heads.
+        pretrained: False leaves ``model.weights`` unread, for a checkpoint that is loaded next.
+
+    Raises:
+        InputError: an unknown backbone, or weights that cannot be had or are not pretrained.
+    """
+    backbone = make_backbone(model.backbone)
+    if pretrained and model.weights != "none":
+        load_weights(backbone, model.backbone, model.weights)
+    n_features = _cut_classifier(backbone)
+    if model.in_channels == 1:
+        fold_first_convolution(backbone)
+    return TwoHeads(backbone, n_features, model)
+
+
+def make_backbone(name: str) -> nn.Module:
+    """Build a torchvision classification model, or ``resnet10`` (one basic block a stage), without weights.
+
+    Raises:
+        InputError: no such model, or one whose classifier is not one linear layer on pooled features.
+    """
+    if name == "resnet10":
+        return torchvision.models.ResNet(torchvision.models.resnet.BasicBlock, [1, 1, 1, 1])
+    known = ["resnet10", *torchvision.models.list_models(module=torchvision.models)]
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=3) or known[-3:]
+        raise InputError(
+            f"model.backbone: no model {name}; did you mean {' or '.join(near)}? resnet10 and torchvision's "
+            "classification models are there"
+        )
+    if name in ("googlenet", "inception_v3") or name.startswith("squeezenet"):
+        raise InputError(f"model.backbone: {name} has no single linear classifier to replace; take a resnet")
+    return torchvision.models.get_model(name, weights=None)
+
+
+def refuse_size(model: TwoHeads, name: str, size: int) -> None:
+    """Try one empty image of ``size`` px, as some backbones read certain sizes only.
+
+    Raises:
+        InputError: the model cannot read it.
+    """
+    was_training = model.training
+    device = model.time_mean_h.device
+    try:
+        with torch.inference_mode():
+            model.eval()(torch.zeros(1, 1, size, size, device=device))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            f"image.size: {name} cannot read images of {size} px ({why}); 224 px suits every backbone"
+        ) from None
+    finally:
+        model.train(was_training)
+
+
+def _head(n_features: int, model: ModelConfig, n_out: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Linear(n_features, model.hidden_dim),
+        nn.ReLU(),
+        nn.Dropout(model.dropout),
+        nn.Linear(model.hidden_dim, n_out),
+    )
+
+
+def _cut_classifier(backbone: nn.Module) -> int:
+    path, last = [(p, m) for p, m in backbone.named_modules() if isinstance(m, nn.Linear)][-1]
+    _set(backbone, path, nn.Identity())
+    return last.in_features
+
+
+def fold_first_convolution(backbone: nn.Module) -> None:
+    """Let a backbone for three channels read one: three equal channels = one through the summed kernels."""
+    path, old = next((p, m) for p, m in backbone.named_modules() if isinstance(m, nn.Conv2d))
+    new = nn.Conv2d(
+        1,
+        old.out_channels,
+        old.kernel_size,  # type: ignore[arg-type]
+        old.stride,  # type: ignore[arg-type]
+        old.padding,  # type: ignore[arg-type]
+        old.dilation,  # type: ignore[arg-type]
+        bias=old.bias is not None,
+    )
+    with torch.no_grad():
+        new.weight.copy_(old.weight.sum(1, keepdim=True))  # (out, 3, k, k) -> (out, 1, k, k)
+        if old.bias is not None and new.bias is not None:
+            new.bias.copy_(old.bias)
+    _set(backbone, path, new)
+
+
+def _set(module: nn.Module, path: str, new: nn.Module) -> None:
+    parent, _, name = path.rpartition(".")
+    setattr(module.get_submodule(parent), name, new)

@@ -1,0 +1,1 @@
+"""Whole jobs, one file each: the only room that knows all the others."""

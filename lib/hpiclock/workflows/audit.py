@@ -1,0 +1,226 @@
+"""The confound audit of a run: every table, and the verdict that stands at the top of its report."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from threadpoolctl import threadpool_limits
+
+from hpiclock.audit.baselines import baselines, by_change, model_row, probes, sampling
+from hpiclock.audit.clocks import onset_table, score_over_time
+from hpiclock.audit.controls import before_onset, negative_controls, nuisance_table, permutations
+from hpiclock.audit.design import design_table
+from hpiclock.audit.leakage import with_sides
+from hpiclock.audit.verdict import Draws, Evidence, generators, verdict
+from hpiclock.config.schema import Config
+from hpiclock.files import atomic
+from hpiclock.plate.cache import FrameCache, open_cache
+from hpiclock.plate.duplicates import burned_in, load_fields, overlapping
+from hpiclock.plate.stack_statistics import KINDS, cached_statistics, frame_statistics
+from hpiclock.runs.run import VERDICT, Run
+from hpiclock.tables import FRAMES, MANIFEST, PREDICTIONS, read_any
+from hpiclock.workflows.check import all_frames
+
+log = logging.getLogger(__name__)
+FOLDER = "audit"
+PLAIN = "frame statistics"
+TABLES = (
+    "design",
+    "before_onset",
+    "controls",
+    "baselines",
+    "probes",
+    "sampling",
+    "permutations",
+    "over_time",
+    "changes",
+    "onset",
+    "pairs",
+    "marks",
+)
+MOST_FRAMES = 3000  # with features of their own: every n-th frame of a larger run is taken
+MOST_PAIRS = 20_000  # of stacks that are laid over each other
+VISIBLE = 0.05  # share of cells with signs from which the truth of a simulated plate counts as visible
+
+
+@dataclass
+class Audit:
+    """What an audit found: the verdict and its tables by name (:data:`TABLES`)."""
+
+    verdict: pd.DataFrame
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+
+
+def audit(run: Run, out: str | Path | None = None, *, say: Callable[[str], None] = print) -> pd.DataFrame:
+    """Audit a trained run and write ``verdict.csv`` and ``audit/*.csv``; return the verdict.
+
+    Args:
+        run: a finished run.
+        out: where the files go; empty = the run's folder.
+        say: takes a line per step; the run's log has them, too.
+
+    Raises:
+        InputError: a run without predictions, or stacks that cannot be read.
+    """
+
+    def tell(line: str) -> None:
+        say(line)
+        log.info("audit: %s", line)
+
+    with nullcontext() if out else run.logged():  # a run that may only be read is audited elsewhere
+        found = examine(run, say=tell)
+    folder = Path(out) if out else run.folder
+    (folder / FOLDER).mkdir(parents=True, exist_ok=True)
+    for name, table in found.tables.items():
+        _write(table, folder / FOLDER / f"{name}.csv")
+    _write(found.verdict, folder / VERDICT)
+    return found.verdict
+
+
+def audited(run: Run, *, say: Callable[[str], None] = print) -> Audit:
+    """Return the audit of a run: the one in its folder unless its predictions are newer, else a new one.
+
+    Raises:
+        InputError: a run without predictions, or stacks that cannot be read.
+    """
+    made = [run.path(VERDICT), *(run.path(FOLDER, f"{name}.csv") for name in TABLES)]
+    predictions = run.path("predictions.parquet")
+    if not predictions.is_file() or not all(
+        path.is_file() and path.stat().st_mtime >= predictions.stat().st_mtime for path in made
+    ):
+        audit(run, say=say)
+    return read_audit(run.folder)
+
+
+def read_audit(folder: str | Path) -> Audit:
+    """Read what :func:`audit` wrote.
+
+    Raises:
+        InputError: no audit in this folder.
+    """
+    folder = Path(folder)
+    said = read_any(folder / VERDICT).fillna({"evidence": "", "remedy": ""})
+    there = {name: folder / FOLDER / f"{name}.csv" for name in TABLES}
+    return Audit(said, {name: read_any(path) for name, path in there.items() if path.is_file()})
+
+
+def examine(run: Run, *, say: Callable[[str], None]) -> Audit:
+    """Compute the verdict and every table of a run, and write nothing."""
+    cfg, level = run.cfg, run.cfg.study.level
+    manifest, used = run.read_table("manifest.csv", MANIFEST), run.read_table("frames.parquet", FRAMES)
+    said = run.read_table("predictions.parquet", PREDICTIONS)
+    test, held_out = said[said["split"].eq("test")], said[said["split"].ne("train")]
+    every = all_frames(manifest).assign(split=lambda rows: rows["stack_id"].map(_sides(used)))
+    tables = {"design": design_table(every)}
+
+    say("features of frames, as they are and changed")
+    frames, asked = thinned(used), thinned(test)
+    seen, changed = _seen(run, manifest, frames, asked)
+    with threadpool_limits(1):  # small matrices: more threads take many times longer on a busy machine
+        say("fields and marks")
+        evidence, more = _of_plate(every, cfg)
+        tables |= more
+        say("controls")
+        tables |= _of_model(frames, seen, level=level, seed=cfg.seed)
+        tables["changes"] = by_change(asked, changed, level=level)
+        tables["controls"] = negative_controls(
+            test, windows=cfg.windows, study=cfg.study, visible_h=visible_from(manifest, every)
+        )
+        tables["onset"] = onset_table(test, study=cfg.study, audit=cfg.audit)
+        tables["over_time"] = score_over_time(held_out, audit=cfg.audit, level=level, rng=_draws(cfg).onsets)
+        tables["permutations"] = permutations(test, study=cfg.study, audit=cfg.audit, rng=_draws(cfg).wells)
+        evidence.predictions, evidence.baselines, evidence.plain_source = said, tables["baselines"], PLAIN
+        tables["baselines"] = pd.concat(
+            [model_row(test, level=level), tables["baselines"]], ignore_index=True
+        )
+        rng = np.random.default_rng(cfg.seed)
+        return Audit(verdict(evidence, study=cfg.study, audit=cfg.audit, rng=rng), tables)
+
+
+def thinned(frames: pd.DataFrame) -> pd.DataFrame:
+    """Return every n-th frame of each stack, so that at most about :data:`MOST_FRAMES` are left."""
+    step = -(-len(frames) // MOST_FRAMES)
+    return frames[frames.groupby("stack_id").cumcount() % step == 0].reset_index(drop=True)
+
+
+def visible_from(manifest: pd.DataFrame, frames: pd.DataFrame) -> float:
+    """Return the hour after onset from which signs can be seen, where ``truth.csv`` stands by the stacks."""
+    folders = {Path(path).parent for path in manifest["path"]}
+    found = [folder / "truth.csv" for folder in folders | {folder.parent for folder in folders}]
+    there = [path for path in found if path.is_file()]
+    if not there:
+        return float("nan")
+    truth = read_any(there[0])
+    if not {"hpi", "cpe_fraction", "condition"} <= set(truth.columns):
+        return float("nan")
+    mine = truth[truth["condition"].eq("infected") & (truth["hpi"] >= 0)]
+    share = mine.groupby(mine["hpi"].round(2))["cpe_fraction"].mean()
+    seen = share.index[share >= VISIBLE]
+    return float(seen.min()) if len(seen) and len(frames) else float("nan")
+
+
+def _of_plate(every: pd.DataFrame, cfg: Config) -> tuple[Evidence, dict[str, pd.DataFrame]]:
+    early = every[before_onset(every)]
+    raw = frame_statistics(early, cfg.data) if len(early) else early[["stack_id", "frame"]]
+    fields = load_fields(every, cfg.data, per_stack=2)
+    stacks = every.drop_duplicates("stack_id").set_index("stack_id").loc[fields.stack_id]
+    place = (stacks["plate"] + "/" + stacks["condition"]).tolist()
+    pairs = overlapping(fields, groups=place, max_pairs=MOST_PAIRS)
+    marks = burned_in(fields, stacks["condition"], (stacks["plate"] + "/" + stacks["well"]).tolist())
+    rng = _draws(cfg).statistics
+    nuisance = nuisance_table(every, raw, KINDS, audit=cfg.audit, level=cfg.study.level, rng=rng)
+    evidence = Evidence(every, raw, KINDS, pairs, pairs.attrs["compared"], marks)
+    return evidence, {"before_onset": nuisance, "pairs": with_sides(pairs, every), "marks": marks}
+
+
+def _seen(
+    run: Run, manifest: pd.DataFrame, frames: pd.DataFrame, asked: pd.DataFrame
+) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
+    """Return features by name (empty = the model's, of frames as they are) and answers to changed frames."""
+    from hpiclock.inference.embed import CHANGES, SHORTCUTS, embed, predict_changed
+    from hpiclock.training.checkpoint import read_checkpoint  # torch is loaded only where a model is asked
+    from hpiclock.training.experiment import set_up
+
+    cfg = run.cfg
+    cache: FrameCache = open_cache(manifest, cfg.data, cfg.image)
+    machine = set_up(cfg, pretrained=False)
+    read_checkpoint(run.path("checkpoints", "best.pt"), {"model": machine.model}, machine.device)
+    batch, folder = cfg.train.batch_size, Path(cfg.data.cache_dir)
+    found = {
+        change: embed(machine, cache, frames, batch_size=batch, folder=folder, change=change)
+        for change in ("", *SHORTCUTS)
+    }
+    changed = predict_changed(machine, cache, asked, changes=CHANGES, batch_size=batch)
+    return {PLAIN: cached_statistics(cache, frames)} | found, changed
+
+
+def _of_model(
+    frames: pd.DataFrame, seen: dict[str, pd.DataFrame], *, level: float, seed: int
+) -> dict[str, pd.DataFrame]:
+    features = seen[""]
+    sources = {name: table for name, table in seen.items() if name}
+    return {
+        "baselines": baselines(frames, sources, level=level),
+        "probes": probes(frames[frames["split"].ne("train")], features, level=level),
+        "sampling": sampling(frames, features, level=level, seed=seed),
+    }
+
+
+def _draws(cfg: Config) -> Draws:
+    """The random streams of the verdict, from their beginning: tables show the numbers that it names."""
+    return generators(np.random.default_rng(cfg.seed))
+
+
+def _sides(used: pd.DataFrame) -> pd.Series:
+    return used.drop_duplicates("stack_id").set_index("stack_id")["split"]
+
+
+def _write(table: pd.DataFrame, path: Path) -> None:
+    with atomic(path) as partial:
+        table.to_csv(partial, index=False)

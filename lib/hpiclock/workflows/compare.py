@@ -1,0 +1,285 @@
+"""Runs on disk, put together as variants and compared: tables, figures, a summary."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from hpiclock import figures
+from hpiclock.analysis.compare import compare
+from hpiclock.analysis.compare.sentences import CANNOT
+from hpiclock.config.schema import WHERE_KEYS, Config, leaves
+from hpiclock.errors import InputError
+from hpiclock.files import atomic, make_folder
+from hpiclock.report.text import NAMES
+from hpiclock.runs.run import CONFIG, Run, write_figure
+from hpiclock.tables import PREDICTIONS
+from hpiclock.workflows.sweep import RUNS, read_sweep
+
+# What may differ between runs of one variant; where a run computes changes no more than rounding.
+REPEATS = (*WHERE_KEYS, "experiment", "seed", "split.fold", "train.device", "train.threads")
+TABLES = ("comparison", "comparison_windows", "steadiness", "conclusions")
+SUMMARY = "comparison.txt"
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Variants, the config by which they are judged, the tables, and the runs that were left out."""
+
+    variants: dict[str, list[Run]]
+    cfg: Config
+    tables: dict[str, pd.DataFrame]
+    left_out: list[str]
+
+    @property
+    def notes(self) -> list[str]:
+        """What to know before the numbers."""
+        return [*self.left_out, *self.tables["notes"]["note"]]
+
+
+def find_runs(places: Iterable[str | Path]) -> list[Run]:
+    """Return the runs in these folders: a run's folder, or a folder that holds runs (a sweep's).
+
+    A name such as ``demo/seed0`` is looked up under ``reports/``, too.
+
+    Raises:
+        InputError: nothing there, or a folder without a run.
+    """
+    runs: dict[Path, Run] = {}
+    for place in places:
+        folder = next((p for p in (Path(place), Path("reports") / place) if p.is_dir()), None)
+        if folder is None:
+            raise InputError(f"{place}: no such folder; name the folder of a run or of a sweep")
+        found = [folder] if (folder / CONFIG).is_file() else _in_folder(folder)
+        if not found:
+            raise InputError(
+                f"{place}: holds no run ({CONFIG} is missing); hpiclock train or sweep makes them"
+            )
+        runs |= {path.resolve(): Run.open(path) for path in found}
+    return list(runs.values())
+
+
+def _in_folder(folder: Path) -> list[Path]:
+    """Return the runs of a folder: in the order of their sweep, which names the first variant, or by name."""
+    found = sorted(path.parent for path in folder.glob(f"*/{CONFIG}"))
+    if not (folder / RUNS).is_file():
+        return found
+    order = {name: place for place, name in enumerate(read_sweep(folder).runs["run"])}
+    return sorted(found, key=lambda path: order.get(path.name, len(order)))
+
+
+def compare_runs(runs: Sequence[Run], *, first: str = "") -> Comparison:
+    """Compare runs; those whose configs differ by seed and fold alone are one variant.
+
+    Runs that are not finished are left out, and with them their seed where it would be incomplete; what is
+    left out is said. Windows, thresholds and margins are those of the first run.
+
+    Args:
+        runs: finished runs.
+        first: the variant that the others are held against; empty = that of the first run.
+
+    Raises:
+        InputError: runs that cannot be paired, or an unknown name of a variant.
+    """
+    done = [run for run in runs if run.state == "done"]
+    if not done:
+        raise InputError(
+            "compare: none of these runs is finished; hpiclock train --resume RUN goes on with one"
+        )
+    left_out = [f"{run.name} is not finished and is left out." for run in runs if run.state != "done"]
+    variants = by_variant(done)
+    if first and first not in variants:
+        raise InputError(f"compare: no variant {first}; there are {', '.join(variants)}")
+    order = sorted(variants, key=lambda name: name != (first or next(iter(variants))))
+    variants = {name: variants[name] for name in order}
+    variants, gone = _complete(variants)
+    cfg = done[0].cfg
+    predictions = {
+        name: [run.read_table("predictions.parquet", PREDICTIONS) for run in of_variant]
+        for name, of_variant in variants.items()
+    }
+    tables = compare(
+        predictions,
+        windows=cfg.windows,
+        end_h=cfg.window_end_h,
+        study=cfg.study,
+        settings=cfg.compare,
+        seed=cfg.seed,
+    )
+    return Comparison(variants, cfg, tables, [*left_out, *gone])
+
+
+def by_variant(runs: Sequence[Run]) -> dict[str, list[Run]]:
+    """Return name -> runs that differ by seed and fold alone.
+
+    A variant is named by its experiment where each has its own, else by the folder of its runs without seed
+    and fold, else by the keys that differ.
+    """
+    groups: dict[str, list[Run]] = {}
+    for run in runs:
+        kept = {key: value for key, value in leaves(run.cfg) if key not in REPEATS}
+        groups.setdefault(json.dumps(kept, sort_keys=True, default=str), []).append(run)
+    parts = list(groups.values())
+    for naming in (_experiment, _folder):
+        names = [{naming(run) for run in part} for part in parts]
+        if all(len(name) == 1 and name != {""} for name in names):
+            flat = [next(iter(name)) for name in names]
+            if len(set(flat)) == len(flat):
+                return dict(zip(flat, parts, strict=True))
+    return dict(zip(differing_keys([json.loads(key) for key in groups]), parts, strict=True))
+
+
+def write_comparison(found: Comparison, out: Path, *, pages: bool = True) -> Path:
+    """Write ``comparison.csv`` and the other tables, ``figures/`` and ``comparison.txt``; return the text.
+
+    Raises:
+        InputError: a folder that cannot be written.
+    """
+    make_folder(out)
+    for name in TABLES:
+        with atomic(out / f"{name}.csv") as partial:
+            found.tables[name].to_csv(partial, index=False)
+    for name, figure in comparison_figures(found).items() if pages else ():
+        for suffix in (".png", ".svg"):
+            write_figure(figure, out / "figures" / f"{name}{suffix}")
+    with atomic(out / SUMMARY) as partial:
+        partial.write_text("\n".join(summary(found)) + "\n", encoding="utf-8")
+    return out / SUMMARY
+
+
+def comparison_figures(found: Comparison) -> dict[str, Figure]:
+    """Return the figures of a comparison by name."""
+    level, tables = found.cfg.study.level, found.tables
+    return {
+        "differences": figures.difference_figure(tables["comparison"], level=level),
+        "differences_over_hours": figures.differences_over_time_figure(
+            tables["comparison_windows"], level=level, clock="hours"
+        ),
+        "variants_over_hours": figures.variants_over_time_figure(tables["comparison_windows"], clock="hours"),
+    }
+
+
+def summary(found: Comparison) -> list[str]:
+    """Return what was compared and what it says, a line each."""
+    lines = ["Compared, on the same test frames:"]
+    for name, runs in found.variants.items():
+        seeds = len({run.cfg.seed for run in runs})
+        lines.append(
+            f"  {name}: {len(runs)} run{'s' if len(runs) > 1 else ''}, {seeds} seed{'s' if seeds > 1 else ''}"
+        )
+    lines += ["", *(f"! {note}" for note in found.notes), *([""] if found.notes else [])]
+    rows = found.tables["conclusions"]
+    lines += [f"- {row.sentence}" for row in rows.itertuples() if row.topic != "beware"]
+    return lines
+
+
+def _experiment(run: Run) -> str:
+    return run.cfg.experiment
+
+
+def _folder(run: Run) -> str:
+    return re.sub(r"_?(seed|fold)\d+", "", run.folder.name).strip("_")
+
+
+def differing_keys(configs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return for every config, flat, the keys in which any of them differ, with its own values."""
+    keys = [key for key in configs[0] if any(one.get(key) != configs[0][key] for one in configs)]
+    return [", ".join(f"{key}={_plain(one.get(key))}" for key in keys) or "as it is" for one in configs]
+
+
+def _plain(value: Any) -> str:
+    return "+".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def _complete(variants: dict[str, list[Run]]) -> tuple[dict[str, list[Run]], list[str]]:
+    """Keep the seeds that every variant has in every fold; say which are left out."""
+    cells = {name: {(run.cfg.seed, run.cfg.split.fold) for run in runs} for name, runs in variants.items()}
+    folds = {fold for mine in cells.values() for _, fold in mine}
+    if len(folds) < 2:
+        return variants, []
+    seeds = {seed for mine in cells.values() for seed, _ in mine}
+    partly = {
+        seed
+        for seed in seeds
+        for mine in cells.values()
+        if 0 < sum((seed, fold) in mine for fold in folds) < len(folds)
+    }
+    kept = {name: [run for run in runs if run.cfg.seed not in partly] for name, runs in variants.items()}
+    if not partly or any(not runs for runs in kept.values()):
+        return variants, []  # the refusal names what differs
+    listed = ", ".join(map(str, sorted(partly)))
+    return kept, [f"Seed {listed} lacks a fold in one of the variants and is left out."]
+
+
+SPREADS = {"sd": "SD over windows", "range": "range over windows"}
+
+
+def variants_table(found: Comparison) -> pd.DataFrame:
+    """Return ``variant runs seeds folds differs``: what was compared and by which keys it differs."""
+    configs = [dict(leaves(runs[0].cfg)) for runs in found.variants.values()]
+    differs = differing_keys([{k: v for k, v in one.items() if k not in REPEATS} for one in configs])
+    rows: list[dict[str, Any]] = []
+    for (name, runs), keys in zip(found.variants.items(), differs, strict=True):
+        folds = {(run.cfg.split.fold if run.cfg.split.folds else 0) for run in runs}
+        seeds = {run.cfg.seed for run in runs}
+        rows.append(
+            {"variant": name, "runs": len(runs), "seeds": len(seeds), "folds": len(folds), "differs in": keys}
+        )
+    return pd.DataFrame(rows).set_index("variant")
+
+
+def readable_comparison(found: Comparison) -> pd.DataFrame:
+    """Return the table over all hours for reading, indexed by variant, frames and metric."""
+    rows, level = found.tables["comparison"], found.cfg.study.level
+    says = [row.verdict if row.verdict != CANNOT else row.note for row in rows.itertuples()]
+    return pd.DataFrame(
+        {
+            "variant": rows["variant"],
+            "frames": rows["group"],
+            "metric": [NAMES.get(metric, metric) for metric in rows["metric"]],
+            "value": [_short(value) for value in rows["value"]],
+            "against": [_short(value) for value in rows["value_against"]],
+            f"difference ({level:.0%} interval)": [_range(row) for row in rows.itertuples()],
+            "p corrected": [_short(value) for value in rows["p_holm"]],
+            "could see": [_short(value) for value in rows["could_see"]],
+            "says": says,
+        }
+    ).set_index(["variant", "frames", "metric"])
+
+
+def readable_steadiness(found: Comparison) -> pd.DataFrame:
+    """Return the spreads over windows for reading, indexed by variant, metric and kind of spread."""
+    rows, level = found.tables["steadiness"], found.cfg.study.level
+    differences = rows["value"] - rows["value_against"]
+    return pd.DataFrame(
+        {
+            "variant": rows["variant"],
+            "metric": [NAMES.get(metric, metric) for metric in rows["metric"]],
+            "frames": rows["group"],
+            "spread": [SPREADS[spread] for spread in rows["spread"]],
+            "value": [_short(value) for value in rows["value"]],
+            "against": [_short(value) for value in rows["value_against"]],
+            "difference": [f"{value:+.3f}" if pd.notna(value) else "–" for value in differences],
+            f"by chance, {level:.0%} below": [_short(value) for value in rows["by_chance"]],
+            "p corrected": [_short(value) for value in rows["p_holm"]],
+            "windows": rows["n_windows"],
+        }
+    ).set_index(["variant", "metric", "frames", "spread"])
+
+
+def _short(value: float) -> str:
+    return f"{value:.3f}" if pd.notna(value) else "–"
+
+
+def _range(row: Any) -> str:
+    if pd.isna(row.difference):
+        return "–"
+    limits = f"{row.low:+.3f} to {row.high:+.3f}" if pd.notna(row.low) else "no interval"
+    return f"{row.difference:+.3f} ({limits})"

@@ -1,0 +1,312 @@
+"""Where a run's model looks and what its features hold: maps, what checks them, kept with the run."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit
+
+from hpiclock.analysis.curves import listed_frames
+from hpiclock.analysis.detection import choose_threshold
+from hpiclock.analysis.linear_probe import flat_map
+from hpiclock.analysis.saliency_maps import (
+    border,
+    largest_first,
+    rank_correlation,
+    share_inside,
+    shrunk,
+    tiled,
+)
+from hpiclock.analysis.units import choose_level
+from hpiclock.audit.permutation import mean_over
+from hpiclock.files import atomic, make_folder
+from hpiclock.plate.cache import FrameCache, open_cache
+from hpiclock.runs.run import Run
+from hpiclock.runs.tables import (
+    CHECKS,
+    EXPLANATIONS,
+    MOST_SIDE,
+    Explained,
+    Maps,
+    chosen_frames,
+    load_arrays,
+    save_arrays,
+)
+from hpiclock.tables import FRAMES, MANIFEST, PREDICTIONS, read_any
+from hpiclock.workflows.audit import thinned
+
+if TYPE_CHECKING:
+    from hpiclock.inference.attribution import Images
+    from hpiclock.training.experiment import Machine
+    from hpiclock.training.model import TwoHeads
+
+RANDOM = "random order"
+CURVE = ["head", "method", "removed", "value", "low", "high", "n", "n_wells"]
+
+
+def maps_of(model: TwoHeads, images: Images, methods: tuple[str, ...] = ()) -> Maps:
+    """Return the map of every head by every method, or by these."""
+    from hpiclock.inference.attribution import heads_of, look, methods_for
+
+    wanted = methods or methods_for(model, images.shape[-1])
+    return {
+        (head, method): look(model, images, head=head, method=method).numpy()
+        for head in heads_of(model)
+        for method in wanted
+    }
+
+
+def redrawn_rows(
+    model: TwoHeads, images: Images, maps: Maps, rows: pd.DataFrame, *, level: float, seed: int
+) -> pd.DataFrame:
+    """Return how alike the maps are to those of a model whose weights are drawn anew, ever deeper."""
+    from hpiclock.inference.attribution import INTEGRATED
+    from hpiclock.inference.sanity_checks import DEPTHS, redrawn
+
+    found = []
+    methods = tuple(dict.fromkeys(method for _, method in maps))
+    quick = tuple(method for method in methods if method != INTEGRATED)  # it costs as much as all else
+    for depth, other in redrawn(model, seed=seed):
+        theirs = maps_of(other, images, methods if depth == DEPTHS[-1] else quick)
+        found += alike("weights drawn anew", maps, theirs, rows, level=level, depth=depth)
+    return pd.DataFrame(found)
+
+
+def alike(
+    check: str, maps: Maps, theirs: Maps, rows: pd.DataFrame, *, level: float, depth: str = "", note: str = ""
+) -> list[dict[str, object]]:
+    """Return the rank correlation of maps with those of another model, a row for each head and method."""
+    return [
+        _row(check, key, rank_correlation(maps[key], other), rows, level=level, depth=depth, note=note)
+        for key, other in theirs.items()
+    ]
+
+
+def border_rows(maps: Maps, rows: pd.DataFrame, *, level: float) -> pd.DataFrame:
+    """Return the share of each map's weight, whatever its sign, that lies on the border of the picture."""
+    side = next(iter(maps.values())).shape[-1]
+    ring = border(side)
+    return pd.DataFrame(
+        _row("border", key, share_inside(np.abs(found), ring), rows, level=level, chance=float(ring.mean()))
+        for key, found in maps.items()
+    )
+
+
+def deletion_rows(
+    model: TwoHeads, images: Images, maps: Maps, rows: pd.DataFrame, *, level: float, seed: int
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Delete tiles in the order of each map and at random.
+
+    For the class head those tiles go first that speak most for the class that is called, for the time head
+    those that move the time most either way.
+
+    Returns:
+        The curves (:data:`CURVE`), and a row for each map: how much further than at random its order takes
+        the answer, on average over the shares of :data:`~hpiclock.inference.sanity_checks.REMOVED`.
+    """
+    from hpiclock.inference.attribution import SALIENCY, answers
+    from hpiclock.inference.embed import TILES
+    from hpiclock.inference.sanity_checks import REMOVED, delete, random_orders
+
+    curves, gaps = [], []
+    shares = (0.0, *REMOVED)
+    for head in dict.fromkeys(head for head, _ in maps):
+        before = answers(model, images, head=head)
+        sign = np.where(before > 0, 1.0, -1.0)
+
+        def after(order: np.ndarray, head: str = head, before: np.ndarray = before) -> np.ndarray:
+            return _taken_away(head, before, delete(model, images, order, head=head))
+
+        by_method = {RANDOM: np.mean([after(order) for order in random_orders(len(images), seed)], axis=0)}
+        for method in (method for of, method in maps if of == head):
+            found = maps[head, method]
+            signed = head == "class" and method != SALIENCY
+            weight = found * sign[:, None, None] if signed else np.abs(found)
+            by_method[method] = after(largest_first(tiled(weight, TILES)))
+            gap = (by_method[method] - by_method[RANDOM])[:, 1:].mean(1)
+            further = -gap if head == "class" else gap
+            gaps.append(_row("deletion", (head, method), further, rows, level=level))
+        curves += [
+            {"removed": share} | _row("", (head, method), values, rows, level=level)
+            for method, found in by_method.items()
+            for share, values in zip(shares, found.T, strict=True)
+        ]
+    return pd.DataFrame(curves)[CURVE], pd.DataFrame(gaps)
+
+
+def _taken_away(head: str, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+    """Return P of the class that was called, or by how far the hours moved: (images, shares), none first."""
+    said = np.column_stack([before, after])
+    if head == "class":
+        return expit(np.where(before > 0, 1.0, -1.0)[:, None] * said)
+    return np.abs(said - before[:, None])
+
+
+def _row(
+    check: str,
+    key: tuple[str, str],
+    values: np.ndarray,
+    rows: pd.DataFrame,
+    *,
+    level: float,
+    depth: str = "",
+    chance: float = 0.0,
+    note: str = "",
+) -> dict[str, object]:
+    unit = choose_level(rows)
+    value = mean_over(values, unit.codes, level=level)
+    return {
+        "check": check,
+        "head": key[0],
+        "method": key[1],
+        "depth": depth,
+        "value": value.value,
+        "low": value.low,
+        "high": value.high,
+        "chance": chance,
+        "n": int(np.isfinite(values).sum()),
+        "n_wells": int(rows["well"].nunique()),
+        "note": note,
+    }
+
+
+log = logging.getLogger(__name__)
+
+
+def keep_gradcam(run: Run, machine: Machine, cache: FrameCache, predictions: pd.DataFrame) -> None:
+    """Keep Grad-CAM of some test frames in ``explanations/gradcam.npz``, a few hundred kB.
+
+    They are the frames of :func:`read_gradcam` and those that an error browser lists first, with their
+    neighbours, each map in the cells of its layer. Nothing is kept where there is no test frame, or no layer
+    with a map that is fine enough.
+    """
+    from hpiclock.inference.attribution import METHODS, coarse_gradcam, heads_of, images_of, methods_for
+
+    test = predictions[predictions["split"].eq("test")]
+    threshold = choose_threshold(predictions, rule=run.cfg.study.threshold).value
+    rows = pd.concat([chosen_frames(test), listed_frames(test, threshold=threshold)])
+    rows = rows.drop_duplicates(["stack_id", "frame"])
+    if rows.empty or methods_for(machine.model, run.cfg.image.size) != METHODS:
+        return
+    images = images_of(machine, cache, rows)
+    maps = {
+        head: coarse_gradcam(machine.model, images, head=head).numpy().astype(np.float16)
+        for head in heads_of(machine.model)
+    }
+    make_folder(run.path(EXPLANATIONS))
+    keys = {"stack_id": rows["stack_id"].to_numpy(str), "frame": rows["frame"].to_numpy(int)}
+    save_arrays(run.path(EXPLANATIONS, "gradcam.npz"), keys | maps)
+
+
+def explained(run: Run, *, say: Callable[[str], None] = print) -> Explained:
+    """Return maps by every method and what checks them: those in the run's folder, else new ones.
+
+    ``explanations/`` holds ``maps.npz`` (a map of each head and method), ``checks.csv`` (``check head method
+    depth value low high chance n n_wells note``) and ``deletion.csv`` (``head method removed value low high n
+    n_wells``: P of the class that was called, or the hours by which the time moved). The checks are ``weights
+    drawn anew`` and ``labels shuffled`` (rank correlation with the maps of such a model), ``deletion`` (how
+    much further deleting by the map takes the answer than deleting at random) and ``border`` (the share of
+    the weight there; chance is its area).
+
+    Args:
+        run: a finished run.
+        say: takes a line per step; the run's log has them, too.
+
+    Raises:
+        InputError: a run without a checkpoint, or stacks that cannot be read.
+    """
+    predictions = run.read_table("predictions.parquet", PREDICTIONS)
+    frames = chosen_frames(predictions[predictions["split"].eq("test")])
+    if frames.empty:
+        return Explained()
+    made, given = run.path(EXPLANATIONS, "checks.csv"), run.path("predictions.parquet")
+    if not made.is_file() or made.stat().st_mtime < given.stat().st_mtime:
+
+        def tell(line: str) -> None:
+            say(line)
+            log.info("maps: %s", line)
+
+        with run.logged():
+            _examine(run, predictions, frames, tell)
+    maps: Maps = {}
+    for name, found in load_arrays(run.path(EXPLANATIONS, "maps.npz")).items():
+        head, _, method = name.partition("/")
+        maps[head, method] = found
+    checks = read_any(made).fillna({"depth": "", "note": ""})
+    return Explained(frames, maps, checks, read_any(run.path(EXPLANATIONS, "deletion.csv")))
+
+
+def _examine(run: Run, predictions: pd.DataFrame, frames: pd.DataFrame, say: Callable[[str], None]) -> None:
+    from hpiclock.inference.attribution import images_of
+    from hpiclock.inference.predict import open_machine
+    from hpiclock.inference.sanity_checks import EPOCHS, NONSENSE_STEPS, taught_nonsense
+
+    cfg, manifest = run.cfg, run.read_table("manifest.csv", MANIFEST)
+    level, folder = cfg.study.level, make_folder(run.path(EXPLANATIONS))
+    cache = open_cache(manifest, cfg.data, cfg.image)
+    machine = open_machine(cfg, run.path("checkpoints", "best.pt"))
+    if not run.path(EXPLANATIONS, "gradcam.npz").is_file():  # a run that was trained before maps were kept
+        keep_gradcam(run, machine, cache, predictions)
+    say("where the model looks")
+    images = images_of(machine, cache, frames)
+    maps = maps_of(machine.model, images)
+    named = {f"{head}/{by}": shrunk(found, MOST_SIDE) for (head, by), found in maps.items()}
+    save_arrays(folder / "maps.npz", named)
+    say("models with other weights, deleted tiles")
+    curves, gaps = deletion_rows(machine.model, images, maps, frames, level=level, seed=cfg.seed)
+    checks = [redrawn_rows(machine.model, images, maps, frames, level=level, seed=cfg.seed), gaps]
+    checks.append(border_rows(maps, frames, level=level))
+    say("a model that learns shuffled labels")
+    other = taught_nonsense(cfg, machine, cache, run.read_table("frames.parquet", FRAMES))
+    note = f"at most {NONSENSE_STEPS} steps in {EPOCHS} epochs"
+    theirs = maps_of(other, images)
+    checks.append(pd.DataFrame(alike("labels shuffled", maps, theirs, frames, level=level, note=note)))
+    for name, table in (("deletion", curves), ("checks", pd.concat(checks, ignore_index=True)[CHECKS])):
+        with atomic(folder / f"{name}.csv") as partial:  # checks last: where they are, all is
+            table.to_csv(partial, index=False)
+
+
+def feature_map(run: Run, *, method: str = "PCA") -> pd.DataFrame:
+    """Return PREDICTIONS of held-out frames with where their features lie: ``x y x_share y_share``.
+
+    Of a large run every n-th frame is taken, as in the audit, whose features are used where they are kept.
+    ``explanations/feature_map_pca.parquet`` (or ``_umap``) holds the places; one that is newer than the
+    predictions is read as it is.
+
+    Args:
+        run: a finished run.
+        method: ``PCA``, or ``UMAP`` where umap-learn is installed; see
+            :func:`hpiclock.analysis.linear_probe.flat_map`.
+
+    Raises:
+        InputError: a run without a checkpoint, stacks that cannot be read, UMAP that is not installed.
+    """
+    path, given = (
+        run.path(EXPLANATIONS, f"feature_map_{method.lower()}.parquet"),
+        run.path("predictions.parquet"),
+    )
+    said = run.read_table("predictions.parquet", PREDICTIONS)
+    if not path.is_file() or path.stat().st_mtime < given.stat().st_mtime:
+        places = flat_map(_features(run), method=method, seed=run.cfg.seed)
+        make_folder(path.parent)
+        with atomic(path) as partial:
+            places.to_parquet(partial, index=False)
+    return said.merge(read_any(path), on=["stack_id", "frame"], validate="1:1")
+
+
+def _features(run: Run) -> pd.DataFrame:
+    from hpiclock.inference.embed import embed
+    from hpiclock.inference.predict import open_machine  # torch is loaded only where a model is asked
+
+    cfg = run.cfg
+    frames = thinned(run.read_table("frames.parquet", FRAMES))
+    cache = open_cache(run.read_table("manifest.csv", MANIFEST), cfg.data, cfg.image)
+    machine = open_machine(cfg, run.path("checkpoints", "best.pt"))
+    folder = Path(cfg.data.cache_dir)
+    seen = embed(machine, cache, frames, batch_size=cfg.train.batch_size, folder=folder, change="")
+    return seen[frames["split"].ne("train").to_numpy()].reset_index(drop=True)

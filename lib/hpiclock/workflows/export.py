@@ -1,0 +1,193 @@
+"""Export of a trained run, verified before it is kept: ONNX, safetensors with a config, a model card."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hpiclock.errors import InputError, RunFailed
+from hpiclock.files import atomic, make_folder
+from hpiclock.plate.cache import open_cache
+from hpiclock.plate.frames import design_table
+from hpiclock.report.audit_text import verdict_lines
+from hpiclock.report.text import SUMMARY, readable
+from hpiclock.runs.run import VERDICT, Run, plain
+from hpiclock.runs.tables import read_study
+from hpiclock.tables import FRAMES, MANIFEST, METRICS, read_any
+from hpiclock.workflows.training_reference import BEST
+
+INTENDED = (
+    "To say of a label-free time-lapse frame whether the field looks infected, and for how long, on plates "
+    "of the same cells, virus, microscope and settings as below. For research; not for diagnosis. Each new "
+    "plate needs mock wells and wells of a high MOI, so that it can be seen whether the model holds there."
+)
+NOT_FOR = (
+    "Other cells, viruses, optics, media or contrast. Single cells: a whole field is one answer. The onset "
+    "itself: times count from the onset that was stated."
+)
+
+
+def model_card(run: Run) -> str:
+    """Return the card as Markdown.
+
+    Raises:
+        InputError: a run whose tables are not there.
+    """
+    cfg = run.cfg
+    manifest, frames = run.read_table("manifest.csv", MANIFEST), run.read_table("frames.parquet", FRAMES)
+    metrics = run.read_table("metrics.csv", METRICS)
+    cut = read_study(run.folder)["threshold"].iloc[0]
+    made = run.read_json("provenance.json")
+    groups = ["all", "infected", "mock", "before onset", "eclipse", "after eclipse"]
+    scores = readable(metrics, groups=groups, names=SUMMARY, split="test")
+    image = cfg.image
+    limits = "" if image.low is None else f" {image.low:g} to {image.high:g}"
+    heads = " and one for ".join(cfg.model.tasks)
+    channel, plane = _or_only(cfg.data.channel), _or_only(cfg.data.z)
+    sections = {
+        f"Model card: {run.name}": f"{cfg.model.backbone} with a head for {heads}; hpiclock "
+        f"{made['hpiclock']}, seed {cfg.seed}.",
+        "Intended use": INTENDED,
+        "Not for": NOT_FOR,
+        "Read this first": "\n".join(f"- {note}" for note in run.notes) or "Nothing.",
+        "Training data": _code(design_table(manifest).fillna({"moi": ""}).to_string(index=False))
+        + "\n\n"
+        + _code(_sides(frames).to_string()),
+        "Frames": f"{image.size} x {image.size} px, {image.intensity} limits{limits} per {image.scope}, "
+        f"{image.crop_border:.0%} cut off each side; channel {channel}, plane {plane}.",
+        "Metrics on test wells": f"Threshold: P(infected) >= {cut['value']:.3f} ({cut['note']}).\n\n"
+        + _code(scores.to_string()),
+        "The audit's verdict": _verdict(run),
+    }
+    titles = list(sections)
+    parts = [f"{'#' if title == titles[0] else '##'} {title}\n\n{text}" for title, text in sections.items()]
+    return "\n\n".join(parts) + "\n"
+
+
+def _sides(frames: pd.DataFrame) -> pd.DataFrame:
+    wells = frames.assign(place=frames["plate"] + "/" + frames["well"])
+    grouped = wells.groupby(["split", "condition"], sort=False)
+    return grouped.agg(wells=("place", "nunique"), stacks=("stack_id", "nunique"), frames=("frame", "size"))
+
+
+def _verdict(run: Run) -> str:
+    if not run.path(VERDICT).is_file():
+        return (
+            "Not audited: whether it reads the infection, or the clock, the well or the microscope, was not "
+            "asked (`hpiclock audit` does)."
+        )
+    said = read_any(run.path(VERDICT)).fillna({"evidence": "", "remedy": ""})
+    return _code("\n".join(verdict_lines(said)))
+
+
+def _or_only(choice: object) -> str:
+    return "the only one" if choice is None else str(choice)
+
+
+def _code(text: str) -> str:
+    return f"```\n{text}\n```"
+
+
+CARD = "MODEL_CARD.md"
+AGREE = {"p_infected": 1e-4, "hours": 1e-2}  # largest difference between the run and an exported file
+VERIFIED_FRAMES = 16  # of the training plate on which they are compared
+
+
+def export(run: Run, folder: Path, *, say: Callable[[str], None]) -> Path:
+    """Write a finished run's model as ONNX and as safetensors with a config, and its model card.
+
+    Both files are asked about the same frames as the run's model; they are kept only if all agree.
+
+    Args:
+        run: a finished run.
+        folder: a new or empty folder.
+        say: takes a line per file.
+
+    Raises:
+        InputError: a run that is not finished, a folder with files in it, or the extra is missing.
+        RunFailed: an exported file gives other predictions.
+    """
+    from hpiclock.inference.export import (
+        CONFIG,
+        ONNX,
+        WEIGHTS,
+        answers,
+        ask_onnx,
+        read_safetensors,
+        write_onnx,
+        write_safetensors,
+    )
+    from hpiclock.inference.predict import open_machine
+
+    if run.state != "done":
+        raise InputError(f"{run.folder}: is not finished (state: {run.state}); hpiclock train --resume it")
+    folder = Path(folder)
+    if folder.exists() and (folder.is_file() or any(folder.iterdir())):
+        raise InputError(f"{folder}: is there and not empty; name a new folder")
+    model = open_machine(run.cfg, run.path(*BEST)).model.float().cpu()
+    grey, whose = _frames(run)
+    expected = answers(model, grey)
+    make_folder(folder)
+    try:
+        write_onnx(model, run.cfg.image.size, folder / ONNX)
+        write_safetensors(model, _config(run), folder)
+        apart = {
+            ONNX: _apart(expected, ask_onnx(folder / ONNX, grey), ONNX),
+            WEIGHTS: _apart(expected, answers(read_safetensors(folder), grey), WEIGHTS),
+        }
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    for name, difference in apart.items():
+        numbers = ", ".join(f"{key} {value:.1e}" for key, value in difference.items())
+        say(f"{folder / name}: the same as the run on {len(grey)} {whose} (largest differences: {numbers})")
+    with atomic(folder / CARD) as partial:
+        partial.write_text(model_card(run), encoding="utf-8")
+    say(f"{folder / CONFIG}: how frames are prepared; {folder / CARD}: what the model may be used for")
+    return folder
+
+
+def _frames(run: Run) -> tuple[np.ndarray, str]:
+    """Return frames to compare answers on, (n, size, size): of the training plate, or noise without it."""
+    size = run.cfg.image.size
+    try:
+        images = open_cache(run.read_table("manifest.csv", MANIFEST), run.cfg.data, run.cfg.image).images
+    except InputError:  # the run was moved without its plate
+        rng = np.random.default_rng(0)
+        return rng.integers(0, 256, (VERIFIED_FRAMES, size, size)).astype(np.uint8), "random images"
+    return np.asarray(
+        images[:: max(len(images) // VERIFIED_FRAMES, 1)][:VERIFIED_FRAMES]
+    ), "frames of its plate"
+
+
+def _apart(expected: dict[str, np.ndarray], said: dict[str, np.ndarray], name: str) -> dict[str, float]:
+    apart = {key: float(np.abs(expected[key] - said[key]).max()) for key in expected}
+    wrong = [key for key, value in apart.items() if not value <= AGREE[key]]
+    if wrong:
+        raise RunFailed(f"{name}: {wrong[0]} differs from the run's by up to {apart[wrong[0]]:.3g}; not kept")
+    return apart
+
+
+def _config(run: Run) -> dict[str, Any]:
+    tables = read_study(run.folder)
+    temperature = tables["temperature"]["temperature"]
+    said: dict[str, Any] = plain(
+        {
+            "made_from": run.name,
+            "model": run.cfg.model.model_dump(mode="json") | {"weights": "none"},
+            "image": run.cfg.image.model_dump(mode="json"),
+            "channel": run.cfg.data.channel,
+            "z": run.cfg.data.z,
+            "input": "grey levels 0-255 after `image`, float32, (batch, 1, size, size)",
+            "answers": {"p_infected": "P(infected)", "hours": "hours on the clock of the called class"},
+            "clock": run.cfg.targets.clock,
+            "threshold": float(tables["threshold"]["value"].iloc[0]),
+            "temperature": float(temperature.iloc[0]) if len(temperature) else None,
+        }
+    )
+    return said

@@ -1,0 +1,437 @@
+"""A trained run, or the folds of one experiment, reads out a new plate; goes on when it was killed."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit, logit
+
+from hpiclock.analysis.acquisition_shift import compare_looks, likeness
+from hpiclock.analysis.curves import CLIP
+from hpiclock.config.load import config_of
+from hpiclock.config.schema import Config, leaves
+from hpiclock.errors import InputError
+from hpiclock.files import atomic, make_folder
+from hpiclock.plate.cache import FrameCache, open_cache
+from hpiclock.plate.frames import expand
+from hpiclock.plate.harmonize import matched
+from hpiclock.plate.manifest.survey import acquisition_times, load_manifest
+from hpiclock.plate.stack_statistics import stack_looks
+from hpiclock.progress import progress
+from hpiclock.runs.run import Run, plain
+from hpiclock.runs.tables import read_study
+from hpiclock.tables import IDENTITY, MANIFEST, NEW_PREDICTIONS, PREDICTIONS, UNKNOWN, check, read, write
+from hpiclock.targets import add_targets
+from hpiclock.workflows.training_reference import BEST, looks_of, reference_of
+
+if TYPE_CHECKING:
+    from hpiclock.inference.ood import Reference
+    from hpiclock.training.experiment import Machine
+
+PIECE = 4096  # frames, in whole stacks
+
+
+class Chunks:
+    """The folder of pieces beside an output file."""
+
+    def __init__(self, output: Path) -> None:
+        self.folder = output.with_name(f".{output.name}.pieces")
+
+    def take_up(self, what: Sequence[str]) -> Chunks:
+        """Keep the pieces that are there if they are of the same models and frames, else begin anew."""
+        key = hashlib.sha256(json.dumps([*what, PIECE]).encode()).hexdigest()
+        said = self.folder / "key"
+        if not said.is_file() or said.read_text(encoding="utf-8") != key:
+            self.remove()
+            make_folder(self.folder)
+            with atomic(said) as partial:
+                partial.write_text(key, encoding="utf-8")
+        return self
+
+    def has(self, number: int) -> bool:
+        """Tell whether a piece is there; it is whole then."""
+        return self._path(number).is_file()
+
+    def keep(self, number: int, rows: pd.DataFrame) -> None:
+        """Write a piece."""
+        with atomic(self._path(number)) as partial:
+            rows.to_parquet(partial, index=False)
+
+    def read(self, count: int) -> pd.DataFrame:
+        """Return the first ``count`` pieces as one table."""
+        return pd.concat([pd.read_parquet(self._path(n)) for n in range(count)], ignore_index=True)
+
+    def remove(self) -> None:
+        """Remove the pieces."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _path(self, number: int) -> Path:
+        return self.folder / f"{number:05d}.parquet"
+
+
+def chunked(frames: pd.DataFrame) -> list[pd.DataFrame]:
+    """Cut a FRAMES table between stacks into pieces of about :data:`PIECE` frames."""
+    stacks = frames["stack_id"].ne(frames["stack_id"].shift()).cumsum()
+    first = stacks.groupby(stacks).transform(lambda rows: rows.index[0])  # of its stack
+    return [piece for _, piece in frames.groupby(first // PIECE)]
+
+
+@dataclass(frozen=True)
+class ReadOut:
+    """Predictions of a plate.
+
+    Attributes:
+        rows: NEW_PREDICTIONS with what the source says of each stack (compound, dose, ...).
+        thresholds: from which P(infected) on a frame is called infected, by rule; ``decision`` is there.
+        notes: what must be said wherever these predictions are shown.
+        likeness: ``verdict distance sentence n_held_out n_wells``; empty where it was not looked at.
+        runs: names of the runs that were asked.
+    """
+
+    rows: pd.DataFrame
+    thresholds: dict[str, float]
+    notes: list[str]
+    likeness: dict[str, Any] = field(default_factory=dict)
+    runs: list[str] = field(default_factory=list)
+
+    @property
+    def threshold(self) -> float:
+        """The threshold of the decision."""
+        return self.thresholds["decision"]
+
+    def save(self, path: Path) -> None:
+        """Write the rows and, beside them, ``NAME.json``."""
+        write(NEW_PREDICTIONS, self.rows, path)
+        about = {
+            "runs": self.runs,
+            "thresholds": self.thresholds,
+            "likeness": self.likeness,
+            "notes": self.notes,
+        }
+        with atomic(path.with_suffix(".json")) as partial:
+            partial.write_text(json.dumps(plain(about), indent=2, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def read_readout(path: str | Path) -> ReadOut:
+    """Read what :func:`hpiclock.workflows.predict.predict` wrote.
+
+    Raises:
+        InputError: no such file, or not such files.
+    """
+    path = Path(path)
+    rows = read(NEW_PREDICTIONS, path)
+    beside = path.with_suffix(".json")
+    try:
+        about = json.loads(beside.read_text(encoding="utf-8"))
+        return ReadOut(rows, about["thresholds"], about["notes"], about["likeness"], about["runs"])
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(
+            f"{beside}: cannot be read ({type(error).__name__}); hpiclock predict writes it with {path.name}"
+        ) from None
+
+
+def own_test_wells(run: Run) -> ReadOut:
+    """Return the test wells of a run as if they were a new plate, for a read-out without one."""
+    predictions = run.read_table("predictions.parquet", PREDICTIONS)
+    rules = read_study(run.folder)["detection_thresholds"].dropna(subset="threshold")
+    told = run.read_table("manifest.csv", MANIFEST).set_index("stack_id")
+    extra = told[[name for name in ("compound", "dose", "dose_unit", "replicate", "virus") if name in told]]
+    rows = predictions[predictions["split"].eq("test")].join(extra, on="stack_id")
+    note = "No new plate is given: these are the test wells of the run itself, on its own plate."
+    thresholds = {str(row.rule): float(row.threshold) for row in rules.itertuples()}
+    return ReadOut(rows.reset_index(drop=True), thresholds, [note, *run.notes], {}, [run.name])
+
+
+DECISION = "decision"
+
+
+@dataclass(frozen=True)
+class Member:
+    """A run that is asked, its model, and what its training frames look like to it."""
+
+    run: Run
+    machine: Machine
+    reference: Reference | None
+
+    @cached_property
+    def key(self) -> str:
+        """Changes with the weights and with what distances are measured against."""
+        digest = hashlib.sha256(self.run.path("checkpoints", "best.pt").read_bytes())
+        digest.update(b"" if self.reference is None else self.reference.held_out.tobytes())
+        return digest.hexdigest()
+
+    @cached_property
+    def thresholds(self) -> dict[str, float]:
+        """The rules by which the run's study calls a frame infected, and their thresholds."""
+        rules = read_study(self.run.folder)["detection_thresholds"]
+        return {str(row.rule): float(row.threshold) for row in rules.itertuples() if pd.notna(row.threshold)}
+
+    @cached_property
+    def temperature(self) -> float:
+        """The temperature that calibrates the run's P(infected); NaN where none could be fitted."""
+        table = read_study(self.run.folder)["temperature"]
+        return float(table["temperature"].iloc[0]) if len(table) else float("nan")
+
+
+class Ensemble(NamedTuple):
+    """Prediction rows, thresholds by rule, notes, and how many held-out stacks and wells stand behind."""
+
+    rows: pd.DataFrame
+    thresholds: dict[str, float]
+    notes: list[str]
+    held_out: tuple[int, int]
+
+
+def combined(members: list[Member], frames: pd.DataFrame, said: list[pd.DataFrame]) -> Ensemble:
+    """Return the members' answers as one table, with columns beyond PREDICTIONS.
+
+    ``p_calibrated``: P(infected) under the temperature of each run (missing where a run has none);
+    ``called``: 1 where P(infected) reaches the threshold; ``distance`` to the training frames; with several
+    members ``p_infected_sd`` and ``time_pred_sd``, their standard deviation over members.
+
+    Args:
+        members: the runs.
+        frames: FRAMES rows of the plate.
+        said: from each member ``p_infected time_pred distance``, a row per frame.
+    """
+    from hpiclock.inference.predict import timed_only
+
+    notes: list[str] = []
+    names = [member.run.name for member in members]
+    rules = set.intersection(*(set(member.thresholds) for member in members))
+    thresholds = {rule: float(np.mean([m.thresholds[rule] for m in members])) for rule in sorted(rules)}
+    p = np.stack([answers["p_infected"].to_numpy(float) for answers in said])
+    hours = np.stack(
+        [
+            timed_only(answers, member.run.cfg.model, threshold=member.thresholds.get(DECISION, 0.5))
+            for answers, member in zip(said, members, strict=True)
+        ]
+    )
+    temperatures = np.array([member.temperature for member in members])
+    distance = np.stack([answers["distance"].to_numpy(float) for answers in said])
+    known = [member.reference for member in members if member.reference is not None]
+    rows = frames.reset_index(drop=True).assign(
+        run=names[0],
+        seed=members[0].run.cfg.seed,
+        p_infected=p.mean(0),
+        time_pred=_mean(hours),
+        p_calibrated=expit(logit(np.clip(p, CLIP, 1 - CLIP)) / temperatures[:, None]).mean(0),
+        distance=_mean(distance),
+    )
+    rows["called"] = (
+        (rows["p_infected"] >= thresholds[DECISION]).astype("Int8").mask(rows["p_infected"].isna())
+    )
+    if len(members) > 1:
+        rows = rows.assign(
+            run=f"mean of {len(members)} runs",
+            seed=0,
+            p_infected_sd=p.std(0, ddof=1),
+            time_pred_sd=hours.std(0, ddof=1),
+        )
+        notes.append(
+            f"Mean of {len(members)} runs ({', '.join(names)}); the threshold is the mean of theirs "
+            f"({', '.join(f'{m.thresholds[DECISION]:.3f}' for m in members)})."
+        )
+    if not np.isfinite(temperatures).all():
+        notes.append("A run has no temperature, so P(infected) is as the model gives it, not calibrated.")
+    held_out = min(((len(one.held_out), one.n_wells) for one in known), default=(0, 0))
+    return Ensemble(rows, thresholds, notes, held_out)
+
+
+def _mean(values: np.ndarray) -> np.ndarray:
+    there = np.isfinite(values)
+    total = np.where(there, values, 0.0).sum(0)
+    return np.where(there.any(0), total / np.maximum(there.sum(0), 1), np.nan)
+
+
+OF_THE_PLATE = ("source", "interval_h", "start_h", "quarantine", "on_bad_stack")  # not carried over
+OF_THE_FILES = ("times_h", "pixel_um", "channel_name")
+MAY_CHANGE = ("image.low", "image.high")  # and data.*
+
+
+def predict(
+    runs: Sequence[Run],
+    source: str | Path,
+    output: str | Path,
+    *,
+    changes: Mapping[str, Any],
+    say: Callable[[str], None],
+) -> ReadOut:
+    """Predict every frame of a new plate and write the predictions, with what must be known about them.
+
+    Stacks are converted and predicted piece by piece; a command that was killed goes on where it stopped.
+    Conditions may be unknown. Stacks that cannot be read are left out and reported.
+
+    Args:
+        runs: one finished run, or several of one experiment: their mean is the answer, with its spread.
+        source: a folder of stacks, plate map, manifest CSV, or one file of many.
+        output: a Parquet or CSV file; a JSON file of the same name is written beside it.
+        changes: config keys ``data.*``, ``image.low`` and ``image.high`` that differ on this plate.
+        say: takes each line of the log.
+
+    Raises:
+        InputError: runs that do not go together, a plate that cannot be matched, or nothing to read.
+    """
+    output = Path(output)
+    cfg = plate_config(runs, source, changes)
+    manifest, notes = _stacks(cfg)
+    trained = runs[0].read_table("manifest.csv", MANIFEST)
+    if "image.low" in changes or "image.high" in changes:
+        trained = trained.assign(dtype=manifest["dtype"].iloc[0])  # the user said what its grey levels mean
+    image, adapted = matched(trained, manifest, cfg.image)
+    notes += adapted
+    for note in notes:
+        say(f"note: {note}")
+    cache = open_cache(manifest, cfg.data, image)
+    frames = new_frames(manifest, cfg)
+    members = [_member(run, say) for run in runs]
+    said = _ask_all(members, cache, frames, output)
+    ensemble = combined(members, frames, said)
+    rows = check(NEW_PREDICTIONS, ensemble.rows.join(_told(manifest), on="stack_id"))
+    n_held_out, n_wells = ensemble.held_out
+    was = looks_of(runs[0])
+    looks = None if was is None else compare_looks(was, stack_looks(cache, frames))
+    judged = likeness(rows, n_held_out=n_held_out, n_wells=n_wells, looks=looks)
+    warning = [judged.sentence] if judged.verdict != "alike" else []
+    numbers = [] if looks is None else looks.to_dict("records")
+    found = ReadOut(
+        rows,
+        ensemble.thresholds,
+        [*warning, *ensemble.notes, *notes],
+        judged._asdict() | {"n_held_out": n_held_out, "n_wells": n_wells, "looks": numbers},
+        [run.name for run in runs],
+    )
+    found.save(output)
+    Chunks(output).remove()
+    say(judged.sentence)
+    return found
+
+
+def plate_config(runs: Sequence[Run], source: str | Path, changes: Mapping[str, Any]) -> Config:
+    """Return the config under which a new plate is read: preprocessing and study of the runs.
+
+    Raises:
+        InputError: no run, runs that prepare images in different ways, or a key that a run decides.
+    """
+    if not runs:
+        raise InputError("predict: name at least one run")
+    for run in runs:
+        if not run.path(*BEST).is_file():
+            raise InputError(f"{run.folder}: is not trained (state: {run.state}); hpiclock train --resume it")
+    first = runs[0]
+    for run in runs[1:]:
+        for key in ("image", "data.channel", "data.z", "targets", "model.tasks"):
+            mine, other = _part(first.cfg, key), _part(run.cfg, key)
+            if mine != other:
+                raise InputError(
+                    f"{run.folder}: {key} differs from {first.folder}; only runs that read images in the "
+                    "same way can be taken together"
+                )
+    for key in changes:
+        if not key.startswith("data.") and key not in MAY_CHANGE:
+            raise InputError(
+                f"--set {key}: the run decides it; data.*, {' and '.join(MAY_CHANGE)} may be set"
+            )
+    kept = dict(leaves(first.cfg))
+    carried = {
+        key: value
+        for key, value in kept.items()
+        if value is not None
+        and not key.startswith("data.source")
+        and key.removeprefix("data.") not in OF_THE_PLATE
+    }
+    new = {"data.source": str(source), "data.on_bad_stack": "quarantine"}
+    return config_of(carried | new | dict(changes))
+
+
+def new_frames(manifest: pd.DataFrame, cfg: Config) -> pd.DataFrame:
+    """Return FRAMES rows of a new plate; a label is missing where the condition is unknown."""
+    frames = add_targets(expand(manifest, acquisition_times(manifest)), cfg.targets)
+    unknown = frames["condition"].eq(UNKNOWN)
+    return frames.assign(
+        label=frames["label"].mask(unknown),
+        time_target=frames["time_target"].mask(unknown),
+        split="test",
+        fold=0,
+    )
+
+
+def _part(cfg: Config, key: str) -> Any:
+    value: Any = cfg
+    for name in key.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def _stacks(cfg: Config) -> tuple[pd.DataFrame, list[str]]:
+    manifest, notes = load_manifest(cfg.data, onset_h=np.nan, blind=True)
+    infected = manifest["condition"].eq("infected")
+    unsaid = infected & manifest["onset_h"].isna()
+    if unsaid.any():
+        manifest = manifest.assign(onset_h=manifest["onset_h"].mask(unsaid, cfg.targets.onset_h))
+        notes.append(
+            f"The plate map states no onset for {unsaid.sum()} infected stacks: {cfg.targets.onset_h:g} h, "
+            "the onset that the run assumes, is taken. It decides labels and hpi, not the predictions."
+        )
+    unknown = int(manifest["condition"].eq(UNKNOWN).sum())
+    if unknown:
+        notes.append(
+            f"What was done to {unknown} of {len(manifest)} stacks is unknown: nothing about them is scored."
+        )
+    return manifest, notes
+
+
+def _member(run: Run, say: Callable[[str], None]) -> Member:
+    from hpiclock.inference.predict import open_machine
+
+    machine = open_machine(run.cfg, run.path(*BEST))
+    reference = reference_of(run, machine)
+    if reference is None:
+        say(f"note: {run.name}: its training frames are not at hand, so nothing can be compared with them")
+    return Member(run, machine, reference)
+
+
+def _ask_all(
+    members: list[Member], cache: FrameCache, frames: pd.DataFrame, output: Path
+) -> list[pd.DataFrame]:
+    """Return what each member says of every frame; finished pieces are kept on disk."""
+    from hpiclock.inference.predict import ask
+
+    kept = Chunks(output).take_up([cache.key, *(member.key for member in members)])
+    pieces = chunked(frames)
+    done = sum(len(piece) for number, piece in enumerate(pieces) if kept.has(number))
+    with progress(desc="predicting", total=len(frames), initial=done, unit="frame") as bar:
+        for number, piece in enumerate(pieces):
+            if kept.has(number):
+                continue
+            said = []
+            for index, member in enumerate(members):
+                last = index == len(members) - 1
+                each = bar.update if last else (lambda _: None)
+                answers = ask(member.machine, cache, piece, member.reference, each=each)
+                said.append(
+                    piece[["stack_id", "frame"]].reset_index(drop=True).join(answers).assign(member=index)
+                )
+            kept.keep(number, pd.concat(said, ignore_index=True))
+    answers = kept.read(len(pieces))
+    keys = frames[["stack_id", "frame"]]
+    return [
+        keys.merge(answers[answers["member"].eq(index)], on=["stack_id", "frame"], how="left", validate="1:1")
+        for index in range(len(members))
+    ]
+
+
+def _told(manifest: pd.DataFrame) -> pd.DataFrame:
+    """What the source says about each stack beyond a PREDICTIONS row, such as compound and dose."""
+    extra = [name for name in manifest.columns if name not in (*MANIFEST.columns, *IDENTITY, *OF_THE_FILES)]
+    taken = {"run", "seed", "p_infected", "time_pred", "label", "frame", "hours", "distance"}
+    return manifest.set_index("stack_id")[[name for name in extra if name not in taken]]

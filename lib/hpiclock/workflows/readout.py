@@ -1,0 +1,259 @@
+"""A read-out of a new plate: every table and figure, and their export for a paper."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from hpiclock.analysis.acquisition_shift import COLUMNS as LOOKS
+from hpiclock.analysis.acquisition_shift import stack_distances
+from hpiclock.analysis.plate_readout import (
+    COLUMNS,
+    by_well,
+    control_lines,
+    dose_response,
+    external_validation,
+    hour_of,
+    replicates,
+    treatment_curves,
+    with_treatments,
+)
+from hpiclock.config.schema import Config
+from hpiclock.errors import InputError
+from hpiclock.figures import readout as plate_plots
+from hpiclock.figures import readout as plots
+from hpiclock.files import atomic, make_folder
+from hpiclock.report import text as words
+from hpiclock.runs.run import Run, write_figure
+from hpiclock.tables import UNKNOWN
+from hpiclock.workflows.predict import ReadOut, own_test_wells, read_readout
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+SUFFIXES = (".png", ".pdf", ".svg")
+
+
+@dataclass(frozen=True)
+class PlateReadOut:
+    """Predictions of a plate and how they are judged: the tables and figures of one read-out.
+
+    Attributes:
+        found: the predictions and what must be said about them.
+        cfg: ``study`` and ``windows`` are used.
+        hour: imaging hour of the plate pictures and doses.
+        name: of the plate.
+    """
+
+    found: ReadOut
+    cfg: Config
+    hour: float
+    name: str
+
+    @cached_property
+    def rows(self) -> pd.DataFrame:
+        """The predictions with the treatment of each well."""
+        return with_treatments(self.found.rows)
+
+    @cached_property
+    def wells(self) -> pd.DataFrame:
+        """One row per well (:func:`hpiclock.analysis.plate_readout.by_well`)."""
+        frames = self.cfg.study.detection_frames
+        return by_well(self.rows, threshold=self.found.threshold, frames=frames, hour=self.hour)
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """Curves per treatment (:func:`hpiclock.analysis.plate_readout.treatment_curves`)."""
+        return treatment_curves(self.rows, threshold=self.found.threshold, level=self.cfg.study.level)
+
+    @property
+    def detection(self) -> str:
+        """The time to detection that can be compared: since onset where every infected well has one."""
+        infected = self.wells[self.wells["condition"].eq("infected")]
+        return "detected_hpi" if len(infected) and infected["onset_h"].notna().all() else "detected_h"
+
+    @property
+    def dose(self) -> str:
+        """The column of the dose: of a compound where doses differ, else the MOI."""
+        return "dose" if len(self.wells.loc[self.wells["dose"].gt(0), "dose"].unique()) > 1 else "moi"
+
+    @cached_property
+    def doses(self) -> dict[str, tuple[dict[str, Any], pd.DataFrame]]:
+        """Fit and curve of each response to the dose."""
+        level = self.cfg.study.level
+        return {
+            name: dose_response(self.wells, dose=self.dose, response=name, level=level)
+            for name in ("p_infected", "infected_share", self.detection)
+        }
+
+    @property
+    def dosed(self) -> list[str]:
+        """The responses for which some well has a dose."""
+        return [name for name, (fit, _) in self.doses.items() if fit["n_wells"]]
+
+    @cached_property
+    def external(self) -> tuple[pd.DataFrame, list[str]]:
+        """The external validation: METRICS rows, empty without labels, and what cannot be said."""
+        return external_validation(
+            self.found.rows,
+            threshold=self.found.threshold,
+            windows=self.cfg.windows,
+            end_h=self.cfg.window_end_h,
+            study=self.cfg.study,
+            rng=np.random.default_rng(self.cfg.seed),
+        )
+
+    @property
+    def looks(self) -> pd.DataFrame:
+        """Plain looks that lie farthest from the training plate, in words; empty where not compared."""
+        return words.looks(self.found.likeness.get("looks", []))
+
+    @property
+    def controls(self) -> list[str]:
+        """What mock wells and wells of a high MOI say, in sentences."""
+        return control_lines(self.wells)
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Return every table by name."""
+        fits = pd.DataFrame([fit for fit, _ in self.doses.values()], columns=COLUMNS)
+        validation, notes = self.external
+        notes = [*self.found.notes, *self.controls, *notes]
+        alike = self.wells[self.wells["treatment"].ne(UNKNOWN)]  # of wells of which nothing is said, none are
+        return {
+            "wells": self.wells,
+            "curves": self.curves,
+            "dose_response": fits,
+            "replicates": replicates(alike, ("p_infected", "infected_share", self.detection)),
+            "external_validation": validation,
+            "stacks": self._stacks(),
+            "looks": pd.DataFrame(self.found.likeness.get("looks", []), columns=LOOKS),
+            "notes": pd.DataFrame({"note": notes}, dtype=object),
+        }
+
+    def _stacks(self) -> pd.DataFrame:
+        rows = self.found.rows
+        return stack_distances(rows if "distance" in rows.columns else rows.assign(distance=np.nan))
+
+    def summary(self) -> pd.DataFrame:
+        """Return one row per treatment, in words: wells, what is said at the hour, and detection."""
+        return words.summary(self.wells, detection=self.detection, hour=self.hour)
+
+    def dose_table(self) -> pd.DataFrame:
+        """Return the fits to the dose in words, a row per response; empty where no well has a dose."""
+        return words.fits(self.doses[name][0] for name in self.dosed)
+
+    def replicate_table(self) -> pd.DataFrame:
+        """Return how well replicates agree, in words; empty where no treatment is known."""
+        return words.agreement(self.tables()["replicates"])
+
+    def figures(self) -> dict[str, Axes | Figure]:
+        """Return every figure by name."""
+        level = self.cfg.study.level
+        drawn: dict[str, Axes | Figure] = {
+            "curves_p_infected": self.curve("p_infected"),
+            "curves_called": self.curve("called"),
+            "curves_time": self.curve("time_pred"),
+            "detection_by_treatment": plots.wells_by_treatment(self.wells, value=self.detection),
+            "infected_by_treatment": plots.wells_by_treatment(self.wells, value="p_infected"),
+        }
+        for name in self.dosed:
+            drawn[f"dose_{name}"] = self.dose_figure(name, level=level)
+        for plate, (shade, detected) in self.heat_maps().items():
+            drawn |= {f"{plate}_p_infected": shade, f"{plate}_detected": detected}
+        return drawn | {f"{plate}_wells": grid for plate, grid in self.grids().items()}
+
+    def heat_maps(self) -> dict[str, tuple[Axes, Axes]]:
+        """Draw P(infected) at the hour and the time to detection of every well, by plate."""
+        return {
+            str(plate): (
+                plate_plots.plate_heat_map(mine, value="p_infected", hour=self.hour),
+                plate_plots.plate_heat_map(mine, value="detected_h", hour=self.hour),
+            )
+            for plate, mine in self.wells.groupby("plate")
+        }
+
+    def grids(self) -> dict[str, Figure]:
+        """Draw P(infected) over hours in every well, by plate."""
+        cut = self.found.threshold
+        return {
+            str(plate): plate_plots.well_grid_figure(rows, threshold=cut)
+            for plate, rows in self.rows.groupby("plate")
+        }
+
+    def curve(self, quantity: str) -> Axes:
+        """Draw a quantity over hours per treatment."""
+        cut = self.found.threshold if quantity == "p_infected" else None
+        return plots.treatment_curves(
+            self.curves, quantity=quantity, level=self.cfg.study.level, threshold=cut
+        )
+
+    def dose_figure(self, response: str, *, level: float) -> Axes:
+        """Draw a response over the dose with its fit."""
+        fit, curve = self.doses[response]
+        units = [] if self.dose == "moi" else [unit for unit in self.wells["dose_unit"].unique() if unit]
+        return plots.dose_response(self.wells, curve, fit, unit=", ".join(units), level=level)
+
+    def export(self, folder: Path) -> list[Path]:
+        """Write every figure (PNG, PDF, SVG) and table (CSV, and all in one XLSX); return the files."""
+        written = []
+        for name, figure in self.figures().items():
+            for suffix in SUFFIXES:
+                written.append(make_folder(folder / "figures") / f"{name}{suffix}")
+                write_figure(figure, written[-1])
+        tables = self.tables()
+        for name, table in tables.items():
+            written.append(make_folder(folder / "tables") / f"{name}.csv")
+            with atomic(written[-1]) as partial:
+                table.to_csv(partial, index=False)
+        written.append(folder / "read_out.xlsx")
+        words.write_workbook(tables, written[-1])
+        return written
+
+
+def open_readout(
+    run: Run,
+    *,
+    predictions: str | Path,
+    source: str | Path,
+    more_runs: Sequence[str | Path],
+    hour: float | None,
+) -> PlateReadOut:
+    """Return the read-out of a predictions file, of a new plate, or of the run's own test wells.
+
+    Args:
+        run: the trained run.
+        predictions: a file that ``hpiclock predict`` wrote; empty = none.
+        source: a new plate that is predicted first, into the run's folder ``new_plates``; empty = none.
+        more_runs: folders of further runs that are taken together with ``run``.
+        hour: imaging hour of the plate pictures; None = the middle.
+
+    Raises:
+        InputError: both a file and a plate, or one that cannot be read.
+    """
+    if predictions and source:
+        raise InputError("give predictions or source, not both")
+    if predictions:
+        found, name = read_readout(predictions), Path(predictions).stem
+    elif source:
+        from hpiclock.workflows.predict import predict
+
+        runs = [run, *(Run.open(folder) for folder in more_runs)]
+        name = _name(source)
+        output = make_folder(run.path("new_plates")) / f"{name}.parquet"
+        found = predict(runs, source, output, changes={}, say=lambda _: None)
+    else:
+        found, name = own_test_wells(run), "own_test_wells"
+    return PlateReadOut(found, run.cfg, hour_of(found.rows, hour), name)
+
+
+def _name(source: str | Path) -> str:
+    """The name of a plate: of its folder where its file has the name that every plate map has."""
+    path = Path(source).resolve()
+    return path.parent.name if path.stem in ("plate", "manifest") and path.is_file() else path.stem

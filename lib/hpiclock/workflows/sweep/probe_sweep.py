@@ -1,0 +1,122 @@
+"""Sweeps in frozen mode: features once, linear heads for every point. A probe, and said to be one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from hpiclock.analysis.linear_probe import components, probe
+from hpiclock.config.load import load_config
+from hpiclock.config.schema import Config
+from hpiclock.config.sweep import Sweep
+from hpiclock.errors import InputError
+from hpiclock.files import atomic, make_folder
+from hpiclock.plate.cache import open_cache
+from hpiclock.plate.frames import Dataset, expand, prepare, select
+from hpiclock.progress import progress
+from hpiclock.runs.run import Run
+from hpiclock.targets import add_targets
+from hpiclock.workflows.sweep import RUNS, SUMMARY, Swept, summarise
+
+PROBE = (
+    "This is a probe: linear heads on features that do not change. It shows what the choice of hours and "
+    "controls does; a trained model can be better, and can learn other shortcuts."
+)
+
+
+def probe_sweep(plan: Sweep, *, say: Callable[[str], None]) -> Swept:
+    """Fit heads for every run of a sweep on features that are computed once; write the summary.
+
+    Raises:
+        InputError: a trained run whose split is not that of the sweep, weights that cannot be had.
+    """
+    folder = make_folder(plan.folder)
+    say(PROBE)
+    made: dict[str, pd.DataFrame] = {}
+    messages: dict[str, str] = {}
+    by_data: dict[str, list[str]] = {}
+    for name, cfg in plan.configs.items():
+        by_data.setdefault(_data_key(cfg), []).append(name)
+    with progress(desc=f"{plan.said.name} (probe)", total=len(plan.configs), unit="point") as bar:
+        features: dict[str, pd.DataFrame] = {}
+        for names in by_data.values():
+            dataset, seen = _seen(plan, plan.configs[names[0]], features)
+            z = components(dataset.frames, seen)
+            for name in names:
+                try:
+                    made[name] = _one(plan, name, dataset.frames, z)
+                except InputError as error:
+                    messages[name] = str(error)
+                    say(f"{name} failed: {error}")
+                bar.update()
+    runs = pd.DataFrame(
+        {"run": name, "state": "failed" if name in messages else "done", "message": messages.get(name, "")}
+        for name in plan.configs
+    )
+    summary = summarise(plan, made.get)
+    for file, table in ((RUNS, runs), (SUMMARY, summary)):
+        with atomic(folder / file) as partial:
+            table.to_csv(partial, index=False)
+    return Swept(folder, runs, summary)
+
+
+def _one(plan: Sweep, name: str, frames: pd.DataFrame, z: np.ndarray) -> pd.DataFrame:
+    cfg = plan.configs[name]
+    chosen = select(frames.assign(place=np.arange(len(frames))), cfg.frames)
+    place = chosen["place"].to_numpy()
+    return probe(chosen.drop(columns="place"), z[place], run=name, seed=cfg.seed)
+
+
+def _data_key(cfg: Config) -> str:
+    """What decides the frames and their splits, apart from the hours that are used."""
+    parts = cfg.model_dump(mode="json", include={"data", "image", "targets", "split"})
+    return json.dumps(parts, sort_keys=True)
+
+
+def _seen(plan: Sweep, cfg: Config, kept: dict[str, pd.DataFrame]) -> tuple[Dataset, pd.DataFrame]:
+    """Return the data set of a split with frames of all hours, and the features of every frame."""
+    all_hours = load_config(plan.base, plan.said.set).frames
+    dataset = prepare(cfg.model_copy(update={"frames": all_hours}))
+    key = json.dumps(cfg.model_dump(mode="json", include={"data", "image"}), sort_keys=True)
+    if key not in kept:
+        kept[key] = _features(plan, cfg, dataset)
+    return dataset, kept[key]
+
+
+def _features(plan: Sweep, cfg: Config, dataset: Dataset) -> pd.DataFrame:
+    from hpiclock.inference.embed import embed
+    from hpiclock.training.checkpoint import read_checkpoint  # torch is loaded only where a model is asked
+    from hpiclock.training.experiment import set_up
+
+    assert plan.said.frozen is not None
+    trained = plan.said.frozen.run
+    run = Run.open(plan.path.parent / trained) if trained else None
+    if run is not None:
+        _refuse_seen_wells(plan, run)
+    source = run.cfg if run is not None else cfg
+    cache = open_cache(dataset.manifest, source.data, source.image)
+    machine = set_up(source.model_copy(update={"train": cfg.train}), pretrained=run is None)
+    if run is not None:
+        read_checkpoint(run.path("checkpoints", "best.pt"), {"model": machine.model}, machine.device)
+    every = add_targets(expand(dataset.manifest), cfg.targets)
+    size = cfg.train.batch_size
+    return embed(machine, cache, every, batch_size=size, folder=Path(cfg.data.cache_dir), change="")
+
+
+def _refuse_seen_wells(plan: Sweep, run: Run) -> None:
+    """A trained backbone has seen its training wells: they may not be tested."""
+    for name, cfg in plan.configs.items():
+        same: dict[str, Any] = {"split": run.cfg.split, "data.source": run.cfg.data.source}
+        now: dict[str, Any] = {"split": cfg.split, "data.source": cfg.data.source}
+        wrong = [key for key in same if same[key] != now[key]]
+        if wrong:
+            keys = " and ".join(wrong)
+            raise InputError(
+                f"{plan.path}: frozen.run: {run.name} was trained with another {keys} than {name} has; its "
+                "features know its training wells, so keep its split, or leave frozen.run empty"
+            )

@@ -1,0 +1,247 @@
+"""Negative controls and clocks: planted shortcuts are named, honest scores pass, few wells are said."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hpiclock.audit import BORDER, FOCUS, KIND_OF, LIGHT
+from hpiclock.audit.clocks import judge_elapsed, judge_hour, judge_onset, onset_table, score_over_time
+from hpiclock.audit.controls import (
+    FIRST,
+    PHASE,
+    SHARES,
+    TRUTH,
+    WINDOW,
+    after_eclipse,
+    before_onset,
+    judge_early,
+    judge_nuisance,
+    judge_well,
+    negative_controls,
+    nuisance_table,
+)
+from hpiclock.config.schema import AuditConfig, StudyConfig, WindowsConfig
+from hpiclock.simulate.predictions import Simulation, simulate
+
+STUDY, AUDIT = StudyConfig(), AuditConfig(shuffles=2000)
+KINDS = {"light": ["mean"], "focus": ["laplacian"], "contrast": ["sd"], "border": ["border_mean"]}
+
+
+def said(*, seed=0, splits=("test",), **changes):
+    design = Simulation(wells=6, interval_h=2.0, onset_h=(5.0, 11.0))._replace(**changes)
+    return simulate(design, rng=np.random.default_rng(seed), splits=splits)
+
+
+def infected(rows):
+    return rows["condition"].eq("infected")
+
+
+def rng():
+    return np.random.default_rng(0)
+
+
+def tiny(onsets, *, hours=(0.0, 4.0, 8.0, 12.0)):
+    wells = [*((f"I{i}", onset) for i, onset in enumerate(onsets)), ("M0", None), ("M1", None)]
+    rows = []
+    for well, onset in wells:
+        condition = "mock" if onset is None else "infected"
+        same = {"plate": "P", "well": well, "stack_id": well, "onset_h": onset, "condition": condition}
+        rows += [same | {"hours": hour, "label": int(onset is not None and hour >= onset)} for hour in hours]
+    table = pd.DataFrame(rows).astype({"onset_h": float})
+    return table.assign(hpi=table["hours"] - table["onset_h"])
+
+
+def test_the_control_uses_the_hours_before_the_first_onset_of_all_wells():
+    rows = tiny([6.0, 9.0])
+    chosen = rows[before_onset(rows)]
+    assert sorted(chosen["hours"].unique()) == [0, 4]
+    assert set(chosen["well"]) == {"I0", "I1", "M0", "M1"}
+
+
+def test_a_well_infected_from_the_start_does_not_shorten_the_control():
+    rows = tiny([0.0, 9.0])
+    chosen = rows[before_onset(rows)]
+    assert sorted(chosen["hours"].unique()) == [0, 4, 8]
+    assert set(chosen["well"]) == {"I1", "M0", "M1"}
+
+
+def test_without_a_frame_before_the_onset_there_is_no_control():
+    assert not before_onset(tiny([0.0, 0.0])).any()
+
+
+def test_after_the_eclipse_means_after_that_of_the_last_well():
+    rows = tiny([0.0, 4.0])
+    assert sorted(rows.loc[after_eclipse(rows, eclipse_h=6.0), "hours"].unique()) == [12]
+    everything = after_eclipse(rows, eclipse_h=60.0)
+    assert everything.all()  # nobody is that far: every labelled frame is taken
+
+
+def test_an_honest_score_passes_and_holds_over_wells():
+    rows = said()
+    early, well = (judge(rows, study=STUDY, audit=AUDIT, rng=rng()) for judge in (judge_early, judge_well))
+    assert early.verdict == "supported"
+    assert well.verdict == "supported"
+    assert well.effect > 0.9
+    assert "smallest possible 0.0011" in well.evidence  # 1 / (12 choose 6)
+
+
+def test_a_score_that_knows_the_well_before_the_onset_is_contradicted():
+    rows = said()
+    rows["p_infected"] = np.clip(rows["p_infected"] + 0.5 * infected(rows), 0, 1)
+    row = judge_early(rows, study=STUDY, audit=AUDIT, rng=rng())
+    assert row.verdict == "contradicted"
+    assert row.effect > 0.9
+
+
+def test_too_few_wells_cannot_pass_the_control():
+    row = judge_early(said(wells=3), study=STUDY, audit=AUDIT, rng=rng())
+    assert row.verdict == "not identifiable"
+    assert "no p below 0.05" in row.evidence
+
+
+def test_four_wells_against_four_can_just_fail_the_control():
+    rows = said(wells=4)
+    rows["p_infected"] = infected(rows) * 0.5 + 0.2
+    assert judge_early(rows, study=STUDY, audit=AUDIT, rng=rng()).verdict == "contradicted"
+
+
+def test_one_well_a_class_is_never_supported_and_an_early_difference_is_called_the_well():
+    rows = said(wells=1, stacks=8)
+    assert judge_well(rows, study=STUDY, audit=AUDIT, rng=rng()).verdict == "not identifiable"
+    rows["p_infected"] = infected(rows) * 0.5 + 0.2
+    row = judge_early(rows, study=STUDY, audit=AUDIT, rng=rng())
+    assert row.verdict == "contradicted"
+    assert "not the infection" in row.evidence
+
+
+def test_without_frames_before_the_onset_an_early_signal_cannot_be_told_from_a_shortcut():
+    rows = said(onset_h=(0.0, 0.0))
+    row = judge_early(rows, study=STUDY, audit=AUDIT, rng=rng())
+    assert row.verdict == "not identifiable"
+    assert "image at 0 hpi" in row.remedy
+
+
+def test_a_score_of_chance_is_no_signal():
+    rows = said(strength=0.0, stacks=4, well_sd=0.0, stack_sd=0.0, seed=1)
+    row = judge_well(rows, study=STUDY, audit=AUDIT, rng=rng())
+    assert row.verdict == "contradicted"
+    assert row.high < 0.6
+
+
+def statistics(rows, *, tint=0.0, seed=0):
+    random = np.random.default_rng(seed)
+    table = rows[["stack_id", "frame"]].copy()
+    for name in ("mean", "laplacian", "sd", "border_mean"):
+        table[name] = random.normal(size=len(rows))
+    table["mean"] += tint * infected(rows)
+    return table
+
+
+def nuisance(rows, **changes):
+    table = nuisance_table(rows, statistics(rows, **changes), KINDS, audit=AUDIT, level=0.95, rng=rng())
+    return {row.question: row for row in judge_nuisance(table, audit=AUDIT, hours=25)}
+
+
+def test_a_tint_is_named_by_the_row_on_brightness_only():
+    found = nuisance(said(), tint=5.0)
+    assert found[LIGHT].verdict == "contradicted"
+    assert "mean" in found[LIGHT].evidence
+    assert {found[name].verdict for name in (FOCUS, BORDER)} == {"supported"}
+
+
+def test_frames_after_the_onset_do_not_count_as_nuisance():
+    rows = said()
+    table = statistics(rows)
+    table["mean"] += 5.0 * (infected(rows) & rows["hpi"].ge(0))
+    found = nuisance_table(rows, table, KINDS, audit=AUDIT, level=0.95, rng=rng())
+    assert judge_nuisance(found, audit=AUDIT, hours=25)[0].verdict == "supported"
+
+
+def test_nuisance_needs_frames_before_the_onset_and_wells():
+    assert {row.verdict for row in nuisance(said(onset_h=(0.0, 0.0))).values()} == {"not identifiable"}
+    assert {row.verdict for row in nuisance(said(wells=1, stacks=8)).values()} == {"not identifiable"}
+    assert {row.verdict for row in nuisance(said(wells=4), tint=9.0).values()} == {"not identifiable"}
+
+
+def test_stills_have_no_nuisance_test():
+    rows = said(onset_h=(0.0, 0.0))
+    empty = nuisance_table(rows, statistics(rows), KINDS, audit=AUDIT, level=0.95, rng=rng())
+    assert {row.verdict for row in judge_nuisance(empty, audit=AUDIT, hours=1)} == {"not tested"}
+
+
+def test_all_tests_together_stay_within_the_error_rate():
+    assert set(SHARES) >= set(KIND_OF)
+    assert sum(SHARES.values()) <= 1
+    assert SHARES["Early signal or shortcut?"] * 0.05 > 1 / 70
+
+
+def test_a_clock_alone_is_called_a_clock():
+    rows = said(splits=("test",))
+    # labels of infected wells begin late, so that the hour tells the label
+    rows["label"] = rows["label"].mask(infected(rows) & rows["hours"].lt(30))
+    rows["p_infected"] = rows["hours"] / 48
+    row = judge_hour(rows, study=STUDY)
+    assert row.verdict == "contradicted"
+    assert row.effect == 0.5  # within one hour every score is the same
+    assert judge_hour(said(), study=STUDY).verdict == "supported"
+
+
+def test_times_that_follow_the_onset_are_read_from_the_infection():
+    rows = said(wells=8, well_time_sd_h=0.3)
+    row = judge_elapsed(rows, audit=AUDIT, level=0.95, rng=rng())
+    assert row.verdict == "supported"
+    assert row.low < 1 < row.high
+
+
+def test_times_that_follow_the_clock_are_read_from_the_clock():
+    rows = said(wells=8)
+    rows["time_pred"] = rows["hours"] - 8 + np.random.default_rng(0).normal(0, 1, len(rows))
+    row = judge_elapsed(rows, audit=AUDIT, level=0.95, rng=rng())
+    assert row.verdict == "contradicted"
+    assert row.effect == pytest.approx(0, abs=0.15)
+
+
+def test_three_infected_wells_cannot_tell_the_clocks_apart():
+    assert judge_elapsed(said(wells=3), audit=AUDIT, level=0.95, rng=rng()).verdict == "not identifiable"
+    nothing = said().assign(time_pred=np.nan)
+    assert judge_elapsed(nothing, audit=AUDIT, level=0.95, rng=rng()).verdict == "not tested"
+
+
+def test_scores_of_controls_that_rise_with_time_are_found():
+    rows = said(wells=4)
+    flat = score_over_time(rows, audit=AUDIT, level=0.95, rng=rng()).set_index("label")
+    assert flat.loc["uninfected", "p"] > 0.05
+    assert flat.loc["infected", "rho"] > 0.5
+    rows["p_infected"] = rows["hours"] / 48
+    rising = score_over_time(rows, audit=AUDIT, level=0.95, rng=rng()).set_index("label")
+    assert rising.loc["uninfected", "rho"] == pytest.approx(1)
+    assert rising.loc["uninfected", "p"] == pytest.approx(1 / AUDIT.shuffles)
+
+
+def test_claims_that_stand_with_every_onset_are_supported():
+    table = onset_table(said(), study=STUDY, audit=AUDIT)
+    assert sorted(table["shift_h"].unique()) == [-2, -1, 0, 1, 2]
+    assert len(table) == 15
+    assert judge_onset(table).verdict == "supported"
+
+
+def test_a_claim_that_moves_with_the_onset_is_named():
+    table = onset_table(said(), study=STUDY, audit=AUDIT)
+    claim = table["claim"].eq("infected after the eclipse") & table["shift_h"].eq(2)
+    table.loc[claim, "stands"] = False
+    row = judge_onset(table)
+    assert row.verdict == "not identifiable"
+    assert row.evidence == "infected after the eclipse: changes at +2 h"
+
+
+def test_the_first_window_above_chance_comes_after_the_eclipse():
+    rows = said(wells=8, stacks=3, well_sd=0.3, stack_sd=0.2)
+    table = negative_controls(rows, windows=WindowsConfig(), study=STUDY, visible_h=8.0)
+    found = table.set_index("what")
+    assert set(table.loc[table["start_h"].isna(), "what"]) == {"before onset", "eclipse", "after eclipse"}
+    assert found.loc["before onset", "low"] < 0.5
+    assert found.loc["after eclipse", "low"] > 0.9
+    assert 2 <= found.loc[FIRST, "start_h"] <= 10  # signs begin at about 6 h and are half there at 11 h
+    assert found.loc[TRUTH, "start_h"] == 8
+    assert (table.loc[table["what"].eq(WINDOW), "start_h"] % 3 == 0).all()
+    assert PHASE not in set(table["what"])

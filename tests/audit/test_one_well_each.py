@@ -1,0 +1,70 @@
+"""One infected and one mock well: a near-perfect score from the first hour, and what the audit calls it."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+from hpiclock.analysis.linear_probe import learn_class
+from hpiclock.audit import CLOCKS, EARLY, ELAPSED, UNSEEN, WELL
+from hpiclock.audit.verdict import Evidence, verdict
+from hpiclock.config.schema import AuditConfig, StudyConfig
+from hpiclock.plate.stack_statistics import image_statistics
+from hpiclock.simulate.design import design
+from hpiclock.simulate.write import simulate
+
+
+@pytest.fixture(scope="module")
+def said() -> pd.DataFrame:
+    """Predictions for the plate of ``hpiclock synth --design one-well-each``, every other field held out.
+
+    Small fields and the first hours only; the infection begins at 1 h, and nothing is to be seen before 5 h.
+    """
+    plate = design("one-well-each", n_frames=5, microscope={"size_px": 64})
+    stacks = list(simulate(plate, seed=0))
+    frames = pd.concat([stack.truth for stack in stacks], ignore_index=True).assign(plate=plate.name, path="")
+    seen = pd.DataFrame([image_statistics(picture) for stack in stacks for picture in stack.pictures])
+    infected = frames["condition"].eq("infected").to_numpy()
+    held_out = pd.factorize(frames["stack_id"])[0] % 2 == 1
+    label = pd.Series(infected.astype(int)).where(~(frames["hpi"] < 0)).astype("Int8")
+    learnt = ~held_out & label.notna().to_numpy()
+    model = learn_class(seen.to_numpy()[learnt], label[learnt].astype(int).to_numpy())
+    return frames.assign(
+        label=label, split=np.where(held_out, "test", "train"), run="r", fold=0, seed=0,
+        clock=np.where(infected, "infection", "experiment"), time_target=np.nan, time_pred=np.nan,
+        p_infected=model.predict_proba(seen.to_numpy())[:, 1],
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def rows(said: pd.DataFrame) -> pd.DataFrame:
+    found = verdict(
+        Evidence(said, predictions=said),
+        study=StudyConfig(), audit=AuditConfig(), rng=np.random.default_rng(0),
+    )  # fmt: skip
+    return found.set_index("question")
+
+
+def test_the_score_is_near_perfect_before_anything_can_be_seen(said: pd.DataFrame) -> None:
+    test = said[said["split"].eq("test")]
+    assert test.loc[test["hpi"] < 5, "cpe_fraction"].max() < 0.05
+    for _, now in test[test["hours"] < 6].groupby("hours"):
+        assert roc_auc_score(now["condition"].eq("infected"), now["p_infected"]) > 0.95
+
+
+def test_it_is_called_a_difference_between_wells(rows: pd.DataFrame) -> None:
+    assert rows.loc[WELL, "verdict"] == "not identifiable"
+    assert rows.loc[WELL, "effect"] > 0.95  # the score is not hidden, it is put in its place
+    assert "1 infected and 1 mock well" in rows.loc[WELL, "evidence"]
+    assert "nothing below 0.5 is possible" in rows.loc[WELL, "evidence"]
+    assert "at least 3 wells per class" in rows.loc[WELL, "remedy"]
+
+
+def test_the_score_before_the_onset_and_the_split_give_it_away(rows: pd.DataFrame) -> None:
+    assert rows.loc[EARLY, "verdict"] != "supported"
+    assert rows.loc[EARLY, "effect"] > 0.95
+    assert rows.loc[UNSEEN, "verdict"] == "contradicted"
+
+
+def test_one_onset_cannot_tell_the_clocks_apart(rows: pd.DataFrame) -> None:
+    assert list(rows.loc[[CLOCKS, ELAPSED], "verdict"]) == ["not identifiable"] * 2

@@ -1,0 +1,167 @@
+"""The manifest CSV: what it must say, what it may say, and the line that tells what is wrong."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from hpiclock.config.schema import DataConfig
+from hpiclock.errors import InputError
+from hpiclock.plate.manifest.survey import load_manifest
+
+ONSET_H = 1.5
+
+
+@pytest.fixture
+def stacks(tmp_path: Path, write_stack: Callable[..., Path]) -> Path:
+    for name in ("a", "b", "s1_c2_p7"):
+        write_stack(tmp_path / "run7" / f"{name}.tif")
+    return tmp_path / "run7"
+
+
+def listed(folder: Path, text: str, name: str = "list.csv") -> DataConfig:
+    (folder / name).write_text(text, encoding="utf-8")
+    return DataConfig(source=str(folder / name))
+
+
+def refusal(source: DataConfig) -> str:
+    with pytest.raises(InputError) as caught:
+        load_manifest(source, ONSET_H)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_path_and_condition_are_enough(stacks: Path) -> None:
+    manifest, notes = load_manifest(
+        listed(stacks, "path,condition\na.tif,infected\nb.tif,mock\n"), ONSET_H, need_both=True
+    )
+    assert list(manifest["stack_id"]) == ["run7/a", "run7/b"]
+    assert list(manifest["plate"]) == ["run7", "run7"]
+    assert list(manifest["well"]) == ["", ""]
+    assert manifest["interval_h"].eq(0.5).all()
+    np.testing.assert_array_equal(manifest["onset_h"], [ONSET_H, np.nan])
+    assert len(notes) == 1
+    assert notes[0].startswith("run7: 2 of 2 stacks are of an unknown well: they cannot be grouped by well; ")
+
+
+def test_optional_columns_win_over_config_and_names(stacks: Path) -> None:
+    text = (
+        "path,condition,plate,well,position,moi,start_h,onset_h,interval_h,donor,passage\n"
+        "s1_c2_p7.tif,infected,P1,d3,9,0.5,2,4,0.5,anna,3\n"
+        "b.tif,mock,P1,d4,1,,,,,bert,\n"
+    )
+    manifest, notes = load_manifest(listed(stacks, text), ONSET_H)
+    assert notes == []
+    assert list(manifest["stack_id"]) == ["P1/D03/p9", "P1/D04/p1"]
+    assert list(manifest["start_h"]) == [2.0, 0.0]
+    np.testing.assert_array_equal(manifest["moi"], [0.5, np.nan])
+    np.testing.assert_array_equal(manifest["onset_h"], [4.0, np.nan])
+    assert list(manifest["donor"]) == ["anna", "bert"]  # other columns are kept
+    np.testing.assert_array_equal(manifest["passage"], [3.0, np.nan])
+
+
+def test_what_the_table_leaves_open_the_name_may_say(stacks: Path) -> None:
+    manifest, _ = load_manifest(
+        listed(stacks, "path,condition\ns1_c2_p7.tif,infected\nb.tif,mock\n"), ONSET_H
+    )
+    assert list(manifest["stack_id"]) == ["run7/C02/p7", "run7/b"]
+
+
+@pytest.mark.parametrize("word", ["mock", "uninfected", "Control", "MOCK"])
+def test_words_for_mock(stacks: Path, word: str) -> None:
+    manifest, _ = load_manifest(listed(stacks, f"path,condition\na.tif,{word}\n"), ONSET_H)
+    assert list(manifest["condition"]) == ["mock"]
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_csv_as_spreadsheets_write_it(stacks: Path, separator: str) -> None:
+    rows = [["path", " condition", "moi"], ["a.tif", "infected ", "0.1"], ["b.tif", "mock", ""], ["", "", ""]]
+    text = "\ufeff" + "".join(separator.join(row) + "\r\n" for row in rows)
+    manifest, _ = load_manifest(listed(stacks, text), ONSET_H)
+    assert list(manifest["condition"]) == ["infected", "mock"]
+
+
+def test_paths_are_relative_to_the_table_or_absolute(stacks: Path, tmp_path: Path) -> None:
+    text = f"path,condition\nrun7/a.tif,infected\nrun7\\b.tif,mock\n{stacks / 's1_c2_p7.tif'},mock\n"
+    manifest, _ = load_manifest(listed(tmp_path, text), ONSET_H)
+    assert list(manifest["path"]) == [str(stacks / name) for name in ("a.tif", "b.tif", "s1_c2_p7.tif")]
+
+
+def test_stills_with_hours_are_stacks_of_one_frame(tmp_path: Path) -> None:
+    for name, colour in (("x.png", 10), ("y.png", 200)):
+        Image.fromarray(np.full((16, 16, 3), colour, np.uint8)).save(tmp_path / name)
+    text = "path,condition,well,position,hours\nx.png,infected,a1,1,2.5\ny.png,infected,a1,1,30\n"
+    source = listed(tmp_path, text)
+    assert "3 channels; set data.channel" in refusal(source)
+    manifest, notes = load_manifest(source.model_copy(update={"channel": "grey"}), ONSET_H)
+    assert notes == []
+    assert list(manifest["start_h"]) == [2.5, 30.0]
+    assert list(manifest["n_frames"]) == [1, 1]
+    # one position at two times: the hour tells them apart
+    assert list(manifest["stack_id"]) == [f"{tmp_path.name}/A01/p1/t2.5", f"{tmp_path.name}/A01/p1/t30"]
+
+
+def test_hours_of_a_stack_of_many_frames_are_refused(stacks: Path) -> None:
+    assert "hours is for stills, the file holds 3 frames; use start_h" in refusal(
+        listed(stacks, "path,condition,hours\na.tif,mock,3\n")
+    )
+
+
+def test_a_donor_that_holds_both_conditions_is_noted(stacks: Path) -> None:
+    text = "path,condition,well\na.tif,infected,slide 7\nb.tif,mock,slide 7\n"
+    manifest, notes = load_manifest(listed(stacks, text), ONSET_H)
+    assert list(manifest["well"]) == ["slide 7", "slide 7"]
+    assert notes == [f"{stacks / 'a.tif'}: well slide 7 of plate run7 is infected and mock at once"]
+
+
+def test_a_column_nearly_named_like_another_is_noted(stacks: Path) -> None:
+    _, notes = load_manifest(listed(stacks, "path,condition,well,onset\na.tif,mock,a1,2\n"), ONSET_H)
+    assert notes == [f"{stacks / 'list.csv'}: column onset is kept as it is; did you mean onset_h?"]
+
+
+def test_stated_frame_count_that_differs_is_noted(stacks: Path) -> None:
+    _, notes = load_manifest(listed(stacks, "path,condition,well,n_frames\na.tif,mock,a1,95\n"), ONSET_H)
+    assert notes == [f"{stacks / 'a.tif'}: the table says 95 frames, the file holds 3"]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("file,label\na.tif,1\n", "column path, condition missing (there are file, label)"),
+        ("path,condition\n", "no rows in it"),
+        ("", "the file is empty"),
+        ("path,condition\na.tif,infceted\n", "row 2, column condition: condition 'infceted' is not known"),
+        (
+            "path,condition,moi\na.tif,mock,\nb.tif,infected,high\n",
+            "row 3, column moi: 'high' is not a number",
+        ),
+        ("path;condition;moi\na.tif;infected;0,1\n", "row 2, column moi: '0,1' is not a number; write 0.1"),
+        ("path,condition,moi\na.tif,infected,-1\n", "row 2, column moi: -1 cannot be"),
+        ("path,condition,interval_h\na.tif,infected,0\n", "column interval_h: 0 cannot be"),
+        ("path,condition,moi\na.tif,mock,5\n", "row 2, column moi: mock with MOI 5"),
+        ("path,condition,hours,start_h\na.tif,mock,5,4\n", "row 2: hours and start_h differ"),
+        ("path,condition\n,mock\n", "row 2, column path: is empty"),
+        ("path,condition\na.tif,mock,5\n", "row 2 has more cells than the header; correct the row"),
+        ("path,condition,path\na.tif,mock,b.tif\n", "column path stands twice"),
+        (
+            "path,condition\na.tif,mock\na.tif,mock\n",
+            "a.tif: listed twice (list.csv row 2 and list.csv row 3)",
+        ),
+        ("path,condition\nz.tif,mock\n", "z.tif: no such file"),
+        (
+            "path,condition,interval_h\na.tif,mock,1\n",
+            "frames are 1 h apart by interval_h of list.csv row 2, 0.5 h by the file's metadata",
+        ),
+    ],
+)
+def test_a_wrong_table_is_one_line_that_names_row_and_column(stacks: Path, text: str, words: str) -> None:
+    message = refusal(listed(stacks, text))
+    assert words in message
+    assert str(stacks) in message
+
+
+def test_binary_table_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "list.csv").write_bytes(b"\xff\xfe\x00\x00")
+    assert "not a text table; save it as CSV UTF-8" in refusal(DataConfig(source=str(tmp_path / "list.csv")))

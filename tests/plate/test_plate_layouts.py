@@ -1,0 +1,249 @@
+"""Plate layouts as labs write them in sheets: long and grid, CSV and XLSX; every fault names its cell."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import openpyxl
+import pytest
+
+from hpiclock.config.schema import DataConfig
+from hpiclock.errors import InputError
+from hpiclock.plate.manifest.manifest_csv import read_text_table
+from hpiclock.plate.manifest.plate_maps import read_wells
+from hpiclock.plate.manifest.spreadsheet import column_letter
+from hpiclock.plate.manifest.survey import load_manifest
+
+Rows = list[list[object]]
+
+LONG: Rows = [
+    [
+        "Well",
+        "Condition",
+        "MOI",
+        "Onset h",
+        "replicate",
+        "compound",
+        "dose",
+        "dose_unit",
+        "Exclude",
+        "passage",
+    ],
+    ["A1", "mock", None, None, "A", "DMSO", 0, "uM", None, 4],
+    ["a02", "infected", 0.1, 5, "A", "DMSO", 0, "uM", None, 4],
+    ["A3", "infected", 5, None, "A", "drug", 2.5, "uM", "contaminated", 4],
+]
+
+GRIDS: Rows = [
+    ["condition", 1, 2, 3],
+    ["A", "mock", "infected", "infected"],
+    ["B", "mock", "infected", None],
+    [None, None, None, None],
+    ["MOI", None, None, None],
+    [None, 1, 2, 3],
+    ["A", None, 0.1, 5],
+    ["B", None, 1, None],
+    [None, None, None, None],
+    ["exclude", 1, 2, 3],
+    ["A", None, None, "x"],
+]
+
+
+def as_csv(path: Path, rows: Rows, separator: str = ",") -> Path:
+    path = path.with_suffix(".csv")
+    lines = [separator.join("" if cell is None else str(cell) for cell in row) for row in rows]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def as_xlsx(path: Path, rows: Rows, **sheets: Rows) -> Path:
+    path = path.with_suffix(".xlsx")
+    book = openpyxl.Workbook()
+    book.active.title = "layout"
+    for row in rows:
+        book.active.append(row)
+    for name, more in sheets.items():
+        sheet = book.create_sheet(name)
+        for row in more:
+            sheet.append(row)
+    book.save(path)
+    return path
+
+
+def refusal(path: Path) -> str:
+    with pytest.raises(InputError) as caught:
+        read_wells(path)
+    assert "\n" not in str(caught.value)
+    assert str(caught.value).startswith(f"{path}: ")
+    return str(caught.value).removeprefix(f"{path}: ")
+
+
+@pytest.mark.parametrize("write", [as_csv, as_xlsx])
+def test_long_layout(tmp_path: Path, write: Callable[[Path, Rows], Path]) -> None:
+    wells = read_wells(write(tmp_path / "plate", LONG))
+    assert list(wells) == ["A01", "A02", "A03"]
+    assert [well.condition for well in wells.values()] == ["mock", "infected", "infected"]
+    assert [well.moi for well in wells.values()] == [None, 0.1, 5.0]
+    assert [well.onset_h for well in wells.values()] == [None, 5.0, None]
+    assert [well.dose for well in wells.values()] == [0.0, 0.0, 2.5]
+    assert [well.exclude for well in wells.values()] == ["", "", "contaminated"]
+    assert wells["A02"].more == {"passage": "4"}
+
+
+@pytest.mark.parametrize("write", [as_csv, as_xlsx])
+def test_grids_one_above_the_other(tmp_path: Path, write: Callable[[Path, Rows], Path]) -> None:
+    wells = read_wells(write(tmp_path / "plate", GRIDS))
+    assert sorted(wells) == ["A01", "A02", "A03", "B01", "B02"]  # an empty cell is a well that is not used
+    assert {name: well.moi for name, well in wells.items() if well.moi} == {
+        "A02": 0.1,
+        "A03": 5.0,
+        "B02": 1.0,
+    }
+    assert wells["A03"].exclude.startswith("marked x in")
+    assert "cell D11" in wells["A03"].exclude
+
+
+def test_one_sheet_per_key_and_merged_cells(tmp_path: Path) -> None:
+    path = as_xlsx(
+        tmp_path / "plate",
+        [["", 1, 2], ["A", "infected", ""], ["B", "mock", "mock"]],
+        moi=[["", 1, 2], ["A", 0.5, ""], ["B", "", ""]],
+    )
+    book = openpyxl.load_workbook(path)
+    book["layout"].merge_cells("B2:C2")
+    book["moi"].merge_cells("B2:C2")
+    book.save(path)
+    wells = read_wells(path)
+    assert {name: (well.condition, well.moi) for name, well in wells.items()} == {
+        "A01": ("infected", 0.5),
+        "A02": ("infected", 0.5),
+        "B01": ("mock", None),
+        "B02": ("mock", None),
+    }
+
+
+def test_conditions_that_carry_the_moi(tmp_path: Path) -> None:
+    grid: Rows = [["", 1, 2, 3, 4], ["A", "MOI 5", "infected MOI 0.1", "Mock", "moi=0"]]
+    wells = read_wells(as_csv(tmp_path / "plate", grid))
+    assert [(well.condition, well.moi) for well in wells.values()] == [
+        ("infected", 5.0),
+        ("infected", 0.1),
+        ("mock", None),
+        ("mock", 0.0),
+    ]
+
+
+def test_moi_alone_says_what_is_mock(tmp_path: Path) -> None:
+    wells = read_wells(as_csv(tmp_path / "plate", [["well", "moi"], ["A1", 0], ["A2", 0.1]]))
+    assert [well.condition for well in wells.values()] == ["mock", "infected"]
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(2, 3), (3, 4), (4, 6), (6, 8), (8, 12), (16, 24)])
+def test_plates_of_6_to_384_wells(tmp_path: Path, rows: int, columns: int) -> None:
+    grid: Rows = [["", *range(1, columns + 1)]]
+    grid += [[chr(ord("A") + row), *["mock"] * columns] for row in range(rows)]
+    wells = read_wells(as_csv(tmp_path / "plate", grid))
+    assert len(wells) == rows * columns
+    assert list(wells)[-1] == f"{chr(ord('A') + rows - 1)}{columns:02d}"
+
+
+@pytest.mark.parametrize("write", [as_csv, as_xlsx])
+def test_a_sheet_beside_its_stacks_is_a_source(
+    tmp_path: Path, write: Callable[[Path, Rows], Path], write_stack: Callable[..., Path]
+) -> None:
+    for well in ("A1", "A2", "A3"):
+        write_stack(tmp_path / "screen7" / f"s1_{well}_p1.tif")
+    path = write(tmp_path / "screen7" / "plate", LONG)
+    manifest, notes = load_manifest(DataConfig(source=str(path)), onset_h=1.0, need_both=True)
+    assert list(manifest["stack_id"]) == ["screen7/A01/p1", "screen7/A02/p1"]
+    assert list(manifest["compound"]) == ["DMSO", "DMSO"]
+    assert list(manifest["passage"]) == ["4", "4"]
+    assert len(notes) == 1
+    assert notes[0].endswith("well A03 is left out: contaminated")
+    by_folder, _ = load_manifest(DataConfig(source=str(tmp_path / "screen7")), onset_h=1.0)
+    assert by_folder.equals(manifest)
+
+
+def test_a_plate_map_may_take_its_wells_from_a_sheet(
+    tmp_path: Path, write_stack: Callable[..., Path]
+) -> None:
+    for well in ("A1", "A2", "B1", "B2"):
+        write_stack(tmp_path / "raw" / f"s1_{well}_p1.tif", interval_h=None)
+    as_xlsx(tmp_path / "layout", [["", 1, 2], ["A", "mock", "MOI 1"], ["B", "mock", "MOI 5"]])
+    (tmp_path / "plate.yaml").write_text("plate: P9\nfolder: raw\ninterval_h: 0.5\nwells: layout.xlsx\n")
+    manifest, _ = load_manifest(DataConfig(source=str(tmp_path / "plate.yaml")), onset_h=1.0)
+    assert list(manifest["stack_id"]) == ["P9/A01/p1", "P9/A02/p1", "P9/B01/p1", "P9/B02/p1"]
+    assert list(manifest["moi"].fillna(0)) == [0, 1, 0, 5]
+
+
+def test_a_workbook_may_list_the_stacks(tmp_path: Path, write_stack: Callable[..., Path]) -> None:
+    write_stack(tmp_path / "a.tif")
+    path = as_xlsx(tmp_path / "list", [["path", "condition", "well"], ["a.tif", "mock", "B3"]])
+    manifest, _ = load_manifest(DataConfig(source=str(path)), onset_h=1.0)
+    assert list(manifest["well"]) == ["B03"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ([["well", "condition"], ["A1", "moock"]], "cell B2: condition 'moock' is not known"),
+        ([["well", "condition"], ["A1", "mock"], ["Z9", "mock"]], "cell A3: 'Z9' is no well of a plate"),
+        ([["well", "condition"], ["A25", "mock"]], "cell A2: 'A25' is no well of a plate of up to 384 wells"),
+        ([["well", "condition"], ["", "mock"]], "cell A2: '' is no well"),
+        (
+            [["well", "condition"], ["A1", "mock"], ["a01", "mock"]],
+            "cell B3: condition of well A01 stands twice",
+        ),
+        ([["well", "condition", "moi"], ["A1", "infected", "high"]], "cell C2: 'high' is not a number"),
+        ([["well", "condition", "moi"], ["A1", "infected", "-2"]], "cell C2: well A01: Input should be"),
+        ([["well", "condition", "moi"], ["A1", "mock", "2"]], "cell B2: well A01: a mock well has no MOI 2"),
+        ([["well", "conditon"], ["A1", "mock"]], "cell B1: unknown column conditon; did you mean condition?"),
+        ([["well", "condition", "well"], ["A1", "mock", "A2"]], "column well stands twice"),
+        ([["well", "replicate"], ["A1", "A"]], "cell B2: well A01 has no condition"),
+        ([["", 1, 2], ["A", "mock", "virus"]], "cell C2: condition 'virus' is not known"),
+        ([["conditions", 1, 2], ["A", "mock", "mock"]], "cell A1: conditions is no key of a well"),
+        ([["", 1, 2], ["A", "mock", "mock"], ["R", "mock", "mock"]], "cell A3: 'R1' is no well of a plate"),
+        ([["", 1, 2], ["A", "mock", ""], ["moi", 1, 2], ["A", "", 3]], "cell C2: well A02 has no condition"),
+        (
+            [["", 1, 2], ["A", "MOI 5", "mock"], ["moi", 1, 2], ["A", 1, ""]],
+            "cell B2: MOI 5, but cell B4 says 1; correct one",
+        ),
+        ([["plate", "seven"]], "no plate layout in it"),
+    ],
+)
+def test_a_wrong_layout_is_one_line_that_names_the_cell(tmp_path: Path, rows: Rows, words: str) -> None:
+    assert words in refusal(as_csv(tmp_path / "plate", rows))
+
+
+def test_a_fault_in_a_workbook_names_the_sheet(tmp_path: Path) -> None:
+    path = as_xlsx(
+        tmp_path / "plate", [["", 1, 2], ["A", "infected", "mock"]], moi=[["", 1, 2], ["A", "o.1", ""]]
+    )
+    assert refusal(path).startswith("sheet moi, cell B2: 'o.1' is not a number")
+
+
+def test_decimal_comma_is_named(tmp_path: Path) -> None:
+    path = as_csv(
+        tmp_path / "plate", [["well", "condition", "moi"], ["A1", "infected", "0,1"]], separator=";"
+    )
+    assert "cell C2: '0,1' is not a number; write 0.1" in refusal(path)
+
+
+def test_files_that_are_no_sheets(tmp_path: Path) -> None:
+    (tmp_path / "a.xlsx").write_text("no workbook")
+    assert "not an XLSX workbook" in refusal(tmp_path / "a.xlsx")
+    (tmp_path / "b.csv").write_text(",,\n")
+    assert "the file is empty" in refusal(tmp_path / "b.csv")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_text_table(tmp_path / "c.csv")
+
+
+def test_column_letters_are_those_of_spreadsheets() -> None:
+    assert [column_letter(i) for i in (0, 25, 26, 51, 52, 701, 702)] == [
+        "A",
+        "Z",
+        "AA",
+        "AZ",
+        "BA",
+        "ZZ",
+        "AAA",
+    ]

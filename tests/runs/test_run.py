@@ -1,0 +1,250 @@
+"""A run's folder: made once, taken up by the same config only, never half-written, and readable anywhere."""
+
+import hashlib
+import json
+import logging
+import os
+import re
+import shutil
+import subprocess
+
+import numpy as np
+import pandas as pd
+import pytest
+from matplotlib.figure import Figure
+
+from hpiclock import tables
+from hpiclock.config.load import load_config
+from hpiclock.errors import InputError
+from hpiclock.runs import run
+from hpiclock.runs.run import Run
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "configs" / "plate.yaml"
+    path.parent.mkdir()
+    path.write_text("experiment: plate\nseed: 3\ndata: {source: ../stacks}\n")
+    return path
+
+
+def test_a_run_lies_under_reports_by_experiment_and_seed(config, tmp_path):
+    run = Run.create(load_config(config), "")
+    assert run.folder == tmp_path / "reports" / "plate" / "seed3"
+    assert run.name == "plate/seed3"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "name"),
+    [
+        ({"split.folds": 5, "split.fold": 2}, "seed3_fold2"),
+        ({"split.folds": 5}, "seed3_fold0"),
+        ({"split.leave_out_plate": "plate 2/b"}, "seed3_without_plate-2-b"),
+    ],
+)
+def test_fold_and_left_out_plate_are_in_the_name(config, overrides, name):
+    assert run.default_folder(load_config(config, overrides)).name == name
+
+
+def test_the_stored_config_reads_back_as_the_same_config(config):
+    cfg = load_config(config, {"train.epochs": 7})
+    run = Run.create(cfg, None)
+    assert Run.open(run.folder).cfg == cfg
+    assert "../../../stacks" in run.path("config.yaml").read_text()  # relative to the run: the tree can move
+
+
+def test_a_moved_tree_is_still_the_same_run(config, tmp_path):
+    Run.create(load_config(config), None)
+    other = tmp_path / "elsewhere"
+    other.mkdir()
+    for name in ("configs", "reports"):
+        shutil.move(tmp_path / name, other / name)
+    cfg = load_config(other / "configs" / "plate.yaml")
+    assert Run.create(cfg, None).folder == other / "reports" / "plate" / "seed3"
+
+
+def test_the_same_config_takes_the_folder_up_again(config, tmp_path):
+    first = Run.create(load_config(config), tmp_path / "run")
+    first.save_json("results.json", {"auc": 1.0})
+    again = Run.create(load_config(config, {"data.cache_dir": str(tmp_path / "fast disk")}), tmp_path / "run")
+    assert again.read_json("results.json") == {"auc": 1.0}
+
+
+def test_another_config_is_refused_in_one_line_with_three_keys(config, tmp_path):
+    Run.create(load_config(config), tmp_path / "run")
+    changes = {"train.epochs": 7, "train.lr": 0.5, "image.size": 64, "model.dropout": 0.0}
+    with pytest.raises(InputError) as error:
+        Run.create(load_config(config, changes), tmp_path / "run")
+    line = str(error.value)
+    assert "\n" not in line
+    assert "image.size was 224, now 64" in line
+    assert "and 1 more" in line
+    assert sum(key in line for key in changes) == 3
+    assert "another run folder" in line
+    assert load_config(tmp_path / "run" / "config.yaml").train.epochs == load_config(config).train.epochs
+
+
+def test_a_source_that_became_a_folder_pair_is_another_config(config, tmp_path):
+    Run.create(load_config(config), tmp_path / "run")
+    pair = {"data.source": {"infected": "a", "uninfected": "b"}}
+    with pytest.raises(InputError, match=r"data\.source\.infected was None"):
+        Run.create(load_config(config, pair), tmp_path / "run")
+
+
+def test_a_folder_with_other_things_is_never_written_to(config, tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.png").write_bytes(b"")
+    with pytest.raises(InputError, match="is no run's folder"):
+        Run.create(load_config(config), tmp_path / "photos")
+    assert [p.name for p in (tmp_path / "photos").iterdir()] == ["cat.png"]
+
+
+def test_opening_what_is_no_run_names_the_command(tmp_path):
+    with pytest.raises(InputError, match="hpiclock train"):
+        Run.open(tmp_path)
+
+
+def test_the_state_follows_from_the_files(config, tmp_path):
+    run = Run.create(load_config(config), tmp_path / "run")
+    assert run.state == "new"
+    run.path("checkpoints").mkdir()
+    run.path("checkpoints", "last.pt").write_bytes(b"weights")
+    assert run.state == "training"
+    run.path("predictions.parquet").write_bytes(b"rows")
+    assert run.state == "training"
+    run.save_json("results.json", {})
+    assert run.state == "done"
+
+
+def test_json_is_valid_whatever_the_numbers(config, tmp_path):
+    run = Run.create(load_config(config), tmp_path / "run")
+    data = {
+        "nan": float("nan"),
+        "inf": np.float32("inf"),
+        "f32": np.float32(0.5),
+        "n": np.int64(3),
+        "yes": np.bool_(True),
+        "curve": np.array([1.0, np.nan]),
+        "pair": (1, None),
+        "missing": pd.NA,
+        4: tmp_path.name,
+    }
+    run.save_json("results.json", data)
+
+    def refuse(word):
+        raise AssertionError(f"{word} is not JSON")
+
+    read = json.loads(run.path("results.json").read_text(), parse_constant=refuse)
+    assert read == {
+        "nan": None,
+        "inf": None,
+        "f32": 0.5,
+        "n": 3,
+        "yes": True,
+        "curve": [1.0, None],
+        "pair": [1, None],
+        "missing": None,
+        "4": tmp_path.name,
+    }
+
+
+def test_what_cannot_be_written_leaves_the_old_file(config, tmp_path):
+    run = Run.create(load_config(config), tmp_path / "run")
+    run.save_json("results.json", {"auc": 1.0})
+    with pytest.raises(TypeError):
+        run.save_json("results.json", {"auc": object()})
+    figure = Figure()
+    run.save_figure(figure, "training_curves.png")
+    before = run.path("training_curves.png").read_bytes()
+    figure.savefig = lambda *_, **__: 1 / 0
+    with pytest.raises(ZeroDivisionError):
+        run.save_figure(figure, "training_curves.png")
+    assert run.read_json("results.json") == {"auc": 1.0}
+    assert run.path("training_curves.png").read_bytes() == before
+    assert not [p for p in run.folder.iterdir() if p.name.startswith(".")]
+
+
+def test_figures_go_to_figures_as_png_and_svg_or_to_the_name_given(config, tmp_path):
+    run = Run.create(load_config(config), tmp_path / "run")
+    axes = Figure().add_subplot()
+    axes.plot([0, 1], [1, 0])
+    axes.set_label("ROC of the test frames")
+    assert run.save_figure(axes, "roc") == [run.path("figures/roc.png"), run.path("figures/roc.svg")]
+    assert run.save_figure(axes.figure, "temporal_generalization.png") == [
+        run.path("temporal_generalization.png")
+    ]
+    assert run.path("figures/roc.png").read_bytes().startswith(b"\x89PNG")
+    first = run.path("figures/roc.svg").read_bytes()
+    assert b"ROC of the test frames" in first
+    assert b"ROC of the test frames" in run.path("figures/roc.png").read_bytes()
+    run.save_figure(axes, "roc")
+    assert run.path("figures/roc.svg").read_bytes() == first  # no date, no random ids
+
+
+def test_a_table_is_checked_before_it_is_written(config, tmp_path):
+    run = Run.create(load_config(config), tmp_path / "run")
+    history = pd.DataFrame({"epoch": [1], "split": ["val"], "metric": ["auc"], "value": [0.75]})
+    run.save_table("history.csv", tables.HISTORY, history)
+    assert run.read_table("history.csv", tables.HISTORY).to_dict("list") == history.to_dict("list")
+    with pytest.raises(InputError, match="column split"):
+        run.save_table("history.csv", tables.HISTORY, history.assign(split="holdout"))
+    with pytest.raises(InputError, match=r"not so far \(state: new\)"):
+        run.read_table("metrics.csv", tables.METRICS)
+
+
+def test_provenance_holds_versions_and_hashes_and_no_machine(config, tmp_path):
+    run = Run.create(load_config(config), tmp_path / "run")
+    run.path("manifest.csv").write_text("stack_id\na\n")
+    run.record(device="cpu")
+    facts = run.read_json("provenance.json")
+    assert facts["config_sha256"] == hashlib.sha256(run.path("config.yaml").read_bytes()).hexdigest()
+    assert facts["manifest_sha256"] == hashlib.sha256(b"stack_id\na\n").hexdigest()
+    assert facts["packages"]["numpy"] == np.__version__
+    assert (facts["seed"], facts["device"]) == (3, "cpu")
+    known = {"created", "hpiclock", "python", "platform", "packages", "git", "seed", "device"}
+    assert facts.keys() == known | {"config_sha256", "manifest_sha256"}
+    text = run.path("provenance.json").read_text()
+    assert not re.search(r'"/\w', text)
+
+
+def test_going_on_with_other_software_is_written_down(config, tmp_path, monkeypatch):
+    run = Run.create(load_config(config), tmp_path / "run")
+    began = run.read_json("provenance.json")["packages"]["numpy"]
+    monkeypatch.setattr(run.metadata, "version", lambda _: "99.0")
+    for _ in range(2):  # said once, however often it is opened
+        Run.create(load_config(config), tmp_path / "run")
+    facts = run.read_json("provenance.json")
+    assert facts["packages"]["numpy"] == began
+    assert [entry["packages"]["numpy"] for entry in facts["taken_up"]] == ["99.0"]
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
+def test_commit_and_dirty_flag_come_from_the_repository_that_tracks_the_code(tmp_path):
+    assert run.git_state(tmp_path) is None
+
+    def git(*arguments):
+        env = {**os.environ, "GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_SYSTEM": os.devnull}
+        command = ["git", "-C", str(tmp_path), "-c", "user.name=a", "-c", "user.email=a@b.c", *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True, env=env).stdout.strip()
+
+    git("init", "-q")
+    (tmp_path / "model.py").write_text("x = 1\n")
+    (tmp_path / "venv").mkdir()
+    (tmp_path / "venv" / "other.py").write_text("y = 1\n")
+    git("add", "model.py")
+    git("commit", "-q", "-m", "one")
+    (tmp_path / ".git" / "info" / "exclude").write_text("venv\n")
+    assert run.git_state(tmp_path) == {"commit": git("rev-parse", "HEAD"), "dirty": False}
+    assert run.git_state(tmp_path / "venv") is None  # lies in the repository, is not tracked by it
+    (tmp_path / "model.py").write_text("x = 2\n")
+    assert run.git_state(tmp_path)["dirty"]
+
+
+def test_the_log_of_a_run_is_a_file_in_it(config, tmp_path):
+    run = Run.create(load_config(config), tmp_path / "run")
+    with run.logged() as log:
+        log.info("epoch 1")
+    log.warning("after")
+    assert "INFO epoch 1" in run.path("run.log").read_text()
+    assert "after" not in run.path("run.log").read_text()
+    assert logging.getLogger("hpiclock").handlers == []

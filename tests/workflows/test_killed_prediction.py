@@ -1,0 +1,88 @@
+"""`hpiclock predict` killed with kill -9 at any point goes on, and ends in the bytes of one left alone."""
+
+import multiprocessing
+import runpy
+import signal
+from pathlib import Path
+
+import pytest
+
+from hpiclock.config.load import config_of
+from hpiclock.simulate.design import design, grid
+from hpiclock.simulate.write import synthesize
+from hpiclock.workflows.train import train
+
+pytestmark = pytest.mark.precision
+
+SCRIPT = Path(__file__).with_name("killed_prediction.py")
+SUFFIXES = (".parquet", ".json")
+
+
+@pytest.fixture(scope="module")
+def base(tmp_path_factory):
+    return tmp_path_factory.mktemp("killed")
+
+
+@pytest.fixture(scope="module")
+def run(base, tiny_plate):
+    values = {
+        "data.source": str(tiny_plate), "data.cache_dir": str(base / "cache"), "image.size": 32,
+        "reports_dir": str(base / "reports"), "model.backbone": "shufflenet_v2_x0_5", "model.hidden_dim": 8,
+        "train.epochs": 1, "train.threads": 1, "train.device": "cpu", "study.resamples": 100,
+        "split.train": 0.5, "split.val": 0.25, "split.test": 0.25,
+    }  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HPICLOCK_PROGRESS", "off")
+        return train(config_of(values), None, say=lambda _: None)
+
+
+@pytest.fixture(scope="module")
+def predict(run, tmp_path_factory):
+    """Predict a second plate of 8 stacks in a process of its own; returns its exit code."""
+    optics = {"size_px": 48, "pitch_px": 9.0}
+    plate = design(
+        "second-plate", wells=grid(4, (0.0, 1.0)), n_frames=13, microscope=optics | {"positions": 1}
+    )
+    source = synthesize(tmp_path_factory.mktemp("new") / "plate", design=plate, seed=4, progress=False)
+    context = multiprocessing.get_context("forkserver")  # imports torch once for all
+    context.set_forkserver_preload(["hpiclock.workflows.predict", "torch._dynamo"])
+
+    def ask(output: Path, kill: str = "") -> int:
+        cache = output.parent / "cache"
+        words = [str(run.folder), str(source), "-o", str(output), "--set", f"data.cache_dir={cache}"]
+        process = context.Process(target=runpy.run_path, args=(str(SCRIPT), {"WORDS": words, "KILL": kill}))
+        process.start()
+        process.join()
+        assert process.exitcode is not None
+        return process.exitcode
+
+    return ask
+
+
+@pytest.fixture(scope="module")
+def whole(predict, tmp_path_factory):
+    """The output of a prediction that nothing stopped."""
+    output = tmp_path_factory.mktemp("whole") / "p.parquet"
+    assert predict(output) == 0
+    return output
+
+
+@pytest.mark.parametrize(
+    "kills",
+    [
+        ("while writing 00002.parquet",),
+        ("while writing p.parquet",),
+        ("while converting", "after 00000.parquet", "after p.parquet"),
+    ],
+    ids=" and ".join,
+)
+def test_killed_anywhere_it_ends_in_the_same_bytes(predict, whole, tmp_path, kills):
+    output = tmp_path / "p.parquet"
+    for kill in kills:
+        assert predict(output, kill) == -signal.SIGKILL
+        assert not output.with_suffix(".json").exists()
+    assert predict(output) == 0
+    for suffix in SUFFIXES:
+        assert output.with_suffix(suffix).read_bytes() == whole.with_suffix(suffix).read_bytes()
+    left = {path.name for path in tmp_path.iterdir() if not path.name.startswith(".p.")}
+    assert left == {"cache", "p.json", "p.parquet"}

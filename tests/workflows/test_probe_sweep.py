@@ -1,0 +1,93 @@
+"""Sweeps in frozen mode: every point from features that are computed once, and said to be a probe."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from hpiclock import figures
+from hpiclock.config.sweep import load_sweep
+from hpiclock.errors import InputError
+from hpiclock.runs.run import Run
+from hpiclock.workflows.sweep import read_sweep
+from hpiclock.workflows.sweep.probe_sweep import PROBE, probe_sweep
+from hpiclock.workflows.sweep.run import run_sweep, sweep_figures
+
+HOURS = {"start_h": 0, "until_h": [2, 24, 48]}
+
+
+def write(folder: Path, plate: Path, **said: object) -> Path:
+    base = {
+        "data": {"source": str(plate), "cache_dir": str(folder / "cache")},
+        "image": {"size": 32}, "reports_dir": str(folder / "reports"), "targets": {"before_onset": "drop"},
+        "model": {"backbone": "shufflenet_v2_x0_5", "hidden_dim": 8}, "train": {"device": "cpu"},
+    }  # fmt: skip
+    (folder / "base.yaml").write_text(yaml.safe_dump(base))
+    whole = {"name": "p", "base": "base.yaml", "frozen": {}, "hours": HOURS} | said
+    (folder / "probe.yaml").write_text(yaml.safe_dump(whole))
+    return folder / "probe.yaml"
+
+
+@pytest.fixture(scope="module")
+def probed(tmp_path_factory, tiny_plate):
+    """A probe over four folds, and the lines it said."""
+    folder = tmp_path_factory.mktemp("probe")
+    said = {"set": {"split.folds": 4}, "grid": {"split.fold": [0, 1, 2, 3]}}
+    plan = load_sweep(write(folder, tiny_plate, **said))
+    lines: list[str] = []
+    return folder, plan, probe_sweep(plan, say=lines.append), lines
+
+
+def test_it_says_that_it_is_a_probe_and_keeps_its_tables(probed):
+    _, plan, swept, lines = probed
+    assert lines[0] == PROBE
+    kept = read_sweep(plan.folder)
+    assert kept.summary["value"].tolist() == pytest.approx(swept.summary["value"].tolist(), nan_ok=True)
+
+
+def test_features_are_computed_once_for_all_points(probed):
+    folder, *_ = probed
+    assert len(list((folder / "cache" / "features").glob("*.npy"))) == 1
+
+
+def test_every_fold_is_in_every_point(probed):
+    _, _, swept, _ = probed
+    table = swept.summary.query("metric == 'auc' and group == 'all' and end_h == 48")
+    assert len(table) == 4  # two modes, two kinds of controls
+    assert table["n_folds"].eq(4).all()
+    assert table["n_wells"].eq(8).all()
+
+
+def test_all_hours_asked_of_a_model_of_all_hours_is_the_same_in_both_modes(probed):
+    _, _, swept, _ = probed
+    table = swept.summary.query("metric == 'auc' and group == 'all' and end_h == 48 and controls == 'full'")
+    one, other = table["value"]
+    assert one == pytest.approx(other)
+
+
+def test_a_point_without_infected_frames_is_listed_and_stops_no_other(probed):
+    _, _, swept, lines = probed
+    assert set(swept.failed) >= {f"fold{fold}_0-2h_full" for fold in range(4)}
+    assert any("fold0_0-2h_full failed: " in line for line in lines)
+    asked = swept.summary[swept.summary["mode"].eq("train-test")]
+    assert set(asked["end_h"]) == {24, 48}
+
+
+def test_the_figure_names_bands_counts_and_the_probe(probed):
+    _, plan, swept, _ = probed
+    (figure,) = sweep_figures(plan, swept.summary).values()
+    text = figure.get_suptitle()
+    assert "95% intervals over wells" in text
+    assert "probe" in text
+    assert "AUC, learnt in all hours, controls of the same hours" in figures.alt_text(figure)
+
+
+def test_features_of_a_trained_run_keep_its_split(tmp_path, tiny_plate):
+    path = write(tmp_path, tiny_plate, frozen={"run": "reports/trained"}, set={"split.seed": 7})
+    trained = load_sweep(write(tmp_path, tiny_plate)).configs["run"]
+    Run.create(trained, tmp_path / "reports" / "trained")
+    path = write(tmp_path, tiny_plate, frozen={"run": "reports/trained"}, set={"split.seed": 7})
+    with pytest.raises(
+        InputError, match=r"was trained with another split than run_0-2h_full has.*know its training"
+    ):
+        list(run_sweep(path, {}, workers=1, report=False, say=str))

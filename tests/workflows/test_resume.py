@@ -1,0 +1,95 @@
+"""Killed at any point, a run that is taken up again ends with the same bytes as one that was not."""
+
+import multiprocessing
+import runpy
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import yaml
+
+pytestmark = pytest.mark.precision
+
+SCRIPT = Path(__file__).with_name("killed_run.py")
+FILES = ("checkpoints/best.pt", "checkpoints/last.pt", "history.csv", "predictions.parquet")
+EXIT = 41
+
+
+@pytest.fixture(scope="module")
+def start(tiny_plate, tmp_path_factory):
+    """Train in a process of its own, which may be killed on the way; returns its exit code."""
+    base = tmp_path_factory.mktemp("resume")
+    values = {
+        "experiment": "killed",
+        "data": {"source": str(tiny_plate), "cache_dir": str(base / "cache")},
+        "image": {"size": 32},
+        "split": {"train": 0.5, "val": 0.25, "test": 0.25},
+        "model": {"backbone": "shufflenet_v2_x0_5", "hidden_dim": 8},
+        "frames": {name: {c: {"stride": 2} for c in ("infected", "uninfected")} for name in ("train", "val")},
+        "train": {
+            "epochs": 3, "batch_size": 8, "lr": 0.003, "threads": 1, "balanced": True, "device": "cpu",
+            "checkpoint_every_s": 0,
+        },
+    }  # fmt: skip
+    config = base / "config.yaml"
+    config.write_text(yaml.safe_dump(values))
+    context = multiprocessing.get_context("forkserver")  # imports torch once for all runs
+    context.set_forkserver_preload(["hpiclock.workflows.train", "torch._dynamo"])
+
+    def run(folder: Path, kill: str = "") -> int:
+        names = {"CONFIG": str(config), "RUN": str(folder), "KILL": kill, "EXIT": EXIT}
+        process = context.Process(target=runpy.run_path, args=(str(SCRIPT), names))
+        process.start()
+        process.join()
+        assert process.exitcode is not None
+        return process.exitcode
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def whole(start, tmp_path_factory):
+    """The folder of a run that nothing stopped."""
+    folder = tmp_path_factory.mktemp("whole") / "seed0"
+    assert start(folder) == 0
+    return folder
+
+
+@pytest.mark.parametrize(
+    "kill",
+    [
+        "before the first checkpoint",
+        "in the middle of an epoch",
+        "while writing best.pt",
+        "between best.pt and last.pt",
+        "while writing last.pt",
+        "while writing predictions.parquet",
+    ],
+)
+def test_a_killed_run_ends_in_the_same_bytes(start, whole, tmp_path, kill):
+    folder = tmp_path / "seed0"
+    assert start(folder, kill) == EXIT
+    assert not (folder / "predictions.parquet").exists()
+    assert start(folder) == 0
+    for name in FILES:
+        assert (folder / name).read_bytes() == (whole / name).read_bytes(), name
+    assert not list((folder / "checkpoints").glob(".*"))
+
+
+def test_two_kills_are_as_good_as_none(start, whole, tmp_path):
+    folder = tmp_path / "seed0"
+    assert start(folder, "while writing last.pt") == EXIT
+    assert start(folder, "in the middle of an epoch") == EXIT
+    assert start(folder) == 0
+    for name in FILES:
+        assert (folder / name).read_bytes() == (whole / name).read_bytes(), name
+
+
+def test_predictions_are_complete_once_each_and_in_order(whole):
+    frames = pd.read_parquet(whole / "frames.parquet")
+    said = pd.read_parquet(whole / "predictions.parquet")
+    key = ["stack_id", "frame"]
+    assert said[key].to_numpy().tolist() == frames[key].to_numpy().tolist()
+    assert not said.duplicated(key).any()
+    assert said[["p_infected", "time_pred"]].notna().all(axis=None)
+    assert said["label"].isna().any()  # frames before the onset are asked about, too

@@ -1,0 +1,88 @@
+"""The study of a predictions file, whatever its format, in an interpreter that has no torch."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hpiclock.simulate.predictions import Simulation, simulate
+from hpiclock.tables import METRICS, PREDICTIONS, read, write
+
+PROGRAM = """
+import sys
+class NotInstalled:
+    def find_spec(name, path=None, target=None):
+        if name in ("torch", "torchvision", "safetensors", "papermill", "jupyterlab"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, NotInstalled)
+from hpiclock import cli
+folder, *sources = sys.argv[1:]
+for source in sources:
+    sys.argv = ["hpiclock", "study", source, "--out", f"{folder}/{source.rpartition('.')[2]}",
+                "--set", "windows.width_h=24", "--set", "windows.stride_h=24", "--set", "study.resamples=100"]
+    try:
+        cli.main()
+    except SystemExit as end:
+        if end.code:
+            raise
+"""
+SUFFIXES = ("parquet", "csv", "npz")
+FIGURES = {
+    "agreement_experiment", "agreement_infection", "auc_by_hpi", "classes", "detection", "prediction_scatter",
+    "reliability", "residual_over_hours", "score_over_hours", "temporal_generalization",
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("studies")
+    rows = simulate(Simulation(wells=4, stacks=1, interval_h=8.0), rng=np.random.default_rng(0))
+    for suffix in ("parquet", "csv"):
+        write(PREDICTIONS, rows, folder / f"predictions.{suffix}")
+    test = rows[rows["split"].eq("test") & rows["label"].notna()]
+    np.savez(
+        folder / "test_predictions.npz",
+        time_preds=test["time_pred"].to_numpy(), time_targets=test["time_target"].to_numpy(),
+        cls_preds=test["p_infected"].to_numpy(), cls_targets=test["label"].to_numpy(np.int64),
+    )  # fmt: skip
+    lines = [
+        {"path": f"{row.stack_id}.tif", "condition": row.condition, "position": row.position,
+         "frame_index": row.frame, "hours_since_start": row.hours, "label": int(row.label)}
+        for row in test.itertuples()
+    ]  # fmt: skip
+    text = "".join(json.dumps(line) + "\n" for line in lines)
+    (folder / "test_metadata.jsonl").write_text(text, encoding="utf-8")
+    sources = [folder / "predictions.parquet", folder / "predictions.csv", folder / "test_predictions.npz"]
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(folder), *map(str, sources)],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    return folder
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
+def test_every_figure_and_table_is_made_without_torch(out: Path, suffix: str) -> None:
+    made = {path.name for path in (out / suffix / "figures").iterdir()}
+    assert made == {f"{name}.{kind}" for name in FIGURES for kind in ("png", "svg")}
+    tables = {path.stem for path in (out / suffix / "tables").iterdir()}
+    assert {"metrics", "windows_hours", "windows_hpi", "stability", "detection", "conclusions"} <= tables
+    assert len(read(METRICS, out / suffix / "metrics.csv")) > 100
+
+
+def test_the_formats_give_the_same_numbers(out: Path) -> None:
+    found = {}
+    for suffix in SUFFIXES:
+        metrics = read(METRICS, out / suffix / "metrics.csv")
+        rows = metrics[metrics["split"].eq("test") & metrics["start_h"].isna() & metrics["group"].eq("all")]
+        found[suffix] = rows.set_index("metric")["value"]
+    pd.testing.assert_series_equal(found["csv"], found["parquet"])
+    # the archive has no validation frames to choose a threshold on, and names its stacks after files
+    same = ["auc", "brier", "mae", "rmse", "bias", "r2"]
+    pd.testing.assert_series_equal(found["npz"][same], found["parquet"][same])
