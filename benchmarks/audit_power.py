@@ -20,12 +20,12 @@ import numpy as np
 import pandas as pd
 from scipy.stats import binomtest
 
-from hpiclock.analysis.linear_probe import learn_class, learn_time
+from hpiclock.analysis.linear_probe import fit_class_probe, fit_time_probe
 from hpiclock.audit import BORDER, CLOCKS, ELAPSED, FOCUS, HOUR, LIGHT, MARK, PLATE, QUESTIONS, TWICE, WELL
 from hpiclock.audit.verdict import Evidence, verdict
 from hpiclock.config.schema import AuditConfig, SplitConfig, StudyConfig
-from hpiclock.plate.duplicates import Fields, burned_in, overlapping, shrunk, spread
-from hpiclock.plate.splits import assign
+from hpiclock.plate.duplicates import Fields, burned_in_marks, overlapping_fields, shrunk, spread
+from hpiclock.plate.splits import split_wells
 from hpiclock.plate.stack_statistics import KINDS, image_statistics
 from hpiclock.simulate.design import Design, design, grid
 from hpiclock.simulate.write import Stack, simulate
@@ -120,11 +120,11 @@ def predict(frames: pd.DataFrame, features: np.ndarray) -> pd.DataFrame:
     label = np.where(infected & (frames["hpi"].to_numpy() < 0), -1, infected.astype(int))
     target = np.where(infected, frames["hpi"], frames["hours"])
     learnt = frames["split"].eq("train").to_numpy() & (label >= 0)
-    p = learn_class(features[learnt], label[learnt]).predict_proba(features)[:, 1]
+    p = fit_class_probe(features[learnt], label[learnt]).predict_proba(features)[:, 1]
     hours = np.full(len(frames), np.nan)
     for kind in (0, 1):
         mine, known = label == kind, learnt & (label == kind)
-        hours[mine] = learn_time(features[known], target[known]).predict(features[mine])
+        hours[mine] = fit_time_probe(features[known], target[known]).predict(features[mine])
     return frames.assign(
         label=pd.Series(label).where(label >= 0).astype("Int8"), fold=0, seed=0, run="bench",
         clock=np.where(infected, "infection", "experiment"), time_target=np.where(label >= 0, target, np.nan),
@@ -142,13 +142,13 @@ def one(case: str, seed: int) -> pd.DataFrame:
     frames, statistics = (pd.concat([part[i] for part in drawn], ignore_index=True) for i in (0, 1))
     features, stacks = np.concatenate([part[2] for part in drawn]), [s for part in drawn for s in part[3]]
     first = frames.drop_duplicates("stack_id")
-    split = assign(first.assign(n_frames=1), SplitConfig(**SPLIT, seed=seed)).stacks
+    split = split_wells(first.assign(n_frames=1), SplitConfig(**SPLIT, seed=seed)).stacks
     frames["split"] = frames["stack_id"].map(split.set_index("stack_id")["split"])
     chosen = [stack.pictures[spread(np.arange(len(stack.pictures)), 2)] for stack in stacks]
     images = np.stack([[shrunk(picture) for picture in part] for part in chosen])
     fields = Fields(list(first["stack_id"]), images)
-    pairs = overlapping(fields, groups=first["plate"] + "/" + first["condition"], max_pairs=10_000)
-    marks = burned_in(fields, first["condition"], first["plate"] + "/" + first["well"])
+    pairs = overlapping_fields(fields, groups=first["plate"] + "/" + first["condition"], max_pairs=10_000)
+    marks = burned_in_marks(fields, first["condition"], first["plate"] + "/" + first["well"])
     said = predict(frames, features) if CASES[case].model else None
     evidence = Evidence(frames, statistics, KINDS, pairs, pairs.attrs["compared"], marks, said)
     found = verdict(evidence, study=StudyConfig(), audit=AUDIT, rng=np.random.default_rng(seed))

@@ -20,8 +20,8 @@ import pandas as pd
 from scipy.special import expit
 from scipy.stats import binomtest
 
-from hpiclock.analysis.compare import Judge, window_masks
-from hpiclock.analysis.compare.align_runs import align
+from hpiclock.analysis.compare import PairedComparison, window_masks
+from hpiclock.analysis.compare.align_runs import align_runs
 from hpiclock.config.schema import CompareConfig, StudyConfig, WindowsConfig
 from hpiclock.files import atomic
 from hpiclock.tables import PREDICTIONS, check
@@ -121,8 +121,8 @@ def one(case: Case, seed: int) -> list[tuple[str, str, float, float, float]]:
     """Return ``part, metric, p, low, high`` of every test of one replicate."""
     rng = np.random.default_rng([seed, case.wells, case.seeds])
     runs = draw(case, frames(case.wells), rng)
-    aligned = align(runs, rule=STUDY.threshold)
-    judge = Judge(aligned, *aligned.sides, STUDY.level, COMPARE, rng)
+    aligned = align_runs(runs, rule=STUDY.threshold)
+    judge = PairedComparison(aligned, *aligned.sides, STUDY.level, COMPARE, rng)
     found = [
         ("all hours", f"{row['metric']}, {row['group']}", row["p"], row["low"], row["high"])
         for row in judge.whole()

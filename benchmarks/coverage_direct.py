@@ -12,8 +12,8 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from hpiclock.analysis.frame_scores import FORMULAS, Scores, group_sums
-from hpiclock.analysis.intervals import interval
+from hpiclock.analysis.frame_scores import FORMULAS, FrameScores, group_sums
+from hpiclock.analysis.intervals import metric_interval
 
 CLASS = ("precision", "recall")
 TIME = ("mae_one_class", "rmse", "mse", "bias", "r2", "mae_of_clock", "gain_over_clock", "skill_over_clock")
@@ -32,7 +32,7 @@ def times(error: np.ndarray, onset: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 
 def scores_of(infected: np.ndarray, mock: np.ndarray, cut: float, error: np.ndarray, rng: np.random.Generator,
-              *, frames_are_groups: bool) -> tuple[Scores, Scores]:  # fmt: skip
+              *, frames_are_groups: bool) -> tuple[FrameScores, FrameScores]:  # fmt: skip
     """The frames of both classes, and the infected ones with their times; inputs are (k, frames) each."""
     k, m = infected.shape
     p = np.concatenate([infected, mock]).ravel()
@@ -44,7 +44,7 @@ def scores_of(infected: np.ndarray, mock: np.ndarray, cut: float, error: np.ndar
     def with_mock(values: np.ndarray) -> np.ndarray:
         return np.concatenate([values.ravel(), nothing[: k * m]])
 
-    scores = Scores(
+    scores = FrameScores(
         truth=np.repeat([1, 0], k * m).astype(np.int8), p=ndtr(p), called=p >= cut, group=group, stack=group,
         well=group, model=zeros, stratum=zeros, target=with_mock(target), error=with_mock(error),
         target_predicted=nothing, error_predicted=nothing, off_clock=with_mock(clock),
@@ -84,7 +84,7 @@ def limits(
         for metric in metrics:
             source = sums if metric in CLASS else time_sums
             name = metric.removesuffix("_one_class")
-            made = interval(source, name, level=level)
+            made = metric_interval(source, name, level=level)
             value = float(FORMULAS[name](source.total))
             # no interval because every group says the same: the point is all there is
             found[metric].append((made.low, made.high) if np.isfinite(made.low) else (value, value))

@@ -29,8 +29,8 @@ from hpiclock.config.schema import Config, DataConfig
 from hpiclock.plate.cache import open_cache
 from hpiclock.training.batches import Batches
 from hpiclock.training.device import autocast, pick_precision
-from hpiclock.training.evaluate import read_out
-from hpiclock.training.losses import Objective
+from hpiclock.training.evaluate import predict
+from hpiclock.training.losses import Losses
 from hpiclock.training.model import TwoHeads, build_model
 from loops import bare, training
 from per_item import PerItem
@@ -52,7 +52,7 @@ def usual(cfg: Config, loader: torch.utils.data.DataLoader) -> int:
     """Train as most labs do; return how many frames were seen."""
     torch.manual_seed(0)
     model = usual_model(cfg).train()
-    objective = Objective(cfg.objective, cfg.model)
+    objective = Losses(cfg.objective, cfg.model)
     optimiser = torch.optim.AdamW(model.parameters(), lr=cfg.train.lr)
     n = 0
     for _ in range(cfg.train.epochs):
@@ -106,7 +106,7 @@ def main() -> None:
         best = str(precision).removeprefix("torch.")
 
         def answers() -> int:
-            return len(read_out(asked, kept, precision, desc="").time)
+            return len(predict(asked, kept, precision, desc="").time)
 
         @torch.no_grad()
         def usual_answers() -> int:

@@ -20,12 +20,12 @@ import numpy as np
 import pandas as pd
 import torch
 
-from hpiclock.analysis.linear_probe import components, probe
+from hpiclock.analysis.linear_probe import linear_probe, principal_components
 from hpiclock.config.load import config_of
 from hpiclock.inference.embed import embed
 from hpiclock.plate.cache import FrameCache
 from hpiclock.simulate.predictions import Simulation, simulate
-from hpiclock.training.experiment import set_up
+from hpiclock.training.experiment import prepare_model
 
 PROBES = 70
 
@@ -52,7 +52,7 @@ def main() -> None:
     cache = FrameCache(images, {"a": 0}, "benchmark")
     some = pd.DataFrame({"stack_id": "a", "frame": np.arange(options.extracted), "time_target": 0.0})
     some = some.assign(label=pd.array([0] * len(some), dtype="Int8"))
-    machine = set_up(cfg, pretrained=False)
+    machine = prepare_model(cfg, pretrained=False)
     frames = rows_like(options.frames)
     hidden = rng.normal(size=(len(frames), 24)) + frames["label"].fillna(0).to_numpy(float)[:, None] * 0.3
     features = pd.DataFrame(np.maximum(hidden @ rng.normal(size=(24, 512)), 0)).add_prefix("f")
@@ -67,9 +67,9 @@ def main() -> None:
             return options.extracted
 
         def probes() -> int:
-            z = components(frames, features)
+            z = principal_components(frames, features)
             for seed in range(PROBES):
-                probe(frames, z, run="bench", seed=seed)
+                linear_probe(frames, z, run="bench", seed=seed)
             return len(frames)
 
         row = ratio(

@@ -19,9 +19,9 @@ from tqdm import tqdm
 import coverage_direct
 from coverage_methods import group_bootstraps, left_out_aucs, logit_t, wins_between_groups
 from coverage_report import write_report
-from hpiclock.analysis.intervals import jackknife, share_interval
-from hpiclock.analysis.intervals.error_interval import spread_interval, variance_of_mean_absolute_error
-from hpiclock.analysis.intervals.score_interval import shape_of_auc, shape_of_share
+from hpiclock.analysis.intervals import jackknife_variance, share_interval
+from hpiclock.analysis.intervals.error_interval import error_interval, variance_of_mean_absolute_error
+from hpiclock.analysis.intervals.score_interval import auc_variance_model, share_variance_model
 
 FRAMES, STACKS, LEVEL = 24, 2, 0.95
 GROUPS = (3, 4, 8, 12, 20, 40)
@@ -86,8 +86,10 @@ def auc_methods(infected: np.ndarray, mock: np.ndarray, rng: np.random.Generator
     samples = [np.arange(k), np.arange(k, 2 * k)]
     chances = (1 / (k * FRAMES), (FRAMES - 1) / (k * FRAMES))
     icc = (icc_of(infected) + icc_of(mock)) / 2
-    ours = share_interval(value, left, samples, shape=shape_of_auc(chances, chances), icc=icc, level=LEVEL)
-    variance, _ = jackknife(left, samples)
+    ours = share_interval(
+        value, left, samples, shape=auc_variance_model(chances, chances), icc=icc, level=LEVEL
+    )
+    variance, _ = jackknife_variance(left, samples)
     found = {"score (used)": ours, "logit t": logit_t(value, variance, 2 * k - 2, LEVEL)}
     some = slice(0, 600)
     found |= group_bootstraps(wins[some], left[some], rng=rng, level=LEVEL)
@@ -113,8 +115,8 @@ def share_methods(tp: np.ndarray, tn: np.ndarray, icc: np.ndarray, metric: str) 
          value_of(t1[:, None], t0[:, None] - tn, total, total - FRAMES)], axis=1
     )  # fmt: skip
     samples = [np.arange(k), np.arange(k, 2 * k)]
-    shape = shape_of_share(np.array(0.5 / total), np.array(0.5 * (FRAMES - 1) / total))
-    variance, _ = jackknife(left, samples)
+    shape = share_variance_model(np.array(0.5 / total), np.array(0.5 * (FRAMES - 1) / total))
+    variance, _ = jackknife_variance(left, samples)
     spread = np.sqrt(value * (1 - value) / (2 * total))
     return {
         "score (used)": share_interval(value, left, samples, shape=shape, icc=icc, level=LEVEL),
@@ -143,8 +145,8 @@ def mae_methods(error: np.ndarray) -> dict[str, Limits]:
     samples = [np.arange(k), np.arange(k, groups)]
     linear = {"n_time": np.full((r, groups), float(m)), "err": error.sum(2), "sq": (error**2).sum(2)}
     floor = variance_of_mean_absolute_error(linear, samples, suffix="")
-    low, high, _ = spread_interval(value, left, samples, floor=floor, level=LEVEL)
-    variance, df = jackknife(left, samples)
+    low, high, _ = error_interval(value, left, samples, floor=floor, level=LEVEL)
+    variance, df = jackknife_variance(left, samples)
     half = stats.t.ppf((1 + LEVEL) / 2, df) * np.sqrt(variance) / value
     spread = 1.96 * np.abs(error).reshape(r, -1).std(1) / np.sqrt(groups * m)
     return {

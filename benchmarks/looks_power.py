@@ -20,12 +20,12 @@ os.environ["HPICLOCK_PROGRESS"] = "off"
 
 import pandas as pd
 
-from hpiclock.analysis.acquisition_shift import compare_looks
+from hpiclock.analysis.acquisition_shift import acquisition_shift
 from hpiclock.config.schema import DataConfig, ImageConfig
 from hpiclock.plate.cache import open_cache
-from hpiclock.plate.frames import expand
+from hpiclock.plate.frames import expand_frames
 from hpiclock.plate.manifest.survey import load_manifest
-from hpiclock.plate.stack_statistics import stack_looks
+from hpiclock.plate.stack_statistics import stack_statistics
 from hpiclock.simulate.design import design, grid
 from hpiclock.simulate.write import synthesize
 
@@ -54,7 +54,9 @@ def looks(
         data = DataConfig(source=str(source), cache_dir=str(Path(folder) / "cache"))
         manifest, _ = load_manifest(data, 0.0)
         image = ImageConfig(size=48, intensity="fixed", low=64, high=192)
-        return stack_looks(open_cache(manifest, data, image, progress=False), expand(manifest, {}))
+        return stack_statistics(
+            open_cache(manifest, data, image, progress=False), expand_frames(manifest, {})
+        )
 
 
 def main() -> None:
@@ -67,7 +69,7 @@ def main() -> None:
         trained = looks((0.0, 5.0, 0.0, 1.0), 6, 1000 + number, {}, {})
         for index, (kind, (_, optics, culture)) in enumerate(KINDS.items()):
             new = looks((0.0, 0.3, 3.0), 4, 2000 + 100 * number + index, optics, culture)
-            table = compare_looks(trained, new)
+            table = acquisition_shift(trained, new)
             flagged[kind].append(table.loc[table["unlike"], "words"].tolist())
     for kind, (should, _, _) in KINDS.items():
         words = Counter(word for found in flagged[kind] for word in found)

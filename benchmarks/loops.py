@@ -17,9 +17,9 @@ from hpiclock.config.schema import Config
 from hpiclock.plate.cache import FrameCache
 from hpiclock.training.batches import Batches
 from hpiclock.training.device import pick_precision
-from hpiclock.training.distributed import ALONE
-from hpiclock.training.loop import Learner, fit, together
-from hpiclock.training.losses import Objective
+from hpiclock.training.distributed import SINGLE
+from hpiclock.training.loop import TrainingStep, distribute, fit
+from hpiclock.training.losses import Losses
 from hpiclock.training.model import build_model
 
 GOAL = 0.97
@@ -40,9 +40,9 @@ def bare(cfg: Config, batches: Batches) -> tuple[Callable[[], int], str]:
     A step is forward, loss, backward, clip and AdamW; ``run`` returns how many images that were.
     """
     model = build_model(cfg.model).to(batches.device, memory_format=torch.channels_last).train()
-    objective = Objective(cfg.objective, cfg.model).to(batches.device)
+    objective = Losses(cfg.objective, cfg.model).to(batches.device)
     precision = pick_precision(cfg.train, model, batches.device)
-    learner = together(Learner(model, objective, precision, ALONE), compiled=cfg.train.compile)
+    learner = distribute(TrainingStep(model, objective, precision, SINGLE), compiled=cfg.train.compile)
     weights = [*model.parameters(), *objective.parameters()]
     optimiser = torch.optim.AdamW(weights, lr=1e-4, fused=True)
     epoch = batches.epoch(1, seed=0, augment=cfg.train.augment, balanced=False)

@@ -34,8 +34,8 @@ from torchvision.transforms import functional as TF
 from hpiclock.config.load import load_config
 from hpiclock.config.schema import Config
 from hpiclock.plate.cache import open_cache
-from hpiclock.plate.frames import prepare
-from hpiclock.training.experiment import learn, set_up
+from hpiclock.plate.frames import prepare_frames
+from hpiclock.training.experiment import prepare_model, train_and_predict
 from hpiclock.training.model import build_model
 
 RANGE_H = 48.0
@@ -124,9 +124,9 @@ def asked(model: torch.nn.Module, frames: pd.DataFrame, cfg: Config, mean: float
 
 
 def by_the_fast_path(cfg: Config, frames: pd.DataFrame, manifest: pd.DataFrame) -> Said:
-    cache, machine = open_cache(manifest, cfg.data, cfg.image), set_up(cfg, pretrained=True)
+    cache, machine = open_cache(manifest, cfg.data, cfg.image), prepare_model(cfg, pretrained=True)
     with tempfile.TemporaryDirectory() as folder:
-        said = learn(cfg, machine, cache, frames, Path(folder), say=lambda _: None).predictions
+        said = train_and_predict(cfg, machine, cache, frames, Path(folder), say=lambda _: None).predictions
     test = said[said["split"].eq("test")]
     return Said(test["p_infected"].to_numpy(), test["time_pred"].to_numpy())
 
@@ -152,7 +152,7 @@ def main() -> None:
     found: dict[str, list[list[float]]] = {"fast": [], "plain": []}
     for seed in range(options.seeds):
         cfg = load_config(options.config, {"seed": seed, "train.threads": 1})
-        dataset = prepare(cfg)
+        dataset = prepare_frames(cfg)
         test = dataset.frames[dataset.frames["split"].eq("test")]
         for path in found:
             began = time.process_time()

@@ -18,10 +18,10 @@ import numpy as np
 import pandas as pd
 from sklearn import metrics as sk
 
-from hpiclock.analysis.frame_scores import Scores, prepare
-from hpiclock.analysis.intervals.bootstrap import bootstrap_weights, resampled, tabulate
+from hpiclock.analysis.frame_scores import FrameScores, frame_scores
+from hpiclock.analysis.intervals.bootstrap import bootstrap_weights, resampled_metric, resampling_table
 from hpiclock.analysis.run_study import run_study
-from hpiclock.analysis.units import codes_of
+from hpiclock.analysis.units import group_codes
 from hpiclock.analysis.windows import in_window, window_edges
 from hpiclock.config.schema import StudyConfig, WindowsConfig
 from hpiclock.simulate.predictions import Simulation, simulate
@@ -31,13 +31,13 @@ THRESHOLD = 0.5
 GOALS = {1_000: 2_000, 10_000: 4_500}  # resamples -> ratio
 
 
-def frames() -> tuple[Scores, list[np.ndarray], np.ndarray]:
+def frames() -> tuple[FrameScores, list[np.ndarray], np.ndarray]:
     """About 10,000 frames of 104 stacks, the 15 windows, and the condition of each stack."""
     design = Simulation(wells=52, stacks=1, hours=48.0, interval_h=0.5)
     rows = simulate(design, rng=np.random.default_rng(0), splits=("test",))
     rows = rows[rows["label"].notna()].reset_index(drop=True)
-    stack = codes_of(rows, "position")
-    scores = prepare(rows, threshold=THRESHOLD, group=stack)
+    stack = group_codes(rows, "position")
+    scores = frame_scores(rows, threshold=THRESHOLD, group=stack)
     edges = window_edges(WindowsConfig(), end_h=48)
     hours = rows["hours"].to_numpy(float)
     masks = [in_window(hours, *edge, last=edge == edges[-1]) for edge in edges]
@@ -45,7 +45,9 @@ def frames() -> tuple[Scores, list[np.ndarray], np.ndarray]:
     return scores, masks, kind
 
 
-def by_scikit_learn(scores: Scores, masks: list[np.ndarray], weights: np.ndarray) -> dict[str, np.ndarray]:
+def by_scikit_learn(
+    scores: FrameScores, masks: list[np.ndarray], weights: np.ndarray
+) -> dict[str, np.ndarray]:
     """The plain loop: repeat each frame as often as its stack was drawn."""
     out = {metric: np.full((len(weights), len(masks)), np.nan) for metric in METRICS}
     guess = scores.target + scores.error
@@ -67,8 +69,8 @@ def compare(resamples: int, loop: int) -> tuple[Row, float]:
     weights = bootstrap_weights(kind, resamples, np.random.default_rng(1))
 
     def ours(draws: np.ndarray = weights) -> dict[str, np.ndarray]:
-        tables = [tabulate(scores.take(mask), k=len(kind)) for mask in masks]
-        return resampled(tables, draws, METRICS)
+        tables = [resampling_table(scores.take(mask), k=len(kind)) for mask in masks]
+        return resampled_metric(tables, draws, METRICS)
 
     mine, theirs = ours(weights), by_scikit_learn(scores, masks, weights[:loop])
     difference = max(float(np.abs(mine[m][:loop] - theirs[m]).max()) for m in METRICS)

@@ -33,7 +33,7 @@ from torch import nn
 from hpiclock.config.load import config_of
 from hpiclock.config.schema import Config
 from hpiclock.training.batches import Batch, Batches
-from hpiclock.training.losses import Objective
+from hpiclock.training.losses import Losses
 from hpiclock.training.model import TwoHeads, build_model
 from loops import GOAL, bare, data, in_turn, training
 
@@ -57,15 +57,15 @@ class Work:
         self.cfg, self.batches = cfg, batches
         self.n = sum(len(batch.label) for batch in batches)
 
-    def parts(self) -> tuple[TwoHeads, Objective, torch.optim.Optimizer]:
+    def parts(self) -> tuple[TwoHeads, Losses, torch.optim.Optimizer]:
         torch.manual_seed(0)
         model = build_model(self.cfg.model).to(memory_format=torch.channels_last).train()
-        objective = Objective(self.cfg.objective, self.cfg.model)
+        objective = Losses(self.cfg.objective, self.cfg.model)
         weights = [*model.parameters(), *objective.parameters()]
         return model, objective, torch.optim.AdamW(weights, lr=1e-4, fused=True)
 
     @staticmethod
-    def loss(model: Any, objective: Objective, batch: Any) -> torch.Tensor:
+    def loss(model: Any, objective: Losses, batch: Any) -> torch.Tensor:
         plain = getattr(model, "module", model)
         return objective(plain, model(batch[0]), batch[1], batch[2]).total
 

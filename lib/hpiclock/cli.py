@@ -186,7 +186,7 @@ def audit(
     """Infection, or the clock or the well? Audit a run."""
     from hpiclock.report.audit_text import verdict_lines
     from hpiclock.runs.run import Run
-    from hpiclock.workflows.audit import audit as examine
+    from hpiclock.workflows.audit import audit_run as examine
 
     verdict = examine(Run.open(run), out, say=typer.echo)
     for line in verdict_lines(verdict):
@@ -203,13 +203,13 @@ def study(
 ) -> None:
     """Make every table and figure from predictions alone. Any model's will do; torch is not needed."""
     from hpiclock.config.load import config_of
-    from hpiclock.runs.tables import read_study
+    from hpiclock.runs.tables import read_study_tables
     from hpiclock.workflows.study import study_file
 
     cfg = _config(config, changes) if config else config_of(_changes(changes))
     for note in study_file(predictions, out, cfg):
         typer.echo(f"note: {note}")
-    for sentence in read_study(out)["conclusions"]["sentence"]:
+    for sentence in read_study_tables(out)["conclusions"]["sentence"]:
         typer.echo(f"- {sentence}")
     typer.echo(f"{out}: metrics.csv, tables/, figures/")
 
@@ -268,10 +268,10 @@ def sweep(
 @app.command()
 def pdf(run: Annotated[Path, typer.Argument(help="a run's folder with pages")]) -> None:
     """Print a run's pages as PDF. Needs Chromium or Chrome."""
-    from hpiclock.report.pages import pdf_of
+    from hpiclock.report.pages import print_run
     from hpiclock.runs.run import Run
 
-    for made in pdf_of(Run.open(run)):
+    for made in print_run(Run.open(run)):
         typer.echo(str(made))
 
 

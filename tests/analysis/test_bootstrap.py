@@ -7,26 +7,26 @@ import pandas as pd
 import pytest
 from sklearn import metrics as sk
 
-from hpiclock.analysis.frame_scores import Scores, prepare
-from hpiclock.analysis.intervals.bootstrap import bootstrap_weights, resampled, tabulate
-from hpiclock.analysis.units import codes_of
+from hpiclock.analysis.frame_scores import FrameScores, frame_scores
+from hpiclock.analysis.intervals.bootstrap import bootstrap_weights, resampled_metric, resampling_table
+from hpiclock.analysis.units import group_codes
 from hpiclock.simulate.predictions import Simulation, simulate
 
 METRICS = ("auc", "accuracy", "f1", "mae", "r2", "recall", "bias")
 
 
 @pytest.fixture(scope="module")
-def scores() -> Scores:
+def scores() -> FrameScores:
     rows = simulate(Simulation(wells=4, interval_h=4.0), rng=np.random.default_rng(2), splits=("test",))
     rows = rows[rows["label"].notna()].reset_index(drop=True)
     rows["p_infected"] = rows["p_infected"].round(1)  # ties
-    return prepare(rows, threshold=0.5, group=codes_of(rows, "position"))
+    return frame_scores(rows, threshold=0.5, group=group_codes(rows, "position"))
 
 
-def test_resamples_equal_scikit_learn_on_the_repeated_frames(scores: Scores) -> None:
+def test_resamples_equal_scikit_learn_on_the_repeated_frames(scores: FrameScores) -> None:
     kind = pd.Series(scores.truth).groupby(scores.group).first().to_numpy()
     weights = bootstrap_weights(kind, 12, np.random.default_rng(0))
-    found = resampled([tabulate(scores, k=len(kind))], weights, METRICS)
+    found = resampled_metric([resampling_table(scores, k=len(kind))], weights, METRICS)
     guess = scores.target + scores.error
     for draw, weight in enumerate(weights):
         rows = np.repeat(np.arange(len(scores)), weight[scores.group].astype(int))
@@ -51,18 +51,20 @@ def test_a_resample_keeps_the_number_of_groups_of_each_class() -> None:
     assert (weights[:, kind == 1].sum(1) == 4).all()
 
 
-def test_more_resamples_than_a_chunk_are_those_of_the_pieces(scores: Scores) -> None:
+def test_more_resamples_than_a_chunk_are_those_of_the_pieces(scores: FrameScores) -> None:
     kind = pd.Series(scores.truth).groupby(scores.group).first().to_numpy()
     weights = bootstrap_weights(kind, 1203, np.random.default_rng(0))
-    table = [tabulate(scores, k=len(kind))]
-    whole = resampled(table, weights, ("auc",))["auc"]
-    np.testing.assert_allclose(resampled(table, weights[700:], ("auc",))["auc"], whole[700:], atol=1e-14)
+    table = [resampling_table(scores, k=len(kind))]
+    whole = resampled_metric(table, weights, ("auc",))["auc"]
+    np.testing.assert_allclose(
+        resampled_metric(table, weights[700:], ("auc",))["auc"], whole[700:], atol=1e-14
+    )
 
 
-def test_a_resample_of_one_class_is_undefined_not_a_number(scores: Scores) -> None:
+def test_a_resample_of_one_class_is_undefined_not_a_number(scores: FrameScores) -> None:
     kind = pd.Series(scores.truth).groupby(scores.group).first().to_numpy()
     only_mock = (kind == 0).astype(float)[None]
-    found = resampled([tabulate(scores, k=len(kind))], only_mock, ("auc", "f1", "accuracy"))
+    found = resampled_metric([resampling_table(scores, k=len(kind))], only_mock, ("auc", "f1", "accuracy"))
     assert np.isnan(found["auc"][0, 0])
     assert np.isnan(found["f1"][0, 0])
     assert not np.isnan(found["accuracy"][0, 0])

@@ -7,8 +7,8 @@ from scipy import stats
 from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
 from hpiclock.analysis.compare import compare, with_holm
-from hpiclock.analysis.compare.align_runs import align
-from hpiclock.analysis.compare.paired_tests import difference, flips, outcome_of, seed_of
+from hpiclock.analysis.compare.align_runs import align_runs
+from hpiclock.analysis.compare.paired_tests import paired_difference, seed_of, sign_flip_test, sign_flips
 from hpiclock.config.schema import CompareConfig, StudyConfig, WindowsConfig
 from hpiclock.errors import InputError
 from hpiclock.simulate.predictions import Simulation, simulate
@@ -75,13 +75,13 @@ def test_values_are_those_of_scikit_learn(two):
 
 
 def test_what_groups_add_is_the_difference(two):
-    aligned = align(two, rule=0.5)
+    aligned = align_runs(two, rule=0.5)
     k = int(aligned.unit.codes.max()) + 1
     one, other = ([seed_of(scores, k) for scores in side.seeds] for side in aligned.sides)
     for metric in ("accuracy", "f1", "mae", "brier"):
-        found = difference(one, other, metric, k)
+        found = paired_difference(one, other, metric, k)
         assert found.of_group.sum() == pytest.approx(found.value, rel=1e-9), metric
-    auc = difference(one, other, "auc", k)
+    auc = paired_difference(one, other, "auc", k)
     for at in auc.samples:  # pairs stand with an infected well and with a mock one
         assert auc.of_group[at].sum() == pytest.approx(auc.value, rel=1e-9)
 
@@ -264,7 +264,7 @@ def test_a_variant_that_fades_is_less_steady_and_one_that_is_worse_throughout_is
 
 
 def test_exchanges_are_complete_where_they_are_few():
-    signs = flips([np.array([0, 2, 3])], 5, shuffles=2000, rng=np.random.default_rng(0))
+    signs = sign_flips([np.array([0, 2, 3])], 5, shuffles=2000, rng=np.random.default_rng(0))
     assert signs.shape == (8, 5)
     assert len(np.unique(signs, axis=0)) == 8
     assert (signs[0] == 1).all()
@@ -304,11 +304,11 @@ def test_runs_of_a_variant_are_seeds_or_folds_and_nothing_between():
     part = table[table["stack_id"].isin(stacks[1:7])]
     most = table[table["stack_id"].isin(stacks[:6])]
     with pytest.raises(InputError, match="overlap in part"):
-        align({"one": [rerun(most, "a"), rerun(part, "b")], "other": [rerun(table, "c")]}, rule=0.5)
+        align_runs({"one": [rerun(most, "a"), rerun(part, "b")], "other": [rerun(table, "c")]}, rule=0.5)
     with pytest.raises(InputError, match="a and b have the same seed 0"):
-        align({"one": [rerun(table, "a"), rerun(table, "b")], "other": [rerun(table, "c")]}, rule=0.5)
+        align_runs({"one": [rerun(table, "a"), rerun(table, "b")], "other": [rerun(table, "c")]}, rule=0.5)
     with pytest.raises(InputError, match="one way of training alone"):
-        align({"one": [rerun(table, "a")]}, rule=0.5)
+        align_runs({"one": [rerun(table, "a")]}, rule=0.5)
 
 
 def test_an_unfinished_fold_is_refused():
@@ -317,20 +317,20 @@ def test_an_unfinished_fold_is_refused():
     halves = [table[table["stack_id"].isin(stacks[i::2])] for i in (0, 1)]
     runs = [rerun(halves[0], "a", seed=0), rerun(halves[1], "b", seed=0), rerun(halves[0], "c", seed=1)]
     with pytest.raises(InputError, match="1 seeds in one fold and 2 in another"):
-        align({"one": runs, "other": runs}, rule=0.5)
+        align_runs({"one": runs, "other": runs}, rule=0.5)
 
 
 def test_times_of_other_clocks_are_compared_with_a_warning():
     table = plate()
     one_clock = rerun(table, "one clock").assign(time_target=table["hours"].where(table["label"].notna()))
-    notes = align({"two": [rerun(table, "two")], "one": [one_clock]}, rule=0.5).notes
+    notes = align_runs({"two": [rerun(table, "two")], "one": [one_clock]}, rule=0.5).notes
     assert any("different clocks" in note for note in notes)
 
 
 def test_a_difference_without_groups_is_not_tested(two):
-    aligned = align(two, rule=0.5)
+    aligned = align_runs(two, rule=0.5)
     nobody = [seed_of(s.take(np.zeros(len(s), bool)), 12) for s in aligned.sides[0].seeds]
-    found = difference(nobody, nobody, "accuracy", 12)
-    result = outcome_of(found, np.ones((1, 12)))
+    found = paired_difference(nobody, nobody, "accuracy", 12)
+    result = sign_flip_test(found, np.ones((1, 12)))
     assert np.isnan(result.p)
     assert result.note == "no frames"

@@ -12,12 +12,12 @@ from hpiclock.analysis.detection import (
     _survival,
     choose_threshold,
     control_threshold,
-    curve_with_limits,
+    detection_curve_with_limits,
     detection_curves,
     detection_times,
     false_alarms,
 )
-from hpiclock.analysis.import_predictions import complete
+from hpiclock.analysis.import_predictions import complete_predictions
 
 
 def rows_of(stack: str, condition: str, scores: list[float], **more: object) -> pd.DataFrame:
@@ -32,7 +32,7 @@ def rows_of(stack: str, condition: str, scores: list[float], **more: object) -> 
 
 
 def table_of(*parts: pd.DataFrame) -> pd.DataFrame:
-    return complete(pd.concat(parts))[0]
+    return complete_predictions(pd.concat(parts))[0]
 
 
 def test_detection_is_the_first_of_two_frames_in_a_row_after_the_onset() -> None:
@@ -62,7 +62,7 @@ def test_the_curve_by_hand() -> None:
         {"time_h": [1.0, 2.0, 2.0, 3.0], "detected": [True, True, True, False], "plate": "", "well": "",
          "stack_id": list("abcd")}
     )  # fmt: skip
-    curve, facts = curve_with_limits(stacks, level=0.95)
+    curve, facts = detection_curve_with_limits(stacks, level=0.95)
     at = curve.set_index("time_h")["share"]
     assert at[1.0] == pytest.approx(0.25)
     assert at[2.0] == pytest.approx(0.75)
@@ -84,7 +84,7 @@ def test_two_wells_give_a_curve_without_limits_and_say_so() -> None:
         {"time_h": [1.0, 2.0, 3.0, 4.0], "detected": True, "plate": "P", "well": ["A", "A", "B", "B"],
          "stack_id": list("abcd")}
     )  # fmt: skip
-    curve, facts = curve_with_limits(stacks, level=0.95)
+    curve, facts = detection_curve_with_limits(stacks, level=0.95)
     assert curve["low"].isna().all()
     assert facts["note"] == "no interval: 2 wells, at least 3 needed"
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
-from hpiclock.analysis.intervals.clustered import strata, too_few
+from hpiclock.analysis.intervals.clustered import samples_by_class, too_few_groups
 from hpiclock.analysis.intervals.error_interval import (
+    error_limits,
     factors_of_mean_square,
-    spread_limits,
     variance_of_mean_absolute_error,
     variance_of_mean_squared_error,
 )
@@ -51,7 +51,7 @@ def test_independent_errors_have_the_variance_of_a_chi_square() -> None:
 
 def test_the_upper_limit_of_a_spread_stays_finite_and_grows_with_the_step() -> None:
     steps = np.array([0.1, 0.5, 0.9, 1.5, 3.0])
-    low, high = spread_limits(np.full(5, 2.0), steps)
+    low, high = error_limits(np.full(5, 2.0), steps)
     assert low == pytest.approx(2 / (1 + steps))
     assert high[:2] == pytest.approx([2 / 0.9, 4.0])  # |2 - t| = step x t
     assert (np.diff(high) > 0).all()
@@ -60,6 +60,9 @@ def test_the_upper_limit_of_a_spread_stays_finite_and_grows_with_the_step() -> N
 
 def test_two_groups_that_hold_infected_frames_are_too_few_whatever_else_they_hold() -> None:
     both_and_mock = np.array([2, 2, 0, 0, 0, 0, 0])
-    assert too_few(strata(both_and_mock, needed="all")) == "no interval: 2 infected groups, at least 3 needed"
+    assert (
+        too_few_groups(samples_by_class(both_and_mock, needed="all"))
+        == "no interval: 2 infected groups, at least 3 needed"
+    )
     enough = np.array([1, 2, 2, 0, 0, 0])
-    assert list(strata(enough, needed="all")) == ["both"]
+    assert list(samples_by_class(enough, needed="all")) == ["both"]

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hpiclock.analysis.curves import LISTED, NEIGHBOURS, listed_frames, spread_frames
+from hpiclock.analysis.curves import LISTED, NEIGHBOURS, frames_to_list, representative_frames
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def plate():
 
 
 def test_frames_are_spread_over_time_and_wells(plate):
-    chosen = spread_frames(plate, per_condition=6)
+    chosen = representative_frames(plate, per_condition=6)
     infected, mock = (chosen[chosen["condition"].eq(name)] for name in ("infected", "mock"))
     assert list(chosen["condition"]) == ["infected"] * 6 + ["mock"] * 6
     # hpi runs from -10 to 19: six steps of 29 / 6 h, a frame in each
@@ -42,20 +42,20 @@ def test_frames_are_spread_over_time_and_wells(plate):
 def test_the_order_of_the_rows_does_not_matter(plate):
     shuffled = plate.sample(frac=1, random_state=0)
     pd.testing.assert_frame_equal(
-        spread_frames(plate, per_condition=6), spread_frames(shuffled, per_condition=6)
+        representative_frames(plate, per_condition=6), representative_frames(shuffled, per_condition=6)
     )
 
 
 def test_where_there_are_few_all_are_taken_and_a_lacking_condition_has_none(plate):
     few = plate[plate["well"].eq("B1") & plate["hours"].lt(3)]
-    assert list(spread_frames(few, per_condition=6)["hours"]) == [0, 1, 2]
+    assert list(representative_frames(few, per_condition=6)["hours"]) == [0, 1, 2]
 
 
 def test_the_worst_come_with_their_neighbours_once_and_in_the_order_of_the_table(plate):
     plate.loc[plate["well"].eq("B1") & plate["hours"].isin([0, 9]), "p_infected"] = 0.8
     calm = plate.assign(time_pred=np.nan)
-    found = listed_frames(calm, threshold=0.5)
+    found = frames_to_list(calm, threshold=0.5)
     assert set(found["well"]) == {"B1"}
     assert list(found["hours"]) == [0, 1, 2, 7, 8, 9, 10, 11]
     assert NEIGHBOURS == 2
-    assert len(listed_frames(plate, threshold=0.5)) >= LISTED
+    assert len(frames_to_list(plate, threshold=0.5)) >= LISTED

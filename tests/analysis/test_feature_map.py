@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from scipy.spatial.distance import pdist
 
-from hpiclock.analysis.linear_probe import flat_map
+from hpiclock.analysis.linear_probe import project_features
 from hpiclock.errors import InputError
 
 
@@ -26,7 +26,7 @@ def flat():
 
 
 def test_frames_on_a_plane_keep_their_distances_and_all_variance(flat):
-    found = flat_map(flat, method="PCA", seed=0)
+    found = project_features(flat, method="PCA", seed=0)
     values = flat.filter(like="f").drop(columns="frame").to_numpy()
     np.testing.assert_allclose(pdist(found[["x", "y"]]), pdist(values))
     assert found["x_share"].iloc[0] + found["y_share"].iloc[0] == pytest.approx(1)
@@ -35,22 +35,22 @@ def test_frames_on_a_plane_keep_their_distances_and_all_variance(flat):
 
 
 def test_the_order_of_frames_does_not_matter(flat):
-    found = flat_map(flat, method="PCA", seed=0).set_index("stack_id")
-    other = flat_map(flat.iloc[::-1], method="PCA", seed=1).set_index("stack_id").loc[found.index]
+    found = project_features(flat, method="PCA", seed=0).set_index("stack_id")
+    other = project_features(flat.iloc[::-1], method="PCA", seed=1).set_index("stack_id").loc[found.index]
     np.testing.assert_allclose(other[["x", "y"]], found[["x", "y"]], atol=1e-9)
 
 
 def test_too_few_frames_and_unknown_methods_are_refused(flat):
     with pytest.raises(InputError, match="2 frames with 12 features make no plane"):
-        flat_map(flat.head(2), method="PCA", seed=0)
+        project_features(flat.head(2), method="PCA", seed=0)
     with pytest.raises(InputError, match="no method tSNE; take PCA or UMAP"):
-        flat_map(flat, method="tSNE", seed=0)
+        project_features(flat, method="tSNE", seed=0)
 
 
 def test_without_umap_the_line_says_what_to_install(flat, monkeypatch):
     monkeypatch.setitem(sys.modules, "umap", None)
     with pytest.raises(InputError, match="pip install umap-learn, or take PCA"):
-        flat_map(flat, method="UMAP", seed=0)
+        project_features(flat, method="UMAP", seed=0)
 
 
 def test_umap_is_asked_with_the_seed_and_claims_no_share(flat, monkeypatch):
@@ -67,7 +67,7 @@ def test_umap_is_asked_with_the_seed_and_claims_no_share(flat, monkeypatch):
     module = ModuleType("umap")
     module.UMAP = Noted
     monkeypatch.setitem(sys.modules, "umap", module)
-    found = flat_map(flat, method="UMAP", seed=7)
+    found = project_features(flat, method="UMAP", seed=7)
     assert asked["random_state"] == 7
     np.testing.assert_array_equal(found["y"], flat["f1"])
     assert found[["x_share", "y_share"]].isna().all(axis=None)

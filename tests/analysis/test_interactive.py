@@ -6,9 +6,9 @@ import pytest
 
 from hpiclock import tables
 from hpiclock.analysis.detection import detection_curves, detection_times
-from hpiclock.analysis.evaluate import by_split
-from hpiclock.analysis.interactive import LiveWindows, at_threshold, level_of
-from hpiclock.analysis.windows import by_window
+from hpiclock.analysis.evaluate import metrics_by_split
+from hpiclock.analysis.interactive import InteractiveWindows, at_threshold, level_of
+from hpiclock.analysis.windows import metrics_by_window
 from hpiclock.config.schema import StudyConfig, WindowsConfig
 
 STUDY = StudyConfig(resamples=100)
@@ -48,11 +48,11 @@ def rows() -> pd.DataFrame:
 )
 def test_live_windows_are_those_of_the_study(rows, axis, group, metric):
     windows = WindowsConfig(width_h=6.0, stride_h=3.0)
-    whole = by_window(
+    whole = metrics_by_window(
         rows, windows=windows, end_h=24.0, axis=axis, threshold=0.4, study=STUDY, rng=np.random.default_rng(0)
     )
     expected = whole[whole["group"].eq(group) & whole["metric"].eq(metric)].reset_index(drop=True)
-    live = LiveWindows(rows, 0.4, STUDY)
+    live = InteractiveWindows(rows, 0.4, STUDY)
     for _ in range(2):  # computed, then remembered
         found = live.table(metric=metric, group=group, axis=axis, unit="auto", windows=windows, end_h=24.0)
         found = tables.check(tables.METRICS, found)
@@ -60,16 +60,16 @@ def test_live_windows_are_those_of_the_study(rows, axis, group, metric):
 
 
 def test_what_was_summed_for_one_stride_is_right_for_another(rows):
-    live = LiveWindows(rows, 0.5, STUDY)
+    live = InteractiveWindows(rows, 0.5, STUDY)
     ask = {"metric": "accuracy", "group": "all", "axis": "hours", "unit": "auto", "end_h": 24.0}
     for width, stride in ((6.0, 6.0), (6.0, 3.0), (6.0, 9.0)):
         windows = WindowsConfig(width_h=width, stride_h=stride)
-        anew = LiveWindows(rows, 0.5, STUDY).table(windows=windows, **ask)
+        anew = InteractiveWindows(rows, 0.5, STUDY).table(windows=windows, **ask)
         pd.testing.assert_frame_equal(live.table(windows=windows, **ask), anew)
 
 
 def test_a_finer_unit_than_the_study_takes_is_narrower_and_says_so(rows):
-    live = LiveWindows(rows, 0.5, STUDY)
+    live = InteractiveWindows(rows, 0.5, STUDY)
     windows = WindowsConfig(width_h=24.0, stride_h=24.0)
     ask = {"metric": "accuracy", "group": "all", "axis": "hours", "windows": windows, "end_h": 24.0}
     well, position = (live.table(unit=unit, **ask).iloc[0] for unit in ("auto", "position"))
@@ -84,7 +84,7 @@ def test_a_finer_unit_than_the_study_takes_is_narrower_and_says_so(rows):
 @pytest.mark.parametrize("threshold", [0.0, 0.31, 1.0])
 def test_a_threshold_gives_the_rates_and_curve_of_the_study(rows, threshold):
     found = at_threshold(rows, threshold=threshold, study=STUDY)
-    whole = by_split(rows, threshold=threshold, study=STUDY)
+    whole = metrics_by_split(rows, threshold=threshold, study=STUDY)
     expected = whole[whole["group"].eq("all")].set_index("metric")
     for row in found.rates.itertuples():
         names = ["value", "low", "high", "n"]

@@ -7,29 +7,31 @@ import pandas as pd
 import pytest
 from scipy.stats import multivariate_normal, norm
 
-from hpiclock.analysis.frame_scores import FORMULAS, Scores, group_sums, icc_of_normal_scores
-from hpiclock.analysis.intervals import interval, jackknife, strata, trust
-from hpiclock.analysis.intervals.score_interval import excess, shape_of_auc
+from hpiclock.analysis.frame_scores import FORMULAS, FrameScores, group_sums, icc_of_normal_scores
+from hpiclock.analysis.intervals import jackknife_variance, metric_interval, samples_by_class, variance_trust
+from hpiclock.analysis.intervals.score_interval import auc_variance_model, excess_degrees
 
 
-def scores_of(truth: np.ndarray, p: np.ndarray, group: np.ndarray, error: np.ndarray | None = None) -> Scores:
+def scores_of(
+    truth: np.ndarray, p: np.ndarray, group: np.ndarray, error: np.ndarray | None = None
+) -> FrameScores:
     n = len(p)
     nothing, zeros = np.full(n, np.nan), np.zeros(n, int)
     error = nothing if error is None else error
-    return Scores(
+    return FrameScores(
         truth=truth.astype(np.int8), p=p.astype(float), called=p >= 0.5, group=group, stack=group, well=group,
         model=zeros, stratum=zeros, target=np.where(np.isnan(error), np.nan, np.arange(n)), error=error,
         target_predicted=nothing, error_predicted=nothing, off_clock=nothing, off_mean=nothing,
     )  # fmt: skip
 
 
-def variance_of(scores: Scores, metric: str) -> float:
+def variance_of(scores: FrameScores, metric: str) -> float:
     sums = group_sums(scores)
-    samples = list(strata(sums.kind, needed="all").values())
-    return float(jackknife(FORMULAS[metric](sums.without), samples)[0])
+    samples = list(samples_by_class(sums.kind, needed="all").values())
+    return float(jackknife_variance(FORMULAS[metric](sums.without), samples)[0])
 
 
-def clustered(rng: np.random.Generator, k: int, sizes: tuple[int, int]) -> Scores:
+def clustered(rng: np.random.Generator, k: int, sizes: tuple[int, int]) -> FrameScores:
     """k infected and k mock groups of unequal size, scores rounded so that there are ties."""
     parts = []
     for group in range(2 * k):
@@ -66,7 +68,7 @@ def test_ungrouped_auc_variance_is_delongs() -> None:
     assert variance_of(scores, "auc") == pytest.approx(delong_variance(truth, p), rel=1e-10)
 
 
-def obuchowski_variance(scores: Scores) -> float:
+def obuchowski_variance(scores: FrameScores) -> float:
     """Obuchowski (1997), equations 3-5, from the full table of pairs; groups may hold both classes."""
     x, y = scores.p[scores.truth == 1], scores.p[scores.truth == 0]
     wins = (x[:, None] > y) + 0.5 * (x[:, None] == y)
@@ -150,9 +152,9 @@ def test_excess_is_the_bivariate_normal_integral() -> None:
     for b, rho in ((2.0, 0.3), (0.5, 0.9), (-1.0, 0.5), (2.3, 0.99)):
         value = norm.cdf(b)
         expected = multivariate_normal([0, 0], [[1, rho], [rho, 1]]).cdf([b, b]) - value**2
-        assert float(excess(np.array(value), np.array(rho))) == pytest.approx(expected, abs=1e-7)
+        assert float(excess_degrees(np.array(value), np.array(rho))) == pytest.approx(expected, abs=1e-7)
     # the same frame twice: the variance of a yes or no
-    assert float(excess(np.array(0.9), np.array(1.0))) == pytest.approx(0.09, abs=1e-9)
+    assert float(excess_degrees(np.array(0.9), np.array(1.0))) == pytest.approx(0.09, abs=1e-9)
 
 
 def test_the_shape_of_the_auc_is_its_variance_under_normal_scores() -> None:
@@ -166,7 +168,7 @@ def test_the_shape_of_the_auc_is_its_variance_under_normal_scores() -> None:
     y = deviations[1].reshape(4000, -1)
     seen = (x[:, :, None] > y[:, None, :]).mean((1, 2)).var()
     chances = (1 / (k * m), (m - 1) / (k * m))
-    expected = shape_of_auc(chances, chances).variance(np.array(auc), np.array(icc))
+    expected = auc_variance_model(chances, chances).variance(np.array(auc), np.array(icc))
     assert seen == pytest.approx(float(expected), rel=0.08)  # 4,000 draws: 2.2% standard error
 
 
@@ -178,15 +180,17 @@ def test_icc_is_one_for_groups_of_equal_scores_and_near_zero_for_shuffled_ones()
 
 
 def test_trust_is_whole_when_all_groups_contribute_and_small_when_one_does() -> None:
-    assert float(trust(np.ones(12))) == 1.0
-    assert float(trust(np.eye(12)[0])) == pytest.approx(1 / 4)  # one of 12 groups, a third would be 4
-    assert float(trust(np.zeros(12))) == 0.0
+    assert float(variance_trust(np.ones(12))) == 1.0
+    assert float(variance_trust(np.eye(12)[0])) == pytest.approx(
+        1 / 4
+    )  # one of 12 groups, a third would be 4
+    assert float(variance_trust(np.zeros(12))) == 0.0
 
 
 def test_fewer_than_three_groups_give_no_interval_and_the_words_why() -> None:
     rng = np.random.default_rng(0)
     two = clustered(rng, 2, (6, 7))
-    found = interval(group_sums(two), "auc", level=0.95)
+    found = metric_interval(group_sums(two), "auc", level=0.95)
     assert np.isnan(found.low)
     assert found.note == "no interval: 2 infected groups, at least 3 needed"
 
@@ -198,7 +202,7 @@ def test_a_perfect_auc_has_an_interval_that_narrows_with_groups() -> None:
         truth = (group < k).astype(int)
         rng = np.random.default_rng(k)
         p = 0.2 + 0.6 * truth + 0.1 * rng.random(len(group))
-        found = interval(group_sums(scores_of(truth, p, group)), "auc", level=0.95)
+        found = metric_interval(group_sums(scores_of(truth, p, group)), "auc", level=0.95)
         assert found.high == 1.0
         lows.append(found.low)
     assert lows[0] < lows[1] < lows[2] < 1
@@ -208,7 +212,7 @@ def test_a_perfect_auc_has_an_interval_that_narrows_with_groups() -> None:
 def test_the_interval_is_mirrored_when_labels_are_flipped() -> None:
     scores = clustered(np.random.default_rng(7), 6, (8, 9))
     flipped = scores_of(1 - scores.truth, scores.p, scores.group)
-    one, other = (interval(group_sums(s), "auc", level=0.95) for s in (scores, flipped))
+    one, other = (metric_interval(group_sums(s), "auc", level=0.95) for s in (scores, flipped))
     assert one.low == pytest.approx(1 - other.high, abs=1e-6)
     assert one.high == pytest.approx(1 - other.low, abs=1e-6)
 
@@ -218,8 +222,8 @@ def test_intervals_of_the_error_do_not_depend_on_its_unit() -> None:
     group = np.repeat(np.arange(8), 10)
     truth, p = (group < 4).astype(int), rng.random(80)
     error = rng.normal(0, 1, 80) + rng.normal(0, 1, 8)[group]
-    hours = interval(group_sums(scores_of(truth, p, group, error)), "mae", level=0.95)
-    minutes = interval(group_sums(scores_of(truth, p, group, 60 * error)), "mae", level=0.95)
+    hours = metric_interval(group_sums(scores_of(truth, p, group, error)), "mae", level=0.95)
+    minutes = metric_interval(group_sums(scores_of(truth, p, group, 60 * error)), "mae", level=0.95)
     assert 60 * hours.low == pytest.approx(minutes.low)
     assert 60 * hours.high == pytest.approx(minutes.high)
     assert hours.low < np.abs(error).mean() < hours.high
@@ -228,6 +232,6 @@ def test_intervals_of_the_error_do_not_depend_on_its_unit() -> None:
 def test_a_wider_level_gives_a_wider_interval() -> None:
     sums = group_sums(clustered(np.random.default_rng(9), 6, (8, 12)))
     for metric in ("auc", "accuracy", "f1", "recall"):
-        narrow, wide = interval(sums, metric, level=0.8), interval(sums, metric, level=0.95)
+        narrow, wide = metric_interval(sums, metric, level=0.8), metric_interval(sums, metric, level=0.95)
         assert wide.low < narrow.low < narrow.high < wide.high
-    assert pd.isna(interval(sums, "mae", level=0.95).low)
+    assert pd.isna(metric_interval(sums, "mae", level=0.95).low)

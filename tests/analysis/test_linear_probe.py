@@ -4,11 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hpiclock.analysis.evaluate import pooled
-from hpiclock.analysis.linear_probe import components, probe
+from hpiclock.analysis.evaluate import pooled_metrics
+from hpiclock.analysis.linear_probe import linear_probe, principal_components
 from hpiclock.config.schema import Config, StudyConfig
 from hpiclock.errors import InputError
-from hpiclock.plate.frames import select
+from hpiclock.plate.frames import select_frames
 
 FRAMES = {"train": range(6), "val": range(6, 8), "test": range(8, 12)}
 
@@ -38,9 +38,9 @@ def plate(hours_of, feature):
 
 
 def score(frames, features, **changes):
-    chosen = select(frames.reset_index(drop=True), Config.model_validate({"frames": changes}).frames)
-    said = probe(chosen, components(chosen, features), run="r", seed=0)
-    table = pooled([said], study=StudyConfig())
+    chosen = select_frames(frames.reset_index(drop=True), Config.model_validate({"frames": changes}).frames)
+    said = linear_probe(chosen, principal_components(chosen, features), run="r", seed=0)
+    table = pooled_metrics([said], study=StudyConfig())
     return table.set_index(["group", "metric"])["value"]
 
 
@@ -68,7 +68,9 @@ def test_nothing_is_learnt_from_frames_outside_training():
     changed = features.copy()
     tested = frames["split"].eq("test").to_numpy()
     changed.loc[tested, ["f0", "f1"]] = 1e3
-    before, after = (probe(frames, components(frames, f), run="r", seed=0) for f in (features, changed))
+    before, after = (
+        linear_probe(frames, principal_components(frames, f), run="r", seed=0) for f in (features, changed)
+    )
     val = before["split"].eq("val")
     assert before[val].equals(after[val])
 
@@ -77,4 +79,4 @@ def test_one_class_is_refused():
     frames, features = plate({"infected": (0, 48), "mock": (0, 48)}, lambda rows: rows["hours"])
     alone = frames[frames["split"].ne("train") | frames["condition"].eq("mock")].reset_index(drop=True)
     with pytest.raises(InputError, match="r: its training frames hold one class only"):
-        probe(alone, components(alone, features), run="r", seed=0)
+        linear_probe(alone, principal_components(alone, features), run="r", seed=0)

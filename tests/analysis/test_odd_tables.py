@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
-from hpiclock.analysis.import_predictions import complete
+from hpiclock.analysis.import_predictions import complete_predictions
 from hpiclock.analysis.run_study import run_study
 from hpiclock.config.schema import StudyConfig, WindowsConfig
 from hpiclock.errors import InputError
@@ -54,7 +54,7 @@ def odd_tables(draw: st.DrawFn) -> pd.DataFrame:
 @settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
 @given(odd_tables())
 def test_any_table_gives_checked_tables_with_a_reason_for_every_gap(table: pd.DataFrame) -> None:
-    predictions, _ = complete(table)
+    predictions, _ = complete_predictions(table)
     tables = study_of(predictions)
     for name in ("metrics", "windows_hours", "windows_hpi"):
         rows = tables[name]
@@ -97,7 +97,7 @@ def small() -> pd.DataFrame:
 
 
 def test_the_four_required_columns_are_enough() -> None:
-    predictions, notes = complete(small())
+    predictions, notes = complete_predictions(small())
     tables = study_of(predictions)
     auc = tables["metrics"].query("group == 'all' and metric == 'auc'")["value"]
     assert auc.tolist() == [1.0]
@@ -108,7 +108,7 @@ def test_the_four_required_columns_are_enough() -> None:
 def test_a_duplicated_row_is_one_clear_line() -> None:
     twice = pd.concat([small().assign(frame=lambda t: t["hours"].astype(int))] * 2)
     with pytest.raises(InputError, match="stands twice"):
-        complete(twice)
+        complete_predictions(twice)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +125,7 @@ def test_a_bad_value_is_named_with_its_row_and_column(column: str, value: object
     table = small().astype({column: object})
     table.loc[4, column] = value
     with pytest.raises(InputError, match=message) as caught:
-        complete(table, place="mine.csv")
+        complete_predictions(table, place="mine.csv")
     assert str(caught.value).startswith("mine.csv: row 6")
     assert "\n" not in str(caught.value)
 
@@ -134,17 +134,17 @@ def test_a_missing_column_is_named() -> None:
     with pytest.raises(
         InputError, match="column p_infected missing; a predictions file needs stack_id, hours"
     ):
-        complete(small().drop(columns="p_infected"))
+        complete_predictions(small().drop(columns="p_infected"))
 
 
 def test_a_window_without_frames_stays_with_its_reason() -> None:
-    predictions, _ = complete(small())
+    predictions, _ = complete_predictions(small())
     late = study_of(predictions)["windows_hours"].query("start_h == 6 and group == 'all'")
     assert late["value"].isna().all()
     assert late["note"].str.startswith("no frames").all()
 
 
 def test_a_clear_message_when_no_window_fits() -> None:
-    predictions, _ = complete(small())
+    predictions, _ = complete_predictions(small())
     with pytest.raises(InputError, match="6 h do not fit between 0 and 5 h"):
         run_study(predictions, cfg_windows=WINDOWS, end_h=5, cfg_study=STUDY, seed=0)

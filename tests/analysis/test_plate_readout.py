@@ -6,12 +6,12 @@ import pytest
 from scipy import stats
 
 from hpiclock.analysis.plate_readout import (
-    by_well,
-    control_lines,
+    control_sentences,
     dose_response,
     external_validation,
     hour_of,
-    replicates,
+    readout_by_well,
+    replicate_agreement,
     sigmoid,
     treatment_curves,
     with_treatments,
@@ -76,7 +76,7 @@ def test_curves_are_means_over_wells_and_bands_need_three() -> None:
 
 
 def test_a_well_is_detected_when_half_of_its_fields_are() -> None:
-    wells = by_well(plate(), threshold=0.5, frames=2, hour=4.0).set_index("well")
+    wells = readout_by_well(plate(), threshold=0.5, frames=2, hour=4.0).set_index("well")
     # the first of two frames in a row; of two fields the earlier one is half
     assert wells["detected_h"].to_dict() == pytest.approx(
         {"A01": np.nan, "B01": np.nan, "A02": 8.0, "A03": 4.0}, nan_ok=True
@@ -93,12 +93,12 @@ def test_the_hour_is_one_that_was_imaged() -> None:
 
 
 def test_controls_are_counted_and_their_absence_is_said() -> None:
-    wells = by_well(plate(), threshold=0.5, frames=2, hour=4.0)
-    assert control_lines(wells) == [
+    wells = readout_by_well(plate(), threshold=0.5, frames=2, hour=4.0)
+    assert control_sentences(wells) == [
         "0 of 2 mock wells are detected as infected.",
         "1 of 1 infected wells of the highest MOI (5) are detected.",
     ]
-    (line,) = control_lines(wells.assign(condition="unknown"))
+    (line,) = control_sentences(wells.assign(condition="unknown"))
     assert line.startswith("No well is known to be mock or infected")
 
 
@@ -106,7 +106,7 @@ def test_replicates_by_hand() -> None:
     wells = pd.DataFrame(
         {"treatment": list("aabb"), "order": [0, 0, 1, 1], "p_infected": [0.1, 0.3, 0.7, 0.9]}
     )
-    table = replicates(wells, ["p_infected"]).set_index("treatment")
+    table = replicate_agreement(wells, ["p_infected"]).set_index("treatment")
     # within: variance 0.02 each; between: 2 x (0.2 - 0.5)^2 + 2 x (0.8 - 0.5)^2 = 0.36 on one degree
     assert table.loc["a", ["n_wells", "mean", "low", "high"]].tolist() == pytest.approx([2, 0.2, 0.1, 0.3])
     assert table.loc["all", "sd"] == pytest.approx(np.sqrt(0.02))

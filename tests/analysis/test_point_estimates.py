@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from sklearn import metrics as sk
 
-from hpiclock.analysis.evaluate import by_split
+from hpiclock.analysis.evaluate import metrics_by_split
 from hpiclock.analysis.time_errors import time_errors
-from hpiclock.analysis.windows import by_window, in_window, window_edges
+from hpiclock.analysis.windows import in_window, metrics_by_window, window_edges
 from hpiclock.config.schema import StudyConfig, WindowsConfig
 from hpiclock.simulate.predictions import Simulation, simulate
 
@@ -22,7 +22,7 @@ def predictions() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def table(predictions: pd.DataFrame) -> pd.DataFrame:
-    return by_split(predictions, threshold=0.4, study=StudyConfig())
+    return metrics_by_split(predictions, threshold=0.4, study=StudyConfig())
 
 
 def value_of(table: pd.DataFrame, split: str, group: str, metric: str) -> float:
@@ -111,7 +111,7 @@ def test_auc_with_ties_by_hand(predictions: pd.DataFrame) -> None:
     four = predictions[predictions["split"].eq("test") & predictions["label"].notna()]
     four = pd.concat([four[four["label"].eq(1)].head(2), four[four["label"].eq(0)].head(2)])
     four = four.assign(p_infected=[0.5, 0.9, 0.5, 0.1])
-    table = by_split(four, threshold=0.5, study=StudyConfig())
+    table = metrics_by_split(four, threshold=0.5, study=StudyConfig())
     assert value_of(table, "test", "all", "auc") == 0.875
 
 
@@ -120,7 +120,7 @@ def test_time_stratified_auc_compares_frames_of_the_same_hour_only(predictions: 
     # the score is the clock: late infected frames win against early mock frames, never at the same hour
     clock = test.assign(p_infected=test["hours"] / 100, label=test["label"])
     late = clock[clock["label"].eq(0) | clock["hours"].ge(24)]
-    table = by_split(late, threshold=0.5, study=StudyConfig())
+    table = metrics_by_split(late, threshold=0.5, study=StudyConfig())
     assert value_of(table, "test", "all", "auc") > 0.7
     assert value_of(table, "test", "all", "auc_stratified") == 0.5
 
@@ -130,21 +130,21 @@ def test_pairs_of_two_models_are_never_compared(predictions: pd.DataFrame) -> No
     # a second fold whose scores are all shifted up: still each model ranks its own frames as before
     other = test.assign(fold=1, p_infected=0.5 + test["p_infected"] / 2)
     both = pd.concat([test.assign(p_infected=test["p_infected"] / 2), other])
-    table = by_split(both, threshold=0.5, study=StudyConfig())
+    table = metrics_by_split(both, threshold=0.5, study=StudyConfig())
     expected = sk.roc_auc_score(test["label"].to_numpy(int), test["p_infected"])
     assert value_of(table, "test", "all", "auc") == pytest.approx(expected, abs=1e-12)
 
 
 def test_flipped_labels_give_one_minus_auc_and_row_order_does_not_matter(predictions: pd.DataFrame) -> None:
     args = {"threshold": 0.4, "study": StudyConfig()}
-    one = by_split(predictions, **args)
-    shuffled = by_split(predictions.sample(frac=1, random_state=3), **args)
+    one = metrics_by_split(predictions, **args)
+    shuffled = metrics_by_split(predictions.sample(frac=1, random_state=3), **args)
     pd.testing.assert_frame_equal(one, shuffled, rtol=1e-9, atol=1e-12)
     other = {"infected": "mock", "mock": "infected"}
     flipped = predictions.assign(
         label=1 - predictions["label"], condition=predictions["condition"].map(other)
     )
-    table = by_split(flipped, **args)
+    table = metrics_by_split(flipped, **args)
     assert value_of(table, "test", "all", "auc") == pytest.approx(
         1 - value_of(one, "test", "all", "auc"), abs=1e-12
     )
@@ -163,7 +163,7 @@ def test_fifteen_windows_half_open_and_the_last_one_closed() -> None:
 def test_hpi_windows_hold_mock_frames_of_the_same_hours_and_every_window_stays(
     predictions: pd.DataFrame,
 ) -> None:
-    table = by_window(
+    table = metrics_by_window(
         predictions, windows=WindowsConfig(), end_h=48, axis="hpi", threshold=0.4, study=StudyConfig(),
         rng=np.random.default_rng(0),
     )  # fmt: skip

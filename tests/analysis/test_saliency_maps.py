@@ -5,12 +5,12 @@ import pytest
 from scipy import stats
 
 from hpiclock.analysis.saliency_maps import (
-    border,
-    largest_first,
+    border_mask,
+    deletion_order,
     rank_correlation,
     share_inside,
-    shrunk,
-    tiled,
+    shrink_maps,
+    tile_means,
 )
 
 
@@ -23,8 +23,8 @@ def test_the_share_inside_is_that_of_the_weight_not_of_the_area():
 
 
 def test_the_border_is_a_sixteenth_wide_and_never_nothing():
-    assert border(64).sum() == 64**2 - 56**2
-    assert border(8).sum() == 8**2 - 6**2
+    assert border_mask(64).sum() == 64**2 - 56**2
+    assert border_mask(8).sum() == 8**2 - 6**2
 
 
 def test_rank_correlation_is_that_of_scipy_for_each_map():
@@ -43,12 +43,12 @@ def test_a_flat_map_is_like_no_other():
 
 def test_tiles_are_means_and_what_fills_none_is_left_out():
     maps = np.arange(25.0).reshape(1, 5, 5)
-    np.testing.assert_array_equal(tiled(maps, 2), [[[3.0, 5.0], [13.0, 15.0]]])
-    assert shrunk(maps, 8) is maps
-    assert shrunk(maps, 2).shape == (1, 2, 2)
+    np.testing.assert_array_equal(tile_means(maps, 2), [[[3.0, 5.0], [13.0, 15.0]]])
+    assert shrink_maps(maps, 8) is maps
+    assert shrink_maps(maps, 2).shape == (1, 2, 2)
     with pytest.raises(ValueError, match="5 px cannot be cut into 8 tiles"):
-        tiled(maps, 8)
+        tile_means(maps, 8)
 
 
 def test_the_largest_goes_first_and_equal_ones_in_their_order():
-    np.testing.assert_array_equal(largest_first(np.array([[[1.0, 3.0], [2.0, 3.0]]])), [[1, 3, 2, 0]])
+    np.testing.assert_array_equal(deletion_order(np.array([[[1.0, 3.0], [2.0, 3.0]]])), [[1, 3, 2, 0]])

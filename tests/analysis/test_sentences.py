@@ -6,8 +6,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hpiclock.analysis.curves import POINTS, roc
-from hpiclock.analysis.sentences import BEWARE, CANNOT, SAYS, calibration, detection, time_error
+from hpiclock.analysis.curves import POINTS, roc_curve
+from hpiclock.analysis.sentences import (
+    BEWARE,
+    CANNOT,
+    SAYS,
+    calibration_sentences,
+    detection_sentences,
+    time_sentences,
+)
 from hpiclock.analysis.windows import with_range_limits
 
 PLACE = {"run": "r", "split": "test", "group": "infected", "note": "few wells"}
@@ -27,20 +34,20 @@ def times(gain: tuple[float, float, float], slope: tuple[float, float, float]) -
 
 
 def test_a_gain_whose_interval_holds_zero_cannot_be_told() -> None:
-    said = list(time_error(times((0.5, -1.0, 2.0), (0.95, 0.8, 1.1)), 0.95))
+    said = list(time_sentences(times((0.5, -1.0, 2.0), (0.95, 0.8, 1.1)), 0.95))
     assert [verdict for _, verdict, _ in said] == [SAYS, CANNOT, CANNOT, SAYS]
     assert "0.5 h smaller (95% interval 1.0 h larger to 2.0 h smaller)" in said[1][2]
 
 
 def test_a_sure_gain_is_said_in_hours_and_as_a_share() -> None:
-    said = list(time_error(times((2.0, 1.0, 3.0), (0.5, 0.3, 0.7)), 0.95))
+    said = list(time_sentences(times((2.0, 1.0, 3.0), (0.5, 0.3, 0.7)), 0.95))
     assert said[1][1] == SAYS
     assert (
         "smaller than that of a clock that sees no image by 2.0 h (95% interval 1.0 to 3.0), 40%"
         in said[1][2]
     )
     assert said[3][1] == BEWARE  # pulled to the middle
-    worse = list(time_error(times((-2.0, -3.0, -1.0), (1.4, 1.2, 1.6)), 0.95))
+    worse = list(time_sentences(times((-2.0, -3.0, -1.0), (1.4, 1.2, 1.6)), 0.95))
     assert worse[1][1] == BEWARE
     assert "larger than that of a clock that sees no image by 2.0 h (95% interval 1.0 to 3.0)" in worse[1][2]
 
@@ -58,7 +65,7 @@ def found(alarms: int, bound: float) -> list[tuple[str, str, str]]:
              for rule in ("controls", "decision")]
         ),
     }  # fmt: skip
-    return list(detection(tables))
+    return list(detection_sentences(tables))
 
 
 def test_a_time_of_detection_stands_beside_the_false_alarms_of_its_rule() -> None:
@@ -82,7 +89,7 @@ def test_a_temperature_is_judged_by_its_interval(low: float, high: float, verdic
         "high": high,
         "note": "",
     }
-    assert next(calibration({"temperature": pd.DataFrame([row])}, 0.95))[1] == verdict
+    assert next(calibration_sentences({"temperature": pd.DataFrame([row])}, 0.95))[1] == verdict
 
 
 def test_limits_of_a_range_come_from_the_bands_of_all_windows() -> None:
@@ -102,7 +109,7 @@ def test_a_long_roc_curve_keeps_its_shape_in_few_points() -> None:
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 2, 20_000)
     rows = pd.DataFrame({"split": "test", "label": truth, "p_infected": rng.random(20_000) + 0.3 * truth})
-    curve = roc(rows)
+    curve = roc_curve(rows)
     assert len(curve) <= POINTS + 1
     assert curve[["fpr", "tpr"]].iloc[[0, -1]].to_numpy().tolist() == [[0, 0], [1, 1]]
     area = np.trapezoid(curve["tpr"], curve["fpr"])

@@ -8,11 +8,23 @@ import pytest
 from scipy.special import expit
 from scipy.stats import linregress, spearmanr
 
-from hpiclock.analysis.conformal import conformal, half_width, needed_groups
-from hpiclock.analysis.curves import confusion, reliability, roc, temperatures, worst_frames
-from hpiclock.analysis.evaluate import by_split
-from hpiclock.analysis.import_predictions import complete
-from hpiclock.analysis.time_errors import by_stack, limits_of_agreement, time_by_call, time_lines, worst_hours
+from hpiclock.analysis.conformal import conformal_intervals, half_width, needed_groups
+from hpiclock.analysis.curves import (
+    confusion_table,
+    reliability_curve,
+    roc_curve,
+    temperature_scaling,
+    worst_frames,
+)
+from hpiclock.analysis.evaluate import metrics_by_split
+from hpiclock.analysis.import_predictions import complete_predictions
+from hpiclock.analysis.time_errors import (
+    limits_of_agreement,
+    stack_trajectories,
+    time_error_by_call,
+    time_regression,
+    worst_hours,
+)
 from hpiclock.config.schema import StudyConfig
 from hpiclock.simulate.predictions import Simulation, simulate
 
@@ -53,7 +65,7 @@ def test_intervals_hold_for_frames_of_new_wells_where_frames_as_units_do_not() -
 
 def test_coverage_is_given_per_call_and_window_and_refused_with_few_wells(predictions: pd.DataFrame) -> None:
     edges = [(0.0, 24.0), (24.0, 48.0)]
-    rows, table = conformal(predictions, threshold=0.5, level=0.9, edges=edges)
+    rows, table = conformal_intervals(predictions, threshold=0.5, level=0.9, edges=edges)
     assert set(table["group"]) == {"called infected", "called mock"}
     assert len(table) == 6
     whole = table[table["start_h"].isna()]
@@ -62,13 +74,13 @@ def test_coverage_is_given_per_call_and_window_and_refused_with_few_wells(predic
     few = predictions[
         predictions["well"].isin(predictions["well"].unique()[:8]) | predictions["split"].eq("test")
     ]
-    _, refused = conformal(few, threshold=0.5, level=0.9, edges=edges)
+    _, refused = conformal_intervals(few, threshold=0.5, level=0.9, edges=edges)
     assert refused["width_h"].isna().any()
     assert refused.loc[refused["width_h"].isna(), "note"].str.startswith("no interval: ").all()
 
 
 def test_the_line_is_least_squares(predictions: pd.DataFrame) -> None:
-    lines = time_lines(predictions, level=0.95).query("split == 'test'").set_index("clock")
+    lines = time_regression(predictions, level=0.95).query("split == 'test'").set_index("clock")
     for clock in ("infection", "experiment"):
         rows = predictions[
             predictions["split"].eq("test") & predictions["clock"].eq(clock) & predictions["label"].notna()
@@ -85,14 +97,14 @@ def test_limits_of_agreement_by_hand() -> None:
         {"stack_id": list("abcd"), "hours": 5.0, "label": 0, "p_infected": 0.1, "time_target": 5.0,
          "time_pred": [4.0, 5.0, 6.0, 7.0]}
     )  # fmt: skip
-    found = limits_of_agreement(complete(rows)[0], level=0.95).iloc[0]
+    found = limits_of_agreement(complete_predictions(rows)[0], level=0.95).iloc[0]
     assert found["bias"] == pytest.approx(0.5)
     assert found["upper"] == pytest.approx(0.5 + 1.96 * 1.2909944)
     assert found["n_stacks"] == 4
 
 
 def test_time_by_call_counts_what_has_no_truth(predictions: pd.DataFrame) -> None:
-    table = time_by_call(predictions, threshold=0.5).query("split == 'test'")
+    table = time_error_by_call(predictions, threshold=0.5).query("split == 'test'")
     false_alarms = table.query("label == 0 and called == 1")
     assert (false_alarms["n_with_predicted_clock"] == 0).all()
     right = table.query("label == called")
@@ -106,7 +118,7 @@ def test_a_planted_temperature_is_found() -> None:
         {"stack_id": [f"s{i % 40}" for i in range(len(z))], "frame": np.arange(len(z)), "hours": 1.0,
          "label": (rng.random(len(z)) < expit(z)).astype(int), "p_infected": expit(2.5 * z), "split": "val"}
     )  # fmt: skip
-    found = temperatures(complete(rows)[0], level=0.95).iloc[0]
+    found = temperature_scaling(complete_predictions(rows)[0], level=0.95).iloc[0]
     assert found["temperature"] == pytest.approx(2.5, rel=0.05)
     assert found["brier_after"] < found["brier"]
     assert found["log_loss_after"] < found["log_loss"]
@@ -117,7 +129,7 @@ def test_no_temperature_for_separated_classes() -> None:
         {"stack_id": list("abcd"), "hours": 1.0, "label": [0, 0, 1, 1], "p_infected": [0.1, 0.2, 0.8, 0.9],
          "split": "val"}
     )  # fmt: skip
-    found = temperatures(complete(rows)[0], level=0.95).iloc[0]
+    found = temperature_scaling(complete_predictions(rows)[0], level=0.95).iloc[0]
     assert np.isnan(found["temperature"])
     assert "separates the classes" in found["note"]
 
@@ -135,7 +147,7 @@ def test_skill_over_the_clock_by_hand() -> None:
                      "clock": "infection", "split": split}
                 )
             )  # fmt: skip
-    table = by_split(complete(pd.concat(parts))[0], threshold=0.5, study=StudyConfig())
+    table = metrics_by_split(complete_predictions(pd.concat(parts))[0], threshold=0.5, study=StudyConfig())
     value = table.query("split == 'test' and group == 'infected'").set_index("metric")["value"]
     assert value["mae"] == pytest.approx(0.5)
     assert value["mae_of_clock"] == pytest.approx(1.0)
@@ -145,7 +157,7 @@ def test_skill_over_the_clock_by_hand() -> None:
 
 
 def test_stacks_are_ranked_by_their_errors_and_monotony_is_spearmans(predictions: pd.DataFrame) -> None:
-    table = by_stack(predictions, threshold=0.5)
+    table = stack_trajectories(predictions, threshold=0.5)
     test = table[table["split"].eq("test")]
     assert test["rank"].tolist() == list(range(1, len(test) + 1))
     assert test["share_wrong"].is_monotonic_decreasing
@@ -169,14 +181,14 @@ def test_worst_hours_and_frames_come_worst_first(predictions: pd.DataFrame) -> N
 
 def test_small_tables_add_up(predictions: pd.DataFrame) -> None:
     test = predictions[predictions["split"].eq("test") & predictions["label"].notna()]
-    cells = confusion(predictions, threshold=0.5).query("split == 'test'")
+    cells = confusion_table(predictions, threshold=0.5).query("split == 'test'")
     assert cells["n"].sum() == len(test)
     assert cells.groupby("label")["share"].sum().tolist() == pytest.approx([1.0, 1.0])
-    curve = roc(predictions).query("split == 'test'")
+    curve = roc_curve(predictions).query("split == 'test'")
     area = np.trapezoid(curve["tpr"], curve["fpr"])
-    table = by_split(predictions, threshold=0.5, study=StudyConfig())
+    table = metrics_by_split(predictions, threshold=0.5, study=StudyConfig())
     auc = table.query("split == 'test' and group == 'all' and metric == 'auc'")["value"].iloc[0]
     assert area == pytest.approx(auc, abs=1e-12)
-    bins = reliability(predictions, bins=5, level=0.95).query("split == 'test'")
+    bins = reliability_curve(predictions, bins=5, level=0.95).query("split == 'test'")
     assert bins["n"].sum() == len(test)
     assert ((bins["low"] <= bins["rate"]) & (bins["rate"] <= bins["high"])).all()

@@ -6,24 +6,30 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hpiclock.analysis.intervals import strata
+from hpiclock.analysis.intervals import samples_by_class
 from hpiclock.analysis.run_study import run_study
-from hpiclock.analysis.sentences import separable
-from hpiclock.analysis.units import choose_level
-from hpiclock.analysis.windows import Windows, differing_windows, noise_range, simultaneous_level, slope_per_h
+from hpiclock.analysis.sentences import design_sentences
+from hpiclock.analysis.units import choose_resampling_unit
+from hpiclock.analysis.windows import (
+    WindowJackknife,
+    differing_windows,
+    expected_range,
+    simultaneous_level,
+    slope_per_h,
+)
 from hpiclock.config.schema import StudyConfig, WindowsConfig
 from hpiclock.simulate.predictions import Simulation, simulate
 
 STUDY = StudyConfig(resamples=500)
 
 
-def windows_of(values: np.ndarray, spread: np.ndarray) -> Windows:
+def windows_of(values: np.ndarray, spread: np.ndarray) -> WindowJackknife:
     """Eight groups of one sample; group i moves window w by spread[i, w]."""
     k = len(spread)
     left_out = values[:, None] - spread.T / (k - 1)
     whole = values.mean()
     samples = [np.arange(k)]
-    return Windows(values, left_out, float(whole), np.full(k, whole), samples, "")
+    return WindowJackknife(values, left_out, float(whole), np.full(k, whole), samples, "")
 
 
 def test_a_band_over_many_independent_windows_is_wider_than_over_copies_of_one() -> None:
@@ -73,7 +79,7 @@ def test_undefined_windows_are_left_out_not_counted_as_zero() -> None:
     values = np.array([0.5, np.nan, 0.5])
     found = windows_of(values, rng.normal(0, 0.1, (8, 3)))
     assert np.isnan(differing_windows(found, resamples=100, rng=rng)[1])
-    assert noise_range(found, level=0.95, resamples=500, rng=rng) < 0.5
+    assert expected_range(found, level=0.95, resamples=500, rng=rng) < 0.5
 
 
 @pytest.fixture(scope="module")
@@ -122,10 +128,10 @@ def test_one_well_per_class_is_said_in_the_conclusions_and_taken_as_positions() 
         Simulation(wells=1, stacks=4, interval_h=6.0, onset_h=(1.0, 1.0)), rng=np.random.default_rng(6)
     )
     test = rows[rows["split"].eq("test")]
-    level = choose_level(test)
+    level = choose_resampling_unit(test)
     assert level.unit == "position"
     assert "infection cannot be told from well" in level.caveat
-    notes = " ".join(separable(test))
+    notes = " ".join(design_sentences(test))
     assert "cannot separate infection from well" in notes
     assert "time since infection cannot be told from time since start" in notes
     study = run_study(test, cfg_windows=WindowsConfig(), end_h=48, cfg_study=STUDY, seed=0)
@@ -138,7 +144,7 @@ def test_two_wells_a_class_stay_the_unit_and_give_no_interval() -> None:
     rows = simulate(
         Simulation(wells=2, stacks=6, interval_h=6.0), rng=np.random.default_rng(7), splits=("test",)
     )
-    assert choose_level(rows).unit == "well"
+    assert choose_resampling_unit(rows).unit == "well"
     study = run_study(rows, cfg_windows=WindowsConfig(), end_h=48, cfg_study=STUDY, seed=0)
     auc = study["metrics"].query("group == 'all' and metric == 'auc'").iloc[0]
     assert not np.isnan(auc["value"])
@@ -150,6 +156,6 @@ def test_plates_are_the_unit_when_three_hold_each_class() -> None:
     rows = simulate(
         Simulation(wells=6, plates=3, interval_h=12.0), rng=np.random.default_rng(8), splits=("test",)
     )
-    assert choose_level(rows).unit == "plate"
+    assert choose_resampling_unit(rows).unit == "plate"
     # every plate holds both classes: one sample of plates
-    assert list(strata(np.array([2, 2, 2]), needed="all")) == ["both"]
+    assert list(samples_by_class(np.array([2, 2, 2]), needed="all")) == ["both"]

@@ -5,8 +5,14 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from hpiclock.audit.baselines import baselines, by_change, judge_more, probes, sampling
-from hpiclock.audit.permutation import auc_gain, auc_of, labels_of, mean_over
+from hpiclock.audit.baselines import (
+    judge_beyond_statistics,
+    perturbation_effects,
+    probe_features,
+    sampling_experiments,
+    shortcut_baselines,
+)
+from hpiclock.audit.permutation import auc_gain, labels_of, mean_over_wells, score_auc
 from hpiclock.simulate.predictions import Simulation, simulate
 
 SMALL = Simulation(wells=4, interval_h=4.0, onset_h=(4.0, 12.0))
@@ -36,7 +42,7 @@ def well_code(rows):
 def test_a_baseline_finds_the_label_where_it_is_and_nothing_where_it_is_not(said):
     label = said["condition"].eq("infected")
     sources = {"tells": features(said, label), "noise": features(said)}
-    found = baselines(said, sources, level=0.95).set_index("source")
+    found = shortcut_baselines(said, sources, level=0.95).set_index("source")
     assert found.loc["tells", "auc"] == pytest.approx(1)
     assert found.loc["tells", "auc_before"] == pytest.approx(1)  # also before the onset: a shortcut
     assert 0.3 < found.loc["noise", "auc"] < 0.7
@@ -46,7 +52,7 @@ def test_a_baseline_finds_the_label_where_it_is_and_nothing_where_it_is_not(said
 
 def test_the_time_baseline_reads_the_time_where_it_is(said):
     sources = {"tells": features(said, said["hours"] - said["onset_h"].fillna(0)), "noise": features(said)}
-    found = baselines(said, sources, level=0.95).set_index("source")["mae"]
+    found = shortcut_baselines(said, sources, level=0.95).set_index("source")["mae"]
     assert found["tells"] < 1
     assert found["noise"] > 5
 
@@ -54,30 +60,32 @@ def test_the_time_baseline_reads_the_time_where_it_is(said):
 def test_the_model_is_compared_with_plain_statistics_frame_by_frame(said):
     test = said[said["split"].eq("test")].assign(p_infected=lambda rows: 0.1 + 0.8 * labels_of(rows).clip(0))
     sources = {"plain": features(said), "tells": features(said, said["condition"].eq("infected"))}
-    table = baselines(said, sources, level=0.95)
-    assert judge_more(test, table, source="plain", level=0.95).verdict == "supported"
-    row = judge_more(test, table, source="tells", level=0.95)
+    table = shortcut_baselines(said, sources, level=0.95)
+    assert judge_beyond_statistics(test, table, source="plain", level=0.95).verdict == "supported"
+    row = judge_beyond_statistics(test, table, source="tells", level=0.95)
     assert row.effect == pytest.approx(0)
     assert row.verdict == "not identifiable"
     worse = test.assign(p_infected=1 - test["p_infected"])
-    assert judge_more(worse, table, source="tells", level=0.95).verdict != "supported"
+    assert judge_beyond_statistics(worse, table, source="tells", level=0.95).verdict != "supported"
 
 
 def test_probes_read_the_well_the_stack_and_the_time_when_features_carry_them(said):
     held = said[said["split"].ne("train") & said["condition"].eq("mock")]
     stack, well = np.eye(16)[pd.factorize(held["stack_id"])[0]], np.eye(8)[well_code(held)]
-    by_well = probes(held, features(held, *(5 * well.T), held["hours"]), level=0.95).set_index("probe")
+    by_well = probe_features(held, features(held, *(5 * well.T), held["hours"]), level=0.95).set_index(
+        "probe"
+    )
     assert by_well.loc["well", "value"] == 1
     assert by_well.loc["well", "chance"] == pytest.approx(1 / 8)
     assert by_well.loc["time", "value"] < 0.2 * by_well.loc["time", "chance"]
-    by_stack = probes(held, features(held, *(5 * stack.T)), level=0.95).set_index("probe")
+    by_stack = probe_features(held, features(held, *(5 * stack.T)), level=0.95).set_index("probe")
     assert by_stack.loc["stack", "value"] == 1
     assert by_stack.loc["stack", "chance"] == pytest.approx(1 / 16)
 
 
 def test_probes_of_noise_are_at_chance(said):
     held = said[said["split"].ne("train")]
-    found = probes(held, features(held), level=0.95).set_index("probe")
+    found = probe_features(held, features(held), level=0.95).set_index("probe")
     assert found.loc["well", "low"] < 1 / 8
     assert found.loc["stack", "low"] < 1 / 16
     assert found.loc["time", "value"] > 0.8 * found.loc["time", "chance"]
@@ -85,7 +93,7 @@ def test_probes_of_noise_are_at_chance(said):
 
 def test_probes_without_wells_to_ask_say_why(said):
     one = said[said["stack_id"].eq(said.loc[said["condition"].eq("mock"), "stack_id"].iloc[0])]
-    found = probes(one, features(one), level=0.95)
+    found = probe_features(one, features(one), level=0.95)
     assert found["value"].isna().all()
     assert found["note"].str.contains("fewer than two").all()
 
@@ -93,7 +101,7 @@ def test_probes_without_wells_to_ask_say_why(said):
 def test_matched_controls_take_the_hours_out_of_the_score(said):
     # the features know only the hour; infected wells are imaged late
     rows = said[~(said["condition"].eq("infected") & said["hours"].lt(24))]
-    found = sampling(rows, features(rows, rows["hours"]), level=0.95, seed=0)
+    found = sampling_experiments(rows, features(rows, rows["hours"]), level=0.95, seed=0)
     table = found[found["experiment"].eq("controls")].set_index(["train", "test"])["auc"]
     assert table["all controls", "all controls"] > 0.7
     assert 0.3 < table["matched controls", "matched controls"] < 0.7
@@ -103,7 +111,7 @@ def test_frames_at_random_flatter_features_that_know_the_well(said):
     # one-hot wells: a perfect score where the well was seen, none where it was not
     wells = np.eye(well_code(said).max() + 1)[well_code(said)] * 5
     rows = said[said["split"].ne("train")]
-    found = sampling(said, features(said, *wells.T), level=0.95, seed=0)
+    found = sampling_experiments(said, features(said, *wells.T), level=0.95, seed=0)
     table = found[found["experiment"].eq("split")].set_index("train")["auc"]
     assert table["frames at random"] > 0.99
     assert table["whole wells"] < 0.8
@@ -112,7 +120,7 @@ def test_frames_at_random_flatter_features_that_know_the_well(said):
 
 def test_early_frames_do_not_teach_late_signs(said):
     late = said["hpi"].gt(20)
-    found = sampling(said, features(said, late * 5.0), level=0.95, seed=0)
+    found = sampling_experiments(said, features(said, late * 5.0), level=0.95, seed=0)
     table = found[found["experiment"].eq("later")].set_index("train")["auc"]
     assert table["late hours"] > 0.8
     assert list(table.index) == ["early hours", "late hours"]
@@ -120,14 +128,14 @@ def test_early_frames_do_not_teach_late_signs(said):
 
 def test_one_well_a_class_leaves_nothing_to_hold_out():
     rows = simulate(SMALL._replace(wells=1), rng=np.random.default_rng(0), splits=("test",))
-    found = sampling(rows, features(rows), level=0.95, seed=0)
+    found = sampling_experiments(rows, features(rows), level=0.95, seed=0)
     assert "nothing can be held out" in found.loc[found["experiment"].eq("split"), "note"].iloc[0]
 
 
 def test_aucs_agree_with_scikit_learn(said):
     test = said[said["split"].eq("test") & said["label"].notna()]
     score, truth = test["p_infected"].to_numpy(), labels_of(test)
-    found = auc_of(test, score * 1000 - 3, truth, level=0.95, metric="auc")
+    found = score_auc(test, score * 1000 - 3, truth, level=0.95, metric="auc")
     assert found.value == pytest.approx(roc_auc_score(truth, score))
     assert found.low < found.value < found.high
 
@@ -142,10 +150,10 @@ def test_a_score_gains_nothing_over_itself(said):
 
 def test_means_over_groups_by_hand():
     # groups 1, 2, 6: mean 3, SD sqrt(7), t(0.975, 2) = 4.302653
-    found = mean_over(np.array([0.0, 2.0, 2.0, 6.0]), np.array([0, 0, 1, 2]), level=0.95)
+    found = mean_over_wells(np.array([0.0, 2.0, 2.0, 6.0]), np.array([0, 0, 1, 2]), level=0.95)
     half = 4.302653 * np.sqrt(7 / 3)
     assert found[:3] == pytest.approx((3, 3 - half, 3 + half), rel=1e-6)
-    assert np.isnan(mean_over(np.array([1.0, 2.0]), np.array([0, 1]), level=0.95).low)
+    assert np.isnan(mean_over_wells(np.array([1.0, 2.0]), np.array([0, 1]), level=0.95).low)
 
 
 def test_changes_of_images_are_summed_up_by_condition(said):
@@ -153,7 +161,7 @@ def test_changes_of_images_are_summed_up_by_condition(said):
     same = test[[*KEYS, "p_infected", "time_pred"]].assign(change="same")
     moved = same.assign(change="moved", p_infected=0.5, time_pred=same["time_pred"] + 3)
     found = (
-        by_change(test, pd.concat([same, moved]), level=0.95)
+        perturbation_effects(test, pd.concat([same, moved]), level=0.95)
         .set_index(["change", "condition", "answer"])
         .sort_index()
     )

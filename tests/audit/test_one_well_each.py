@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from hpiclock.analysis.linear_probe import learn_class
+from hpiclock.analysis.linear_probe import fit_class_probe
 from hpiclock.audit import CLOCKS, EARLY, ELAPSED, UNSEEN, WELL
 from hpiclock.audit.verdict import Evidence, verdict
 from hpiclock.config.schema import AuditConfig, StudyConfig
@@ -28,7 +28,7 @@ def said() -> pd.DataFrame:
     held_out = pd.factorize(frames["stack_id"])[0] % 2 == 1
     label = pd.Series(infected.astype(int)).where(~(frames["hpi"] < 0)).astype("Int8")
     learnt = ~held_out & label.notna().to_numpy()
-    model = learn_class(seen.to_numpy()[learnt], label[learnt].astype(int).to_numpy())
+    model = fit_class_probe(seen.to_numpy()[learnt], label[learnt].astype(int).to_numpy())
     return frames.assign(
         label=label, split=np.where(held_out, "test", "train"), run="r", fold=0, seed=0,
         clock=np.where(infected, "infection", "experiment"), time_target=np.nan, time_pred=np.nan,

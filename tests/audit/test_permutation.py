@@ -6,13 +6,13 @@ import pytest
 from scipy import stats
 
 from hpiclock.audit.permutation import (
-    assignments,
     centred,
-    floor,
+    count_assignments,
     permutation_test,
-    shuffled_onsets,
+    permuted_onsets,
+    smallest_p,
     unit_means,
-    units_of,
+    well_units,
 )
 
 
@@ -31,7 +31,7 @@ def plate(infected, mock, *, positions=1, plates=1, hours=(0.0, 1.0)):
 
 
 def test_wells_are_exchanged_within_their_plate():
-    units = units_of(plate(3, 2, positions=4, plates=2))
+    units = well_units(plate(3, 2, positions=4, plates=2))
     assert units.name == "well"
     assert units.wells == (6, 4)
     assert len(units.infected) == 10
@@ -42,13 +42,13 @@ def test_wells_are_exchanged_within_their_plate():
 def test_wells_are_exchanged_only_where_the_same_models_judged_them():
     rows = plate(4, 4).assign(run="r", seed=0)
     folds = rows.assign(fold=rows["well"].str[1].astype(int) % 2)
-    assert len(set(units_of(folds).stratum)) == 2
+    assert len(set(well_units(folds).stratum)) == 2
     seeds = pd.concat([rows.assign(fold=0, seed=seed) for seed in (0, 1)], ignore_index=True)
-    assert len(set(units_of(seeds).stratum)) == 1  # every model judged every well
+    assert len(set(well_units(seeds).stratum)) == 1  # every model judged every well
 
 
 def test_one_well_in_a_class_leaves_positions_and_is_said():
-    units = units_of(plate(1, 3, positions=2))
+    units = well_units(plate(1, 3, positions=2))
     assert units.name == "position"
     assert len(units.infected) == 8
     assert not units.replicated
@@ -56,7 +56,7 @@ def test_one_well_in_a_class_leaves_positions_and_is_said():
 
 def test_wells_that_hold_both_classes_exchange_their_stacks():
     rows = plate(2, 2).assign(well=lambda table: table["stack_id"].str[-3:].map({"i0/0": "A"}).fillna("A"))
-    units = units_of(rows)
+    units = well_units(rows)
     assert units.mixed
     assert units.replicated
     assert len(set(units.stratum)) == 1
@@ -64,8 +64,8 @@ def test_wells_that_hold_both_classes_exchange_their_stacks():
 
 
 def test_all_assignments_are_tried_once_and_the_observed_one_first():
-    units = units_of(plate(2, 3))
-    every = assignments(units, shuffles=1000, rng=np.random.default_rng(0))
+    units = well_units(plate(2, 3))
+    every = count_assignments(units, shuffles=1000, rng=np.random.default_rng(0))
     assert len(every) == 10  # 5 choose 2
     assert len({tuple(row) for row in every}) == 10
     assert (every[0] == units.infected).all()
@@ -73,8 +73,8 @@ def test_all_assignments_are_tried_once_and_the_observed_one_first():
 
 
 def test_drawn_assignments_keep_every_plate_as_it_is():
-    units = units_of(plate(6, 6, plates=2))
-    drawn = assignments(units, shuffles=500, rng=np.random.default_rng(0))
+    units = well_units(plate(6, 6, plates=2))
+    drawn = count_assignments(units, shuffles=500, rng=np.random.default_rng(0))
     assert len(drawn) == 500
     assert (drawn[0] == units.infected).all()
     for s in (0, 1):
@@ -86,13 +86,13 @@ def test_drawn_assignments_keep_every_plate_as_it_is():
     [(4, 4, False, 1 / 70), (4, 4, True, 2 / 70), (2, 3, True, 1 / 10), (2, 2, False, 1 / 6)],
 )
 def test_the_floor_is_one_assignment_or_two_when_mirrored(infected, mock, two_sided, expected):
-    units = units_of(plate(infected, mock))
-    assert floor(units, two_sided=two_sided, shuffles=10_000) == pytest.approx(expected)
+    units = well_units(plate(infected, mock))
+    assert smallest_p(units, two_sided=two_sided, shuffles=10_000) == pytest.approx(expected)
 
 
 def test_p_is_the_share_of_assignments_that_reach_the_difference():
     # infected 5, 3; mock 4, 1, 0: of the 10 pairs only (5, 4) has a larger mean than (5, 3)
-    units = units_of(plate(2, 3))
+    units = well_units(plate(2, 3))
     means = np.array([5.0, 3.0, 4.0, 1.0, 0.0])[:, None]
     rng = np.random.default_rng(0)
     assert permutation_test(units, means, two_sided=False, shuffles=1000, rng=rng).p == pytest.approx(2 / 10)
@@ -103,7 +103,7 @@ def test_p_is_the_share_of_assignments_that_reach_the_difference():
 def test_it_agrees_with_scipy():
     rng = np.random.default_rng(3)
     values = rng.normal(size=10) + np.repeat([1.0, 0.0], 5)
-    units = units_of(plate(5, 5))
+    units = well_units(plate(5, 5))
     mine = permutation_test(units, values[:, None], two_sided=True, shuffles=1000, rng=rng)
     theirs = stats.permutation_test(
         (values[:5], values[5:]), lambda a, b, axis: a.mean(axis) - b.mean(axis), vectorized=True,
@@ -114,7 +114,7 @@ def test_it_agrees_with_scipy():
 
 
 def test_the_largest_of_several_statistics_counts_and_is_named():
-    units = units_of(plate(4, 4))
+    units = well_units(plate(4, 4))
     means = np.random.default_rng(1).normal(size=(8, 3))
     means[:4, 2] += 20
     found = permutation_test(units, means, two_sided=True, shuffles=1000, rng=np.random.default_rng(0))
@@ -124,7 +124,7 @@ def test_the_largest_of_several_statistics_counts_and_is_named():
 
 
 def test_statistics_without_spread_differ_by_nothing():
-    units = units_of(plate(3, 3))
+    units = well_units(plate(3, 3))
     found = permutation_test(
         units, np.ones((6, 2)), two_sided=True, shuffles=1000, rng=np.random.default_rng(0)
     )
@@ -133,7 +133,7 @@ def test_statistics_without_spread_differ_by_nothing():
 
 
 def test_p_values_are_uniform_when_nothing_differs():
-    units = units_of(plate(5, 5))
+    units = well_units(plate(5, 5))
     rng = np.random.default_rng(0)
     p = np.array(
         [
@@ -152,16 +152,16 @@ def test_hours_and_plates_are_taken_out_of_values():
     own = rows["well"].eq("I0") * 4.0
     found = centred(rows, (shift + own).to_numpy()[:, None])[:, 0]
     assert found == pytest.approx((own - 1.0).to_numpy())  # one well of four is 4 higher
-    units = units_of(rows)
+    units = well_units(rows)
     assert unit_means(units, found[:, None]).shape == (8, 1)
 
 
 def test_onsets_are_shuffled_among_wells():
     # the value falls by the onset exactly: only the 1 of 24 orders reaches that slope
-    p, smallest = shuffled_onsets(
+    p, smallest = permuted_onsets(
         [1, 2, 3, 4], -np.arange(4.0), shuffles=20_000, rng=np.random.default_rng(0)
     )
     assert smallest == pytest.approx(1 / 24)
     assert p == pytest.approx(1 / 24, abs=0.006)
-    rising, _ = shuffled_onsets([1, 2, 3, 4], np.arange(4.0), shuffles=2000, rng=np.random.default_rng(0))
+    rising, _ = permuted_onsets([1, 2, 3, 4], np.arange(4.0), shuffles=2000, rng=np.random.default_rng(0))
     assert rising == 1

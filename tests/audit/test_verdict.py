@@ -15,9 +15,9 @@ from hpiclock.audit import (
     QUESTIONS,
     TWICE,
     WELL,
-    Row,
+    AuditRow,
     summary_line,
-    table_of,
+    verdict_table,
 )
 from hpiclock.audit.verdict import Evidence, verdict
 from hpiclock.config.schema import AuditConfig, StudyConfig
@@ -86,8 +86,12 @@ def test_honest_simulated_predictions_are_hardly_ever_contradicted():
 
 
 def test_the_sentence_names_what_is_wrong_and_counts_the_rest():
-    table = table_of(
-        [Row(WELL, "contradicted", "x"), Row(PLACE, "not identifiable", "y"), Row(EARLY, "supported", "z")]
+    table = verdict_table(
+        [
+            AuditRow(WELL, "contradicted", "x"),
+            AuditRow(PLACE, "not identifiable", "y"),
+            AuditRow(EARLY, "supported", "z"),
+        ]
     )
     assert summary_line(table, opening="Confound audit.") == (
         "Confound audit. Contradicted: Infection or well?; "

@@ -14,14 +14,21 @@ from hpiclock.inference.attribution import (
     INTEGRATED,
     METHODS,
     SALIENCY,
+    attribution_map,
     coarse_gradcam,
+    gradcam_layer,
     heads_of,
-    look,
-    looking_layer,
     methods_for,
 )
 from hpiclock.inference.embed import TILES
-from hpiclock.inference.sanity_checks import DEPTHS, REMOVED, dealt_anew, delete, random_orders, redrawn
+from hpiclock.inference.sanity_checks import (
+    DEPTHS,
+    REMOVED,
+    cascading_randomization,
+    delete_tiles,
+    permute_labels,
+    random_orders,
+)
 from hpiclock.training.model import TwoHeads, build_model
 
 RESNET = ModelConfig(backbone="resnet10", hidden_dim=8, dropout=0)
@@ -57,19 +64,23 @@ def test_a_linear_model_is_explained_exactly():
     weight, image = (torch.randn(1, SIDE, SIDE, generator=generator) for _ in range(2))
     model = linear_model(weight, time_sd_h=3.0)
     above_the_mean = image - image.mean()
-    found = look(model, image[None], head="class", method=INTEGRATED)
+    found = attribution_map(model, image[None], head="class", method=INTEGRATED)
     torch.testing.assert_close(found, weight * above_the_mean)
-    in_hours = look(model, image[None], head="time", method=INTEGRATED)
+    in_hours = attribution_map(model, image[None], head="time", method=INTEGRATED)
     torch.testing.assert_close(in_hours, 3 * weight * above_the_mean)
-    torch.testing.assert_close(look(model, image[None], head="time", method=SALIENCY), 3 * weight.abs())
+    torch.testing.assert_close(
+        attribution_map(model, image[None], head="time", method=SALIENCY), 3 * weight.abs()
+    )
 
 
 def test_integrated_gradients_add_up_to_what_a_flat_frame_lacks(resnet, images, monkeypatch):
     monkeypatch.setattr(attribution, "STEPS", 64)  # the sum is exact in the limit of many steps
     flat = images.mean((-2, -1), keepdim=True).expand_as(images)
     for head in ("class", "time"):
-        change = attribution.answers(resnet, images, head=head) - attribution.answers(resnet, flat, head=head)
-        total = look(resnet, images, head=head, method=INTEGRATED).sum((1, 2)).numpy()
+        change = attribution.head_outputs(resnet, images, head=head) - attribution.head_outputs(
+            resnet, flat, head=head
+        )
+        total = attribution_map(resnet, images, head=head, method=INTEGRATED).sum((1, 2)).numpy()
         np.testing.assert_allclose(total, change, atol=0.03 * np.abs(change).max())
 
 
@@ -77,31 +88,31 @@ def test_integrated_gradients_add_up_to_what_a_flat_frame_lacks(resnet, images, 
 def test_maps_have_the_size_of_the_frame_whichever_class_is_called(resnet, images, method):
     with torch.no_grad():
         resnet.class_head[-1].bias.copy_(torch.tensor([50.0, -50.0]))  # every frame is called uninfected
-    found = look(resnet, images, head="class", method=method)
+    found = attribution_map(resnet, images, head="class", method=method)
     assert found.shape == (3, 64, 64)
     assert (found.abs().amax((1, 2)) > 0).all()
 
 
 @pytest.mark.parametrize("method", [GRADCAM, INTEGRATED])
 def test_what_speaks_for_one_class_speaks_against_the_other(resnet, images, method):
-    before = look(resnet, images, head="class", method=method)
+    before = attribution_map(resnet, images, head="class", method=method)
     with torch.no_grad():
         last = resnet.class_head[-1]
         last.weight.copy_(last.weight.flip(0))
         last.bias.copy_(last.bias.flip(0))
-    after = look(resnet, images, head="class", method=method)
+    after = attribution_map(resnet, images, head="class", method=method)
     torch.testing.assert_close(after, -before, atol=1e-5, rtol=1e-3)
 
 
 def test_maps_do_not_depend_on_the_frames_beside_them_and_leave_no_gradient(resnet, images, monkeypatch):
-    together = look(resnet, images, head="time", method=GRADCAM)
+    together = attribution_map(resnet, images, head="time", method=GRADCAM)
     monkeypatch.setattr(attribution, "AT_ONCE", 1)
-    torch.testing.assert_close(look(resnet, images, head="time", method=GRADCAM), together)
+    torch.testing.assert_close(attribution_map(resnet, images, head="time", method=GRADCAM), together)
     assert all(weight.grad is None for weight in resnet.parameters())
 
 
 def test_gradcam_sits_where_the_map_is_still_fine_enough(resnet, images):
-    assert [looking_layer(resnet, size) for size in (32, 64, 128, 224)] == [
+    assert [gradcam_layer(resnet, size) for size in (32, 64, 128, 224)] == [
         "layer1",
         "layer2",
         "layer3",
@@ -113,7 +124,7 @@ def test_gradcam_sits_where_the_map_is_still_fine_enough(resnet, images):
 def test_a_model_without_maps_is_looked_into_by_gradients_alone():
     model = linear_model(torch.ones(1, SIDE, SIDE))
     with pytest.raises(InputError, match=r"image.size: at 16 px no part .* 7 px"):
-        looking_layer(model, SIDE)
+        gradcam_layer(model, SIDE)
     assert methods_for(model, SIDE) == (INTEGRATED, SALIENCY)
 
 
@@ -132,7 +143,7 @@ def test_weights_are_drawn_anew_from_the_heads_down(resnet):
             if weight.ndim > 1 and not torch.equal(weight, before[name])
         }  # fmt: skip
 
-    found = {depth: changed(model) for depth, model in redrawn(resnet, seed=3)}
+    found = {depth: changed(model) for depth, model in cascading_randomization(resnet, seed=3)}
     assert tuple(found) == DEPTHS
     assert found["heads"] == {name for name, weight in before.items() if "head" in name and weight.ndim > 1}
     assert "backbone.conv1.weight" not in found["and three quarters"]
@@ -140,9 +151,9 @@ def test_weights_are_drawn_anew_from_the_heads_down(resnet):
     sizes = [len(names) for names in found.values()]
     assert sizes == sorted(sizes)
     assert changed(resnet) == set()
-    again = [dict(model.named_parameters()) for _, model in redrawn(resnet, seed=3)][-1]
-    other = [dict(model.named_parameters()) for _, model in redrawn(resnet, seed=4)][-1]
-    last = [dict(model.named_parameters()) for _, model in redrawn(resnet, seed=3)][-1]
+    again = [dict(model.named_parameters()) for _, model in cascading_randomization(resnet, seed=3)][-1]
+    other = [dict(model.named_parameters()) for _, model in cascading_randomization(resnet, seed=4)][-1]
+    last = [dict(model.named_parameters()) for _, model in cascading_randomization(resnet, seed=3)][-1]
     assert all(torch.equal(again[name], last[name]) for name in before)
     assert not torch.equal(again["backbone.conv1.weight"], other["backbone.conv1.weight"])
 
@@ -155,9 +166,9 @@ def test_deleting_the_tile_that_is_read_changes_the_answer_and_deleting_others_d
     image[..., :2, :2] = 1.0
     first = np.arange(TILES * TILES)[None]
     whole = 4.0
-    assert (delete(model, image, first, head="time") < 0.5 * whole).all()  # the blur leaves some light
-    np.testing.assert_allclose(delete(model, image, first[:, ::-1], head="time"), whole)
-    assert delete(model, image, first, head="time").shape == (1, len(REMOVED))
+    assert (delete_tiles(model, image, first, head="time") < 0.5 * whole).all()  # the blur leaves some light
+    np.testing.assert_allclose(delete_tiles(model, image, first[:, ::-1], head="time"), whole)
+    assert delete_tiles(model, image, first, head="time").shape == (1, len(REMOVED))
 
 
 def test_random_orders_hold_every_tile_once_and_differ():
@@ -174,7 +185,7 @@ def test_answers_are_dealt_anew_inside_their_split_and_stay_together():
         "split": ["train"] * 30 + ["val"] * 10, "label": pd.array(np.arange(n) % 2, dtype="Int8"),
         "time_target": np.arange(n) * 1.0, "stack_id": [f"s{i}" for i in range(n)],
     })  # fmt: skip
-    dealt = dealt_anew(frames, np.random.default_rng(0))
+    dealt = permute_labels(frames, np.random.default_rng(0))
     assert list(dealt["stack_id"]) == list(frames["stack_id"])
     assert (dealt["time_target"] % 2 == dealt["label"]).all()
     for split, rows in dealt.groupby("split"):

@@ -14,17 +14,17 @@ import pytest
 import torch
 
 from hpiclock.analysis.saliency_maps import share_inside
-from hpiclock.audit.permutation import mean_over
+from hpiclock.audit.permutation import mean_over_wells
 from hpiclock.config.load import load_config
 from hpiclock.config.schema import Config
-from hpiclock.inference.attribution import GRADCAM, images_of, look
-from hpiclock.inference.sanity_checks import redrawn
+from hpiclock.inference.attribution import GRADCAM, attribution_map, images_of
+from hpiclock.inference.sanity_checks import cascading_randomization
 from hpiclock.plate.cache import FrameCache
 from hpiclock.plate.preprocess import prepare_image
 from hpiclock.simulate.design import Design, design, grid
 from hpiclock.simulate.write import plan_wells, well_stacks
 from hpiclock.training.batches import Batches
-from hpiclock.training.experiment import Machine, set_up
+from hpiclock.training.experiment import LoadedModel, prepare_model
 from hpiclock.training.loop import fit
 from hpiclock.training.model import TwoHeads
 
@@ -74,12 +74,12 @@ def cfg() -> Config:
 
 
 @pytest.fixture(scope="module")
-def machine(cfg: Config, tmp_path_factory: pytest.TempPathFactory) -> Machine:
+def machine(cfg: Config, tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
     """A short training on two rows of the demo plate: mock frames, and infected ones whose CPE is visible."""
     seen = imaged(design("demo", n_frames=13, interval_h=4.0), cfg, rows="AB", seed=0)
     frames = seen.frames
     clear = frames[frames["condition"].eq("mock") | frames["cpe_fraction"].gt(0.3)]
-    made = set_up(cfg, pretrained=False)
+    made = prepare_model(cfg, pretrained=False)
     train, val = (
         Batches(seen.cache, rows, batch_size=cfg.train.batch_size, device=made.device)
         for rows in (clear, clear.iloc[::10])
@@ -104,29 +104,29 @@ def partly(cfg: Config) -> Fields:
     return fields.where((area > 0.05) & (area < 0.7))
 
 
-def beyond_chance(machine: Machine, model: TwoHeads, fields: Fields) -> np.ndarray:
+def beyond_chance(machine: LoadedModel, model: TwoHeads, fields: Fields) -> np.ndarray:
     """Return the share of the weight for infected that lies on CPE, less CPE's share of each picture."""
     images = images_of(machine, fields.cache, fields.frames)
-    weight = np.clip(look(model, images, head="class", method=GRADCAM).numpy(), 0, None)
+    weight = np.clip(attribution_map(model, images, head="class", method=GRADCAM).numpy(), 0, None)
     share = share_inside(weight, fields.masks)
     area = fields.masks.mean((1, 2))
     return np.where(np.isnan(share), area, share) - area
 
 
-def test_gradcam_of_the_trained_model_looks_at_cells_with_cpe(machine: Machine, partly: Fields) -> None:
+def test_gradcam_of_the_trained_model_looks_at_cells_with_cpe(machine: LoadedModel, partly: Fields) -> None:
     assert len(partly.frames) >= 40
-    found = mean_over(beyond_chance(machine, machine.model, partly), partly.frames["well"], level=0.95)
+    found = mean_over_wells(beyond_chance(machine, machine.model, partly), partly.frames["well"], level=0.95)
     assert found.low > 0, found
     assert found.value > 0.05
 
 
-def test_that_of_models_with_other_weights_does_not(machine: Machine, partly: Fields) -> None:
+def test_that_of_models_with_other_weights_does_not(machine: LoadedModel, partly: Fields) -> None:
     trained = float(beyond_chance(machine, machine.model, partly).mean())
     drawn = []
     for seed in range(DRAWS):
-        *_, (_, other) = redrawn(machine.model, seed=seed)
+        *_, (_, other) = cascading_randomization(machine.model, seed=seed)
         drawn.append(float(beyond_chance(machine, other, partly).mean()))
-    found = mean_over(np.array(drawn), np.arange(DRAWS), level=0.95)
+    found = mean_over_wells(np.array(drawn), np.arange(DRAWS), level=0.95)
     assert found.low < 0 < found.high, (found, drawn)
     assert found.value < trained / 2, (found, trained)
 

@@ -8,7 +8,7 @@ import torch
 
 from hpiclock.config.schema import ModelConfig
 from hpiclock.errors import InputError
-from hpiclock.inference.export import answers, ask_onnx, read_safetensors, write_onnx, write_safetensors
+from hpiclock.inference.export import model_outputs, read_safetensors, run_onnx, write_onnx, write_safetensors
 from hpiclock.training.model import build_model
 
 
@@ -31,7 +31,7 @@ def test_answers_are_those_of_the_model_on_normalised_frames(grey) -> None:
     _, model = made()
     with torch.inference_mode():
         output = model((torch.from_numpy(grey)[:, None].float() / 255 - 0.5) / 0.25)
-    said = answers(model, grey)
+    said = model_outputs(model, grey)
     np.testing.assert_allclose(said["p_infected"], output.class_logits.softmax(1)[:, 1], rtol=1e-5)
     np.testing.assert_allclose(said["hours"], output.time * 7 + 20, rtol=1e-5)
 
@@ -41,7 +41,7 @@ def test_onnx_agrees_for_any_number_of_frames(tmp_path, grey) -> None:
     write_onnx(model, 32, tmp_path / "model.onnx")
     assert [path.name for path in tmp_path.iterdir()] == ["model.onnx"]
     for frames in (grey[:1], grey):
-        said, expected = ask_onnx(tmp_path / "model.onnx", frames), answers(model, frames)
+        said, expected = run_onnx(tmp_path / "model.onnx", frames), model_outputs(model, frames)
         assert said.keys() == expected.keys() == {"p_infected", "hours"}
         for name in expected:
             np.testing.assert_allclose(said[name], expected[name], atol=1e-4)
@@ -50,9 +50,9 @@ def test_onnx_agrees_for_any_number_of_frames(tmp_path, grey) -> None:
 def test_safetensors_and_config_rebuild_the_model(tmp_path, grey) -> None:
     cfg, model = made(tasks=("class",), in_channels=3)
     write_safetensors(model, {"model": cfg.model_dump(mode="json")}, tmp_path)
-    again = answers(read_safetensors(tmp_path), grey)
+    again = model_outputs(read_safetensors(tmp_path), grey)
     assert again.keys() == {"p_infected"}  # no head for time
-    np.testing.assert_array_equal(again["p_infected"], answers(model, grey)["p_infected"])
+    np.testing.assert_array_equal(again["p_infected"], model_outputs(model, grey)["p_infected"])
     other = cfg.model_dump(mode="json") | {"hidden_dim": 9}
     (tmp_path / "model.json").write_text(json.dumps({"model": other}))
     with pytest.raises(InputError, match="cannot be read together"):

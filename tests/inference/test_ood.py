@@ -5,14 +5,14 @@ import pandas as pd
 import pytest
 from scipy.stats import multivariate_normal
 
-from hpiclock.analysis.acquisition_shift import likeness, stack_distances
+from hpiclock.analysis.acquisition_shift import ood_summary, stack_distances
 from hpiclock.errors import InputError
-from hpiclock.inference.ood import Reference, describe
+from hpiclock.inference.ood import TrainingReference, describe
 
 
 def test_distance_is_mahalanobis_within_and_beside_the_components() -> None:
     axes = np.array([[1.0, 0.0, 0.0]])
-    reference = Reference(np.zeros(3), axes, np.array([4.0]), 0.25, np.array([1.0]), 1)
+    reference = TrainingReference(np.zeros(3), axes, np.array([4.0]), 0.25, np.array([1.0]), 1)
     rows = np.array([[2.0, 0.0, 0.0], [0.0, 0.5, 0.0], [4.0, 0.0, 1.0]])
     # squares: 4/4, 0.25/0.25, 16/4 + 1/0.25; over three features
     np.testing.assert_allclose(reference.distance(rows), np.sqrt(np.array([1.0, 1.0, 8.0]) / 3))
@@ -48,12 +48,12 @@ def test_kept_and_read_again(tmp_path) -> None:
         held_out=np.array([0.9, 1.3]), n_wells=2
     )
     fitted.save(tmp_path / "a.npz")
-    again = Reference.load(tmp_path / "a.npz")
+    again = TrainingReference.load(tmp_path / "a.npz")
     assert (again.n_wells, again.unit, again.rest) == (2, 1.3, fitted.rest)
     np.testing.assert_array_equal(again.axes, fitted.axes)
     (tmp_path / "a.npz").write_bytes(b"PK")
     with pytest.raises(InputError, match=r"a\.npz: cannot be read"):
-        Reference.load(tmp_path / "a.npz")
+        TrainingReference.load(tmp_path / "a.npz")
 
 
 def stacks(distances: list[float]) -> pd.DataFrame:
@@ -67,13 +67,13 @@ def stacks(distances: list[float]) -> pd.DataFrame:
 
 
 def test_a_plate_of_the_same_kind_is_alike() -> None:
-    said = likeness(stacks([0.5] * 19 + [1.2]), n_held_out=20, n_wells=10, looks=None)
+    said = ood_summary(stacks([0.5] * 19 + [1.2]), n_held_out=20, n_wells=10, looks=None)
     assert (said.verdict, said.distance) == ("alike", 0.5)
     assert "1 of 20 stacks lie farther" in said.sentence
 
 
 def test_a_plate_with_some_odd_stacks_names_them() -> None:
-    said = likeness(
+    said = ood_summary(
         stacks([0.5] * 14 + [2.0, 3.0, 4.0, 1.5, 1.6, 1.7]), n_held_out=20, n_wells=10, looks=None
     )
     assert said.verdict == "partly unlike"
@@ -82,11 +82,11 @@ def test_a_plate_with_some_odd_stacks_names_them() -> None:
 
 
 def test_a_plate_beyond_every_held_out_stack_is_unlike() -> None:
-    said = likeness(stacks([1.5] * 8 + [0.5] * 2), n_held_out=20, n_wells=10, looks=None)
+    said = ood_summary(stacks([1.5] * 8 + [0.5] * 2), n_held_out=20, n_wells=10, looks=None)
     assert said.verdict == "unlike"
     assert said.sentence.startswith("THIS PLATE LOOKS UNLIKE THE TRAINING PLATE: 8 of 10 stacks")
 
 
 def test_without_training_frames_nothing_is_claimed() -> None:
-    said = likeness(stacks([np.nan]), n_held_out=0, n_wells=0, looks=None)
+    said = ood_summary(stacks([np.nan]), n_held_out=0, n_wells=0, looks=None)
     assert said.verdict == "not known"

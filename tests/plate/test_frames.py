@@ -8,7 +8,7 @@ import pytest
 
 from hpiclock.config.schema import FramesConfig
 from hpiclock.errors import InputError
-from hpiclock.plate.frames import expand, match_controls, select
+from hpiclock.plate.frames import expand_frames, match_controls, select_frames
 
 
 def manifest(**changes: object) -> pd.DataFrame:
@@ -47,12 +47,12 @@ def hourly(split: str = "train", last_h: int = 9) -> pd.DataFrame:
 
 
 def chosen(frames: pd.DataFrame, config: Mapping[str, object]) -> dict[str, list[float]]:
-    kept = select(frames, FramesConfig.model_validate(config))
+    kept = select_frames(frames, FramesConfig.model_validate(config))
     return {str(stack): mine["hours"].tolist() for stack, mine in kept.groupby("stack_id")}
 
 
 def test_hours_follow_from_start_and_interval() -> None:
-    frames = expand(manifest())
+    frames = expand_frames(manifest())
     assert frames["stack_id"].tolist() == ["i", "i", "i", "m", "m"]
     assert frames["frame"].tolist() == [0, 1, 2, 0, 1]
     assert frames["hours"].tolist() == [0.0, 0.5, 1.0, 1.0, 3.0]
@@ -60,19 +60,19 @@ def test_hours_follow_from_start_and_interval() -> None:
 
 
 def test_a_still_stands_at_its_hour() -> None:
-    frames = expand(manifest(n_frames=1, interval_h=np.nan, start_h=[7.0, 8.5]))
+    frames = expand_frames(manifest(n_frames=1, interval_h=np.nan, start_h=[7.0, 8.5]))
     assert frames["hours"].tolist() == [7.0, 8.5]
 
 
 def test_recorded_times_replace_the_interval() -> None:
-    frames = expand(manifest(), {"m": np.array([0.0, 2.2])})
+    frames = expand_frames(manifest(), {"m": np.array([0.0, 2.2])})
     assert frames["hours"].tolist() == [0.0, 0.5, 1.0, 1.0, 3.2]
 
 
 @pytest.mark.parametrize("times", [[0.0], [0.0, 1.0, 2.0]])
 def test_recorded_times_for_another_number_of_frames_are_refused(times: list[float]) -> None:
     with pytest.raises(InputError, match=f"stack m: {len(times)} acquisition times for 2 frames"):
-        expand(manifest(), {"m": np.array(times)})
+        expand_frames(manifest(), {"m": np.array(times)})
 
 
 def test_by_default_every_frame_is_used() -> None:
@@ -86,9 +86,9 @@ def test_a_window_includes_both_its_ends() -> None:
 
 def test_a_window_end_is_not_missed_by_a_rounding_error() -> None:
     # 3 * 0.1 is 0.30000000000000004, 6 * 0.1 is 0.6000000000000001
-    stacks = expand(manifest(n_frames=10, interval_h=0.1, start_h=0.0))
+    stacks = expand_frames(manifest(n_frames=10, interval_h=0.1, start_h=0.0))
     stacks = stacks.assign(split="train", label=pd.array([1] * 10 + [0] * 10, dtype="Int8"))
-    kept = select(
+    kept = select_frames(
         stacks, FramesConfig.model_validate({"train": {"infected": {"start_h": 0.3, "end_h": 0.6}}})
     )
     assert kept.query("condition == 'infected'")["frame"].tolist() == [3, 4, 5, 6]
@@ -159,4 +159,4 @@ def test_a_window_that_holds_no_frame_is_refused_with_what_there_is() -> None:
 def test_the_order_of_rows_does_not_matter() -> None:
     config = FramesConfig.model_validate({"train": {"match_controls": True, "infected": {"stride": 3}}})
     shuffled = hourly().sample(frac=1, random_state=0)
-    pd.testing.assert_frame_equal(select(shuffled, config), select(hourly(), config))
+    pd.testing.assert_frame_equal(select_frames(shuffled, config), select_frames(hourly(), config))

@@ -12,7 +12,7 @@ import yaml
 from hpiclock.config.load import config_of
 from hpiclock.config.schema import Config
 from hpiclock.errors import InputError
-from hpiclock.plate.frames import Dataset, prepare
+from hpiclock.plate.frames import Dataset, prepare_frames
 from hpiclock.tables import FRAMES, MANIFEST, check
 
 N_FRAMES = 7  # at 0, 0.5, ... 3 h
@@ -42,7 +42,7 @@ def infected_frames(data: Dataset, well: str) -> pd.DataFrame:
 
 
 def test_both_tables_hold_what_they_promise(plate: Path) -> None:
-    data = prepare(config(plate))
+    data = prepare_frames(config(plate))
     pd.testing.assert_frame_equal(check(MANIFEST, data.manifest), data.manifest)
     pd.testing.assert_frame_equal(check(FRAMES, data.frames), data.frames)
     assert len(data.manifest) == 12
@@ -52,7 +52,7 @@ def test_both_tables_hold_what_they_promise(plate: Path) -> None:
 
 
 def test_every_well_keeps_its_own_onset_and_its_own_split(plate: Path) -> None:
-    data = prepare(config(plate, targets__before_onset="signed", targets__range_h=[-12, 48]))
+    data = prepare_frames(config(plate, targets__before_onset="signed", targets__range_h=[-12, 48]))
     for well, onset_h in ONSETS.items():
         rows = infected_frames(data, well)
         assert rows["hours"].tolist() == [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.0]
@@ -61,7 +61,7 @@ def test_every_well_keeps_its_own_onset_and_its_own_split(plate: Path) -> None:
 
 
 def test_dropped_frames_are_missing_in_train_and_unlabelled_elsewhere(plate: Path) -> None:
-    data = prepare(config(plate, targets__before_onset="drop"))
+    data = prepare_frames(config(plate, targets__before_onset="drop"))
     for well, before in (("A01", 0), ("A02", 2), ("A03", 3)):
         rows = infected_frames(data, well)
         in_train = rows["split"].iloc[0] == "train"
@@ -71,7 +71,7 @@ def test_dropped_frames_are_missing_in_train_and_unlabelled_elsewhere(plate: Pat
 
 def test_windows_strides_and_matching_come_after_the_targets(plate: Path) -> None:
     both = {"infected": {"start_h": 1.0, "stride": 2}, "match_controls": True}
-    data = prepare(config(plate, frames=dict.fromkeys(("train", "val", "test"), both)))
+    data = prepare_frames(config(plate, frames=dict.fromkeys(("train", "val", "test"), both)))
     hours = data.frames.groupby("condition")["hours"].agg(lambda h: sorted(set(h)))
     assert hours["infected"] == [1.0, 2.0, 3.0]
     # the usual step is 0.5 h (the mock stacks), so a control is kept within 0.25 h of an infected frame
@@ -79,16 +79,16 @@ def test_windows_strides_and_matching_come_after_the_targets(plate: Path) -> Non
 
 
 def test_the_fold_is_written_beside_every_frame(plate: Path) -> None:
-    one, two = (prepare(config(plate, split__folds=3, split__fold=fold)) for fold in (0, 2))
+    one, two = (prepare_frames(config(plate, split__folds=3, split__fold=fold)) for fold in (0, 2))
     assert (set(one.frames["fold"]), set(two.frames["fold"])) == ({0}, {2})
     tested = [set(data.frames.loc[data.frames["split"] == "test", "well"]) for data in (one, two)]
     assert not tested[0] & tested[1]
 
 
 def test_a_split_that_is_given_back_is_used(tmp_path: Path, plate: Path) -> None:
-    first = prepare(config(plate, split__seed=11))
+    first = prepare_frames(config(plate, split__seed=11))
     (tmp_path / "split.json").write_text(first.split.dumps())
-    again = prepare(config(plate, split__file=str(tmp_path / "split.json")))
+    again = prepare_frames(config(plate, split__file=str(tmp_path / "split.json")))
     pd.testing.assert_frame_equal(again.frames, first.frames)
     assert again.split.sha256 == first.split.sha256
 
@@ -99,7 +99,7 @@ def test_recorded_times_replace_the_raster(plate: Path, monkeypatch: pytest.Monk
         "hpiclock.plate.frames.acquisition_times",
         lambda manifest: {manifest["stack_id"].iloc[0]: np.array(late)},
     )
-    data = prepare(config(plate))
+    data = prepare_frames(config(plate))
     mine = data.frames[data.frames["stack_id"] == data.manifest["stack_id"].iloc[0]]
     assert mine["hours"].tolist() == late[-len(mine) :]
     assert data.frames["hours"].eq(3.25).sum() == 1
@@ -107,19 +107,19 @@ def test_recorded_times_replace_the_raster(plate: Path, monkeypatch: pytest.Monk
 
 def test_targets_at_the_end_of_their_range_are_said_aloud(plate: Path) -> None:
     short = {"targets__range_h": [0, 2], "windows__width_h": 1, "targets__before_onset": "clip"}
-    data = prepare(config(plate, **short))
+    data = prepare_frames(config(plate, **short))
     # beyond 2 h: frames at 2.5 and 3 h of 6 mock stacks and of the 2 stacks with onset 0; 3 - 1 h is inside
     assert data.notes[-1].startswith("16 of 84 frames lie outside targets.range_h (0-2 h)")
-    wide = prepare(config(plate, targets__before_onset="clip"))
+    wide = prepare_frames(config(plate, targets__before_onset="clip"))
     assert wide.notes == ()  # clip puts frames before the onset at 0 on purpose
 
 
 def test_windows_outside_the_data_are_refused(plate: Path) -> None:
     with pytest.raises(InputError, match=r"windows: 20-40 h lie outside the data, which hold 0-3 h"):
-        prepare(config(plate, windows__start_h=20, windows__end_h=40))
-    prepare(config(plate, windows__start_h=2, windows__end_h=40))  # they overlap: that is enough
+        prepare_frames(config(plate, windows__start_h=20, windows__end_h=40))
+    prepare_frames(config(plate, windows__start_h=2, windows__end_h=40))  # they overlap: that is enough
 
 
 def test_notes_of_the_split_travel(plate: Path) -> None:
-    data = prepare(config(plate, split__unit="position"))
+    data = prepare_frames(config(plate, split__unit="position"))
     assert any(note.startswith("SPLIT BY POSITION: as asked") for note in data.notes)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hpiclock.config.schema import SplitConfig
 from hpiclock.errors import InputError
-from hpiclock.plate.splits import SplitPlan, assign, read_split
+from hpiclock.plate.splits import SplitPlan, read_split, split_wells
 from hpiclock.tables import CONDITIONS, SPLITS
 
 
@@ -80,7 +80,7 @@ def plates(draw: st.DrawFn) -> tuple[pd.DataFrame, SplitConfig]:
 def test_no_group_stands_on_two_sides(case: tuple[pd.DataFrame, SplitConfig]) -> None:
     rows, config = case
     try:
-        plan = assign(rows, config)
+        plan = split_wells(rows, config)
     except InputError:
         assume(False)
     both = joined(rows, plan)
@@ -106,7 +106,7 @@ def test_no_group_stands_on_two_sides(case: tuple[pd.DataFrame, SplitConfig]) ->
 def test_a_refusal_is_one_line_that_names_its_key(case: tuple[pd.DataFrame, SplitConfig]) -> None:
     said = ""
     try:
-        assign(*case)
+        split_wells(*case)
     except InputError as error:
         said = str(error)
     assume(said)
@@ -118,7 +118,7 @@ def test_a_refusal_is_one_line_that_names_its_key(case: tuple[pd.DataFrame, Spli
 @settings(deadline=None, max_examples=25)
 @given(seed=st.integers(0, 2000))
 def test_every_moi_is_trained_on_and_tested(seed: int) -> None:
-    both = joined(DEMO, assign(DEMO, SplitConfig(seed=seed, **DEMO_SHARES)))
+    both = joined(DEMO, split_wells(DEMO, SplitConfig(seed=seed, **DEMO_SHARES)))
     wells = both.drop_duplicates("group")
     counts = wells.groupby(["condition", "split"])["group"].nunique()
     # a third and a sixth of 12 wells
@@ -131,14 +131,14 @@ def test_every_moi_is_trained_on_and_tested(seed: int) -> None:
 @pytest.mark.parametrize("seed", range(4))
 def test_every_plate_is_trained_on_and_tested(seed: int) -> None:
     rows = pd.concat([plate(4, {1.0: 4}, name=name) for name in ("a", "b", "c")])
-    both = joined(rows, assign(rows, SplitConfig(seed=seed, **DEMO_SHARES)))
+    both = joined(rows, split_wells(rows, SplitConfig(seed=seed, **DEMO_SHARES)))
     assert both.groupby(["condition", "split"])["plate"].nunique().drop("val", level=1).eq(3).all()
 
 
 def test_every_well_is_tested_equally_often() -> None:
     n, tested = 120, dict.fromkeys(DEMO["well"].unique(), 0)
     for seed in range(n):
-        stacks = assign(DEMO, SplitConfig(seed=seed, **DEMO_SHARES)).stacks
+        stacks = split_wells(DEMO, SplitConfig(seed=seed, **DEMO_SHARES)).stacks
         for well in DEMO.loc[stacks["split"].eq("test").to_numpy(), "well"].unique():
             tested[well] += 1
     # 4 of 12 wells of a class: binomial SD of a share of 120 draws is 0.043
@@ -146,14 +146,14 @@ def test_every_well_is_tested_equally_often() -> None:
 
 
 def test_a_split_depends_on_its_seed_alone() -> None:
-    one, again = (assign(DEMO, SplitConfig(seed=3)) for _ in range(2))
+    one, again = (split_wells(DEMO, SplitConfig(seed=3)) for _ in range(2))
     assert one.sha256 == again.sha256
-    assert len({assign(DEMO, SplitConfig(seed=seed)).sha256 for seed in range(5)}) == 5
+    assert len({split_wells(DEMO, SplitConfig(seed=seed)).sha256 for seed in range(5)}) == 5
 
 
 @pytest.mark.parametrize("k", [3, 4, 5])
 def test_folds_partition_the_groups(k: int) -> None:
-    plans = [assign(DEMO, SplitConfig(folds=k, fold=fold)) for fold in range(k)]
+    plans = [split_wells(DEMO, SplitConfig(folds=k, fold=fold)) for fold in range(k)]
     tested = [set(plan.stacks.loc[plan.stacks["split"] == "test", "group"]) for plan in plans]
     assert set.union(*tested) == set(plans[0].stacks["group"])
     assert sum(map(len, tested)) == plans[0].stacks["group"].nunique() == 24  # so no two share a group
@@ -165,43 +165,43 @@ def test_folds_partition_the_groups(k: int) -> None:
 
 
 def test_folds_spread_every_moi() -> None:
-    both = joined(DEMO, assign(DEMO, SplitConfig(folds=4, fold=0)))
+    both = joined(DEMO, split_wells(DEMO, SplitConfig(folds=4, fold=0)))
     infected = both[both["condition"] == "infected"]
     assert infected.groupby("test_fold")["moi"].nunique().tolist() == [3, 3, 3, 3]
 
 
 def test_too_few_wells_are_split_by_position_with_a_loud_note() -> None:
     rows = plate(1, {1.0: 1}, positions=5)
-    plan = assign(rows, SplitConfig())
+    plan = split_wells(rows, SplitConfig())
     assert plan.unit == "position"
     assert plan.stacks["group"].tolist() == rows["stack_id"].tolist()
     assert plan.notes[0].startswith("SPLIT BY POSITION: too few wells (1 infected, 1 mock) to split by well")
-    assert assign(plate(3, {1.0: 3}), SplitConfig()).notes == ()
-    asked = assign(plate(3, {1.0: 3}), SplitConfig(unit="position"))
+    assert split_wells(plate(3, {1.0: 3}), SplitConfig()).notes == ()
+    asked = split_wells(plate(3, {1.0: 3}), SplitConfig(unit="position"))
     assert asked.notes[0].startswith("SPLIT BY POSITION: as asked")
 
 
 def test_wells_that_touch_count_as_one() -> None:
     rows = plate(3, {1.0: 3})
     touching = [["one/M00/p0", "one/M01/p1"]]
-    plan = assign(rows, SplitConfig(touching=touching))
+    plan = split_wells(rows, SplitConfig(touching=touching))
     assert plan.unit == "position"  # two mock groups are left, three are needed
     assert len(set(plan.stacks.set_index("stack_id")["group"][touching[0]])) == 1
     with pytest.raises(InputError, match=r"too few groups \(2 mock, counted after split.touching\)"):
-        assign(rows, SplitConfig(unit="well", touching=touching))
+        split_wells(rows, SplitConfig(unit="well", touching=touching))
 
 
 def test_touching_groups_may_be_declared_in_the_manifest() -> None:
     rows = plate(4, {1.0: 4}).assign(group="")
     rows.loc[rows["stack_id"].isin(["one/M00/p0", "one/M01/p0"]), "group"] = "edge"
     for seed in range(10):
-        both = joined(rows.drop(columns="group"), assign(rows, SplitConfig(seed=seed)))
+        both = joined(rows.drop(columns="group"), split_wells(rows, SplitConfig(seed=seed)))
         assert len(set(both.loc[both["well"].isin(["M00", "M01"]), "split"])) == 1
 
 
 def test_a_chain_of_touching_fields_is_one_group() -> None:
     touching = [["one/M00/p0", "one/M01/p0"], ["one/M01/p1", "one/M02/p0"]]
-    plan = assign(plate(6, {1.0: 3}), SplitConfig(touching=touching))
+    plan = split_wells(plate(6, {1.0: 3}), SplitConfig(touching=touching))
     both = plan.stacks[plan.stacks["stack_id"].str.contains("M00|M01|M02")]
     assert len(set(both["group"])) == 1
 
@@ -212,14 +212,14 @@ def test_groups_of_both_classes_stay_whole() -> None:
     rows = pd.concat([plate(3, {1.0: 3}), manifest(mixed, 1)], ignore_index=True)
     rows["stack_id"] += "/" + rows["condition"]
     for seed in range(10):
-        both = joined(rows, assign(rows, SplitConfig(seed=seed, unit="well")))
+        both = joined(rows, split_wells(rows, SplitConfig(seed=seed, unit="well")))
         assert both.groupby("group")["split"].nunique().max() == 1
         assert both.groupby("split")["condition"].nunique().eq(2).all()
 
 
 def test_a_left_out_plate_is_the_test_set() -> None:
     rows = pd.concat([plate(2, {1.0: 2}, name=name) for name in ("a", "b")], ignore_index=True)
-    plan = assign(rows, SplitConfig(leave_out_plate="b"))
+    plan = split_wells(rows, SplitConfig(leave_out_plate="b"))
     both = joined(rows, plan)
     assert plan.unit == "well"  # two wells a class are enough for train and val
     assert set(both.loc[both["plate"] == "b", "split"]) == {"test"}
@@ -228,7 +228,7 @@ def test_a_left_out_plate_is_the_test_set() -> None:
 
 def test_a_left_out_plate_that_leaves_one_well_splits_the_rest_by_position() -> None:
     rows = pd.concat([plate(1, {1.0: 1}, name="a", positions=3), plate(4, {1.0: 4}, name="b")])
-    plan = assign(rows.reset_index(drop=True), SplitConfig(leave_out_plate="b"))
+    plan = split_wells(rows.reset_index(drop=True), SplitConfig(leave_out_plate="b"))
     assert plan.unit == "position"
     assert "stand in train and in validation. The plate that is left out is apart" in plan.notes[0]
 
@@ -252,18 +252,18 @@ def test_a_left_out_plate_that_leaves_one_well_splits_the_rest_by_position() -> 
 )
 def test_what_cannot_be_split_is_refused(rows: pd.DataFrame, config: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError) as caught:
-        assign(rows.reset_index(drop=True), SplitConfig(**config))
+        split_wells(rows.reset_index(drop=True), SplitConfig(**config))
     assert message in str(caught.value)
 
 
 def test_stacks_of_unknown_wells_are_said_aloud() -> None:
     rows = plate(4, {1.0: 4})
     rows.loc[rows["well"] == "M00", "well"] = ""
-    plan = assign(rows, SplitConfig())
+    plan = split_wells(rows, SplitConfig())
     assert (plan.unit, plan.notes[0][:39]) == ("well", "2 stacks name no well and count as a we")
     # wells that are not named are no wells to count
     rows.loc[rows["condition"] == "mock", "well"] = ""
-    assert assign(rows, SplitConfig()).unit == "position"
+    assert split_wells(rows, SplitConfig()).unit == "position"
 
 
 def saved(folder: Path, plan: SplitPlan) -> Path:
@@ -274,9 +274,9 @@ def saved(folder: Path, plan: SplitPlan) -> Path:
 
 @pytest.mark.parametrize("config", [{}, {"folds": 4, "fold": 2}, {"unit": "position"}])
 def test_a_split_file_comes_back_as_it_was(tmp_path: Path, config: dict[str, Any]) -> None:
-    plan = assign(DEMO, SplitConfig(seed=5, **config))
+    plan = split_wells(DEMO, SplitConfig(seed=5, **config))
     path = saved(tmp_path, plan)
-    back = assign(DEMO, SplitConfig(file=str(path)))
+    back = split_wells(DEMO, SplitConfig(file=str(path)))
     pd.testing.assert_frame_equal(back.stacks, plan.stacks)
     assert (back.sha256, back.unit, back.notes) == (plan.sha256, plan.unit, plan.notes)
     shuffled = DEMO.sample(frac=1, random_state=0).reset_index(drop=True)
@@ -284,14 +284,14 @@ def test_a_split_file_comes_back_as_it_was(tmp_path: Path, config: dict[str, Any
 
 
 def test_a_split_file_serves_a_part_of_its_plate(tmp_path: Path) -> None:
-    plan = assign(DEMO, SplitConfig())
+    plan = split_wells(DEMO, SplitConfig())
     part = DEMO[DEMO["position"] == "0"].reset_index(drop=True)
     back = read_split(saved(tmp_path, plan), part)
     assert back.stacks["stack_id"].tolist() == part["stack_id"].tolist()
 
 
 def test_a_tampered_split_file_is_refused(tmp_path: Path) -> None:
-    path = saved(tmp_path, assign(DEMO, SplitConfig()))
+    path = saved(tmp_path, split_wells(DEMO, SplitConfig()))
     content = json.loads(path.read_text())
     for key, value in (("split", "val"), ("test_fold", 3), ("group", "other")):
         changed = json.loads(path.read_text())
@@ -320,7 +320,7 @@ def test_a_tampered_split_file_is_refused(tmp_path: Path) -> None:
     ],
 )
 def test_a_split_file_by_hand_is_checked(tmp_path: Path, changes: dict[str, str], message: str) -> None:
-    content = json.loads(assign(DEMO, SplitConfig()).dumps())
+    content = json.loads(split_wells(DEMO, SplitConfig()).dumps())
     del content["sha256"]
     next(row for row in content["stacks"] if row["stack_id"] == "one/M00/p0").update(changes)
     path = tmp_path / "split.json"
@@ -331,7 +331,7 @@ def test_a_split_file_by_hand_is_checked(tmp_path: Path, changes: dict[str, str]
 
 
 def test_a_split_file_of_which_a_side_lacks_a_class_is_refused(tmp_path: Path) -> None:
-    plan = assign(DEMO, SplitConfig())
+    plan = split_wells(DEMO, SplitConfig())
     one_class = (
         joined(DEMO, plan).query("not (split == 'test' and condition == 'mock')").reset_index(drop=True)
     )

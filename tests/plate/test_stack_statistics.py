@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hpiclock.plate import stack_statistics
+from hpiclock.plate import stack_statistics as module
 from hpiclock.plate.cache import FrameCache
-from hpiclock.plate.stack_statistics import LOOKS, stack_looks
+from hpiclock.plate.stack_statistics import STACK_COLUMNS, stack_statistics
 
 
 def cache(images: np.ndarray, n_frames: int) -> tuple[FrameCache, pd.DataFrame]:
@@ -27,8 +27,13 @@ def pictures(n: int) -> np.ndarray:
 def test_a_stack_is_the_median_of_its_frames() -> None:
     images = pictures(6)
     images[2] += 50  # one frame of three
-    table = stack_looks(*cache(images, 3)).set_index("stack_id")
-    assert list(table.columns) == ["plate", "well", *LOOKS, *(f"{name}_start" for name in LOOKS)]
+    table = stack_statistics(*cache(images, 3)).set_index("stack_id")
+    assert list(table.columns) == [
+        "plate",
+        "well",
+        *STACK_COLUMNS,
+        *(f"{name}_start" for name in STACK_COLUMNS),
+    ]
     assert table["well"].tolist() == ["S0", "S1"]
     means = images.reshape(2, 3, -1).mean(-1)
     np.testing.assert_allclose(table["mean"], np.median(means, axis=1), rtol=1e-6)
@@ -37,7 +42,7 @@ def test_a_stack_is_the_median_of_its_frames() -> None:
 
 def test_exchanging_bright_and_dark_changes_the_sign_and_nothing_else() -> None:
     images = pictures(3)
-    one, other = (stack_looks(*cache(grey, 3)).iloc[0] for grey in (images, 255 - images))
+    one, other = (stack_statistics(*cache(grey, 3)).iloc[0] for grey in (images, 255 - images))
     assert one["asymmetry"] > 0.3
     np.testing.assert_allclose(other["asymmetry"], -one["asymmetry"], rtol=1e-9)
     for name in ("sd", "laplacian", "gradient", "sharpness", "border_sd"):
@@ -45,18 +50,18 @@ def test_exchanging_bright_and_dark_changes_the_sign_and_nothing_else() -> None:
 
 
 def test_a_frame_of_one_grey_level_has_no_asymmetry() -> None:
-    assert stack_looks(*cache(np.full((2, 16, 16), 9, np.uint8), 2))["asymmetry"].item() == 0
+    assert stack_statistics(*cache(np.full((2, 16, 16), 9, np.uint8), 2))["asymmetry"].item() == 0
 
 
 def test_of_a_large_plate_every_stack_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stack_statistics, "MOST_FRAMES", 4)
+    monkeypatch.setattr(module, "MOST_FRAMES", 4)
     asked = []
-    really = stack_statistics.cached_statistics
+    really = module.cached_statistics
 
     def count(cache: FrameCache, frames: pd.DataFrame) -> pd.DataFrame:
         asked.append(len(frames))
         return really(cache, frames)
 
-    monkeypatch.setattr(stack_statistics, "cached_statistics", count)
-    assert len(stack_looks(*cache(pictures(12), 6))) == 2
+    monkeypatch.setattr(module, "cached_statistics", count)
+    assert len(stack_statistics(*cache(pictures(12), 6))) == 2
     assert asked == [6]  # every third of each stack, and its first two

@@ -8,7 +8,7 @@ import pytest
 import tifffile
 
 from hpiclock.config.schema import DataConfig, ImageConfig
-from hpiclock.plate.frames import design_table
+from hpiclock.plate.frames import treatment_table
 from hpiclock.plate.preprocess import frame_images, frame_limits, grey_levels, pick_frames, prepare_image
 
 DATA, IMAGE = DataConfig(), ImageConfig(size=16)
@@ -103,7 +103,7 @@ def test_the_layout_counts_wells_stacks_and_frames() -> None:
             "onset_h": [np.nan, np.nan, 2.0, 3.5],
         }
     )
-    table = design_table(manifest).set_index("condition")
+    table = treatment_table(manifest).set_index("condition")
     assert table[["wells", "stacks", "frames"]].loc["mock"].tolist() == [1, 2, 10]
     assert table[["wells", "stacks", "frames"]].loc["infected"].tolist() == [2, 2, 8]
     assert table.loc["infected", ["first_h", "last_h", "onset_h"]].tolist() == [0.0, 2.0, "2–3.5"]

@@ -7,7 +7,7 @@ import pytest
 from hpiclock.cli import main
 from hpiclock.config.load import load_config
 from hpiclock.errors import InputError, RunFailed
-from hpiclock.report.pages import BROWSER, find_browser, pdf_of, print_pages
+from hpiclock.report.pages import BROWSER, find_browser, print_pages, print_run
 from hpiclock.runs.run import Run
 
 PRINTS = """#!/bin/sh
@@ -64,7 +64,7 @@ def test_the_browser_is_found_on_the_path_or_where_playwright_keeps_it(program, 
 
 def test_each_page_gets_a_pdf_beside_it(program, run):
     program("chromium")
-    made = pdf_of(run)
+    made = print_run(run)
     assert [path.name for path in made] == ["03_evaluation.pdf", "04_temporal_generalization.pdf"]
     assert all(path.read_bytes() == b"%PDF-1.4" for path in made)
 
@@ -72,7 +72,7 @@ def test_each_page_gets_a_pdf_beside_it(program, run):
 @pytest.mark.usefixtures("program")
 def test_without_a_browser_one_line_says_what_to_do(run, capsys, monkeypatch):
     with pytest.raises(InputError, match="no Chromium or Chrome was found"):
-        pdf_of(run)
+        print_run(run)
     monkeypatch.setattr("sys.argv", ["hpiclock", "pdf", str(run.folder)])
     with pytest.raises(SystemExit) as ended:
         main()
@@ -89,4 +89,4 @@ def test_a_run_without_pages_and_a_browser_that_fails_are_named(program, run):
     for old in run.folder.glob("*.html"):
         old.unlink()
     with pytest.raises(InputError, match="no page to print"):
-        pdf_of(run)
+        print_run(run)

@@ -13,13 +13,13 @@ from PIL import Image
 
 from hpiclock.config.load import load_config
 from hpiclock.errors import InputError
-from hpiclock.plate.frames import prepare
+from hpiclock.plate.frames import prepare_frames
 from hpiclock.report import widgets
-from hpiclock.report.pages import WIDGET, keep
+from hpiclock.report.pages import WIDGET, keep_notebook
 from hpiclock.runs.run import Run
 from hpiclock.runs.tables import write_tables
 from hpiclock.tables import PREDICTIONS
-from hpiclock.workflows.study import study
+from hpiclock.workflows.study import study_tables
 
 ROOT = Path(__file__).parents[2]
 SYNCYTIA = ROOT.parent / "shared" / "real" / "syncytia"
@@ -41,7 +41,7 @@ def scored(source, folder, *, seed=0, experiment="tiny", changes=()):
         "image: {size: 32}\nstudy: {resamples: 100}\n"
     )
     run = Run.create(load_config(config, dict(changes)), "")
-    frames = prepare(run.cfg).frames
+    frames = prepare_frames(run.cfg).frames
     rng = np.random.default_rng(seed)
     sign = (frames["hpi"].fillna(-20) - 12) / 4
     made = frames.assign(
@@ -50,7 +50,7 @@ def scored(source, folder, *, seed=0, experiment="tiny", changes=()):
         time_pred=frames["time_target"].fillna(0) + rng.normal(0, 4, len(frames)),
     )  # fmt: skip
     run.save_table("predictions.parquet", PREDICTIONS, made)
-    write_tables(study(made, run.cfg), run.folder)
+    write_tables(study_tables(made, run.cfg), run.folder)
     run.save_json("results.json", {"test_metrics": {"cls_auc": 0.9, "reg_mae": 3.0}})
     return run
 
@@ -261,7 +261,7 @@ def test_an_executed_notebook_keeps_the_figure_and_no_dead_controls(run, tmp_pat
         made = new_notebook(cells=[new_code_cell("window_explorer(run)", outputs=outputs)])
         made.metadata["widgets"] = {"state": {}}
         nbformat.write(made, tmp_path / "partial.ipynb")
-        keep(tmp_path / "partial.ipynb", tmp_path / "out.ipynb", {})
+        keep_notebook(tmp_path / "partial.ipynb", tmp_path / "out.ipynb", {})
         kept = nbformat.read(tmp_path / "out.ipynb", as_version=4)
         assert set(kept.cells[0].outputs[0].data) == {"image/png", "text/plain"}
         assert ("widgets" in kept.metadata) == state

@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 import pytest
 
-from hpiclock.simulate.biology import Culture, grow, infect, shed
+from hpiclock.simulate.biology import Culture, grow_culture, shed_floaters, spread_infection
 from hpiclock.simulate.design import Biology
 
 BIOLOGY = Biology(growth=1.6, lag_h=2.0, release_h=7.0, spread_per_h=0.2)
@@ -14,7 +14,7 @@ BIOLOGY = Biology(growth=1.6, lag_h=2.0, release_h=7.0, spread_per_h=0.2)
 @lru_cache
 def culture(seed: int = 0, *, side_px: float = 400.0, end_h: float = 48.0, step_h: float = 2.0) -> Culture:
     hours = np.arange(0, end_h + step_h / 2, step_h)
-    return grow(
+    return grow_culture(
         BIOLOGY,
         hours=hours,
         width_px=side_px,
@@ -42,7 +42,7 @@ def test_cells_keep_their_distance() -> None:
 @pytest.mark.parametrize("moi", [0.1, 1.0, 5.0])
 def test_the_infected_share_at_the_onset_is_poisson(moi: float) -> None:
     sheet = culture()
-    virus = infect(sheet, BIOLOGY, moi=moi, onset_h=6.0, rng=np.random.default_rng(1))
+    virus = spread_infection(sheet, BIOLOGY, moi=moi, onset_h=6.0, rng=np.random.default_rng(1))
     there = sheet.alive[3]  # at 6 h
     expected = 1 - np.exp(-moi)
     share = (virus.infected_h[:there] == 6.0).mean()
@@ -51,13 +51,13 @@ def test_the_infected_share_at_the_onset_is_poisson(moi: float) -> None:
 
 
 def test_no_virus_infects_nobody() -> None:
-    virus = infect(culture(), BIOLOGY, moi=0.0, onset_h=np.nan, rng=np.random.default_rng(1))
+    virus = spread_infection(culture(), BIOLOGY, moi=0.0, onset_h=np.nan, rng=np.random.default_rng(1))
     assert np.isinf(virus.infected_h).all()
     assert np.isinf(virus.cpe_h).all()
 
 
 def test_an_onset_after_the_last_frame_infects_nobody() -> None:
-    virus = infect(culture(), BIOLOGY, moi=5.0, onset_h=60.0, rng=np.random.default_rng(1))
+    virus = spread_infection(culture(), BIOLOGY, moi=5.0, onset_h=60.0, rng=np.random.default_rng(1))
     assert np.isinf(virus.infected_h).all()
 
 
@@ -65,7 +65,7 @@ def test_cpe_never_begins_within_the_eclipse_and_many_virions_hasten_it() -> Non
     sheet = culture()
     waits = []
     for moi in (0.1, 10.0):
-        virus = infect(sheet, BIOLOGY, moi=moi, onset_h=0.0, rng=np.random.default_rng(1))
+        virus = spread_infection(sheet, BIOLOGY, moi=moi, onset_h=0.0, rng=np.random.default_rng(1))
         sick = np.isfinite(virus.infected_h)
         assert (virus.cpe_h[sick] > virus.infected_h[sick] + BIOLOGY.eclipse_h).all()
         first = virus.infected_h == 0.0
@@ -77,7 +77,7 @@ def test_cpe_never_begins_within_the_eclipse_and_many_virions_hasten_it() -> Non
 
 def test_second_waves_reach_neighbours_first_and_the_whole_sheet_in_the_end() -> None:
     sheet = culture(step_h=1.0)
-    virus = infect(sheet, BIOLOGY, moi=0.01, onset_h=0.0, rng=np.random.default_rng(3))
+    virus = spread_infection(sheet, BIOLOGY, moi=0.01, onset_h=0.0, rng=np.random.default_rng(3))
     first = np.flatnonzero(virus.infected_h == 0.0)
     second = np.flatnonzero((virus.infected_h > 0.0) & (virus.infected_h <= 12.0))
     never_by_12 = np.flatnonzero(virus.infected_h[: sheet.alive[12]] > 12.0)
@@ -94,7 +94,7 @@ def test_second_waves_reach_neighbours_first_and_the_whole_sheet_in_the_end() ->
 def test_without_release_only_the_first_wave_and_its_daughters_are_infected() -> None:
     sheet = culture()
     quiet = BIOLOGY.model_copy(update={"release_h": 1000.0})
-    virus = infect(sheet, quiet, moi=0.5, onset_h=0.0, rng=np.random.default_rng(1))
+    virus = spread_infection(sheet, quiet, moi=0.5, onset_h=0.0, rng=np.random.default_rng(1))
     late = np.arange(sheet.alive[0], sheet.mother.size)
     assert set(virus.infected_h[: sheet.alive[0]]) == {0.0, np.inf}
     assert (virus.infected_h[late] == virus.infected_h[sheet.mother[late]]).all()
@@ -104,7 +104,7 @@ def test_floaters_rise_with_time() -> None:
     sheet = culture(side_px=200.0)
     counts = np.zeros(2)
     for seed in range(30):
-        loose = shed(sheet, BIOLOGY, rng=np.random.default_rng(seed))
+        loose = shed_floaters(sheet, BIOLOGY, rng=np.random.default_rng(seed))
         counts += [((loose.from_h <= now) & (now < loose.until_h)).sum() for now in (0.0, 48.0)]
     assert counts[1] > 2 * counts[0] > 0
 

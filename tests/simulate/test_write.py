@@ -12,7 +12,7 @@ import tifffile
 
 from hpiclock.config.schema import DataConfig
 from hpiclock.errors import InputError
-from hpiclock.plate.frames import expand
+from hpiclock.plate.frames import expand_frames
 from hpiclock.plate.manifest.survey import load_manifest
 from hpiclock.simulate import write
 from hpiclock.simulate.design import design
@@ -69,7 +69,7 @@ def test_the_workbook_reads_the_plate_and_the_truth_joins_on_stack_and_frame(tmp
     assert manifest["onset_h"].iloc[2] == 4.0
     truth = pd.read_csv(source.parent / "truth.csv", dtype={"position": str})
     keys = ["stack_id", "well", "position", "condition", "onset_h", "frame", "hours"]
-    pd.testing.assert_frame_equal(truth[keys], expand(manifest)[keys], check_dtype=False)
+    pd.testing.assert_frame_equal(truth[keys], expand_frames(manifest)[keys], check_dtype=False)
 
 
 def test_a_planted_clock_is_written_as_a_manifest_with_its_starts(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_planted_clock_is_written_as_a_manifest_with_its_starts(tmp_path: Path
         "infected": 16.0,
     }
     truth = pd.read_csv(source.parent / "truth.csv")
-    assert truth["hours"].tolist() == expand(manifest)["hours"].tolist()
+    assert truth["hours"].tolist() == expand_frames(manifest)["hours"].tolist()
 
 
 def test_masks_stand_beside_the_stacks_and_are_not_taken_for_stacks(tmp_path: Path) -> None:

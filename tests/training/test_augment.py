@@ -7,7 +7,15 @@ from scipy.ndimage import gaussian_filter
 from torchvision.transforms import functional
 
 from hpiclock.config.schema import AugmentConfig
-from hpiclock.training.augment import GREY_MEAN, GREY_SD, Draws, augmented, draw, grey_table, plain
+from hpiclock.training.augment import (
+    GREY_MEAN,
+    GREY_SD,
+    AugmentationDraws,
+    augment_frames,
+    draw_augmentation,
+    grey_level_table,
+    normalize_frames,
+)
 
 
 def draws(n, **changes):
@@ -21,12 +29,12 @@ def draws(n, **changes):
         "blur_px": np.zeros(n),
         "noise": np.zeros(n),
     }
-    return Draws(**(still | {name: np.asarray(values) for name, values in changes.items()}))
+    return AugmentationDraws(**(still | {name: np.asarray(values) for name, values in changes.items()}))
 
 
 def run(images, made, seed=0):
     out = np.full(images.shape, np.nan, np.float32)
-    return augmented(images, np.arange(len(images)), made, out, np.random.default_rng(seed))
+    return augment_frames(images, np.arange(len(images)), made, out, np.random.default_rng(seed))
 
 
 def random_images(n, size):
@@ -49,7 +57,7 @@ def one_by_one(image, mirror, upend, angle_deg):
 def test_evaluation_pixels_equal_the_one_by_one_pipeline():
     images = random_images(3, 32)
     images[0, :8] = np.arange(256, dtype=np.uint8).reshape(8, 32)  # every grey level
-    out = plain(images, np.array([2, 0, 1]), np.empty((3, 32, 32), np.float32))
+    out = normalize_frames(images, np.array([2, 0, 1]), np.empty((3, 32, 32), np.float32))
     for got, row in zip(out, [2, 0, 1], strict=True):
         expected, _ = one_by_one(images[row], False, False, 0.0)
         assert np.abs(got - expected).max() == 0
@@ -83,13 +91,13 @@ def test_corners_are_mirrored_and_never_black():
     turned, _ = one_by_one(wide, False, False, angle)
     expected = turned[pad:-pad, pad:-pad]
     assert (out == expected).mean() > 0.999  # another centre rounds a border pixel otherwise
-    assert out.min() >= grey_table()[60]
+    assert out.min() >= grey_level_table()[60]
 
 
 def test_a_flat_frame_stays_flat_whatever_the_turn():
     images = np.full((6, 31, 31), 128, np.uint8)
     out = run(images, draws(6, angle_deg=[1.0, 45.0, 90.0, 135.0, 200.0, 300.0]))
-    assert np.array_equal(out, np.full_like(out, grey_table()[128]))
+    assert np.array_equal(out, np.full_like(out, grey_level_table()[128]))
 
 
 def test_contrast_and_brightness_are_each_frames_own():
@@ -114,7 +122,7 @@ def test_blur_is_each_frames_own():
 def test_noise_is_each_frames_own_and_has_the_sd_asked_for():
     images = np.full((3, 128, 128), 128, np.uint8)
     out = run(images, draws(3, noise=[0.0, 0.05, 0.2]))
-    assert np.array_equal(out[0], np.full_like(out[0], grey_table()[128]))
+    assert np.array_equal(out[0], np.full_like(out[0], grey_level_table()[128]))
     # 16,384 pixels: the SD is known to 0.6%
     assert out[1].std() * GREY_SD == pytest.approx(0.05, rel=0.03)
     assert out[2].std() * GREY_SD == pytest.approx(0.2, rel=0.03)
@@ -125,7 +133,7 @@ def test_every_frame_gets_its_own_draw_within_the_asked_range():
     augment = AugmentConfig(
         quarter_turns=True, rotate_deg=10, brightness=0.2, contrast=0.3, blur_px=2, noise=0.1
     )
-    made = draw(400, augment, np.random.default_rng(0))
+    made = draw_augmentation(400, augment, np.random.default_rng(0))
     for name in ("angle_deg", "gain", "shift", "blur_px", "noise"):
         assert len(np.unique(getattr(made, name))) == 400
     off_quarter = (made.angle_deg + 45) % 90 - 45
@@ -145,6 +153,8 @@ def test_every_frame_gets_its_own_draw_within_the_asked_range():
 
 def test_what_is_switched_off_changes_nothing():
     off = AugmentConfig(flip=False, rotate_deg=0)
-    made = draw(5, off, np.random.default_rng(0))
+    made = draw_augmentation(5, off, np.random.default_rng(0))
     images = random_images(5, 16)
-    assert np.array_equal(run(images, made), plain(images, np.arange(5), np.empty((5, 16, 16), np.float32)))
+    assert np.array_equal(
+        run(images, made), normalize_frames(images, np.arange(5), np.empty((5, 16, 16), np.float32))
+    )

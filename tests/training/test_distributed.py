@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from hpiclock.training.distributed import World
+from hpiclock.training.distributed import ProcessGroup
 
 # of losses after two epochs, by precision; Adam magnifies what sums over shares round otherwise
 TOLERANCE = {"fp32": 0.01, "bf16": 0.02}
@@ -103,7 +103,7 @@ def test_bad_input_is_one_line_from_several_processes_too(trained):
 
 @pytest.mark.parametrize(("n", "size"), [(7, 2), (5, 5), (10, 3), (2, 4)])
 def test_shares_are_all_rows_once_and_even(n, size):
-    parts = [list(range(n))[World(rank, size, rank).share(n)] for rank in range(size)]
+    parts = [list(range(n))[ProcessGroup(rank, size, rank).share(n)] for rank in range(size)]
     assert [row for part in parts for row in part] == list(range(n))
     lengths = [len(part) for part in parts]
     assert max(lengths) - min(lengths) <= 1

@@ -10,8 +10,8 @@ from torch import nn
 
 from hpiclock.config.schema import Config
 from hpiclock.training import batches as module
-from hpiclock.training.evaluate import predictions, read_out, scores
-from hpiclock.training.losses import Objective
+from hpiclock.training.evaluate import evaluate, output_table, predict
+from hpiclock.training.losses import Losses
 from hpiclock.training.model import Output, TwoHeads
 
 FP32 = torch.float32
@@ -35,9 +35,9 @@ def config(**model):
 def test_every_row_is_answered_once_in_the_order_of_the_table(make_plate, monkeypatch):
     plate = make_plate([0, 1] * 10)
     model = model_of(config())
-    whole = predictions(model, read_out(model, plate.batches(), FP32, desc="all"))
+    whole = output_table(model, predict(model, plate.batches(), FP32, desc="all"))
     monkeypatch.setattr(module, "READING_PIXELS", 3 * 16 * 16)
-    dealt = predictions(model, read_out(model, plate.batches(batch_size=3), FP32, desc="dealt"))
+    dealt = output_table(model, predict(model, plate.batches(batch_size=3), FP32, desc="dealt"))
     np.testing.assert_allclose(whole, dealt, rtol=1e-6)
     grey = torch.from_numpy(plate.frames["frame"].to_numpy(np.float32) / 255)
     with torch.inference_mode():
@@ -51,7 +51,7 @@ def test_every_row_is_answered_once_in_the_order_of_the_table(make_plate, monkey
 def test_a_head_that_is_not_there_says_nothing(make_plate, task, missing):
     cfg = config(tasks=(task,))
     model = model_of(cfg)
-    said = predictions(model, read_out(model, make_plate([0, 1, 0]).batches(), FP32, desc=""))
+    said = output_table(model, predict(model, make_plate([0, 1, 0]).batches(), FP32, desc=""))
     assert said[missing].isna().all()
     assert said.drop(columns=missing).notna().all(axis=None)
 
@@ -59,7 +59,7 @@ def test_a_head_that_is_not_there_says_nothing(make_plate, task, missing):
 def test_confident_frames_keep_their_order():
     logits = torch.tensor([[0.0, 20.0], [0.0, 25.0], [0.0, 30.0]])  # all 1 in float32
     assert logits.softmax(1)[:, 1].unique().numel() < 3
-    p = predictions(model_of(config()), Output(logits, None))["p_infected"]
+    p = output_table(model_of(config()), Output(logits, None))["p_infected"]
     assert p.is_monotonic_increasing
     assert p.is_unique
     assert p.max() < 1
@@ -67,12 +67,12 @@ def test_confident_frames_keep_their_order():
 
 def scored(cfg, logits, time, label, hours):
     model = model_of(cfg)
-    objective = Objective(cfg.objective, cfg.model)
+    objective = Losses(cfg.objective, cfg.model)
     output = Output(
         None if logits is None else torch.tensor(logits, dtype=FP32),
         None if time is None else torch.tensor(time, dtype=FP32),
     )
-    return scores(cfg, model, objective, output, np.array(label), np.array(hours, np.float32))
+    return evaluate(cfg, model, objective, output, np.array(label), np.array(hours, np.float32))
 
 
 def test_the_scores_by_hand():

@@ -6,7 +6,13 @@ import torch
 
 from hpiclock.config.schema import Config
 from hpiclock.errors import InputError
-from hpiclock.training.experiment import learn, learnable, limits, refuse_unlearnable, set_up
+from hpiclock.training.experiment import (
+    check_trainable,
+    prepare_model,
+    task_notes,
+    train_and_predict,
+    trainable_frames,
+)
 
 TASKS = {
     "both": {},
@@ -37,7 +43,7 @@ def frames_of(train, val, test):
 def test_the_seed_alone_makes_the_weights():
     def weights(seed, other):
         torch.manual_seed(other)
-        return set_up(config(seed=seed), pretrained=True).model.state_dict()
+        return prepare_model(config(seed=seed), pretrained=True).model.state_dict()
 
     first, again, another = weights(1, 10), weights(1, 20), weights(2, 10)
     assert all(torch.equal(first[key], again[key]) for key in first)
@@ -45,7 +51,7 @@ def test_the_seed_alone_makes_the_weights():
 
 
 def test_the_machine_is_told():
-    assert set_up(config(), pretrained=True).facts() == {
+    assert prepare_model(config(), pretrained=True).facts() == {
         "device": "cpu",
         "precision": "float32",
         "threads": 1,
@@ -55,7 +61,7 @@ def test_the_machine_is_told():
 def test_an_image_size_the_backbone_cannot_read_is_refused():
     cfg = config().model_copy(update={"model": Config().model.model_copy(update={"backbone": "alexnet"})})
     with pytest.raises(InputError, match="alexnet cannot read images of 32 px"):
-        set_up(cfg, pretrained=True)
+        prepare_model(cfg, pretrained=True)
 
 
 @pytest.mark.parametrize(
@@ -71,7 +77,7 @@ def test_an_image_size_the_backbone_cannot_read_is_refused():
 )
 def test_what_can_be_learnt_from_follows_from_the_tasks(name, used):
     frames = frames_of([0, 1, None], [], [])
-    assert learnable(frames, config(name).model).tolist() == used
+    assert trainable_frames(frames, config(name).model).tolist() == used
 
 
 @pytest.mark.parametrize(
@@ -86,12 +92,12 @@ def test_what_can_be_learnt_from_follows_from_the_tasks(name, used):
 )
 def test_splits_that_cannot_be_learnt_or_tested_are_refused(name, splits, line):
     with pytest.raises(InputError, match=line):
-        refuse_unlearnable(config(name), frames_of(*splits))
+        check_trainable(config(name), frames_of(*splits))
 
 
 @pytest.mark.parametrize("name", ["time", "time of infected"])
 def test_a_clock_of_one_class_may_see_one_class(name):
-    refuse_unlearnable(config(name), frames_of([1, 1], [1], [1]))
+    check_trainable(config(name), frames_of([1, 1], [1], [1]))
 
 
 @pytest.mark.parametrize(
@@ -106,7 +112,7 @@ def test_a_clock_of_one_class_may_see_one_class(name):
     ],
 )
 def test_what_a_run_leaves_unknown_is_said(name, test, words):
-    notes = limits(config(name), frames_of([0, 1], [0, 1], test))
+    notes = task_notes(config(name), frames_of([0, 1], [0, 1], test))
     assert len(notes) == len(words)
     assert all(word in note for note, word in zip(notes, words, strict=True))
 
@@ -117,7 +123,9 @@ def test_a_time_that_was_never_learnt_is_not_predicted(make_plate, tmp_path):
     splits = ["train", "train", "train", "train", "val", "val", "test", "test", "test"]
     frames = plate.frames.sort_values("frame").assign(split=splits)
     frames = frames[frames["frame"].ne(8) | frames["split"].eq("test")]
-    learnt = learn(cfg, set_up(cfg, pretrained=True), plate.cache, frames, tmp_path, say=str)
+    learnt = train_and_predict(
+        cfg, prepare_model(cfg, pretrained=True), plate.cache, frames, tmp_path, say=str
+    )
     said = learnt.predictions
     assert said["frame"].tolist() == list(range(9))
     assert said["time_pred"].notna().tolist() == [False, True] * 4 + [True]  # no label: it may be infected

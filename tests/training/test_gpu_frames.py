@@ -10,8 +10,8 @@ import torch
 from hpiclock.config.schema import AugmentConfig
 from hpiclock.training import batches as module
 from hpiclock.training import gpu_frames
-from hpiclock.training.augment import augmented, draw, plain
-from hpiclock.training.gpu_frames import OnDevice, fits
+from hpiclock.training.augment import augment_frames, draw_augmentation, normalize_frames
+from hpiclock.training.gpu_frames import GpuFrames, fits_on_device
 
 CPU = torch.device("cpu")
 EXACT = AugmentConfig(quarter_turns=True, rotate_deg=45, brightness=0.3, contrast=0.3)
@@ -22,10 +22,10 @@ def both_ways(augment, *, n=40, size=33):
     rng = np.random.default_rng(3)
     images = rng.integers(0, 256, (n + 5, size, size), dtype=np.uint8)
     rows = rng.permutation(n + 5)[:n]
-    draws = draw(n, augment, rng)
+    draws = draw_augmentation(n, augment, rng)
     out = np.empty((n, size, size), np.float32)
-    augmented(images, rows, draws, out, np.random.default_rng(0))
-    there = OnDevice(images, rows, CPU)
+    augment_frames(images, rows, draws, out, np.random.default_rng(0))
+    there = GpuFrames(images, rows, CPU)
     return out, there.augmented(np.arange(n), draws, np.random.default_rng(0)).numpy()
 
 
@@ -38,8 +38,8 @@ def test_flips_turns_and_grey_levels_are_the_cpus_bit_for_bit(size):
 def test_unchanged_frames_are_the_cpus_bit_for_bit():
     images = np.random.default_rng(0).integers(0, 256, (6, 17, 17), dtype=np.uint8)
     rows = np.array([4, 0, 5])
-    expected = plain(images, rows[[2, 0]], np.empty((2, 17, 17), np.float32))
-    assert np.abs(OnDevice(images, rows, CPU).plain(np.array([2, 0])).numpy() - expected).max() == 0
+    expected = normalize_frames(images, rows[[2, 0]], np.empty((2, 17, 17), np.float32))
+    assert np.abs(GpuFrames(images, rows, CPU).plain(np.array([2, 0])).numpy() - expected).max() == 0
 
 
 @pytest.mark.parametrize("blur_px", [1.0, 5.0])  # 5: the kernel is longer than the frame
@@ -51,8 +51,8 @@ def test_blur_is_the_cpus_but_for_rounding(blur_px):
 def test_noise_is_each_frames_own_has_the_sd_asked_for_and_can_be_repeated():
     still = AugmentConfig(flip=False, rotate_deg=0)
     images = np.full((3, 64, 64), 128, np.uint8)
-    draws = draw(3, still, np.random.default_rng(0))._replace(noise=np.array([0.0, 0.05, 0.2]))
-    there = OnDevice(images, np.arange(3), CPU)
+    draws = draw_augmentation(3, still, np.random.default_rng(0))._replace(noise=np.array([0.0, 0.05, 0.2]))
+    there = GpuFrames(images, np.arange(3), CPU)
     first, again, other = (
         there.augmented(np.arange(3), draws, np.random.default_rng(seed)) for seed in (0, 0, 1)
     )
@@ -65,15 +65,15 @@ def test_large_plates_are_copied_in_pieces(monkeypatch):
     monkeypatch.setattr(gpu_frames, "CHUNK", 2 * 8 * 8)
     images = np.random.default_rng(0).integers(0, 256, (7, 8, 8), dtype=np.uint8)
     rows = np.array([6, 1, 3, 0, 2])
-    there = OnDevice(images, rows, CPU)
+    there = GpuFrames(images, rows, CPU)
     assert np.array_equal(there.frames.numpy().reshape(-1, 8, 8), images[rows])
 
 
 @pytest.mark.parametrize(("free", "answer"), [(4000, True), (3999, False)])
 def test_a_gpu_keeps_frames_that_fill_a_quarter_of_its_free_memory(monkeypatch, free, answer):
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda _: (free, 10_000))
-    assert fits(1000, torch.device("cuda")) is answer
-    assert not fits(0, CPU)
+    assert fits_on_device(1000, torch.device("cuda")) is answer
+    assert not fits_on_device(0, CPU)
 
 
 def test_batches_from_the_device_are_those_from_the_cpu(make_plate, monkeypatch):

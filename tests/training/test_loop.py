@@ -294,7 +294,7 @@ def test_however_seldom_checkpoints_are_written_the_end_is_the_same(learn, scrip
 
 
 def test_what_cannot_repeat_on_an_accelerator_is_said():
-    line = loop._going_on(2, 5, torch.device("cuda"))
+    line = loop._resume(2, 5, torch.device("cuda"))
     assert line.startswith("Going on after epoch 2 of 5; frames, their changes, dropout seeds")
     assert line.endswith("not to the last bit")
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from hpiclock.config.schema import ModelConfig, ObjectiveConfig
-from hpiclock.training.losses import Objective
+from hpiclock.training.losses import Losses
 from hpiclock.training.model import Output, TwoHeads
 
 
@@ -19,7 +19,7 @@ def model():
 
 
 def losses(model, weights, output, label, hours, **tasks):
-    objective = Objective(ObjectiveConfig(**weights), ModelConfig(**tasks))
+    objective = Losses(ObjectiveConfig(**weights), ModelConfig(**tasks))
     return objective(model, output, torch.tensor(label), torch.tensor(hours))
 
 
@@ -52,7 +52,7 @@ def test_a_batch_without_a_timed_frame_has_no_time_loss(model):
 @pytest.mark.parametrize("weighting", ["fixed", "uncertainty"])
 @pytest.mark.parametrize("silent", ["class", "time"])
 def test_a_task_of_weight_zero_leaves_its_head_alone(model, weighting, silent):
-    objective = Objective(
+    objective = Losses(
         ObjectiveConfig(weighting=weighting, **{f"{silent}_weight": 0.0}), ModelConfig(hidden_dim=4)
     )
     output = model(torch.randn(4, 3, generator=torch.Generator().manual_seed(0)))
@@ -67,7 +67,7 @@ def test_a_task_of_weight_zero_leaves_its_head_alone(model, weighting, silent):
 
 
 def test_uncertainty_weights_by_the_formula(model):
-    objective = Objective(ObjectiveConfig(weighting="uncertainty"), ModelConfig())
+    objective = Losses(ObjectiveConfig(weighting="uncertainty"), ModelConfig())
     with torch.no_grad():
         objective.log_variance.copy_(torch.tensor([0.3, -0.5]))
     output = Output(torch.zeros(2, 2), torch.zeros(2))
@@ -83,7 +83,7 @@ def test_uncertainty_weights_by_the_formula(model):
 
 
 def test_a_single_task_names_its_own_loss_only(model):
-    objective = Objective(ObjectiveConfig(), ModelConfig(tasks=("time",)))
+    objective = Losses(ObjectiveConfig(), ModelConfig(tasks=("time",)))
     found = objective(model, Output(None, torch.zeros(1)), torch.tensor([1]), torch.tensor([15.0]))
     assert float(found.total) == pytest.approx(0.5)
     assert objective.named((0.5, 0.0, 0.5)) == {"loss": 0.5, "time_loss": 0.5}
@@ -91,7 +91,7 @@ def test_a_single_task_names_its_own_loss_only(model):
 
 def test_a_missing_label_has_no_time():
     label = torch.tensor([-1, 0, 1])
-    timed = {on: Objective(ObjectiveConfig(), ModelConfig(time_on=on)).timed(label).tolist()
+    timed = {on: Losses(ObjectiveConfig(), ModelConfig(time_on=on)).timed(label).tolist()
              for on in ("both", "infected", "uninfected")}  # fmt: skip
     assert timed == {
         "both": [False, True, True],

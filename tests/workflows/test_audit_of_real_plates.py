@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 
 from hpiclock.audit import CLOCKS, ELAPSED, HOUR, WELL
-from hpiclock.audit.baselines import sampling
-from hpiclock.audit.leakage import judge_unseen
+from hpiclock.audit.baselines import sampling_experiments
+from hpiclock.audit.leakage import judge_shared_wells
 from hpiclock.config.schema import DataConfig, SplitConfig
 from hpiclock.plate.manifest.survey import load_manifest
-from hpiclock.plate.splits import assign
+from hpiclock.plate.splits import split_wells
 from hpiclock.plate.stack_statistics import frame_statistics
 from hpiclock.workflows.check import all_frames, design_audit
 
@@ -47,7 +47,9 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, pd.Da
     data = DataConfig(source=str(source), channel="green")
     manifest, _ = load_manifest(data, 0.0, need_both=True)
     frames = all_frames(manifest)
-    split = assign(manifest, SplitConfig(train=0.4, val=0.1, test=0.5)).stacks.set_index("stack_id")["split"]
+    split = split_wells(manifest, SplitConfig(train=0.4, val=0.1, test=0.5)).stacks.set_index("stack_id")[
+        "split"
+    ]
     frames = frames.assign(
         split=frames["stack_id"].map(split),
         label=frames["condition"].eq("infected").astype("Int8"),
@@ -59,12 +61,12 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, pd.Da
 def test_stills_are_split_by_slide(cells: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     frames, _ = cells
     assert frames.groupby("well")["split"].nunique().max() == 1
-    assert judge_unseen(frames).verdict == "supported"
+    assert judge_shared_wells(frames).verdict == "supported"
 
 
 def test_stills_compare_images_at_random_with_whole_slides(cells: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     frames, statistics = cells
-    found = sampling(frames, statistics, level=0.95, seed=0)
+    found = sampling_experiments(frames, statistics, level=0.95, seed=0)
     found = found[found["experiment"].eq("split")].set_index("train")
     assert list(found.index) == ["frames at random", "whole wells"]
     assert found["auc"].between(0.5, 1, inclusive="neither").all()

@@ -13,7 +13,7 @@ from PIL import Image
 from hpiclock import cli
 from hpiclock.config.load import config_of
 from hpiclock.errors import InputError
-from hpiclock.plate.frames import prepare
+from hpiclock.plate.frames import prepare_frames
 from hpiclock.plate.manifest.manifest_csv import read_quarantine
 from hpiclock.plate.passport import COLUMNS
 from hpiclock.report.text import SHOWN, passport_lines
@@ -205,9 +205,9 @@ def test_quarantined_stacks_stand_in_the_notes_of_a_run(plate, tmp_path):
     damage(plate)
     values = {"data.source": str(plate), "split.train": 0.34, "split.val": 0.33, "split.test": 0.33}
     with pytest.raises(InputError, match="more: `hpiclock manifest"):
-        prepare(config_of(values))
+        prepare_frames(config_of(values))
     values |= {"data.on_bad_stack": "quarantine"}
-    dataset = prepare(config_of(values))
+    dataset = prepare_frames(config_of(values))
     assert len(dataset.manifest) == 6
     left_out = [note for note in dataset.notes if "left out" in note]
     assert len(left_out) >= 5
@@ -226,7 +226,7 @@ def test_a_plain_folder_can_be_checked_and_its_manifest_says_unknown(tmp_path, m
     rows = read(NEW_MANIFEST, out)
     assert rows[["plate", "well", "condition"]].to_numpy().tolist() == [["plain", "C05", "unknown"]]
     with pytest.raises(InputError, match="unknown: it can be predicted, not trained on; write infected or"):
-        prepare(config_of({"data.source": str(out)}))
+        prepare_frames(config_of({"data.source": str(out)}))
 
 
 def test_no_passport_without_frames(plate, tmp_path, monkeypatch, capsys):

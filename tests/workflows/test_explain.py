@@ -9,15 +9,15 @@ import pandas as pd
 import pytest
 
 from hpiclock import figures
-from hpiclock.analysis.saliency_maps import border
+from hpiclock.analysis.saliency_maps import border_mask
 from hpiclock.config.load import config_of
 from hpiclock.errors import InputError
 from hpiclock.report import widgets
 from hpiclock.report.audit_text import feature_reading, readable_maps
 from hpiclock.runs.run import Run
-from hpiclock.runs.tables import Explained, heat_maps_of, read_gradcam
+from hpiclock.runs.tables import KeptExplanations, read_gradcam, read_heat_maps
 from hpiclock.tables import PREDICTIONS
-from hpiclock.workflows.explain import explained, feature_map
+from hpiclock.workflows.explain import explain_run, feature_map
 from hpiclock.workflows.train import train
 
 METHODS = ["Grad-CAM", "integrated gradients", "saliency"]
@@ -48,7 +48,7 @@ def run(tmp_path_factory, tiny_plate, request):
 def found(run):
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HPICLOCK_PROGRESS", "off")
-        return explained(run, say=lambda _: None)
+        return explain_run(run, say=lambda _: None)
 
 
 def test_training_keeps_maps_of_both_heads_for_frames_from_early_to_late(run):
@@ -62,7 +62,7 @@ def test_training_keeps_maps_of_both_heads_for_frames_from_early_to_late(run):
 
 
 def test_a_frame_has_its_own_map_whatever_the_order_it_is_asked_in(run):
-    kept = heat_maps_of(run)
+    kept = read_heat_maps(run)
     frames = read_gradcam(run).frames
     forward, backward = kept(frames, "class"), kept(frames.iloc[::-1], "class")
     np.testing.assert_array_equal(forward, backward[::-1])
@@ -92,7 +92,7 @@ def test_every_head_and_method_is_checked(found):
     alike = checks[checks["check"].isin(["weights drawn anew", "labels shuffled"])]
     assert alike["value"].between(-1, 1).all()
     area = checks.loc[checks["check"].eq("border"), "chance"]
-    np.testing.assert_allclose(area, border(32).mean())
+    np.testing.assert_allclose(area, border_mask(32).mean())
     assert (checks["n_wells"] == 2).all()
     assert checks["low"].isna().all()  # two wells carry no interval
     table = readable_maps(checks)
@@ -125,26 +125,28 @@ def test_the_error_browser_shows_kept_maps_of_the_head_that_erred(run):
 
 def test_a_run_without_maps_says_so_and_a_damaged_file_is_named(run, tmp_path):
     empty = Run(tmp_path, run.cfg)
-    assert heat_maps_of(empty) is None
+    assert read_heat_maps(empty) is None
     nothing = read_gradcam(empty)
     for figure in (
-        figures.looks_figure(nothing.frames, np.empty((0, 8, 8), np.uint8), nothing.maps, method="Grad-CAM"),
-        figures.faithfulness_figure(Explained().checks, Explained().deletion),
+        figures.attribution_figure(
+            nothing.frames, np.empty((0, 8, 8), np.uint8), nothing.maps, method="Grad-CAM"
+        ),
+        figures.sanity_checks_figure(KeptExplanations().checks, KeptExplanations().deletion),
     ):
         assert "keeps no maps" in figures.alt_text(figure)
     (tmp_path / "explanations").mkdir()
     (tmp_path / "explanations" / "gradcam.npz").write_bytes(b"no archive")
     with pytest.raises(InputError, match=r"gradcam.npz: cannot be read .*; remove its folder"):
-        heat_maps_of(empty)
+        read_heat_maps(empty)
 
 
 def test_the_figures_name_heads_answers_and_checks(found):
     images = np.zeros((len(found.frames), 32, 32), np.uint8)
-    figure = figures.looks_figure(found.frames, images, found.of("saliency"), method="saliency")
+    figure = figures.attribution_figure(found.frames, images, found.of("saliency"), method="saliency")
     assert "saliency maps of the class and the time head" in figures.alt_text(figure)
     with pytest.raises(InputError, match="give one image and one map"):
-        figures.looks_figure(found.frames, images[1:], found.of("saliency"), method="saliency")
-    text = figures.alt_text(figures.faithfulness_figure(found.checks, found.deletion))
+        figures.attribution_figure(found.frames, images[1:], found.of("saliency"), method="saliency")
+    text = figures.alt_text(figures.sanity_checks_figure(found.checks, found.deletion))
     assert "class head, rank correlation with the maps of a model whose weights are all drawn anew" in text
     assert "time head, moved the time by (h) with 50% deleted: random order" in text
 
@@ -190,7 +192,7 @@ def test_the_figure_of_features_says_what_the_audit_reads_or_that_there_is_none(
 
 def test_what_is_there_is_read_and_what_is_older_than_the_predictions_is_made_anew(run, found, monkeypatch):
     said = []
-    again = explained(run, say=said.append)
+    again = explain_run(run, say=said.append)
     assert said == []
     pd.testing.assert_frame_equal(again.checks, found.checks)
     np.testing.assert_array_equal(again.maps["time", "saliency"], found.maps["time", "saliency"])
@@ -202,4 +204,4 @@ def test_what_is_there_is_read_and_what_is_older_than_the_predictions_is_made_an
     newer = run.path("explanations", "checks.csv").stat().st_mtime + 10
     os.utime(run.path("predictions.parquet"), (newer, newer))
     with pytest.raises(InputError, match="made anew"):
-        explained(run, say=said.append)
+        explain_run(run, say=said.append)

@@ -24,7 +24,7 @@ def run(tmp_path, monkeypatch):
 
 def test_the_steps_of_an_audit_are_said_and_logged(run):
     said = []
-    auditing.audit(run, say=said.append)
+    auditing.audit_run(run, say=said.append)
     assert said == ["controls"]
     lines = run.path(LOG).read_text(encoding="utf-8").splitlines()
     assert len(lines) == 1
@@ -33,6 +33,6 @@ def test_the_steps_of_an_audit_are_said_and_logged(run):
 
 def test_an_audit_that_is_written_elsewhere_leaves_the_run_alone(run, tmp_path):
     before = sorted(path.name for path in run.folder.iterdir())
-    auditing.audit(run, tmp_path / "elsewhere", say=str)
+    auditing.audit_run(run, tmp_path / "elsewhere", say=str)
     assert (tmp_path / "elsewhere" / "verdict.csv").is_file()
     assert sorted(path.name for path in run.folder.iterdir()) == before

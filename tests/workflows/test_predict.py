@@ -147,7 +147,7 @@ def test_a_killed_prediction_goes_on_where_it_stopped(run, second, tmp_path, mon
 
     monkeypatch.setattr(predicting, "PIECE", 13)  # one stack
     whole = predict([run], second[0], tmp_path / "whole.parquet", changes={}, say=quiet)
-    really, asked = predict.ask, []
+    really, asked = predict.predict, []
 
     def ask(*given, **more):
         asked.append(len(given[2]))
@@ -172,7 +172,7 @@ def test_stacks_are_never_cut_into_two_pieces():
     frames = pd.DataFrame({"stack_id": np.repeat(["a", "b", "c"], [5, 4, 7]), "frame": 0})
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(predicting, "PIECE", 6)
-        pieces = predicting.chunked(frames)
+        pieces = predicting.resume_chunks(frames)
     assert [list(piece["stack_id"].unique()) for piece in pieces] == [["a", "b"], ["c"]]
 
 

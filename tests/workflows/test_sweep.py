@@ -17,7 +17,7 @@ import yaml
 from hpiclock.config.sweep import load_sweep
 from hpiclock.errors import InputError
 from hpiclock.workflows.sweep import read_sweep, sweep
-from hpiclock.workflows.sweep.executor_local import train_here
+from hpiclock.workflows.sweep.executor_local import train_in_processes
 
 TINY = {
     "image": {"size": 32},
@@ -174,7 +174,7 @@ def test_a_run_that_fails_is_listed_and_stops_no_other(tmp_path, tiny_plate, mon
         "grid": {"model.backbone": ["no_such_net", "shufflenet_v2_x0_5"]},
     }
     lines: list[str] = []
-    train = partial(train_here, workers=1, say=lines.append)
+    train = partial(train_in_processes, workers=1, say=lines.append)
     swept = sweep(load_sweep(write(tmp_path, said, tiny_plate)), train=train, say=lines.append)
     assert swept.failed == ["backbone-no_such_net"]
     message = swept.runs.set_index("run").loc["backbone-no_such_net", "message"]

@@ -42,7 +42,7 @@ AT_START = "_start"
 _PLACE = ("stack_id", "plate", "well")
 
 
-def compare_looks(trained: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+def acquisition_shift(trained: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     """Compare two plates statistic by statistic, those that are farthest apart first.
 
     A plate is ``unlike`` in a statistic where the median of its stacks lies beyond the range of all stacks of
@@ -81,7 +81,7 @@ def compare_looks(trained: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     return table.sort_values("beyond", ascending=False, kind="stable", ignore_index=True)
 
 
-def looks_words(table: pd.DataFrame, *, most: int = 4) -> str:
+def shift_sentence(table: pd.DataFrame, *, most: int = 4) -> str:
     """Return what differs, e.g. ``sharpness 1.2 (training 2.1 to 2.4)``; empty where nothing does."""
     odd = table[table["unlike"].astype(bool)]
     base = odd["statistic"].str.removesuffix(AT_START)
@@ -104,7 +104,7 @@ UNLIKE = "THIS PLATE LOOKS UNLIKE THE TRAINING PLATE: "
 BY_CHANCE = 3.0  # so many times the stacks that a plate of the same kind has beyond the farthest held-out one
 
 
-class Likeness(NamedTuple):
+class OodSummary(NamedTuple):
     """The verdict on a new plate, the median distance of its stacks, and both in a sentence."""
 
     verdict: Literal["alike", "partly unlike", "unlike", "not known"]
@@ -121,9 +121,9 @@ def stack_distances(predictions: pd.DataFrame) -> pd.DataFrame:
     return far.sort_values(["distance", "stack_id"], ascending=[False, True], ignore_index=True)
 
 
-def likeness(
+def ood_summary(
     predictions: pd.DataFrame, *, n_held_out: int, n_wells: int, looks: pd.DataFrame | None
-) -> Likeness:
+) -> OodSummary:
     """Judge a plate by its stacks.
 
     ``unlike``: the median stack lies beyond every held-out stack, or the pictures differ in a plain
@@ -136,7 +136,7 @@ def likeness(
         n_wells: the wells these come from.
         looks: of :func:`compare_looks`; None where the training frames are not at hand.
     """
-    differs = "" if looks is None else looks_words(looks)
+    differs = "" if looks is None else shift_sentence(looks)
     seen = _by_distance(predictions, n_held_out, n_wells)
     if not differs:
         return seen
@@ -146,17 +146,17 @@ def likeness(
         "focus, light or magnification does that."
     )
     parts = [plain, seen.sentence] if loud else [seen.sentence, plain[0].upper() + plain[1:]]
-    return Likeness("unlike", seen.distance, " ".join(parts))
+    return OodSummary("unlike", seen.distance, " ".join(parts))
 
 
-def _by_distance(predictions: pd.DataFrame, n_held_out: int, n_wells: int) -> Likeness:
+def _by_distance(predictions: pd.DataFrame, n_held_out: int, n_wells: int) -> OodSummary:
     stacks = stack_distances(predictions)
     if stacks["distance"].isna().all() or n_held_out == 0:
         why = (
             "How like the training plate this plate looks is not known: the training frames, or frames held "
             "out of training, are not at hand."
         )
-        return Likeness("not known", float("nan"), why)
+        return OodSummary("not known", float("nan"), why)
     n, beyond, median = len(stacks), int(stacks["unlike"].sum()), float(stacks["distance"].median())
     expected = n / (n_held_out + 1)
     numbers = (
@@ -164,7 +164,7 @@ def _by_distance(predictions: pd.DataFrame, n_held_out: int, n_wells: int) -> Li
         f"of {n_wells} wells held out of training (median distance {median:.2f}; farthest held-out stack = 1)"
     )
     if median > 1:
-        return Likeness(
+        return OodSummary(
             "unlike",
             median,
             f"{UNLIKE}{numbers}. Its predictions are not to be believed "
@@ -172,10 +172,10 @@ def _by_distance(predictions: pd.DataFrame, n_held_out: int, n_wells: int) -> Li
         )
     if beyond > max(BY_CHANCE * expected, 1.0):
         worst = ", ".join(stacks["stack_id"].head(3))
-        return Likeness(
+        return OodSummary(
             "partly unlike",
             median,
             f"SOME STACKS LOOK UNLIKE THE TRAINING PLATE: {numbers}; some {np.ceil(expected):.0f} would be "
             f"by chance. The farthest: {worst}.",
         )
-    return Likeness("alike", median, f"To the model this plate looks like the training plate: {numbers}.")
+    return OodSummary("alike", median, f"To the model this plate looks like the training plate: {numbers}.")

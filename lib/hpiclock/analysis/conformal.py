@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from hpiclock.analysis.time_errors import time_errors
-from hpiclock.analysis.units import choose_level
+from hpiclock.analysis.units import choose_resampling_unit
 from hpiclock.analysis.windows import in_window
 from hpiclock.tables import CLOCKS
 
@@ -45,7 +45,7 @@ def half_width(residuals: np.ndarray, group: np.ndarray, *, level: float) -> flo
     return float(residuals[order][reached[0]]) if len(reached) else float("inf")
 
 
-def conformal(
+def conformal_intervals(
     predictions: pd.DataFrame,
     *,
     threshold: float,
@@ -88,8 +88,8 @@ def conformal(
 def _one_run(
     val: pd.DataFrame, test: pd.DataFrame, level: float, edges: list[tuple[float, float]]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    code = choose_level(val).codes if len(val) else np.empty(0, int)
-    unit = choose_level(test)
+    code = choose_resampling_unit(val).codes if len(val) else np.empty(0, int)
+    unit = choose_resampling_unit(test)
     low = np.full(len(test), np.nan)
     high = low.copy()
     table: list[dict[str, Any]] = []

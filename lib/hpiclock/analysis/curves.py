@@ -9,12 +9,12 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit, stdtrit
 
 from hpiclock.analysis.frame_scores import model_codes
-from hpiclock.analysis.intervals import jackknife
+from hpiclock.analysis.intervals import jackknife_variance
 from hpiclock.analysis.time_errors import time_errors
-from hpiclock.analysis.units import MIN_GROUPS, choose_level, codes_of, ordered_splits
+from hpiclock.analysis.units import MIN_GROUPS, choose_resampling_unit, group_codes, ordered_splits
 
 
-def scored(predictions: pd.DataFrame) -> pd.DataFrame:
+def labelled_scores(predictions: pd.DataFrame) -> pd.DataFrame:
     """Return the rows that have a label and a P(infected)."""
     return predictions[predictions["label"].notna() & predictions["p_infected"].notna()]
 
@@ -22,7 +22,7 @@ def scored(predictions: pd.DataFrame) -> pd.DataFrame:
 POINTS = 2000  # of a ROC curve: more cannot be seen, and a million make a file of 60 MB
 
 
-def roc(predictions: pd.DataFrame) -> pd.DataFrame:
+def roc_curve(predictions: pd.DataFrame) -> pd.DataFrame:
     """Return the ROC curve of each split with both classes: ``split fpr tpr threshold``.
 
     One point per distinct score, and (0, 0) with an infinite threshold; of more than 2,000 points those
@@ -30,7 +30,7 @@ def roc(predictions: pd.DataFrame) -> pd.DataFrame:
     """
     parts = []
     for split in ordered_splits(predictions):
-        rows = scored(predictions[predictions["split"].eq(split)])
+        rows = labelled_scores(predictions[predictions["split"].eq(split)])
         truth = rows["label"].to_numpy(int)
         if len(np.unique(truth)) < 2:
             continue
@@ -53,17 +53,17 @@ def _thinned(curve: pd.DataFrame) -> pd.DataFrame:
     return curve.iloc[np.unique(np.append(kept[kept < len(curve)], len(curve) - 1))]
 
 
-def confusion(predictions: pd.DataFrame, *, threshold: float) -> pd.DataFrame:
+def confusion_table(predictions: pd.DataFrame, *, threshold: float) -> pd.DataFrame:
     """Return counts per split, label and call: ``split label predicted n n_stacks n_wells share``.
 
     ``share`` is of the frames with that label; it is missing where there are none. All four cells of a
     split stand in the table.
     """
-    rows = scored(predictions)
+    rows = labelled_scores(predictions)
     rows = rows.assign(
         predicted=(rows["p_infected"] >= threshold).astype(int),
         label=rows["label"].astype(int),
-        well=codes_of(rows, "well"),
+        well=group_codes(rows, "well"),
     )
     found = rows.groupby(["split", "label", "predicted"]).agg(
         n=("label", "size"), n_stacks=("stack_id", "nunique"), n_wells=("well", "nunique")
@@ -76,7 +76,7 @@ def confusion(predictions: pd.DataFrame, *, threshold: float) -> pd.DataFrame:
     return table.assign(share=table["n"] / total.where(total > 0))
 
 
-def reliability(predictions: pd.DataFrame, *, bins: int, level: float) -> pd.DataFrame:
+def reliability_curve(predictions: pd.DataFrame, *, bins: int, level: float) -> pd.DataFrame:
     """Return how often frames of a given P(infected) are infected, in bins of equal counts.
 
     Columns: ``split bin_low bin_high p_mean rate low high n n_stacks n_wells note``. Equal scores share a
@@ -85,14 +85,14 @@ def reliability(predictions: pd.DataFrame, *, bins: int, level: float) -> pd.Dat
     """
     parts = []
     for split in ordered_splits(predictions):
-        rows = scored(predictions[predictions["split"].eq(split)]).reset_index(drop=True)
+        rows = labelled_scores(predictions[predictions["split"].eq(split)]).reset_index(drop=True)
         if len(rows) == 0:
             continue
-        group = choose_level(rows).codes
+        group = choose_resampling_unit(rows).codes
         p, truth = rows["p_infected"].to_numpy(float), rows["label"].to_numpy(int)
         edges = np.unique(np.quantile(p, np.linspace(0, 1, bins + 1)))
         at = np.clip(np.searchsorted(edges, p, "right") - 1, 0, max(len(edges) - 2, 0))
-        stack, well = codes_of(rows, "position"), codes_of(rows, "well")
+        stack, well = group_codes(rows, "position"), group_codes(rows, "well")
         for index in np.unique(at):
             inside = at == index
             low, high, note = _rate_band(truth[inside], group[inside], level)
@@ -134,7 +134,7 @@ def _rate_band(truth: np.ndarray, group: np.ndarray, level: float) -> tuple[floa
     if k < 3:
         return float("nan"), float("nan"), f"no band: {k} groups, at least 3 needed"
     hits = np.bincount(code, weights=truth)
-    variance, _ = jackknife((truth.sum() - hits) / (n - size), [np.arange(k)])
+    variance, _ = jackknife_variance((truth.sum() - hits) / (n - size), [np.arange(k)])
     # as many independent frames as would leave this variance; never more than there are, never below k
     effective = np.clip(rate * (1 - rate) / variance, k, n) if variance > 0 else k
     t = float(stats.t.ppf((1 + level) / 2, k - 1))
@@ -175,7 +175,7 @@ LISTED = 30  # worst frames of each reason in an error browser
 NEIGHBOURS = 2  # frames before and after the one in question
 
 
-def spread_frames(predictions: pd.DataFrame, *, per_condition: int) -> pd.DataFrame:
+def representative_frames(predictions: pd.DataFrame, *, per_condition: int) -> pd.DataFrame:
     """Return frames of each condition at even steps of time, each from the well that was used least.
 
     Infected wells go by hours after onset (``hpi``), mock wells by hours since start. Sorted by condition,
@@ -185,7 +185,7 @@ def spread_frames(predictions: pd.DataFrame, *, per_condition: int) -> pd.DataFr
         predictions: frames to choose from.
         per_condition: how many of each, where there are so many.
     """
-    rows = predictions.assign(well_code=codes_of(predictions, "well"))
+    rows = predictions.assign(well_code=group_codes(predictions, "well"))
     parts = [
         _spread(rows[rows["condition"].eq(condition)], clock, per_condition)
         for condition, clock in (("infected", "hpi"), ("mock", "hours"))
@@ -214,7 +214,7 @@ def _spread(rows: pd.DataFrame, clock: str, n: int) -> pd.DataFrame:
     return rows.iloc[sorted(taken)]
 
 
-def listed_frames(predictions: pd.DataFrame, *, threshold: float) -> pd.DataFrame:
+def frames_to_list(predictions: pd.DataFrame, *, threshold: float) -> pd.DataFrame:
     """Return the worst frames of each reason, :data:`LISTED` of them, with their neighbours in time.
 
     One row per frame, in the order of ``predictions`` and with its columns.
@@ -254,7 +254,7 @@ COLUMNS = [
 ]
 
 
-def temperatures(predictions: pd.DataFrame, *, level: float) -> pd.DataFrame:
+def temperature_scaling(predictions: pd.DataFrame, *, level: float) -> pd.DataFrame:
     """Return one temperature per run, fitted on validation, and what it does in each split.
 
     Columns ``run split temperature low high brier brier_after log_loss log_loss_after n note``. Above 1 the
@@ -263,7 +263,7 @@ def temperatures(predictions: pd.DataFrame, *, level: float) -> pd.DataFrame:
     validation (sandwich variance on the log scale, Student's t).
     """
     parts = []
-    for run, rows in scored(predictions).groupby("run", sort=True):
+    for run, rows in labelled_scores(predictions).groupby("run", sort=True):
         temperature, low, high, note = _fit(rows[rows["split"].eq("val")].reset_index(drop=True), level)
         for split in ordered_splits(rows):
             part = rows[rows["split"].eq(split)]
@@ -310,7 +310,7 @@ def _limits(
     rows: pd.DataFrame, z: np.ndarray, truth: np.ndarray, value: float, level: float
 ) -> tuple[float, float, str]:
     """Limits of the temperature from what each group adds to the slope of the log loss at its minimum."""
-    unit = choose_level(rows)
+    unit = choose_resampling_unit(rows)
     code = np.unique(unit.codes, return_inverse=True)[1]
     k = int(code.max()) + 1
     if k < MIN_GROUPS:

@@ -9,7 +9,13 @@ import pandas as pd
 from lifelines import KaplanMeierFitter
 from scipy.special import betaincinv, stdtrit
 
-from hpiclock.analysis.units import MIN_GROUPS, choose_level, class_of, codes_of, ordered_splits
+from hpiclock.analysis.units import (
+    MIN_GROUPS,
+    choose_resampling_unit,
+    condition_codes,
+    group_codes,
+    ordered_splits,
+)
 from hpiclock.config.schema import StudyConfig
 from hpiclock.errors import InputError
 
@@ -68,7 +74,7 @@ def _best(p: np.ndarray, truth: np.ndarray, rule: str) -> float:
     return float(min(middles, key=lambda middle: abs(middle - 0.5)))
 
 
-def curve_with_limits(stacks: pd.DataFrame, *, level: float) -> tuple[pd.DataFrame, dict[str, Any]]:
+def detection_curve_with_limits(stacks: pd.DataFrame, *, level: float) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Return 1 - Kaplan-Meier of the stacks, and its summary.
 
     The variance leaves out one well at a time (stacks of a well are repeats), on the log(-log) scale with
@@ -84,7 +90,7 @@ def curve_with_limits(stacks: pd.DataFrame, *, level: float) -> tuple[pd.DataFra
     at = steps.index.to_numpy(float)
     surviving = fitter.survival_function_.iloc[:, 0].to_numpy(float)
     unit = "position" if stacks["well"].eq("").any() else "well"
-    low, high, note = _limits(time, event, codes_of(stacks, unit), at, surviving, level)
+    low, high, note = _limits(time, event, group_codes(stacks, unit), at, surviving, level)
     curve = pd.DataFrame(
         {
             "time_h": at,
@@ -171,11 +177,13 @@ def control_threshold(predictions: pd.DataFrame, *, frames: int) -> ControlThres
     The threshold lies just above that score.
     """
     rows = predictions[
-        predictions["split"].eq("val") & (class_of(predictions) == 0) & predictions["p_infected"].notna()
+        predictions["split"].eq("val")
+        & (condition_codes(predictions) == 0)
+        & predictions["p_infected"].notna()
     ]
     if rows.empty:
         return ControlThreshold(np.nan, np.nan, 0, "", "no control stacks in validation")
-    unit = choose_level(predictions[predictions["split"].eq("val")]).unit
+    unit = choose_resampling_unit(predictions[predictions["split"].eq("val")]).unit
     keys = ["plate", "well"] if unit == "well" else ["plate"] if unit == "plate" else ["stack_id"]
     highest = [
         (_key(part, keys), _highest_run(part["p_infected"].to_numpy(float), frames))
@@ -222,7 +230,7 @@ def detection_times(predictions: pd.DataFrame, *, thresholds: dict[str, float], 
     without an onset or shorter than ``frames`` have no row.
     """
     seen = predictions[predictions["p_infected"].notna()]
-    infected = class_of(seen) == 1
+    infected = condition_codes(seen) == 1
     time = np.where(infected, seen["hpi"].to_numpy(float), seen["hours"].to_numpy(float))
     seen = seen.assign(last_h=time)[time >= 0].sort_values([*KEYS, "last_h"], ignore_index=True)
     first_row = np.flatnonzero(~seen.duplicated(KEYS).to_numpy())
@@ -281,7 +289,7 @@ def detection_curves(times: pd.DataFrame, *, level: float) -> tuple[pd.DataFrame
             part = of_rule[of_rule["split"].eq(split)]
             groups = {"all": part} | {f"moi={moi:g}": rows for moi, rows in part.groupby("moi")}
             for group, rows in groups.items():
-                curve, facts = curve_with_limits(rows, level=level)
+                curve, facts = detection_curve_with_limits(rows, level=level)
                 key = {"run": run, "split": split, "rule": rule, "group": group}
                 curves.append(curve.assign(**key))
                 summary.append(key | facts)

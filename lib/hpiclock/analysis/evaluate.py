@@ -17,15 +17,21 @@ from hpiclock.analysis.frame_scores import (
     FORMULAS,
     PREDICTED_CLOCK_METRICS,
     TIME_METRICS,
-    Scores,
-    Sums,
-    dense,
+    FrameScores,
+    GroupSums,
+    dense_codes,
+    frame_scores,
     group_sums,
-    prepare,
 )
-from hpiclock.analysis.intervals import Interval, interval, jackknife, strata, too_few
-from hpiclock.analysis.time_errors import rows_to_fit, with_baselines
-from hpiclock.analysis.units import Level, choose_level, class_of, ordered_splits
+from hpiclock.analysis.intervals import (
+    Interval,
+    jackknife_variance,
+    metric_interval,
+    samples_by_class,
+    too_few_groups,
+)
+from hpiclock.analysis.time_errors import baseline_rows, with_baselines
+from hpiclock.analysis.units import ResamplingUnit, choose_resampling_unit, condition_codes, ordered_splits
 from hpiclock.config.schema import StudyConfig
 from hpiclock.tables import METRICS, check
 
@@ -34,14 +40,14 @@ TIME = (*TIME_METRICS, "median_error", *PREDICTED_CLOCK_METRICS)
 BASELINES = tuple(BASELINE_METRICS)
 
 
-def measure(
-    scores: Scores,
+def metric_rows(
+    scores: FrameScores,
     metrics: Iterable[str],
     *,
     level: float,
     unit: str,
     remark: str = "",
-    sums: Sums | None = None,
+    sums: GroupSums | None = None,
 ) -> list[dict[str, Any]]:
     """Return one dict per metric with ``metric value low high n n_stacks n_wells n_infected note``.
 
@@ -71,14 +77,14 @@ def measure(
     return rows
 
 
-def _value(scores: Scores, sums: Sums, metric: str, level: float) -> tuple[float, Interval]:
+def _value(scores: FrameScores, sums: GroupSums, metric: str, level: float) -> tuple[float, Interval]:
     if metric == "median_error":
         return _median_error(scores, sums, level)
     value = float(FORMULAS[metric](sums.total))
-    return value, interval(sums, metric, level=level)
+    return value, metric_interval(sums, metric, level=level)
 
 
-def _median_error(scores: Scores, sums: Sums, level: float) -> tuple[float, Interval]:
+def _median_error(scores: FrameScores, sums: GroupSums, level: float) -> tuple[float, Interval]:
     """Median of the errors; the interval inverts the share of errors below it (Woodruff 1952)."""
     there = ~np.isnan(scores.error)
     errors = scores.error[there]
@@ -86,17 +92,17 @@ def _median_error(scores: Scores, sums: Sums, level: float) -> tuple[float, Inte
     if len(errors) == 0:
         return nowhere, Interval(nowhere, nowhere, "")
     value = float(np.median(errors))
-    samples = strata(sums.kind, needed="all")
-    few = too_few(samples)
+    samples = samples_by_class(sums.kind, needed="all")
+    few = too_few_groups(samples)
     if few:
         return value, Interval(nowhere, nowhere, few)
     k = len(sums.kind)
-    group = dense(scores.group)[1][there]
+    group = dense_codes(scores.group)[1][there]
     below = np.bincount(group, weights=(errors < value) + 0.5 * (errors == value), minlength=k)
     n = np.bincount(group, minlength=k)
     if (n == n.sum()).any():
         return value, Interval(nowhere, nowhere, "no interval: one group alone makes the value defined")
-    variance, df = jackknife((below.sum() - below) / (n.sum() - n), list(samples.values()))
+    variance, df = jackknife_variance((below.sum() - below) / (n.sum() - n), list(samples.values()))
     half = float(stdtrit(df, (1 + level) / 2) * np.sqrt(variance))
     low, high = np.quantile(errors, np.clip([0.5 - half, 0.5 + half], 0, 1))
     return value, Interval(float(low), float(high), "")
@@ -110,7 +116,7 @@ def _kind(metric: str) -> str:
     return "baseline" if metric in BASELINE_METRICS else "time"
 
 
-def _used_rows(scores: Scores) -> dict[str, np.ndarray]:
+def _used_rows(scores: FrameScores) -> dict[str, np.ndarray]:
     timed = ~np.isnan(scores.error)
     return {
         "class": ~np.isnan(scores.p),
@@ -120,7 +126,7 @@ def _used_rows(scores: Scores) -> dict[str, np.ndarray]:
     }
 
 
-def _counts(scores: Scores, used: np.ndarray) -> dict[str, int]:
+def _counts(scores: FrameScores, used: np.ndarray) -> dict[str, int]:
     wells = _distinct(scores.well[used])
     return {
         "n": int(used.sum()),
@@ -135,12 +141,12 @@ def _distinct(codes: np.ndarray) -> int:
     return int(np.count_nonzero(np.bincount(codes + 1, minlength=1)[1:]))
 
 
-def _groups(sums: Sums, unit: str) -> str:
+def _groups(sums: GroupSums, unit: str) -> str:
     infected, mock = int((sums.kind >= 1).sum()), int((sums.kind != 1).sum())
     return f"unit {unit}: {infected} infected, {mock} mock" if len(sums.kind) else ""
 
 
-def _lost(scores: Scores, known: Scores, kind: str) -> str:
+def _lost(scores: FrameScores, known: FrameScores, kind: str) -> str:
     words = []
     unknown = len(scores) - len(known)
     if unknown:
@@ -156,7 +162,7 @@ def _lost(scores: Scores, known: Scores, kind: str) -> str:
     return "; ".join(words)
 
 
-def _why_undefined(metric: str, sums: Sums, scores: Scores) -> str:
+def _why_undefined(metric: str, sums: GroupSums, scores: FrameScores) -> str:
     if len(scores) == 0:
         return "no frames"
     t = sums.total
@@ -175,7 +181,7 @@ def _why_undefined(metric: str, sums: Sums, scores: Scores) -> str:
     return "the time target does not vary"
 
 
-def _why_no_class_metric(metric: str, sums: Sums) -> str:
+def _why_no_class_metric(metric: str, sums: GroupSums) -> str:
     t = sums.total
     if t["n"] == 0:
         return "no P(infected)"
@@ -197,7 +203,7 @@ Mask = Callable[[pd.DataFrame], np.ndarray]
 PHASES = ("before onset", "eclipse", "after eclipse")
 
 
-def by_split(predictions: pd.DataFrame, *, threshold: float, study: StudyConfig) -> pd.DataFrame:
+def metrics_by_split(predictions: pd.DataFrame, *, threshold: float, study: StudyConfig) -> pd.DataFrame:
     """Return every metric per run, split and group, with intervals.
 
     Groups: ``all``; ``infected`` and ``mock`` (by label); ``moi=...`` (infected wells of that MOI against
@@ -214,10 +220,10 @@ def by_split(predictions: pd.DataFrame, *, threshold: float, study: StudyConfig)
     for run, of_run in predictions.groupby("run", sort=True):
         for split in ordered_splits(of_run):
             of_split = of_run[of_run["split"].eq(split)].reset_index(drop=True)
-            unit = choose_level(of_split)
-            scores = prepare(of_split, threshold=threshold, group=unit.codes)
+            unit = choose_resampling_unit(of_split)
+            scores = frame_scores(of_split, threshold=threshold, group=unit.codes)
             found = [
-                *_by_label(of_split, scores, unit, rows_to_fit(of_run, split), study),
+                *_by_label(of_split, scores, unit, baseline_rows(of_run, split), study),
                 *_by_phase(of_split, scores, unit, study),
             ]
             rows += [{"run": run, "split": split, "start_h": np.nan, "end_h": np.nan} | row for row in found]
@@ -230,13 +236,13 @@ def as_metrics(rows: list[dict[str, Any]]) -> pd.DataFrame:
 
 
 def _by_label(
-    rows: pd.DataFrame, scores: Scores, unit: Level, fit: pd.DataFrame, study: StudyConfig
+    rows: pd.DataFrame, scores: FrameScores, unit: ResamplingUnit, fit: pd.DataFrame, study: StudyConfig
 ) -> Iterator[dict[str, Any]]:
     hours = rows["hours"].to_numpy(float)
     for group, mask, metrics in _label_groups(rows):
         chosen = mask(rows)
         part = with_baselines(scores.take(chosen), hours[chosen], fit[mask(fit)])
-        for row in measure(part, metrics, level=study.level, unit=unit.unit, remark=unit.caveat):
+        for row in metric_rows(part, metrics, level=study.level, unit=unit.unit, remark=unit.caveat):
             yield {"group": group} | row
 
 
@@ -245,7 +251,7 @@ def _label_groups(rows: pd.DataFrame) -> Iterator[tuple[str, Mask, tuple[str, ..
     yield "all", _every, (*CLASS, *timed)
     yield "infected", partial(_labelled, label=1), ("recall", "brier", *timed)
     yield "mock", partial(_labelled, label=0), ("specificity", "brier", *timed)
-    for moi in sorted(rows.loc[class_of(rows) == 1, "moi"].dropna().unique()):
+    for moi in sorted(rows.loc[condition_codes(rows) == 1, "moi"].dropna().unique()):
         yield f"moi={moi:g}", partial(_against_mock, moi=moi), CLASS
         yield f"moi={moi:g}", partial(_labelled, label=1, moi=moi), timed
 
@@ -260,29 +266,29 @@ def _labelled(rows: pd.DataFrame, *, label: int, moi: float | None = None) -> np
 
 
 def _against_mock(rows: pd.DataFrame, *, moi: float) -> np.ndarray:
-    return (class_of(rows) == 0) | rows["moi"].eq(moi).to_numpy()
+    return (condition_codes(rows) == 0) | rows["moi"].eq(moi).to_numpy()
 
 
 def _by_phase(
-    rows: pd.DataFrame, scores: Scores, unit: Level, study: StudyConfig
+    rows: pd.DataFrame, scores: FrameScores, unit: ResamplingUnit, study: StudyConfig
 ) -> Iterator[dict[str, Any]]:
-    infected = class_of(rows)
+    infected = condition_codes(rows)
     by_condition = scores.with_truth(infected)
-    for phase, inside in phases(rows, eclipse_h=study.eclipse_h).items():
+    for phase, inside in phase_masks(rows, eclipse_h=study.eclipse_h).items():
         matched = inside | matched_controls(inside, infected, scores.stratum)
         remark = "truth is the condition of the well; mock frames of the same hours"
         remark = "; ".join(word for word in (remark, unit.caveat) if word)
         names = ("auc", "auc_stratified", "recall", "specificity")
-        for row in measure(
+        for row in metric_rows(
             by_condition.take(matched), names, level=study.level, unit=unit.unit, remark=remark
         ):
             yield {"group": phase} | row
 
 
-def phases(rows: pd.DataFrame, *, eclipse_h: float) -> dict[str, np.ndarray]:
+def phase_masks(rows: pd.DataFrame, *, eclipse_h: float) -> dict[str, np.ndarray]:
     """Return, per phase, which frames of infected wells are in it: (rows,) bool each."""
     hpi = rows["hpi"].to_numpy(float)
-    infected = class_of(rows) == 1
+    infected = condition_codes(rows) == 1
     with np.errstate(invalid="ignore"):
         parts = (hpi < 0, (hpi >= 0) & (hpi < eclipse_h), hpi >= eclipse_h)
     return {name: infected & part for name, part in zip(PHASES, parts, strict=True)}
@@ -315,7 +321,7 @@ COLUMNS = [
 ]
 
 
-def pooled(
+def pooled_metrics(
     runs: Sequence[pd.DataFrame], *, study: StudyConfig, asked: Sequence[pd.DataFrame] | None = None
 ) -> pd.DataFrame:
     """Return the metrics of several runs together: :data:`COLUMNS`, a row per group and metric.
@@ -332,11 +338,11 @@ def pooled(
     rows = pd.concat(tests, ignore_index=True)
     if rows.empty:
         return pd.DataFrame(columns=COLUMNS)
-    unit = choose_level(rows)
+    unit = choose_resampling_unit(rows)
     cuts = np.repeat(
         [choose_threshold(run, rule=study.threshold).value for run in runs], [len(test) for test in tests]
     )
-    scores = prepare(rows, threshold=0.5, group=unit.codes)
+    scores = frame_scores(rows, threshold=0.5, group=unit.codes)
     scores = _called(scores, scores.p >= cuts)
     models = rows[["fold", "seed"]].drop_duplicates()
     counts = {"n_seeds": models["seed"].nunique(), "n_folds": models["fold"].nunique()}
@@ -344,12 +350,12 @@ def pooled(
     for group, metrics in GROUPS.items():
         mine = scores.truth == LABELS[group] if group in LABELS else np.ones(len(scores), bool)
         part = scores.take(mine)
-        for row in measure(part, metrics, level=study.level, unit=unit.unit, remark=unit.caveat):
+        for row in metric_rows(part, metrics, level=study.level, unit=unit.unit, remark=unit.caveat):
             once = {name: row[name] // counts["n_seeds"] for name in ("n", "n_infected")}
             found.append({"group": group} | row | once | counts)
     return pd.DataFrame(found, columns=COLUMNS)
 
 
-def _called(scores: Scores, called: np.ndarray) -> Scores:
-    values = {name: getattr(scores, name) for name in Scores.__dataclass_fields__}
-    return Scores(**(values | {"called": called}))
+def _called(scores: FrameScores, called: np.ndarray) -> FrameScores:
+    values = {name: getattr(scores, name) for name in FrameScores.__dataclass_fields__}
+    return FrameScores(**(values | {"called": called}))

@@ -16,13 +16,13 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
-from hpiclock.analysis.units import codes_of
+from hpiclock.analysis.units import group_codes
 
 MISSING = -1
 
 
 @dataclass(frozen=True)
-class Scores:
+class FrameScores:
     """Arrays of the same length, one entry per frame; what is unknown is NaN (truth: -1).
 
     truth: 1 infected, 0 not, -1 not to be scored; p: P(infected); called: p >= threshold (bool);
@@ -46,24 +46,24 @@ class Scores:
     off_clock: np.ndarray
     off_mean: np.ndarray
 
-    def take(self, rows: np.ndarray) -> Scores:
+    def take(self, rows: np.ndarray) -> FrameScores:
         """Return the rows of a mask or an index array."""
         if rows.dtype == bool:
             if rows.all():
                 return self
             rows = np.flatnonzero(rows)  # counted once, not for every field
-        return Scores(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
+        return FrameScores(**{field.name: getattr(self, field.name)[rows] for field in fields(self)})
 
-    def with_truth(self, truth: np.ndarray) -> Scores:
+    def with_truth(self, truth: np.ndarray) -> FrameScores:
         """Return the same rows judged against another truth (for example the condition of the well)."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return Scores(**(values | {"truth": truth.astype(np.int8)}))
+        return FrameScores(**(values | {"truth": truth.astype(np.int8)}))
 
     def __len__(self) -> int:
         return len(self.p)
 
 
-def dense(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def dense_codes(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the sorted distinct values of non-negative codes, and which of them each is.
 
     As ``np.unique`` does, without sorting where the codes are not far between.
@@ -74,7 +74,7 @@ def dense(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.flatnonzero(there), (np.cumsum(there) - 1)[codes]
 
 
-def prepare(rows: pd.DataFrame, *, threshold: float, group: np.ndarray) -> Scores:
+def frame_scores(rows: pd.DataFrame, *, threshold: float, group: np.ndarray) -> FrameScores:
     """Return the arrays of a predictions table; the baselines' errors are NaN until they are fitted.
 
     Args:
@@ -87,13 +87,13 @@ def prepare(rows: pd.DataFrame, *, threshold: float, group: np.ndarray) -> Score
     guess = rows["time_pred"].to_numpy(float)
     by_predicted_clock = target_under_predicted_clock(rows, threshold=threshold)
     nothing = np.full(len(rows), np.nan)
-    return Scores(
+    return FrameScores(
         truth=rows["label"].astype("Int8").fillna(MISSING).to_numpy(np.int8),
         p=p,
         called=p >= threshold,
         group=group,
-        stack=codes_of(rows, "position"),
-        well=np.where(rows["well"].eq(""), MISSING, codes_of(rows, "well")),
+        stack=group_codes(rows, "position"),
+        well=np.where(rows["well"].eq(""), MISSING, group_codes(rows, "well")),
         model=model_codes(rows),
         stratum=hour_strata(rows),
         target=target,
@@ -149,7 +149,7 @@ def target_under_predicted_clock(rows: pd.DataFrame, *, threshold: float) -> np.
     return np.where(np.isnan(p), np.nan, np.where(called == on_infection, target, other))
 
 
-class Alike(NamedTuple):
+class WithinGroupCorrelation(NamedTuple):
     """Per class (uninfected, infected): correlation within groups and what pairs of frames share.
 
     icc: (2,) intra-class correlation of normal scores; same_frame, same_group: (2,) chances that two
@@ -162,7 +162,7 @@ class Alike(NamedTuple):
     n: np.ndarray
 
 
-def alike(scores: Scores, group: np.ndarray, k: int) -> Alike:
+def within_group_correlation(scores: FrameScores, group: np.ndarray, k: int) -> WithinGroupCorrelation:
     """Return how alike the scores of a group are, class by class; groups are coded 0..k-1."""
     out = np.zeros((3, 2))
     n = np.zeros(2)
@@ -175,7 +175,7 @@ def alike(scores: Scores, group: np.ndarray, k: int) -> Alike:
         out[1, truth] = 1 / n[truth]
         out[2, truth] = (size * (size - 1.0)).sum() / n[truth] ** 2
         out[0, truth] = icc_of_normal_scores(scores.p[mine], group[mine], k)
-    return Alike(out[0], out[1], out[2], n)
+    return WithinGroupCorrelation(out[0], out[1], out[2], n)
 
 
 def icc_of_normal_scores(p: np.ndarray, group: np.ndarray, k: int) -> float:
@@ -227,7 +227,7 @@ LINEAR = (
 
 
 @dataclass(frozen=True)
-class Sums:
+class GroupSums:
     """Sufficient statistics of a set of frames in ``k`` groups.
 
     total: name -> () sums over all groups; without: name -> (k,) the same with one group left out;
@@ -240,16 +240,16 @@ class Sums:
     linear: dict[str, np.ndarray]
     kind: np.ndarray
     codes: np.ndarray
-    alike: Alike
+    alike: WithinGroupCorrelation
 
 
-def group_sums(scores: Scores) -> Sums:
+def group_sums(scores: FrameScores) -> GroupSums:
     """Return the sums of all frames whose truth is known.
 
     Frames without a P(infected) count for time only, frames without a time prediction for class only.
     """
     scores = scores.take(scores.truth >= 0)
-    codes, group = dense(scores.group)
+    codes, group = dense_codes(scores.group)
     k = len(codes)
     linear = linear_sums(scores, group, k)
     total = {name: values.sum() for name, values in linear.items()}
@@ -257,10 +257,10 @@ def group_sums(scores: Scores) -> Sums:
     _add_pairs(scores, group, k, total, without)
     has = [np.bincount(group, weights=scores.truth == truth, minlength=k) > 0 for truth in (0, 1)]
     kind = np.where(has[0] & has[1], 2, np.where(has[1], 1, 0))
-    return Sums(total, without, linear, kind, codes, alike(scores, group, k))
+    return GroupSums(total, without, linear, kind, codes, within_group_correlation(scores, group, k))
 
 
-def linear_sums(scores: Scores, group: np.ndarray, k: int) -> dict[str, np.ndarray]:
+def linear_sums(scores: FrameScores, group: np.ndarray, k: int) -> dict[str, np.ndarray]:
     """Return the sums named in :data:`LINEAR` of each group, (k,) each; groups are coded 0..k-1."""
     seen = ~np.isnan(scores.p)
     positive, called = scores.truth == 1, scores.called
@@ -302,7 +302,11 @@ def _time_columns(error: np.ndarray, target: np.ndarray, suffix: str) -> dict[st
 
 
 def _add_pairs(
-    scores: Scores, group: np.ndarray, k: int, total: dict[str, np.ndarray], without: dict[str, np.ndarray]
+    scores: FrameScores,
+    group: np.ndarray,
+    k: int,
+    total: dict[str, np.ndarray],
+    without: dict[str, np.ndarray],
 ) -> None:
     seen = ~np.isnan(scores.p)
     parts = scores.take(seen)
@@ -331,7 +335,7 @@ def pair_sums(
 
     Only frames of the same block meet. O(n log n), so that a million frames take a second.
     """
-    block = dense(block - block.min(initial=0))[1]
+    block = dense_codes(block - block.min(initial=0))[1]
     row = _wins_of_positives(rank, positive, block)
     column = _wins_of_positives(-rank + (rank.max() if len(rank) else 0), ~positive, block)
     inside = block * k + group

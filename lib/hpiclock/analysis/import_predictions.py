@@ -111,10 +111,12 @@ def read_predictions(path: str | Path) -> tuple[pd.DataFrame, list[str]]:
     """
     path = Path(path)
     rows = read_npz(path) if path.suffix == ".npz" else read_any(path)
-    return complete(rows, place=str(path))
+    return complete_predictions(rows, place=str(path))
 
 
-def complete(predictions_like: pd.DataFrame, *, place: str = "") -> tuple[pd.DataFrame, list[str]]:
+def complete_predictions(
+    predictions_like: pd.DataFrame, *, place: str = ""
+) -> tuple[pd.DataFrame, list[str]]:
     """Return a PREDICTIONS table from any that has ``stack_id hours label p_infected``, and notes.
 
     Labels may be 0 and 1, true and false, or infected and mock; other columns of the contract are derived

@@ -8,12 +8,12 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from hpiclock.analysis.curves import confusion
+from hpiclock.analysis.curves import confusion_table
 from hpiclock.analysis.detection import detection_curves, detection_times
-from hpiclock.analysis.evaluate import measure
-from hpiclock.analysis.frame_scores import Sums, group_sums, prepare
-from hpiclock.analysis.units import Level, choose_level, codes_of
-from hpiclock.analysis.windows import Axis, each_view
+from hpiclock.analysis.evaluate import metric_rows
+from hpiclock.analysis.frame_scores import GroupSums, frame_scores, group_sums
+from hpiclock.analysis.units import ResamplingUnit, choose_resampling_unit, group_codes
+from hpiclock.analysis.windows import Axis, windowed_frames
 from hpiclock.config.schema import StudyConfig, WindowsConfig
 from hpiclock.tables import METRICS
 
@@ -22,7 +22,7 @@ RATES = ("recall", "specificity", "precision", "accuracy")
 _SIZES = {"plate": 3, "well": 2, "position": 1}
 
 
-def level_of(rows: pd.DataFrame, unit: str) -> Level:
+def level_of(rows: pd.DataFrame, unit: str) -> ResamplingUnit:
     """Return the unit of resampling that was asked for; ``auto`` is the one that the study takes.
 
     A unit below it gives intervals that are too narrow, and the caveat says so.
@@ -31,7 +31,7 @@ def level_of(rows: pd.DataFrame, unit: str) -> Level:
         rows: predictions of one split.
         unit: one of :data:`UNITS`.
     """
-    own = choose_level(rows)
+    own = choose_resampling_unit(rows)
     if unit in ("auto", own.unit):
         return own
     said = own.caveat
@@ -39,11 +39,11 @@ def level_of(rows: pd.DataFrame, unit: str) -> Level:
         said = f"{unit}s of one {own.unit} are repeats: too narrow"
     elif unit == "well" and rows["well"].eq("").any():
         said = "wells not given"
-    return Level(unit, codes_of(rows, unit), said)
+    return ResamplingUnit(unit, group_codes(rows, unit), said)
 
 
 @dataclass
-class LiveWindows:
+class InteractiveWindows:
     """Windows over one split of one run; what was summed once is kept for the next question.
 
     rows: PREDICTIONS of one split and run; threshold: from which a frame is called infected; study: the
@@ -53,12 +53,12 @@ class LiveWindows:
     rows: pd.DataFrame
     threshold: float
     study: StudyConfig
-    _sums: dict[tuple[object, ...], Sums] = field(default_factory=dict, init=False, repr=False)
+    _sums: dict[tuple[object, ...], GroupSums] = field(default_factory=dict, init=False, repr=False)
 
     def table(
         self, *, metric: str, group: str, axis: Axis, unit: str, windows: WindowsConfig, end_h: float
     ) -> pd.DataFrame:
-        """Return the rows that :func:`hpiclock.analysis.windows.by_window` has for one metric and group.
+        """Return the rows that :func:`.metrics_by_window` has for one metric and group.
 
         They carry the interval of each window by itself, and no band over all windows.
 
@@ -73,7 +73,7 @@ class LiveWindows:
         Raises:
             InputError: no window fits.
         """
-        views = each_view(
+        views = windowed_frames(
             self.rows,
             windows=windows,
             end_h=end_h,
@@ -88,7 +88,7 @@ class LiveWindows:
             about = (group, axis, unit, edge, edge == view.edges[-1])  # the last window is closed
             if about not in self._sums:
                 self._sums[about] = group_sums(scores)
-            (row,) = measure(
+            (row,) = metric_rows(
                 scores,
                 [metric],
                 level=self.study.level,
@@ -119,14 +119,14 @@ def at_threshold(rows: pd.DataFrame, *, threshold: float, study: StudyConfig) ->
         study: the config section.
     """
     rows = rows.reset_index(drop=True)
-    unit = choose_level(rows)
-    scores = prepare(rows, threshold=threshold, group=unit.codes)
+    unit = choose_resampling_unit(rows)
+    scores = frame_scores(rows, threshold=threshold, group=unit.codes)
     place = {"run": rows["run"].iloc[0], "split": rows["split"].iloc[0], "group": "all"}
     place |= {"start_h": np.nan, "end_h": np.nan}
-    measured = measure(scores, RATES, level=study.level, unit=unit.unit, remark=unit.caveat)
+    measured = metric_rows(scores, RATES, level=study.level, unit=unit.unit, remark=unit.caveat)
     rates = [place | row for row in measured]
     times = detection_times(rows, thresholds={"chosen": threshold}, frames=study.detection_frames)
     # one curve for all: those of each MOI cost three times as much and stand in the report
     curves, summary = detection_curves(times.assign(moi=np.nan), level=study.level)
     found = pd.DataFrame(rates, columns=list(METRICS.columns))
-    return AtThreshold(confusion(rows, threshold=threshold), found, curves, summary)
+    return AtThreshold(confusion_table(rows, threshold=threshold), found, curves, summary)

@@ -23,25 +23,25 @@ COMPONENTS = 32  # of the features, by principal components of the frames that a
 MOST_FRAMES = 4000  # learnt from: more change nothing but the time
 
 
-def learn_class(features: np.ndarray, label: np.ndarray) -> Any:
+def fit_class_probe(features: np.ndarray, label: np.ndarray) -> Any:
     """Fit a logistic regression on standardised principal components; classes weigh the same."""
     # few columns: Newton's method takes a few steps where the default takes hundreds
     last = LogisticRegression(max_iter=300, class_weight="balanced", solver="newton-cholesky")
-    steps = [*reduced(features), last]
+    steps = [*reduction_steps(features), last]
     return make_pipeline(*steps).fit(*_thinned(features, label))
 
 
-def learn_time(features: np.ndarray, hours: np.ndarray) -> Any:
+def fit_time_probe(features: np.ndarray, hours: np.ndarray) -> Any:
     """Fit a ridge regression on standardised principal components."""
-    return make_pipeline(*reduced(features), Ridge(alpha=1.0)).fit(*_thinned(features, hours))
+    return make_pipeline(*reduction_steps(features), Ridge(alpha=1.0)).fit(*_thinned(features, hours))
 
 
-def columns_of(features: pd.DataFrame) -> list[str]:
+def feature_columns(features: pd.DataFrame) -> list[str]:
     """Return the names of the features in a table keyed by ``stack_id frame``."""
     return [name for name in features.columns if name not in ("stack_id", "frame")]
 
 
-def reduced(features: np.ndarray) -> list[Any]:
+def reduction_steps(features: np.ndarray) -> list[Any]:
     """Return the steps that standardise features and keep at most :data:`COMPONENTS` of them."""
     most = min(COMPONENTS, *features.shape)
     if features.shape[1] <= COMPONENTS:
@@ -54,7 +54,7 @@ def _thinned(features: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.n
     return features[::step], target[::step]
 
 
-def components(frames: pd.DataFrame, features: pd.DataFrame) -> np.ndarray:
+def principal_components(frames: pd.DataFrame, features: pd.DataFrame) -> np.ndarray:
     """Return standardised principal components of the features, found on training frames: (rows, few).
 
     Args:
@@ -62,12 +62,12 @@ def components(frames: pd.DataFrame, features: pd.DataFrame) -> np.ndarray:
         features: ``stack_id frame f0 f1 ...``, at least these frames.
     """
     joined = frames[["stack_id", "frame"]].merge(features, on=["stack_id", "frame"], how="left")
-    x = joined[columns_of(features)].to_numpy(float)
+    x = joined[feature_columns(features)].to_numpy(float)
     learnt = frames["split"].eq("train").to_numpy()
-    return make_pipeline(*reduced(x[learnt])).fit(x[learnt]).transform(x)
+    return make_pipeline(*reduction_steps(x[learnt])).fit(x[learnt]).transform(x)
 
 
-def probe(frames: pd.DataFrame, z: np.ndarray, *, run: str, seed: int) -> pd.DataFrame:
+def linear_probe(frames: pd.DataFrame, z: np.ndarray, *, run: str, seed: int) -> pd.DataFrame:
     """Fit a class head and a time head per class on the training frames; return PREDICTIONS of the rest.
 
     A frame's time is read by the head of its own class, that is under the true clock. Frames without a label
@@ -103,7 +103,7 @@ def probe(frames: pd.DataFrame, z: np.ndarray, *, run: str, seed: int) -> pd.Dat
 METHODS = ("PCA", "UMAP")
 
 
-def flat_map(features: pd.DataFrame, *, method: str, seed: int) -> pd.DataFrame:
+def project_features(features: pd.DataFrame, *, method: str, seed: int) -> pd.DataFrame:
     """Return where each frame lies: ``stack_id frame x y x_share y_share``, in the order of ``features``.
 
     PCA (scikit-learn) is a straight projection: distances mean something, and the shares say how much of the
@@ -120,7 +120,7 @@ def flat_map(features: pd.DataFrame, *, method: str, seed: int) -> pd.DataFrame:
     """
     if method not in METHODS:
         raise InputError(f"feature map: no method {method}; take {' or '.join(METHODS)}")
-    values = features[columns_of(features)].to_numpy(float)
+    values = features[feature_columns(features)].to_numpy(float)
     if min(len(values) - 1, values.shape[1]) < 2:
         raise InputError(
             f"feature map: {len(values)} frames with {values.shape[1]} features make no plane; it takes at "

@@ -11,9 +11,9 @@ from scipy.optimize import curve_fit
 from scipy.special import expit, stdtrit
 
 from hpiclock.analysis.detection import detection_times
-from hpiclock.analysis.evaluate import by_split
+from hpiclock.analysis.evaluate import metrics_by_split
 from hpiclock.analysis.units import MIN_GROUPS
-from hpiclock.analysis.windows import by_window
+from hpiclock.analysis.windows import metrics_by_window
 from hpiclock.config.schema import StudyConfig, WindowsConfig
 from hpiclock.tables import CONDITIONS, METRICS, PREDICTIONS, UNKNOWN, check
 
@@ -206,7 +206,7 @@ def hour_of(rows: pd.DataFrame, hour: float | None) -> float:
     return float(raster.iloc[int((raster - hour).abs().to_numpy().argmin())])
 
 
-def by_well(rows: pd.DataFrame, *, threshold: float, frames: int, hour: float) -> pd.DataFrame:
+def readout_by_well(rows: pd.DataFrame, *, threshold: float, frames: int, hour: float) -> pd.DataFrame:
     """Return one row per well, in the order of treatments.
 
     Columns: ``plate well treatment order condition moi compound dose dose_unit onset_h n_stacks``; at
@@ -247,7 +247,7 @@ def _half(times: pd.Series) -> float:
     return at if np.isfinite(at) else float("nan")
 
 
-def replicates(wells: pd.DataFrame, quantities: Sequence[str]) -> pd.DataFrame:
+def replicate_agreement(wells: pd.DataFrame, quantities: Sequence[str]) -> pd.DataFrame:
     """Return how well replicate wells agree: per treatment and quantity, and ``all``.
 
     Columns: ``treatment quantity n_wells mean sd low high icc note``, with the smallest and largest well.
@@ -292,7 +292,7 @@ def _pooled(groups: list[np.ndarray]) -> tuple[float, float, float, float, float
     return ends[0], float(np.sqrt(within)), ends[1], ends[2], icc, "" if total > 0 else "no well differs"
 
 
-def control_lines(wells: pd.DataFrame) -> list[str]:
+def control_sentences(wells: pd.DataFrame) -> list[str]:
     """Return what the controls of a plate say, in sentences, and what their absence means."""
     mock, infected = (wells[wells["condition"].eq(name)] for name in ("mock", "infected"))
     if not wells["condition"].isin(CONDITIONS).any():
@@ -354,10 +354,10 @@ def external_validation(
         notes.append("All labelled frames are of one class: telling the classes apart is not tested.")
     known = check(PREDICTIONS, known)
     end_h = min(end_h, float(known["hours"].max()))
-    whole = by_split(known, threshold=threshold, study=study)
+    whole = metrics_by_split(known, threshold=threshold, study=study)
     if windows.start_h + windows.width_h > end_h:
         return whole, [*notes, "The plate is shorter than one window of windows.width_h."]
-    per_window = by_window(
+    per_window = metrics_by_window(
         known, windows=windows, end_h=end_h, axis="hours", threshold=threshold, study=study, rng=rng
     )
     return pd.concat([whole, per_window], ignore_index=True), notes

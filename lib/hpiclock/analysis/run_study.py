@@ -7,8 +7,14 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from hpiclock.analysis.conformal import conformal
-from hpiclock.analysis.curves import confusion, reliability, roc, temperatures, worst_frames
+from hpiclock.analysis.conformal import conformal_intervals
+from hpiclock.analysis.curves import (
+    confusion_table,
+    reliability_curve,
+    roc_curve,
+    temperature_scaling,
+    worst_frames,
+)
 from hpiclock.analysis.detection import (
     choose_threshold,
     detection_curves,
@@ -16,17 +22,24 @@ from hpiclock.analysis.detection import (
     detection_times,
     false_alarms,
 )
-from hpiclock.analysis.evaluate import by_split
-from hpiclock.analysis.sentences import conclusions, separable
+from hpiclock.analysis.evaluate import metrics_by_split
+from hpiclock.analysis.sentences import conclusions, design_sentences
 from hpiclock.analysis.time_errors import (
-    by_stack,
     limits_of_agreement,
     residual_by_hour,
-    time_by_call,
-    time_lines,
+    stack_trajectories,
+    time_error_by_call,
+    time_regression,
     worst_hours,
 )
-from hpiclock.analysis.windows import Axis, drift, each_view, window_edges, window_table, with_range_limits
+from hpiclock.analysis.windows import (
+    Axis,
+    temporal_stability,
+    window_edges,
+    window_table,
+    windowed_frames,
+    with_range_limits,
+)
 from hpiclock.config.schema import StudyConfig, WindowsConfig
 from hpiclock.tables import PREDICTIONS, check
 
@@ -63,31 +76,31 @@ def run_study(
     cut, level = threshold.value, cfg_study.level
 
     views = {
-        axis: list(each_view(predictions, windows=cfg_windows, end_h=end_h, axis=axis, threshold=cut))
+        axis: list(windowed_frames(predictions, windows=cfg_windows, end_h=end_h, axis=axis, threshold=cut))
         for axis in AXES
     }
     tables = {
-        "metrics": by_split(predictions, threshold=cut, study=cfg_study),
+        "metrics": metrics_by_split(predictions, threshold=cut, study=cfg_study),
         **{f"windows_{axis}": window_table(views[axis], study=cfg_study, rng=rng) for axis in AXES},
         "threshold": pd.DataFrame([threshold._asdict()]),
-        "notes": pd.DataFrame({"note": separable(predictions)}, dtype=object),
-        "roc": _per_run(predictions, roc),
-        "confusion": _per_run(predictions, lambda rows: confusion(rows, threshold=cut)),
+        "notes": pd.DataFrame({"note": design_sentences(predictions)}, dtype=object),
+        "roc": _per_run(predictions, roc_curve),
+        "confusion": _per_run(predictions, lambda rows: confusion_table(rows, threshold=cut)),
         "reliability": _per_run(
-            predictions, lambda rows: reliability(rows, bins=cfg_study.bins, level=level)
+            predictions, lambda rows: reliability_curve(rows, bins=cfg_study.bins, level=level)
         ),
-        "temperature": temperatures(predictions, level=level),
-        "time_lines": time_lines(predictions, level=level),
+        "temperature": temperature_scaling(predictions, level=level),
+        "time_lines": time_regression(predictions, level=level),
         "agreement": limits_of_agreement(predictions, level=level),
-        "time_by_call": time_by_call(predictions, threshold=cut),
+        "time_by_call": time_error_by_call(predictions, threshold=cut),
         "residuals": _per_run(
             predictions, lambda rows: residual_by_hour(rows, threshold=cut, bin_h=cfg_windows.stride_h)
         ),
-        "stacks": by_stack(predictions, threshold=cut),
+        "stacks": stack_trajectories(predictions, threshold=cut),
         "worst_hours": worst_hours(predictions, threshold=cut, bin_h=cfg_windows.stride_h),
         "worst_frames": _per_run(predictions, lambda rows: worst_frames(rows, threshold=cut, n=WORST)),
     }
-    found = [drift(views[axis], axis=axis, study=cfg_study, rng=rng) for axis in AXES]
+    found = [temporal_stability(views[axis], axis=axis, study=cfg_study, rng=rng) for axis in AXES]
     tables["stability"] = pd.concat(
         [
             with_range_limits(rows, tables[f"windows_{axis}"])
@@ -101,7 +114,9 @@ def run_study(
     times = detection_times(predictions, thresholds=cuts, frames=cfg_study.detection_frames)
     curves, summary = detection_curves(times, level=level)
     edges = window_edges(cfg_windows, end_h=end_h)
-    intervals, coverage = conformal(predictions, threshold=cut, level=cfg_study.prediction_level, edges=edges)
+    intervals, coverage = conformal_intervals(
+        predictions, threshold=cut, level=cfg_study.prediction_level, edges=edges
+    )
     tables |= {
         "detection_thresholds": rules,
         "detection_times": times,

@@ -22,7 +22,7 @@ def share_inside(weight: Maps, inside: npt.NDArray[np.bool_]) -> Maps:
     return np.divide(within, total, out=np.full(len(weight), np.nan), where=total > 0)
 
 
-def border(side: int) -> npt.NDArray[np.bool_]:
+def border_mask(side: int) -> npt.NDArray[np.bool_]:
     """Return the border of a square picture, a sixteenth of its side wide: (side, side)."""
     width = max(1, round(BORDER * side))
     ring = np.ones((side, side), bool)
@@ -40,7 +40,7 @@ def rank_correlation(one: Maps, other: Maps) -> Maps:
     return np.divide(up, down, out=np.full(len(up), np.nan), where=down > 0)
 
 
-def tiled(maps: Maps, tiles: int) -> Maps:
+def tile_means(maps: Maps, tiles: int) -> Maps:
     """Return the mean of each tile: (n, side, side) -> (n, tiles, tiles); pixels beyond them are left out."""
     tile = maps.shape[-1] // tiles
     if tile == 0:
@@ -49,11 +49,11 @@ def tiled(maps: Maps, tiles: int) -> Maps:
     return whole.reshape(len(maps), tiles, tile, tiles, tile).mean((2, 4))
 
 
-def shrunk(maps: Maps, most: int) -> Maps:
+def shrink_maps(maps: Maps, most: int) -> Maps:
     """Return maps of at most ``most`` px a side, each pixel the mean of those it stands for."""
-    return maps if maps.shape[-1] <= most else tiled(maps, most)
+    return maps if maps.shape[-1] <= most else tile_means(maps, most)
 
 
-def largest_first(maps: Maps) -> npt.NDArray[np.intp]:
+def deletion_order(maps: Maps) -> npt.NDArray[np.intp]:
     """Return the order in which the cells of each map go, the largest first: (n, h, w) -> (n, h * w)."""
     return np.argsort(-maps.reshape(len(maps), -1), axis=1, kind="stable")

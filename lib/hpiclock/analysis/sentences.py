@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 import pandas as pd
 
-from hpiclock.analysis.units import MIN_GROUPS, class_of, codes_of
+from hpiclock.analysis.units import MIN_GROUPS, condition_codes, group_codes
 
 Tables = dict[str, pd.DataFrame]
 Sentences = Iterator[tuple[str, str, str]]  # topic, verdict, sentence
@@ -67,14 +67,14 @@ def abs_of(row: pd.Series) -> pd.Series:
     return mirrored
 
 
-def separable(rows: pd.DataFrame) -> list[str]:
+def design_sentences(rows: pd.DataFrame) -> list[str]:
     """Return one sentence for every question that these rows cannot answer; none when all can be asked.
 
     Args:
         rows: predictions or a manifest: one row or more per stack with its identity columns.
     """
     stacks = rows.drop_duplicates("stack_id")
-    infected = class_of(stacks) == 1
+    infected = condition_codes(stacks) == 1
     if infected.all() or not infected.any():
         only = "infected" if infected.all() else "mock"
         return [f"All stacks are {only}: whether the model tells infected from mock cannot be told."]
@@ -84,7 +84,7 @@ def separable(rows: pd.DataFrame) -> list[str]:
 def _wells(stacks: pd.DataFrame, infected: np.ndarray) -> list[str]:
     if stacks["well"].eq("").any():
         return ["Wells are not given: whether positions share a well, and how wells differ, cannot be told."]
-    wells = codes_of(stacks, "well")
+    wells = group_codes(stacks, "well")
     count = {
         name: len(np.unique(wells[mask])) for name, mask in (("infected", infected), ("mock", ~infected))
     }
@@ -129,7 +129,7 @@ FALSE_ALARMS = 0.1  # share of mock stacks; above it a time of detection is not 
 WORTHLESS = 0.5  # a bound of the false alarms above it bounds nothing
 
 
-def detection(tables: Tables) -> Sentences:
+def detection_sentences(tables: Tables) -> Sentences:
     """Yield when infected stacks are found, and how many mock stacks are found by the same rule."""
     table = of_test(tables["detection"])
     rules = tables["detection_thresholds"].set_index("rule")
@@ -179,7 +179,7 @@ def _alarms(tables: Tables, rule: str) -> tuple[str, float]:
     return f"{row['n_alarms']} of {row['n_stacks']} mock stacks are by the same rule", float(row["share"])
 
 
-def time_error(tables: Tables, level: float) -> Sentences:
+def time_sentences(tables: Tables, level: float) -> Sentences:
     """Yield the time error, what it gains over two rivals that see no image, and its pull to the middle."""
     mae = one_row(tables["metrics"], "infected", "mae")
     if mae is None or np.isnan(mae["value"]):
@@ -236,7 +236,7 @@ def _pull(tables: Tables, level: float) -> Sentences:
         yield "time", SAYS, f"An hour more since infection moves the prediction by {slope}; 1 would be right."
 
 
-def calibration(tables: Tables, level: float) -> Sentences:
+def calibration_sentences(tables: Tables, level: float) -> Sentences:
     """Yield whether P(infected) is a probability."""
     table = of_test(tables["temperature"])
     if table.empty:
@@ -259,7 +259,7 @@ def calibration(tables: Tables, level: float) -> Sentences:
         yield "calibration", CANNOT, f"Cannot tell whether the model is too sure of itself ({limits})."
 
 
-def single_predictions(tables: Tables) -> Sentences:
+def single_prediction_sentences(tables: Tables) -> Sentences:
     """Yield how far off single predicted times are, per call."""
     table = tables["conformal"]
     whole = table[table["start_h"].isna()]
@@ -293,10 +293,10 @@ def conclusions(tables: Tables, *, level: float, eclipse_h: float) -> pd.DataFra
         *_class(tables, level),
         *_phases(tables, level, eclipse_h),
         *_windows(tables, level),
-        *detection(tables),
-        *time_error(tables, level),
-        *calibration(tables, level),
-        *single_predictions(tables),
+        *detection_sentences(tables),
+        *time_sentences(tables, level),
+        *calibration_sentences(tables, level),
+        *single_prediction_sentences(tables),
     ]
     return pd.DataFrame(rows, columns=["topic", "verdict", "sentence"])
 

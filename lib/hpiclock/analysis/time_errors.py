@@ -10,9 +10,9 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
-from hpiclock.analysis.frame_scores import Scores, target_under_predicted_clock
-from hpiclock.analysis.intervals import jackknife, too_few
-from hpiclock.analysis.units import choose_level, codes_of, ordered_splits
+from hpiclock.analysis.frame_scores import FrameScores, target_under_predicted_clock
+from hpiclock.analysis.intervals import jackknife_variance, too_few_groups
+from hpiclock.analysis.units import choose_resampling_unit, group_codes, ordered_splits
 from hpiclock.tables import CLOCKS
 
 
@@ -34,7 +34,7 @@ def time_errors(predictions: pd.DataFrame, *, threshold: float) -> pd.DataFrame:
     )
 
 
-def rows_to_fit(predictions: pd.DataFrame, split: str) -> pd.DataFrame:
+def baseline_rows(predictions: pd.DataFrame, split: str) -> pd.DataFrame:
     """Return the frames a baseline for ``split`` may be fitted on: training rows, else validation rows.
 
     Never rows of the split itself and never test rows; the table is empty when there are none.
@@ -46,7 +46,7 @@ def rows_to_fit(predictions: pd.DataFrame, split: str) -> pd.DataFrame:
     return predictions.iloc[:0]
 
 
-def with_baselines(scores: Scores, hours: np.ndarray, fit: pd.DataFrame) -> Scores:
+def with_baselines(scores: FrameScores, hours: np.ndarray, fit: pd.DataFrame) -> FrameScores:
     """Return the scores with the errors of two models that see no image.
 
     The clock: it knows the hours since start and says ``hours - c``, with ``c`` the median of
@@ -111,10 +111,10 @@ def _every_bin(table: pd.DataFrame) -> pd.DataFrame:
 
 
 MODEL_KEY = ["run", "split", "clock"]
-Parts = Iterator[tuple[dict[str, Any], pd.DataFrame]]
+RegressionParts = Iterator[tuple[dict[str, Any], pd.DataFrame]]
 
 
-def time_lines(predictions: pd.DataFrame, *, level: float) -> pd.DataFrame:
+def time_regression(predictions: pd.DataFrame, *, level: float) -> pd.DataFrame:
     """Return the calibration line predicted = intercept + slope x true, per run, split and true clock.
 
     Columns ``run split clock slope slope_low slope_high intercept r2 mae n n_stacks n_wells note``; a slope
@@ -168,7 +168,7 @@ def limits_of_agreement(predictions: pd.DataFrame, *, level: float) -> pd.DataFr
     for key, part in _parts(predictions):
         error = (part["time_pred"] - part["time_target"]).to_numpy(float)
         bias, low, high, note = _limits(part, np.column_stack([np.ones_like(error), error]), _mean, level)
-        between, within = _variances(error, codes_of(part, "position"))
+        between, within = _variances(error, group_codes(part, "position"))
         half = 1.96 * np.sqrt(between + within)
         rows.append(
             key
@@ -201,7 +201,7 @@ def limits_of_agreement(predictions: pd.DataFrame, *, level: float) -> pd.DataFr
     return pd.DataFrame(rows, columns=columns)
 
 
-def time_by_call(predictions: pd.DataFrame, *, threshold: float) -> pd.DataFrame:
+def time_error_by_call(predictions: pd.DataFrame, *, threshold: float) -> pd.DataFrame:
     """Return how wrong the time is when the class is right or wrong.
 
     Columns ``run split label called mae bias mae_predicted_clock n n_with_predicted_clock n_stacks``; errors
@@ -229,7 +229,7 @@ def time_by_call(predictions: pd.DataFrame, *, threshold: float) -> pd.DataFrame
     )
 
 
-def _parts(predictions: pd.DataFrame) -> Parts:
+def _parts(predictions: pd.DataFrame) -> RegressionParts:
     there = (
         predictions["label"].notna() & predictions["time_pred"].notna() & predictions["time_target"].notna()
     )
@@ -245,16 +245,16 @@ def _limits(
     part: pd.DataFrame, values: np.ndarray, formula: Callable[[np.ndarray], np.ndarray], level: float
 ) -> tuple[float, float, float, str]:
     """A function of sums over frames, and its jackknife interval over groups."""
-    unit = choose_level(part)
+    unit = choose_resampling_unit(part)
     code = np.unique(unit.codes, return_inverse=True)[1]
     k = int(code.max()) + 1
     sums = np.column_stack([np.bincount(code, weights=column, minlength=k) for column in values.T])
     value = float(formula(sums.sum(0)))
-    few = too_few({"both": np.arange(k)})
+    few = too_few_groups({"both": np.arange(k)})
     if few or np.isnan(value):
         reason = few or "the true time does not vary"
         return value, np.nan, np.nan, reason
-    variance, df = jackknife(formula(sums.sum(0) - sums), [np.arange(k)])
+    variance, df = jackknife_variance(formula(sums.sum(0) - sums), [np.arange(k)])
     half = float(stdtrit(df, (1 + level) / 2) * np.sqrt(variance))
     return value, value - half, value + half, f"unit {unit.unit}: {k}"
 
@@ -286,7 +286,7 @@ def _variances(error: np.ndarray, stack: np.ndarray) -> tuple[float, float]:
 
 
 def _counts(part: pd.DataFrame) -> dict[str, int]:
-    wells = 0 if part["well"].eq("").all() else len(np.unique(codes_of(part, "well")))
+    wells = 0 if part["well"].eq("").all() else len(np.unique(group_codes(part, "well")))
     return {"n": len(part), "n_stacks": part["stack_id"].nunique(), "n_wells": wells}
 
 
@@ -294,7 +294,7 @@ KEY = ["run", "split", "fold", "seed", "stack_id"]
 SAME = ["plate", "well", "position", "condition", "moi", "onset_h"]
 
 
-def by_stack(predictions: pd.DataFrame, *, threshold: float) -> pd.DataFrame:
+def stack_trajectories(predictions: pd.DataFrame, *, threshold: float) -> pd.DataFrame:
     """Return one row per stack: how often it is wrong, and how smoothly it runs. The worst come first.
 
     Columns: the stack's identity, ``n n_scored share_wrong mae time_monotony time_back p_monotony crossings

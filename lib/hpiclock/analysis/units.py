@@ -16,7 +16,7 @@ ONE_WELL = (
 )
 
 
-class Level(NamedTuple):
+class ResamplingUnit(NamedTuple):
     """The unit that is resampled, each row's group, and what may be said with it."""
 
     unit: str
@@ -24,12 +24,12 @@ class Level(NamedTuple):
     caveat: str
 
 
-def class_of(rows: pd.DataFrame) -> np.ndarray:
+def condition_codes(rows: pd.DataFrame) -> np.ndarray:
     """Return 1 for what was infected, 0 for mock, by ``condition``: (rows,) int8."""
     return rows["condition"].eq("infected").to_numpy().astype(np.int8)
 
 
-def codes_of(rows: pd.DataFrame, unit: str) -> np.ndarray:
+def group_codes(rows: pd.DataFrame, unit: str) -> np.ndarray:
     """Return one integer per plate, well, position (stack) or frame of ``unit``: (rows,)."""
     if unit == "frame":
         return np.arange(len(rows))
@@ -42,7 +42,7 @@ def codes_of(rows: pd.DataFrame, unit: str) -> np.ndarray:
     return pd.factorize(plates * max(len(names), 1) + wells)[0]
 
 
-def choose_level(rows: pd.DataFrame) -> Level:
+def choose_resampling_unit(rows: pd.DataFrame) -> ResamplingUnit:
     """Choose the unit of resampling: plate, else well, else position.
 
     Wells are what was infected independently, so the well is the unit wherever both classes have two or
@@ -52,21 +52,21 @@ def choose_level(rows: pd.DataFrame) -> Level:
     Args:
         rows: predictions (or a manifest) with ``plate, well, stack_id, condition``.
     """
-    infected = class_of(rows)
+    infected = condition_codes(rows)
     present = [kind for kind in (0, 1) if (infected == kind).any()]
 
     def enough(codes: np.ndarray, least: int) -> bool:
         return all(len(np.unique(codes[infected == kind])) >= least for kind in present)
 
-    plates = codes_of(rows, "plate")
+    plates = group_codes(rows, "plate")
     if rows["plate"].ne("").all() and enough(plates, MIN_GROUPS):
-        return Level("plate", plates, "")
+        return ResamplingUnit("plate", plates, "")
     if rows["well"].eq("").any():
-        return Level("position", codes_of(rows, "position"), NO_WELLS)
-    wells = codes_of(rows, "well")
+        return ResamplingUnit("position", group_codes(rows, "position"), NO_WELLS)
+    wells = group_codes(rows, "well")
     if enough(wells, 2):
-        return Level("well", wells, "")
-    return Level("position", codes_of(rows, "position"), ONE_WELL)
+        return ResamplingUnit("well", wells, "")
+    return ResamplingUnit("position", group_codes(rows, "position"), ONE_WELL)
 
 
 def ordered_splits(rows: pd.DataFrame) -> list[str]:

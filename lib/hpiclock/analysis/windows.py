@@ -11,10 +11,23 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtr, stdtrit
 
-from hpiclock.analysis.evaluate import CLASS, TIME, matched_controls, measure
-from hpiclock.analysis.frame_scores import FORMULAS, TIME_METRICS, Scores, Sums, group_sums, prepare
-from hpiclock.analysis.intervals import Interval, interval, jackknife, strata, too_few
-from hpiclock.analysis.units import Level, choose_level, class_of, ordered_splits
+from hpiclock.analysis.evaluate import CLASS, TIME, matched_controls, metric_rows
+from hpiclock.analysis.frame_scores import (
+    FORMULAS,
+    TIME_METRICS,
+    FrameScores,
+    GroupSums,
+    frame_scores,
+    group_sums,
+)
+from hpiclock.analysis.intervals import (
+    Interval,
+    jackknife_variance,
+    metric_interval,
+    samples_by_class,
+    too_few_groups,
+)
+from hpiclock.analysis.units import ResamplingUnit, choose_resampling_unit, condition_codes, ordered_splits
 from hpiclock.config.schema import StudyConfig, WindowsConfig
 from hpiclock.errors import InputError
 from hpiclock.tables import METRICS, check
@@ -22,7 +35,7 @@ from hpiclock.tables import METRICS, check
 SD_GOOD, SD_POOR = 0.05, 0.1  # what the field calls stable and unstable, for metrics between 0 and 1
 
 
-class Windows(NamedTuple):
+class WindowJackknife(NamedTuple):
     """A metric in every window and without each group: value (w,), left_out (w, k) over the same groups."""
 
     value: np.ndarray
@@ -33,7 +46,7 @@ class Windows(NamedTuple):
     why_not: str
 
 
-def over_windows(parts: list[Sums], whole: Sums, metric: str) -> Windows:
+def over_windows(parts: list[GroupSums], whole: GroupSums, metric: str) -> WindowJackknife:
     """Return a metric in each window, and with each group left out.
 
     A window in which leaving out a group leaves nothing is taken as undefined.
@@ -55,14 +68,14 @@ def over_windows(parts: list[Sums], whole: Sums, metric: str) -> Windows:
         left_out[at] = value  # a group that is not in the window changes nothing
         left_out[at, np.searchsorted(whole.codes, sums.codes)] = left
     needed = {"recall": "infected", "specificity": "mock"}.get(metric, "all")
-    samples = strata(whole.kind, needed=needed)
-    return Windows(
+    samples = samples_by_class(whole.kind, needed=needed)
+    return WindowJackknife(
         values,
         left_out,
         float(formula(whole.total)),
         formula(whole.without),
         list(samples.values()),
-        too_few(samples) if samples else "no frames",
+        too_few_groups(samples) if samples else "no frames",
     )
 
 
@@ -75,7 +88,9 @@ def influences(left_out: np.ndarray, samples: list[np.ndarray]) -> np.ndarray:
     return out
 
 
-def simultaneous_level(windows: Windows, *, level: float, resamples: int, rng: np.random.Generator) -> float:
+def simultaneous_level(
+    windows: WindowJackknife, *, level: float, resamples: int, rng: np.random.Generator
+) -> float:
     """Return the pointwise level whose intervals hold in all windows together with ``level``.
 
     NaN where fewer than two windows have a spread, or groups are too few.
@@ -87,7 +102,7 @@ def simultaneous_level(windows: Windows, *, level: float, resamples: int, rng: n
     return float(2 * ndtr(largest) - 1)
 
 
-def differing_windows(windows: Windows, *, resamples: int, rng: np.random.Generator) -> np.ndarray:
+def differing_windows(windows: WindowJackknife, *, resamples: int, rng: np.random.Generator) -> np.ndarray:
     """Return, per window, the chance of so large a difference from the overall value in any window: (w,).
 
     A sign-flip test over groups with the largest studentised difference as its statistic; each flip has its
@@ -120,7 +135,7 @@ def _studentised_flips(signs: np.ndarray, parts: np.ndarray, samples: list[np.nd
     return np.abs(signs @ parts.T) / np.sqrt(np.maximum(variance, 1e-300))
 
 
-def slope_per_h(windows: Windows, middles: np.ndarray, *, level: float) -> tuple[float, float, float]:
+def slope_per_h(windows: WindowJackknife, middles: np.ndarray, *, level: float) -> tuple[float, float, float]:
     """Return the least-squares slope of the windows' values over their middles, and its interval."""
     usable = ~np.isnan(windows.value)
     nothing = (float("nan"),) * 3
@@ -131,12 +146,14 @@ def slope_per_h(windows: Windows, middles: np.ndarray, *, level: float) -> tuple
     slope = float(coefficients @ windows.value[usable])
     if windows.why_not:
         return slope, *nothing[:2]
-    variance, df = jackknife(coefficients @ windows.left_out[usable], windows.samples)
+    variance, df = jackknife_variance(coefficients @ windows.left_out[usable], windows.samples)
     half = float(stdtrit(df, (1 + level) / 2) * np.sqrt(variance))
     return slope, slope - half, slope + half
 
 
-def noise_range(windows: Windows, *, level: float, resamples: int, rng: np.random.Generator) -> float:
+def expected_range(
+    windows: WindowJackknife, *, level: float, resamples: int, rng: np.random.Generator
+) -> float:
     """Return the range over windows that noise alone stays within with chance ``level``."""
     usable = ~np.isnan(windows.value)
     if windows.why_not or usable.sum() < 2:
@@ -146,7 +163,9 @@ def noise_range(windows: Windows, *, level: float, resamples: int, rng: np.rando
     return float(np.quantile(np.ptp(noise, axis=1), level))
 
 
-def _drawn(windows: Windows, left_out: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:
+def _drawn(
+    windows: WindowJackknife, left_out: np.ndarray, resamples: int, rng: np.random.Generator
+) -> np.ndarray:
     """Studentised noise in every window that has some: (resamples, windows)."""
     if windows.why_not:
         return np.empty((resamples, 0))
@@ -189,7 +208,7 @@ def in_window(values: np.ndarray, start_h: float, end_h: float, *, last: bool) -
         return (values >= start_h) & ((values <= end_h) if last else (values < end_h))
 
 
-def by_window(
+def metrics_by_window(
     predictions: pd.DataFrame,
     *,
     windows: WindowsConfig,
@@ -215,12 +234,12 @@ def by_window(
         study: the config section; ``level`` and ``resamples`` are used.
         rng: for the band over all windows.
     """
-    views = each_view(predictions, windows=windows, end_h=end_h, axis=axis, threshold=threshold)
+    views = windowed_frames(predictions, windows=windows, end_h=end_h, axis=axis, threshold=threshold)
     return window_table(views, study=study, rng=rng)
 
 
 def window_table(
-    views: Iterable[tuple[dict[str, str], View]], *, study: StudyConfig, rng: np.random.Generator
+    views: Iterable[tuple[dict[str, str], WindowedFrames]], *, study: StudyConfig, rng: np.random.Generator
 ) -> pd.DataFrame:
     """Return the table of :func:`by_window` from the frames of :func:`each_view`."""
     rows: list[dict[str, Any]] = []
@@ -238,7 +257,7 @@ def window_table(
         for edge, mask, part in zip(view.edges, view.masks, sums, strict=True):
             band = _bands(part, wide)
             place = key | {"start_h": edge[0], "end_h": edge[1]}
-            measured = measure(
+            measured = metric_rows(
                 view.scores.take(mask),
                 view.metrics,
                 level=study.level,
@@ -252,17 +271,17 @@ def window_table(
 
 
 @dataclass(frozen=True)
-class View:
+class WindowedFrames:
     """The frames of one run, split and group, and which of them each window holds."""
 
-    scores: Scores
-    unit: Level
+    scores: FrameScores
+    unit: ResamplingUnit
     edges: list[tuple[float, float]]
     masks: list[np.ndarray]
     metrics: tuple[str, ...]
 
     @cached_property
-    def sums(self) -> tuple[list[Sums], Sums]:
+    def sums(self) -> tuple[list[GroupSums], GroupSums]:
         """The sums of each window and of all windows together."""
         every = np.logical_or.reduce(self.masks)
         return [group_sums(self.scores.take(mask)) for mask in self.masks], group_sums(
@@ -270,51 +289,56 @@ class View:
         )
 
 
-def each_view(
+def windowed_frames(
     predictions: pd.DataFrame,
     *,
     windows: WindowsConfig,
     end_h: float,
     axis: Axis,
     threshold: float,
-    unit_of: Callable[[pd.DataFrame], Level] = choose_level,
-) -> Iterator[tuple[dict[str, str], View]]:
+    unit_of: Callable[[pd.DataFrame], ResamplingUnit] = choose_resampling_unit,
+) -> Iterator[tuple[dict[str, str], WindowedFrames]]:
     """Yield ``run split group`` and the frames in windows, for each run, split and group.
 
-    ``unit_of`` says what is resampled, see :func:`hpiclock.analysis.units.choose_level`.
+    ``unit_of`` says what is resampled, see :func:`hpiclock.analysis.units.choose_resampling_unit`.
     """
     edges = window_edges(windows, end_h=end_h)
     for run, of_run in predictions.groupby("run", sort=True):
         for split in ordered_splits(of_run):
             of_split = of_run[of_run["split"].eq(split)].reset_index(drop=True)
             unit = unit_of(of_split)
-            scores = prepare(of_split, threshold=threshold, group=unit.codes)
-            masks = [frames_in(of_split, scores, *edge, axis=axis, last=edge == edges[-1]) for edge in edges]
+            scores = frame_scores(of_split, threshold=threshold, group=unit.codes)
+            masks = [
+                frames_in_window(of_split, scores, *edge, axis=axis, last=edge == edges[-1]) for edge in edges
+            ]
             for group, mine, metrics in _groups(scores):
                 key = {"run": str(run), "split": split, "group": group}
-                yield key, View(scores.take(mine), unit, edges, [mask[mine] for mask in masks], metrics)
+                yield (
+                    key,
+                    WindowedFrames(scores.take(mine), unit, edges, [mask[mine] for mask in masks], metrics),
+                )
 
 
-def _bands(sums: Sums, wide: dict[str, float]) -> dict[str, dict[str, float]]:
+def _bands(sums: GroupSums, wide: dict[str, float]) -> dict[str, dict[str, float]]:
     out = {}
     for metric, level in wide.items():
-        limits = interval(sums, metric, level=level) if level < 1 else Interval(*NOTHING, "")
+        limits = metric_interval(sums, metric, level=level) if level < 1 else Interval(*NOTHING, "")
         out[metric] = {"low_simultaneous": limits.low, "high_simultaneous": limits.high}
     return out
 
 
-def frames_in(
-    rows: pd.DataFrame, scores: Scores, start_h: float, end_h: float, *, axis: Axis, last: bool
+def frames_in_window(
+    rows: pd.DataFrame, scores: FrameScores, start_h: float, end_h: float, *, axis: Axis, last: bool
 ) -> np.ndarray:
     """Return which frames a window holds: (rows,) bool."""
     if axis == "hours":
         return in_window(rows["hours"].to_numpy(float), start_h, end_h, last=last)
-    infected = class_of(rows)
+    infected = condition_codes(rows)
     inside = in_window(rows["hpi"].to_numpy(float), start_h, end_h, last=last) & (infected == 1)
     return inside | matched_controls(inside, infected, scores.stratum)
 
 
-def _groups(scores: Scores) -> Iterator[tuple[str, np.ndarray, tuple[str, ...]]]:
+def _groups(scores: FrameScores) -> Iterator[tuple[str, np.ndarray, tuple[str, ...]]]:
     yield "all", np.ones(len(scores), bool), (*CLASS, *TIME)
     yield "infected", scores.truth == 1, ("recall", *TIME)
     yield "mock", scores.truth == 0, ("specificity", *TIME)
@@ -359,8 +383,8 @@ DIFFERENCES = [
 ]
 
 
-def drift(
-    views: Iterable[tuple[dict[str, str], View]],
+def temporal_stability(
+    views: Iterable[tuple[dict[str, str], WindowedFrames]],
     *,
     axis: Axis,
     study: StudyConfig,
@@ -375,7 +399,7 @@ def drift(
     that of so large a difference in any window.
 
     Args:
-        views: from :func:`hpiclock.analysis.windows.each_view`.
+        views: from :func:`hpiclock.analysis.windows.windowed_frames`.
         axis: the axis of these windows.
         study: ``level`` and ``resamples`` are used.
         rng: the randomness.
@@ -406,7 +430,12 @@ def drift(
 
 
 def _row(
-    found: Windows, view: View, metric: str, p: np.ndarray, study: StudyConfig, rng: np.random.Generator
+    found: WindowJackknife,
+    view: WindowedFrames,
+    metric: str,
+    p: np.ndarray,
+    study: StudyConfig,
+    rng: np.random.Generator,
 ) -> dict[str, Any]:
     there = found.value[~np.isnan(found.value)]
     some = len(there) > 1
@@ -424,7 +453,7 @@ def _row(
         "range": np.ptp(there) if some else np.nan,
         "range_low": np.nan,
         "range_high": np.nan,
-        "range_of_noise": noise_range(found, level=study.level, resamples=study.resamples, rng=rng),
+        "range_of_noise": expected_range(found, level=study.level, resamples=study.resamples, rng=rng),
         "sd": sd,
         "sd_says": "" if metric in TIME_METRICS else _judged(sd),
         "slope_per_h": slope,

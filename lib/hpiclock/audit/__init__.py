@@ -51,7 +51,7 @@ MORE_WELLS = "more wells per class, infected and mock"
 # Frame statistics in words; a name that is not here stands for itself.
 
 
-class Row(NamedTuple):
+class AuditRow(NamedTuple):
     """One answer. ``effect`` with ``low`` and ``high`` is what ``evidence`` says it is."""
 
     question: str
@@ -63,14 +63,14 @@ class Row(NamedTuple):
     high: float = float("nan")
 
 
-def table_of(rows: list[Row]) -> pd.DataFrame:
+def verdict_table(rows: list[AuditRow]) -> pd.DataFrame:
     """Return the verdict table, a row per question, in the order of :data:`QUESTIONS`.
 
     Questions without a row stand as ``not tested``.
     """
     given = {row.question: row for row in rows}
-    every = [given.get(name) or Row(name, "not tested", "nothing to test it with") for name in QUESTIONS]
-    return pd.DataFrame(every, columns=list(Row._fields))[COLUMNS]
+    every = [given.get(name) or AuditRow(name, "not tested", "nothing to test it with") for name in QUESTIONS]
+    return pd.DataFrame(every, columns=list(AuditRow._fields))[COLUMNS]
 
 
 def summary_line(verdict: pd.DataFrame, *, opening: str) -> str:

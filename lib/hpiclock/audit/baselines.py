@@ -17,16 +17,18 @@ from sklearn.pipeline import make_pipeline
 
 from hpiclock.analysis.evaluate import matched_controls
 from hpiclock.analysis.frame_scores import hour_strata
-from hpiclock.analysis.linear_probe import columns_of, learn_class, learn_time, reduced
-from hpiclock.analysis.units import class_of, codes_of
-from hpiclock.audit import MORE, Row, range_words
+from hpiclock.analysis.linear_probe import feature_columns, fit_class_probe, fit_time_probe, reduction_steps
+from hpiclock.analysis.units import condition_codes, group_codes
+from hpiclock.audit import MORE, AuditRow, range_words
 from hpiclock.audit.controls import before_onset
-from hpiclock.audit.permutation import Value, auc_gain, auc_of, labels_of, mean_over
+from hpiclock.audit.permutation import ScoreEstimate, auc_gain, labels_of, mean_over_wells, score_auc
 
 MODEL = "the model"
 
 
-def baselines(frames: pd.DataFrame, sources: Mapping[str, pd.DataFrame], *, level: float) -> pd.DataFrame:
+def shortcut_baselines(
+    frames: pd.DataFrame, sources: Mapping[str, pd.DataFrame], *, level: float
+) -> pd.DataFrame:
     """Train on the run's training frames and test on its test frames, once per source of features.
 
     Columns: ``source auc_all auc low high auc_before mae n n_wells``. ``auc`` is among frames of the same
@@ -63,12 +65,14 @@ def model_row(test: pd.DataFrame, *, level: float) -> pd.DataFrame:
         **_aucs(test, score, label, level),
         "mae": float(errors.mean()),
         "n": int((label >= 0).sum()),
-        "n_wells": len(np.unique(codes_of(test, "well"))),
+        "n_wells": len(np.unique(group_codes(test, "well"))),
     }
     return pd.DataFrame([row])
 
 
-def judge_more(test: pd.DataFrame, table: pd.DataFrame, *, source: str, level: float) -> Row:
+def judge_beyond_statistics(
+    test: pd.DataFrame, table: pd.DataFrame, *, source: str, level: float
+) -> AuditRow:
     """Does the model rank frames of the same hour better than plain frame statistics do?
 
     Args:
@@ -82,48 +86,52 @@ def judge_more(test: pd.DataFrame, table: pd.DataFrame, *, source: str, level: f
     model, plain = rows["p_infected"].to_numpy(float), rows[source].to_numpy(float)
     truth = labels_of(rows)
     gain = auc_gain(rows, model, plain, truth, level=level)
-    aucs = [auc_of(rows, score, truth, level=level).value for score in (model, plain)]
+    aucs = [score_auc(rows, score, truth, level=level).value for score in (model, plain)]
     words = (
         f"AUC among frames of the same hour: model {aucs[0]:.2f}, {source} with a linear model "
         f"{aucs[1]:.2f}; gain {range_words(gain.value, gain.low, gain.high)}"
     )
     if np.isnan(gain.low):
-        return Row(MORE, "not identifiable", f"{words}; {gain.note}", "more wells in the test", *gain[:3])
+        return AuditRow(
+            MORE, "not identifiable", f"{words}; {gain.note}", "more wells in the test", *gain[:3]
+        )
     if gain.low > 0:
-        return Row(MORE, "supported", words, "", *gain[:3])
+        return AuditRow(MORE, "supported", words, "", *gain[:3])
     if gain.high < 0:
-        return Row(MORE, "contradicted", words, "use the simpler model, or train longer", *gain[:3])
-    return Row(MORE, "not identifiable", words, "more wells in the test, or a harder question", *gain[:3])
+        return AuditRow(MORE, "contradicted", words, "use the simpler model, or train longer", *gain[:3])
+    return AuditRow(
+        MORE, "not identifiable", words, "more wells in the test, or a harder question", *gain[:3]
+    )
 
 
 def _baseline(
     frames: pd.DataFrame, features: pd.DataFrame, level: float
 ) -> tuple[dict[str, Any], pd.DataFrame]:
-    names = columns_of(features)
+    names = feature_columns(features)
     extra = [name for name in names if name not in frames.columns]
     rows = frames.merge(features[["stack_id", "frame", *extra]], on=["stack_id", "frame"])
     x, label = rows[names].to_numpy(float), labels_of(rows)
     train, test = rows["split"].eq("train").to_numpy() & (label >= 0), rows["split"].eq("test").to_numpy()
     tested = rows[test]
-    score = learn_class(x[train], label[train]).decision_function(x[test])
+    score = fit_class_probe(x[train], label[train]).decision_function(x[test])
     row = {
         **_aucs(tested, score, label[test], level),
         "mae": _time_error(rows, x, label),
         "n": int((label[test] >= 0).sum()),
-        "n_wells": len(np.unique(codes_of(tested, "well"))),
+        "n_wells": len(np.unique(group_codes(tested, "well"))),
     }
     return row, tested[["stack_id", "frame"]].assign(score=score)
 
 
 def _aucs(rows: pd.DataFrame, score: np.ndarray, label: np.ndarray, level: float) -> dict[str, float]:
-    same = auc_of(rows, score, label, level=level)
+    same = score_auc(rows, score, label, level=level)
     early = before_onset(rows)
     return {
-        "auc_all": auc_of(rows, score, label, level=level, metric="auc").value,
+        "auc_all": score_auc(rows, score, label, level=level, metric="auc").value,
         "auc": same.value,
         "low": same.low,
         "high": same.high,
-        "auc_before": auc_of(rows[early], score[early], class_of(rows)[early], level=level).value,
+        "auc_before": score_auc(rows[early], score[early], condition_codes(rows)[early], level=level).value,
     }
 
 
@@ -133,13 +141,13 @@ def _time_error(rows: pd.DataFrame, x: np.ndarray, label: np.ndarray) -> float:
     train, test = known & rows["split"].eq("train").to_numpy(), known & rows["split"].eq("test").to_numpy()
     if not (train.any() and test.any()):
         return float("nan")
-    return float(np.abs(learn_time(x[train], target[train]).predict(x[test]) - target[test]).mean())
+    return float(np.abs(fit_time_probe(x[train], target[train]).predict(x[test]) - target[test]).mean())
 
 
 PROBE_FOLDS = 4
 
 
-def probes(held_out: pd.DataFrame, features: pd.DataFrame, *, level: float) -> pd.DataFrame:
+def probe_features(held_out: pd.DataFrame, features: pd.DataFrame, *, level: float) -> pd.DataFrame:
     """What can be read from the features of control frames that should not matter.
 
     Rows: ``stack`` (which stack: learnt on the first half of the hours, asked in the second), ``well``
@@ -152,8 +160,8 @@ def probes(held_out: pd.DataFrame, features: pd.DataFrame, *, level: float) -> p
         features: their features.
         level: of the intervals.
     """
-    rows = held_out[class_of(held_out) == 0].merge(features, on=["stack_id", "frame"])
-    x = rows[columns_of(features)].to_numpy(float)
+    rows = held_out[condition_codes(held_out) == 0].merge(features, on=["stack_id", "frame"])
+    x = rows[feature_columns(features)].to_numpy(float)
     found = [_probe_stack(rows, x, level), _probe_well(rows, x, level), _probe_time(rows, x, level)]
     return pd.DataFrame(
         found, columns=["probe", "value", "low", "high", "chance", "unit", "n_groups", "note"]
@@ -161,19 +169,19 @@ def probes(held_out: pd.DataFrame, features: pd.DataFrame, *, level: float) -> p
 
 
 def _probe_stack(rows: pd.DataFrame, x: np.ndarray, level: float) -> dict[str, Any]:
-    stack = codes_of(rows, "position")
+    stack = group_codes(rows, "position")
     middle = rows.groupby("stack_id")["hours"].transform("median")
     early = (rows["hours"] < middle).to_numpy()
     n = len(np.unique(stack))
     if n < 2 or not early.any():
         return _no_probe("stack", "fewer than two control stacks with several frames")
     right = _named(x[early], stack[early], x[~early]) == stack[~early]
-    value = mean_over(right, codes_of(rows, "well")[~early], level=level)
+    value = mean_over_wells(right, group_codes(rows, "well")[~early], level=level)
     return _probe("stack", value, 1 / n, rows, ~early)
 
 
 def _probe_well(rows: pd.DataFrame, x: np.ndarray, level: float) -> dict[str, Any]:
-    well = codes_of(rows, "well")
+    well = group_codes(rows, "well")
     stacks = rows.drop_duplicates("stack_id").assign(well_code=well[rows.drop_duplicates("stack_id").index])
     last = stacks.groupby("well_code")["stack_id"].last()
     several = stacks.groupby("well_code")["stack_id"].nunique().ge(2)
@@ -184,28 +192,30 @@ def _probe_well(rows: pd.DataFrame, x: np.ndarray, level: float) -> dict[str, An
     asked = rows["stack_id"].isin(last[several]).to_numpy() & usable
     learnt = usable & ~asked
     right = _named(x[learnt], well[learnt], x[asked]) == well[asked]
-    return _probe("well", mean_over(right, well[asked], level=level), 1 / n, rows, asked)
+    return _probe("well", mean_over_wells(right, well[asked], level=level), 1 / n, rows, asked)
 
 
 def _probe_time(rows: pd.DataFrame, x: np.ndarray, level: float) -> dict[str, Any]:
-    well, hours = codes_of(rows, "well"), rows["hours"].to_numpy(float)
+    well, hours = group_codes(rows, "well"), rows["hours"].to_numpy(float)
     n = len(np.unique(well))
     if n < 2 or np.ptp(hours) == 0:
         return _no_probe("time", "fewer than two control wells, or one hour")
     error, chance = np.empty(len(rows)), np.empty(len(rows))
     for learnt, asked in GroupKFold(min(n, PROBE_FOLDS)).split(x, groups=well):
-        error[asked] = np.abs(learn_time(x[learnt], hours[learnt]).predict(x[asked]) - hours[asked])
+        error[asked] = np.abs(fit_time_probe(x[learnt], hours[learnt]).predict(x[asked]) - hours[asked])
         chance[asked] = np.abs(hours[learnt].mean() - hours[asked])
-    value = mean_over(error, well, level=level)
+    value = mean_over_wells(error, well, level=level)
     return _probe("time", value, float(chance.mean()), rows, np.ones(len(rows), bool))
 
 
 def _named(learnt: np.ndarray, names: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    return make_pipeline(*reduced(learnt), NearestCentroid()).fit(learnt, names).predict(asked)
+    return make_pipeline(*reduction_steps(learnt), NearestCentroid()).fit(learnt, names).predict(asked)
 
 
-def _probe(name: str, value: Value, chance: float, rows: pd.DataFrame, asked: np.ndarray) -> dict[str, Any]:
-    n = len(np.unique(codes_of(rows, "well")[asked]))
+def _probe(
+    name: str, value: ScoreEstimate, chance: float, rows: pd.DataFrame, asked: np.ndarray
+) -> dict[str, Any]:
+    n = len(np.unique(group_codes(rows, "well")[asked]))
     return {
         "probe": name,
         "value": value.value,
@@ -228,7 +238,9 @@ SAMPLING_FOLDS = 4
 EXPERIMENTS = ["experiment", "train", "test", "auc", "low", "high", "n_train", "n_test", "note"]
 
 
-def sampling(frames: pd.DataFrame, features: pd.DataFrame, *, level: float, seed: int) -> pd.DataFrame:
+def sampling_experiments(
+    frames: pd.DataFrame, features: pd.DataFrame, *, level: float, seed: int
+) -> pd.DataFrame:
     """Return what the choice of frames does to the AUC (over all hours): :data:`EXPERIMENTS`.
 
     ``controls``: controls of all hours or only of hours with infected frames, in training and in the test.
@@ -237,7 +249,7 @@ def sampling(frames: pd.DataFrame, features: pd.DataFrame, *, level: float, seed
     those hold too few wells).
     """
     rows = frames[frames["label"].notna()].merge(features, on=["stack_id", "frame"])
-    x = rows[columns_of(features)].to_numpy(float)
+    x = rows[feature_columns(features)].to_numpy(float)
     found = [*_controls(rows, x, level), *_later(rows, x, level), *_split(rows, x, level, seed)]
     return pd.DataFrame(found, columns=EXPERIMENTS)
 
@@ -271,7 +283,7 @@ def _split(rows: pd.DataFrame, x: np.ndarray, level: float, seed: int) -> Iterat
     if _fewest_wells(rows[held]) < 2:
         held, where = np.ones(len(rows), bool), "all wells"
     mine, label, z = rows[held].reset_index(drop=True), labels_of(rows)[held], x[held]
-    groups = codes_of(mine, "well" if mine["well"].ne("").all() else "position")
+    groups = group_codes(mine, "well" if mine["well"].ne("").all() else "position")
     folds = min(SAMPLING_FOLDS, _fewest_wells(mine))
     if folds < 2:
         note = "fewer than two wells in a class: nothing can be held out"
@@ -283,14 +295,14 @@ def _split(rows: pd.DataFrame, x: np.ndarray, level: float, seed: int) -> Iterat
         score, fold = np.full(len(mine), np.nan), np.zeros(len(mine), int)
         for number, (learnt, asked) in enumerate(parts):
             if len(np.unique(label[learnt])) == 2:
-                score[asked] = learn_class(z[learnt], label[learnt]).decision_function(z[asked])
+                score[asked] = fit_class_probe(z[learnt], label[learnt]).decision_function(z[asked])
             fold[asked] = number
-        auc = auc_of(mine.assign(fold=fold, run="", seed=0), score, label, level=level, metric="auc")
+        auc = score_auc(mine.assign(fold=fold, run="", seed=0), score, label, level=level, metric="auc")
         yield _row("split", name, where, auc, len(mine), len(mine))
 
 
 def _fewest_wells(rows: pd.DataFrame) -> int:
-    well = codes_of(rows, "well" if rows["well"].ne("").all() else "position")
+    well = group_codes(rows, "well" if rows["well"].ne("").all() else "position")
     label = labels_of(rows)
     return min(len(np.unique(well[label == kind])) for kind in (0, 1))
 
@@ -308,12 +320,14 @@ def _asked(
     label = labels_of(rows)
     if len(np.unique(label[train])) < 2 or len(np.unique(label[test])) < 2:
         return _empty(experiment, learnt, asked, "one class only")
-    score = learn_class(x[train], label[train]).decision_function(x[test])
-    auc = auc_of(rows[test], score, label[test], level=level, metric="auc")
+    score = fit_class_probe(x[train], label[train]).decision_function(x[test])
+    auc = score_auc(rows[test], score, label[test], level=level, metric="auc")
     return _row(experiment, learnt, asked, auc, int(train.sum()), int(test.sum()))
 
 
-def _row(experiment: str, train: str, test: str, auc: Value, n_train: int, n_test: int) -> dict[str, Any]:
+def _row(
+    experiment: str, train: str, test: str, auc: ScoreEstimate, n_train: int, n_test: int
+) -> dict[str, Any]:
     values = [
         experiment,
         train,
@@ -336,7 +350,7 @@ def _empty(experiment: str, train: str, test: str, note: str) -> dict[str, Any]:
 COLUMNS = ["change", "condition", "answer", "effect", "low", "high", "auc", "n", "n_wells", "note"]
 
 
-def by_change(test: pd.DataFrame, changed: pd.DataFrame, *, level: float) -> pd.DataFrame:
+def perturbation_effects(test: pd.DataFrame, changed: pd.DataFrame, *, level: float) -> pd.DataFrame:
     """Return the mean change of P(infected) and of the predicted time (h) per change and condition.
 
     Columns: ``change condition answer effect low high auc n n_wells note``; ``answer`` is ``p_infected`` or
@@ -352,15 +366,19 @@ def by_change(test: pd.DataFrame, changed: pd.DataFrame, *, level: float) -> pd.
     for change, part in changed.groupby("change", sort=False):
         rows = test.merge(part[[*keys, "p_infected", "time_pred"]], on=keys, suffixes=("", "_changed"))
         score = rows["p_infected_changed"].to_numpy(float)
-        auc = auc_of(rows, score, labels_of(rows), level=level).value if not np.isnan(score).all() else np.nan
+        auc = (
+            score_auc(rows, score, labels_of(rows), level=level).value
+            if not np.isnan(score).all()
+            else np.nan
+        )
         for condition in ("infected", "mock"):
-            mine = rows[(class_of(rows) == 1) == (condition == "infected")]
+            mine = rows[(condition_codes(rows) == 1) == (condition == "infected")]
             for answer in ("p_infected", "time_pred"):
                 if mine[answer].isna().all():
                     continue
                 moved = (mine[f"{answer}_changed"] - mine[answer]).to_numpy(float)
-                well = codes_of(mine, "well")
-                effect = mean_over(moved, well, level=level)
+                well = group_codes(mine, "well")
+                effect = mean_over_wells(moved, well, level=level)
                 found.append(
                     {
                         "change": change,

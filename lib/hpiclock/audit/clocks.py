@@ -8,17 +8,17 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from hpiclock.analysis.units import class_of, codes_of
-from hpiclock.audit import ELAPSED, HOUR, ONSET, Row, p_text, range_words
+from hpiclock.analysis.units import condition_codes, group_codes
+from hpiclock.audit import ELAPSED, HOUR, ONSET, AuditRow, p_text, range_words
 from hpiclock.audit.controls import after_eclipse, before_onset
 from hpiclock.audit.design import hours_auc
-from hpiclock.audit.permutation import Value, auc_of, labels_of, mean_over, shuffled_onsets
+from hpiclock.audit.permutation import ScoreEstimate, labels_of, mean_over_wells, permuted_onsets, score_auc
 from hpiclock.config.schema import AuditConfig, StudyConfig
 
 ELAPSED_REMEDY = "more wells with staggered onsets, in training and in the test"
 
 
-def judge_hour(test: pd.DataFrame, *, study: StudyConfig) -> Row:
+def judge_hour(test: pd.DataFrame, *, study: StudyConfig) -> AuditRow:
     """Does the score hold among frames of the same hour, where a clock says nothing?
 
     Args:
@@ -26,8 +26,8 @@ def judge_hour(test: pd.DataFrame, *, study: StudyConfig) -> Row:
         study: ``level`` is used.
     """
     truth, score = labels_of(test), test["p_infected"].to_numpy(float)
-    pooled = auc_of(test, score, truth, level=study.level, metric="auc")
-    same = auc_of(test, score, truth, level=study.level)
+    pooled = score_auc(test, score, truth, level=study.level, metric="auc")
+    same = score_auc(test, score, truth, level=study.level)
     alone, _ = hours_auc(test[truth >= 0]) if (truth >= 0).any() else (float("nan"), 0.0)
     words = (
         f"AUC among frames of the same hour {range_words(same.value, same.low, same.high)}, over all hours "
@@ -35,23 +35,23 @@ def judge_hour(test: pd.DataFrame, *, study: StudyConfig) -> Row:
     )
     answer: dict[str, Any] = {"effect": same.value, "low": same.low, "high": same.high}
     if test["hours"].nunique() < 2:
-        return Row(HOUR, "supported", "all frames are of one hour: it cannot tell the label", **answer)
+        return AuditRow(HOUR, "supported", "all frames are of one hour: it cannot tell the label", **answer)
     if np.isnan(same.value):
         remedy = "image both classes at the same hours"
-        return Row(
+        return AuditRow(
             HOUR, "not identifiable", f"no hour holds labelled frames of both classes; {words}", remedy
         )
     if pooled.low > 0.5 and same.high < pooled.low:
         words += "; most of the score is the clock"
-        return Row(
+        return AuditRow(
             HOUR, "contradicted", words, "match controls by hour (frames.train.match_controls)", **answer
         )
-    return Row(HOUR, "supported", words, **answer)
+    return AuditRow(HOUR, "supported", words, **answer)
 
 
 def judge_elapsed(
     held_out: pd.DataFrame, *, audit: AuditConfig, level: float, rng: np.random.Generator
-) -> Row:
+) -> AuditRow:
     """Do predicted times of infected wells follow their onsets, at equal hours since start?
 
     The effect is minus the slope of (predicted time - hours) on the onset over wells: 1 = it reads the time
@@ -63,11 +63,13 @@ def judge_elapsed(
         level: of the interval.
         rng: for the permutation.
     """
-    rows = held_out[(class_of(held_out) == 1) & held_out["time_pred"].notna() & held_out["onset_h"].notna()]
+    rows = held_out[
+        (condition_codes(held_out) == 1) & held_out["time_pred"].notna() & held_out["onset_h"].notna()
+    ]
     if len(rows) == 0:
-        return Row(ELAPSED, "not tested", "no predicted times of infected wells")
+        return AuditRow(ELAPSED, "not tested", "no predicted times of infected wells")
     rows = rows[rows["hours"] >= rows["onset_h"].max() - 1e-9]
-    well = codes_of(rows, "well" if rows["well"].ne("").all() else "position")
+    well = group_codes(rows, "well" if rows["well"].ne("").all() else "position")
     onset = rows.groupby(well)["onset_h"].first().to_numpy(float)
     lead = (rows["time_pred"] - rows["hours"]).groupby(well).mean().to_numpy(float)
     n = len(onset)
@@ -75,19 +77,19 @@ def judge_elapsed(
         words = (
             f"{n} infected wells with {len(np.unique(onset))} onsets among held-out wells: too few to tell"
         )
-        return Row(ELAPSED, "not identifiable", words, ELAPSED_REMEDY)
+        return AuditRow(ELAPSED, "not identifiable", words, ELAPSED_REMEDY)
     share = _slope(onset, lead, level)
-    p, floor = shuffled_onsets(list(onset), lead, shuffles=audit.shuffles, rng=rng)
+    p, floor = permuted_onsets(list(onset), lead, shuffles=audit.shuffles, rng=rng)
     words = (
         "an onset one hour later makes the predicted time "
         f"{range_words(share.value, share.low, share.high)} h shorter at equal hours (1 = time since "
         f"infection, 0 = elapsed time); {n} infected wells, onsets shuffled: {p_text(p, floor)}"
     )
     if p <= audit.alpha:
-        return Row(ELAPSED, "supported", words, "", *share[:3])
+        return AuditRow(ELAPSED, "supported", words, "", *share[:3])
     if share.high < 0.5:
-        return Row(ELAPSED, "contradicted", words, ELAPSED_REMEDY, *share[:3])
-    return Row(ELAPSED, "not identifiable", words, ELAPSED_REMEDY, *share[:3])
+        return AuditRow(ELAPSED, "contradicted", words, ELAPSED_REMEDY, *share[:3])
+    return AuditRow(ELAPSED, "not identifiable", words, ELAPSED_REMEDY, *share[:3])
 
 
 def score_over_time(
@@ -111,8 +113,8 @@ def score_over_time(
         parts = [stats.rankdata(parts[i]) for i in long]
         drawn = np.mean([_rhos(part, audit.shuffles, rng) for part in parts], axis=0)
         rho = [_rhos(part, 1, rng)[0] for part in parts]
-        groups = codes_of(wells.iloc[long].reset_index(), "well")
-        middle = mean_over(np.array(rho), groups, level=level)
+        groups = group_codes(wells.iloc[long].reset_index(), "well")
+        middle = mean_over_wells(np.array(rho), groups, level=level)
         p = float((np.abs(drawn) >= abs(drawn[0]) - 1e-12).mean())
         found.append(
             {
@@ -141,7 +143,9 @@ def onset_table(test: pd.DataFrame, *, study: StudyConfig, audit: AuditConfig) -
         rows = _moved(test, shift)
         early, late = rows[before_onset(rows)], rows[_late(rows, study)]
         for claim, part in (("nothing before the onset", early), ("infected after the eclipse", late)):
-            auc = auc_of(part, part["p_infected"].to_numpy(float), class_of(part), level=study.level)
+            auc = score_auc(
+                part, part["p_infected"].to_numpy(float), condition_codes(part), level=study.level
+            )
             stands: Any = pd.NA
             if np.isfinite(auc.low):
                 stands = auc.low <= 0.5 if part is early else auc.low > 0.5
@@ -155,22 +159,22 @@ def onset_table(test: pd.DataFrame, *, study: StudyConfig, audit: AuditConfig) -
     return pd.DataFrame(found, columns=columns).astype({"stands": "boolean"})
 
 
-def judge_onset(table: pd.DataFrame) -> Row:
+def judge_onset(table: pd.DataFrame) -> AuditRow:
     """Do the claims stand when the onset is moved?"""
     known = table[table["stands"].notna()]
     now = known[known["shift_h"].eq(0)].set_index("claim")["stands"]
     if now.empty:
-        return Row(ONSET, "not tested", "no claim has an interval at the given onset")
+        return AuditRow(ONSET, "not tested", "no claim has an interval at the given onset")
     other = known[known["claim"].isin(now.index) & known["shift_h"].ne(0)]
     moved = other[other["stands"].to_numpy(bool) != other["claim"].map(now).to_numpy(bool)]
     shifts = ", ".join(f"{value:+g}" for value in sorted(table["shift_h"].unique()) if value)
     if moved.empty:
-        return Row(ONSET, "supported", f"{len(now)} claims stand alike with the onset at {shifts} h")
+        return AuditRow(ONSET, "supported", f"{len(now)} claims stand alike with the onset at {shifts} h")
     words = "; ".join(
         f"{claim}: changes at {', '.join(f'{shift:+g} h' for shift in part['shift_h'])}"
         for claim, part in moved.groupby("claim", sort=False)
     )
-    return Row(
+    return AuditRow(
         ONSET, "not identifiable", words, "measure the onset, for example by a marker in parallel wells"
     )
 
@@ -198,10 +202,10 @@ def _skill(rows: pd.DataFrame) -> float:
     )
 
 
-def _slope(onset: np.ndarray, lead: np.ndarray, level: float) -> Value:
+def _slope(onset: np.ndarray, lead: np.ndarray, level: float) -> ScoreEstimate:
     fit = stats.linregress(onset, lead)
     half = float(stats.t.ppf((1 + level) / 2, len(onset) - 2) * fit.stderr)
-    return Value(-float(fit.slope), -float(fit.slope) - half, -float(fit.slope) + half)
+    return ScoreEstimate(-float(fit.slope), -float(fit.slope) - half, -float(fit.slope) + half)
 
 
 def _rhos(ranks: np.ndarray, shuffles: int, rng: np.random.Generator) -> np.ndarray:
@@ -213,5 +217,5 @@ def _rhos(ranks: np.ndarray, shuffles: int, rng: np.random.Generator) -> np.ndar
     return every[np.append(0, rng.integers(0, n, shuffles - 1))]
 
 
-def _limits(value: Value) -> dict[str, Any]:
+def _limits(value: ScoreEstimate) -> dict[str, Any]:
     return {"value": value.value, "low": value.low, "high": value.high, "note": value.note.partition(";")[0]}

@@ -9,9 +9,9 @@ import numpy as np
 import pandas as pd
 
 from hpiclock.analysis.acquisition_shift import STATISTIC_WORDS
-from hpiclock.analysis.evaluate import matched_controls, phases
+from hpiclock.analysis.evaluate import matched_controls, phase_masks
 from hpiclock.analysis.frame_scores import hour_strata
-from hpiclock.analysis.units import class_of, codes_of
+from hpiclock.analysis.units import condition_codes, group_codes
 from hpiclock.analysis.windows import in_window
 from hpiclock.audit import (
     BEFORE,
@@ -22,19 +22,19 @@ from hpiclock.audit import (
     LIGHT,
     MORE_WELLS,
     WELL,
-    Row,
+    AuditRow,
     p_text,
     range_words,
 )
 from hpiclock.audit.design import few_wells
 from hpiclock.audit.permutation import (
-    auc_of,
     centred,
-    compared,
+    compare_classes,
     labels_of,
     permutation_test,
+    score_auc,
     unit_means,
-    units_of,
+    well_units,
 )
 from hpiclock.config.schema import AuditConfig, StudyConfig, WindowsConfig
 
@@ -52,11 +52,11 @@ def before_onset(rows: pd.DataFrame) -> np.ndarray:
     Of each plate, the hours before the earliest onset; infected wells that have no frame before their
     onset are left out, and do not shorten the hours of the others.
     """
-    infected = class_of(rows) == 1
+    infected = condition_codes(rows) == 1
     chosen = np.zeros(len(rows), bool)
-    hours, plates = rows["hours"].to_numpy(float), codes_of(rows, "plate")
+    hours, plates = rows["hours"].to_numpy(float), group_codes(rows, "plate")
     hpi = rows["hpi"].to_numpy(float)
-    well = codes_of(rows, "position") if rows["well"].eq("").any() else codes_of(rows, "well")
+    well = group_codes(rows, "position") if rows["well"].eq("").any() else group_codes(rows, "well")
     with np.errstate(invalid="ignore"):
         early = infected & (hpi < 0)
     for plate in np.unique(plates[early]):
@@ -72,7 +72,7 @@ def before_onset(rows: pd.DataFrame) -> np.ndarray:
 
 def after_eclipse(rows: pd.DataFrame, *, eclipse_h: float) -> np.ndarray:
     """Return the hours at which every infected well is past the eclipse; all labelled frames if none are."""
-    infected = class_of(rows) == 1
+    infected = condition_codes(rows) == 1
     onset = rows["onset_h"].to_numpy(float)[infected]
     hours = rows["hours"].to_numpy(float)
     if len(onset) and not np.isnan(onset).any():
@@ -84,7 +84,7 @@ def after_eclipse(rows: pd.DataFrame, *, eclipse_h: float) -> np.ndarray:
 
 def judge_well(
     test: pd.DataFrame, *, study: StudyConfig, audit: AuditConfig, rng: np.random.Generator
-) -> Row:
+) -> AuditRow:
     """Is the score above chance over wells? A permutation by well of P(infected) after the eclipse.
 
     Args:
@@ -94,7 +94,7 @@ def judge_well(
         rng: for the permutation.
     """
     rows = test[after_eclipse(test, eclipse_h=study.eclipse_h)]
-    found = compared(rows, level=study.level, shuffles=audit.shuffles, rng=rng)
+    found = compare_classes(rows, level=study.level, shuffles=audit.shuffles, rng=rng)
     auc, wells = found.auc, found.units.wells
     words = (
         f"AUC of the test {found.auc_words()} ({wells[0]} infected, {wells[1]} mock wells); {found.words()}"
@@ -102,24 +102,24 @@ def judge_well(
     answer: dict[str, Any] = {"effect": auc.value, "low": auc.low, "high": auc.high}
     if not found.units.replicated:
         words += "; with one well in a class this is a difference between wells"
-        return Row(WELL, "not identifiable", words, f"at least 3 wells per class; {BEFORE}", **answer)
+        return AuditRow(WELL, "not identifiable", words, f"at least 3 wells per class; {BEFORE}", **answer)
     if found.test.p <= audit.alpha:
-        return Row(WELL, "supported", words, **answer)
+        return AuditRow(WELL, "supported", words, **answer)
     if auc.high < WORTHLESS:
-        return Row(WELL, "contradicted", words, "a better model, or later frames", **answer)
-    return Row(WELL, "not identifiable", f"{words}; not above chance over wells", MORE_WELLS, **answer)
+        return AuditRow(WELL, "contradicted", words, "a better model, or later frames", **answer)
+    return AuditRow(WELL, "not identifiable", f"{words}; not above chance over wells", MORE_WELLS, **answer)
 
 
 def judge_early(
     test: pd.DataFrame, *, study: StudyConfig, audit: AuditConfig, rng: np.random.Generator
-) -> Row:
+) -> AuditRow:
     """Does the model tell the classes apart before the onset, when there is nothing to tell?"""
     if test["hours"].nunique() < 2:
-        return Row(EARLY, "not tested", ONE_HOUR, BEFORE)
+        return AuditRow(EARLY, "not tested", ONE_HOUR, BEFORE)
     rows = test[before_onset(test)]
     if len(rows) == 0:
         return _first_hours(test, study)
-    found = compared(rows, level=study.level, shuffles=audit.shuffles, rng=rng)
+    found = compare_classes(rows, level=study.level, shuffles=audit.shuffles, rng=rng)
     auc, alpha = found.auc, SHARES[EARLY] * audit.alpha
     words = (
         f"AUC before the onset {found.auc_words()}, 0.5 is honest; {len(rows)} frames at "
@@ -128,29 +128,31 @@ def judge_early(
     answer: dict[str, Any] = {"effect": auc.value, "low": auc.low, "high": auc.high}
     if found.test.p <= alpha:
         words += "; what it reads there is not the infection"
-        return Row(
+        return AuditRow(
             EARLY, "contradicted", words, "find what differs: see the rows on light, focus, border", **answer
         )
     if found.test.floor > alpha or not found.units.replicated:
         words += f"; {few_wells(found.units.wells, found.test.floor, alpha)}"
-        return Row(EARLY, "not identifiable", words, MORE_WELLS, **answer)
-    return Row(EARLY, "supported", words, **answer)
+        return AuditRow(EARLY, "not identifiable", words, MORE_WELLS, **answer)
+    return AuditRow(EARLY, "supported", words, **answer)
 
 
-def _first_hours(test: pd.DataFrame, study: StudyConfig) -> Row:
-    infected = class_of(test)
+def _first_hours(test: pd.DataFrame, study: StudyConfig) -> AuditRow:
+    infected = condition_codes(test)
     hpi = test["hpi"].to_numpy(float)
     with np.errstate(invalid="ignore"):
         inside = (infected == 1) & (hpi >= 0) & (hpi < study.eclipse_h)
     rows = test[inside | matched_controls(inside, infected, hour_strata(test))]
     if not inside.any():
-        return Row(EARLY, "not tested", f"{NOTHING_BEFORE}, and none in the first hours after it", BEFORE)
-    auc = auc_of(rows, rows["p_infected"].to_numpy(float), class_of(rows), level=study.level)
+        return AuditRow(
+            EARLY, "not tested", f"{NOTHING_BEFORE}, and none in the first hours after it", BEFORE
+        )
+    auc = score_auc(rows, rows["p_infected"].to_numpy(float), condition_codes(rows), level=study.level)
     words = (
         f"{NOTHING_BEFORE}; in the first {study.eclipse_h:g} h after it the AUC is "
         f"{range_words(auc.value, auc.low, auc.high)}: an early signal or a shortcut"
     )
-    return Row(EARLY, "not identifiable", words, BEFORE, auc.value, auc.low, auc.high)
+    return AuditRow(EARLY, "not identifiable", words, BEFORE, auc.value, auc.low, auc.high)
 
 
 def nuisance_table(
@@ -181,13 +183,13 @@ def nuisance_table(
     found: list[dict[str, Any]] = []
     if len(rows) == 0:
         return pd.DataFrame(found, columns=NUISANCE)
-    units = units_of(rows)
+    units = well_units(rows)
     for question, names in KIND_OF.items():
         columns = [name for kind in names for name in kinds[kind]]
         means = unit_means(units, centred(rows, rows[columns].to_numpy(float)))
         test = permutation_test(units, means, two_sided=True, shuffles=audit.shuffles, rng=rng)
         worst = columns[test.worst]
-        auc = auc_of(rows, rows[worst].to_numpy(float), class_of(rows), level=level)
+        auc = score_auc(rows, rows[worst].to_numpy(float), condition_codes(rows), level=level)
         found.append(
             {
                 "question": question,
@@ -225,7 +227,7 @@ NUISANCE = [
 ]
 
 
-def judge_nuisance(table: pd.DataFrame, *, audit: AuditConfig, hours: int) -> list[Row]:
+def judge_nuisance(table: pd.DataFrame, *, audit: AuditConfig, hours: int) -> list[AuditRow]:
     """Return a row per question on the light, the focus and the border.
 
     Args:
@@ -236,11 +238,11 @@ def judge_nuisance(table: pd.DataFrame, *, audit: AuditConfig, hours: int) -> li
     if table.empty:
         answer = "not identifiable" if hours > 1 else "not tested"
         why = f"{NOTHING_BEFORE}: such a difference could be the infection" if hours > 1 else ONE_HOUR
-        return [Row(question, answer, why, BEFORE) for question in KIND_OF]  # type: ignore[arg-type]
+        return [AuditRow(question, answer, why, BEFORE) for question in KIND_OF]  # type: ignore[arg-type]
     return [_nuisance_row(row, audit) for row in table.itertuples()]
 
 
-def _nuisance_row(row: Any, audit: AuditConfig) -> Row:
+def _nuisance_row(row: Any, audit: AuditConfig) -> AuditRow:
     alpha = SHARES[row.question] * audit.alpha
     what = STATISTIC_WORDS.get(row.statistic, row.statistic)
     words = (
@@ -251,16 +253,16 @@ def _nuisance_row(row: Any, audit: AuditConfig) -> Row:
     effect = (row.auc, row.low, row.high)
     if not row.replicated:
         words += "; with one well in a class this is a difference between wells"
-        return Row(row.question, "not identifiable", words, MORE_WELLS, *effect)
+        return AuditRow(row.question, "not identifiable", words, MORE_WELLS, *effect)
     if row.p <= alpha:
         remedy = (
             "same exposure, focus and field for every well; or an intensity setting and crop that remove it"
         )
-        return Row(row.question, "contradicted", words, remedy, *effect)
+        return AuditRow(row.question, "contradicted", words, remedy, *effect)
     if row.floor > alpha:
         words += f"; {few_wells((row.n_infected, row.n_mock), row.floor, alpha)}"
-        return Row(row.question, "not identifiable", words, MORE_WELLS, *effect)
-    return Row(row.question, "supported", words, "", *effect)
+        return AuditRow(row.question, "not identifiable", words, MORE_WELLS, *effect)
+    return AuditRow(row.question, "supported", words, "", *effect)
 
 
 def _hours(rows: pd.DataFrame) -> str:
@@ -287,11 +289,11 @@ def negative_controls(
         study: ``level`` and ``eclipse_h`` are used.
         visible_h: hours after onset at which signs are first to be seen; NaN = not known.
     """
-    infected, stratum, hpi = class_of(test), hour_strata(test), test["hpi"].to_numpy(float)
+    infected, stratum, hpi = condition_codes(test), hour_strata(test), test["hpi"].to_numpy(float)
 
     def row(what: str, start_h: float, end_h: float, inside: np.ndarray) -> dict[str, Any]:
         rows = test[inside | matched_controls(inside, infected, stratum)]
-        auc = auc_of(rows, rows["p_infected"].to_numpy(float), class_of(rows), level=study.level)
+        auc = score_auc(rows, rows["p_infected"].to_numpy(float), condition_codes(rows), level=study.level)
         return {
             "what": what,
             "start_h": start_h,
@@ -304,7 +306,8 @@ def negative_controls(
         }
 
     found = [
-        row(name, np.nan, np.nan, inside) for name, inside in phases(test, eclipse_h=study.eclipse_h).items()
+        row(name, np.nan, np.nan, inside)
+        for name, inside in phase_masks(test, eclipse_h=study.eclipse_h).items()
     ]
     edges = _edges(hpi[infected == 1], windows)
     each = [
@@ -357,8 +360,8 @@ def permutations(
         parts["before the onset"] = test[before_onset(test)]
     rows = []
     for name, part in parts.items():
-        if len(np.unique(class_of(part))) == 2:
-            found = compared(part, level=study.level, shuffles=audit.shuffles, rng=rng)
+        if len(np.unique(condition_codes(part))) == 2:
+            found = compare_classes(part, level=study.level, shuffles=audit.shuffles, rng=rng)
             wells = found.units.wells
             rows.append(
                 (

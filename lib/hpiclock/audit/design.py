@@ -10,8 +10,8 @@ from scipy.stats import contingency
 from sklearn.metrics import roc_auc_score
 
 from hpiclock.analysis.frame_scores import hour_strata
-from hpiclock.analysis.units import class_of, codes_of
-from hpiclock.audit import BEFORE, CLOCKS, ELAPSED, HOUR, MORE_WELLS, PLACE, PLATE, WELL, Row
+from hpiclock.analysis.units import condition_codes, group_codes
+from hpiclock.audit import BEFORE, CLOCKS, ELAPSED, HOUR, MORE_WELLS, PLACE, PLATE, WELL, AuditRow
 
 FORMATS = ((2, 3), (3, 4), (4, 6), (6, 8), (8, 12), (16, 24), (32, 48))  # rows x columns of culture plates
 ONE_CLASS, BOTH_CLASSES = "all wells are of one class", "infected and mock wells on one plate"
@@ -51,7 +51,7 @@ def design_table(frames: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["aspect", "value", "detail"])
 
 
-def judge_design(frames: pd.DataFrame) -> list[Row]:
+def judge_design(frames: pd.DataFrame) -> list[AuditRow]:
     """Return the rows that the design alone decides; rows on wells, hours and onsets only where it forbids.
 
     Args:
@@ -64,18 +64,18 @@ def judge_design(frames: pd.DataFrame) -> list[Row]:
 
 def hours_auc(frames: pd.DataFrame) -> tuple[float, float]:
     """Return how well the hour alone tells the condition (AUC), and the share of frames at shared hours."""
-    infected = class_of(frames) == 1
+    infected = condition_codes(frames) == 1
     strata = hour_strata(frames)
     both = np.intersect1d(strata[infected], strata[~infected])
     return _auc(frames["hours"].to_numpy(float), infected), float(np.isin(strata, both).mean())
 
 
-def _well(wells: pd.DataFrame) -> Row | None:
+def _well(wells: pd.DataFrame) -> AuditRow | None:
     if wells["mixed"].any():
         return None
     if wells["well"].eq("").all():
         words = "wells are not given, so fields of one well may stand as if they were independent"
-        return Row(WELL, "not identifiable", words, "name the wells in the plate map or the manifest")
+        return AuditRow(WELL, "not identifiable", words, "name the wells in the plate map or the manifest")
     infected = int(wells["infected"].sum())
     mock = len(wells) - infected
     if min(infected, mock) >= 2:
@@ -84,40 +84,40 @@ def _well(wells: pd.DataFrame) -> Row | None:
         f"{infected} infected and {mock} mock well{'' if mock == 1 else 's'}: every difference between them "
         "is also one between wells"
     )
-    return Row(WELL, "not identifiable", words, f"at least 3 wells per class; {BEFORE}")
+    return AuditRow(WELL, "not identifiable", words, f"at least 3 wells per class; {BEFORE}")
 
 
-def _plate(wells: pd.DataFrame) -> Row:
+def _plate(wells: pd.DataFrame) -> AuditRow:
     infected = wells["infected"].to_numpy()
     n = wells["plate"].nunique()
     if n < 2:
         words = (
             "one plate: no difference between plates can be the label, and nothing is said of another plate"
         )
-        return Row(PLATE, "not tested", words, "a second plate, left out of training")
+        return AuditRow(PLATE, "not tested", words, "a second plate, left out of training")
     v = _cramer(wells["plate"], infected)
     held = wells.groupby("plate")["infected"].nunique()
     words = (
         f"{int((held > 1).sum())} of {n} plates hold both classes; Cramér's V of condition and plate {v:.2f}"
     )
     if not (held > 1).any():
-        return Row(PLATE, "not identifiable", words, "infected and mock wells on every plate", v)
+        return AuditRow(PLATE, "not identifiable", words, "infected and mock wells on every plate", v)
     if v > 0.5:
-        return Row(PLATE, "contradicted", words, "infected and mock wells on every plate", v)
-    return Row(PLATE, "supported", words, "", v)
+        return AuditRow(PLATE, "contradicted", words, "infected and mock wells on every plate", v)
+    return AuditRow(PLATE, "supported", words, "", v)
 
 
-def _place(wells: pd.DataFrame) -> Row:
+def _place(wells: pd.DataFrame) -> AuditRow:
     infected = wells["infected"].to_numpy()
     known = wells["row"].notna() & ~wells["mixed"]
     if not known.all():
-        return Row(PLACE, "not tested", "wells have no place on a plate (names such as B03)", "")
+        return AuditRow(PLACE, "not tested", "wells have no place on a plate (names such as B03)", "")
     if infected.all() or not infected.any():
-        return Row(PLACE, "not tested", ONE_CLASS, BOTH_CLASSES)
+        return AuditRow(PLACE, "not tested", ONE_CLASS, BOTH_CLASSES)
     for name, mask in (("infected", infected), ("mock", ~infected)):
         if mask.sum() == 1:
             words = f"a single {name} well: what was done to it and where it stands are one"
-            return Row(PLACE, "not identifiable", words, MORE_WELLS)
+            return AuditRow(PLACE, "not identifiable", words, MORE_WELLS)
     found = {name: _auc(wells[name].to_numpy(float), infected) for name in ("row", "column", "edge")}
     words = ", ".join(f"{name} {value:.2f}" for name, value in found.items())
     v = _cramer(wells["column"], infected)
@@ -126,7 +126,7 @@ def _place(wells: pd.DataFrame) -> Row:
     worst = max(found, key=lambda name: abs(found[name] - 0.5))
     if found[worst] in (0.0, 1.0):
         words += f"; the {worst} tells infected from mock, so what differs along it does, too"
-        return Row(PLACE, "not identifiable", words, "randomise the layout", found[worst])
+        return AuditRow(PLACE, "not identifiable", words, "randomise the layout", found[worst])
     for line in ("column", "row"):
         told = wells.groupby(line)["infected"].nunique().eq(1)
         if told.all() and len(told) < len(wells):  # treated line by line, as with a multichannel pipette
@@ -135,32 +135,32 @@ def _place(wells: pd.DataFrame) -> Row:
                 f"; every {line} holds one condition, so n is {lines[0]} infected and {lines[1]} mock {line}s"
             )
             if min(lines) < 2:
-                return Row(PLACE, "not identifiable", words, "randomise the layout", found[worst])
-    return Row(PLACE, "supported", words, "", found[worst])
+                return AuditRow(PLACE, "not identifiable", words, "randomise the layout", found[worst])
+    return AuditRow(PLACE, "supported", words, "", found[worst])
 
 
-def _hour(frames: pd.DataFrame) -> Row | None:
+def _hour(frames: pd.DataFrame) -> AuditRow | None:
     auc, shared = hours_auc(frames)
     if np.isnan(auc):
-        return Row(HOUR, "not identifiable", ONE_CLASS, BOTH_CLASSES)
+        return AuditRow(HOUR, "not identifiable", ONE_CLASS, BOTH_CLASSES)
     words = f"AUC of the hour alone {auc:.2f}; {shared:.0%} of frames lie at hours of both classes"
     if shared == 0:
-        return Row(HOUR, "not identifiable", words, "image both classes at the same hours", auc)
+        return AuditRow(HOUR, "not identifiable", words, "image both classes at the same hours", auc)
     if abs(auc - 0.5) > FAR:
         words += "; a clock without a picture would score"
-        return Row(
+        return AuditRow(
             HOUR, "contradicted", words, "image both classes at the same hours, or match controls", auc
         )
     return None
 
 
-def _clocks(wells: pd.DataFrame, frames: pd.DataFrame) -> list[Row]:
+def _clocks(wells: pd.DataFrame, frames: pd.DataFrame) -> list[AuditRow]:
     """Whether time since infection and time since start differ; if not, no model can tell them apart."""
     onsets = wells.loc[wells["infected"], "onset_h"]
     remedy = "stagger the onset: infect wells at different hours of one time-lapse"
     if frames["hours"].min() == frames["hours"].max():
         words = "all frames are of one hour"
-        return [Row(name, "not tested", words, remedy) for name in (CLOCKS, ELAPSED)]
+        return [AuditRow(name, "not tested", words, remedy) for name in (CLOCKS, ELAPSED)]
     if len(onsets) == 0 or onsets.isna().any():
         words = "the onset of some infected wells is not known"
     elif onsets.nunique() < 2:
@@ -170,8 +170,8 @@ def _clocks(wells: pd.DataFrame, frames: pd.DataFrame) -> list[Row]:
         )
     else:
         words = f"{onsets.nunique()} onsets in {len(onsets)} infected wells, {_spread(onsets)}"
-        return [Row(CLOCKS, "supported", words, "", float(onsets.nunique()))]
-    return [Row(name, "not identifiable", words, remedy) for name in (CLOCKS, ELAPSED)]
+        return [AuditRow(CLOCKS, "supported", words, "", float(onsets.nunique()))]
+    return [AuditRow(name, "not identifiable", words, remedy) for name in (CLOCKS, ELAPSED)]
 
 
 def few_wells(wells: tuple[int, int], floor: float, alpha: float) -> str:
@@ -185,8 +185,8 @@ def few_wells(wells: tuple[int, int], floor: float, alpha: float) -> str:
 def _wells(frames: pd.DataFrame) -> pd.DataFrame:
     """One row per well (per stack where wells are not given), with its place."""
     named = frames["well"].ne("")
-    unit = np.where(named, codes_of(frames, "well"), -1 - codes_of(frames, "position"))
-    grouped = frames.assign(infected=class_of(frames) == 1).groupby(unit)
+    unit = np.where(named, group_codes(frames, "well"), -1 - group_codes(frames, "position"))
+    grouped = frames.assign(infected=condition_codes(frames) == 1).groupby(unit)
     wells = grouped.agg(
         plate=("plate", "first"),
         well=("well", "first"),

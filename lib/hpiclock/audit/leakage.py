@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hpiclock.analysis.units import codes_of
-from hpiclock.audit import MARK, TWICE, UNSEEN, Row
+from hpiclock.analysis.units import group_codes
+from hpiclock.audit import MARK, TWICE, UNSEEN, AuditRow
 
 LEAST_MARK = 5  # pixels; a few can be constant by chance where stacks are few or alike
 MARK_REMEDY = "export without overlays, or crop them (image.crop_border)"
 
 
-def judge_unseen(frames: pd.DataFrame) -> Row:
+def judge_shared_wells(frames: pd.DataFrame) -> AuditRow:
     """Does any well stand in the test and in training?
 
     Args:
@@ -23,16 +23,18 @@ def judge_unseen(frames: pd.DataFrame) -> Row:
     stacks = frames.drop_duplicates(["stack_id", "split"])
     if stacks["well"].eq("").any():
         words = "wells are not given: fields of one well may stand on both sides"
-        return Row(UNSEEN, "not identifiable", words, "name the wells in the plate map or the manifest")
-    well = codes_of(stacks, "well")
+        return AuditRow(UNSEEN, "not identifiable", words, "name the wells in the plate map or the manifest")
+    well = group_codes(stacks, "well")
     learnt = np.unique(well[stacks["split"].eq("train").to_numpy()])
     tested = stacks["split"].eq("test").to_numpy()
     seen = np.isin(well[tested], learnt)
     share = float(seen.mean()) if tested.any() else float("nan")
     words = f"{int(seen.sum())} of {int(tested.sum())} test stacks are of wells that were trained on"
     if seen.any():
-        return Row(UNSEEN, "contradicted", words, "split by well (split.unit: well), with more wells", share)
-    return Row(UNSEEN, "supported", words, "", share)
+        return AuditRow(
+            UNSEEN, "contradicted", words, "split by well (split.unit: well), with more wells", share
+        )
+    return AuditRow(UNSEEN, "supported", words, "", share)
 
 
 def with_sides(pairs: pd.DataFrame, frames: pd.DataFrame) -> pd.DataFrame:
@@ -43,7 +45,7 @@ def with_sides(pairs: pd.DataFrame, frames: pd.DataFrame) -> pd.DataFrame:
         frames: rows with ``plate well stack_id`` and, after a split, ``split``.
     """
     stacks = frames.drop_duplicates("stack_id").set_index("stack_id")
-    code = pd.Series(codes_of(stacks.reset_index(), "well"), index=stacks.index)
+    code = pd.Series(group_codes(stacks.reset_index(), "well"), index=stacks.index)
     found = pairs.copy()
     for side in ("a", "b"):
         found[f"well_{side}"] = pairs[side].map(stacks["well"])
@@ -53,7 +55,7 @@ def with_sides(pairs: pd.DataFrame, frames: pd.DataFrame) -> pd.DataFrame:
     return found
 
 
-def judge_twice(pairs: pd.DataFrame, *, compared: int) -> Row:
+def judge_duplicates(pairs: pd.DataFrame, *, compared: int) -> AuditRow:
     """Do two wells, or two sides of the split, show the same place?
 
     Args:
@@ -64,10 +66,10 @@ def judge_twice(pairs: pd.DataFrame, *, compared: int) -> Row:
     n = len(bad)
     effect = float(n)
     if compared == 0:
-        return Row(TWICE, "not tested", "no pair of stacks was compared")
+        return AuditRow(TWICE, "not tested", "no pair of stacks was compared")
     if n == 0:
         more = f"; {len(pairs)} pairs overlap within a well, on one side" if len(pairs) else ""
-        return Row(
+        return AuditRow(
             TWICE, "supported", f"no field stands twice among {compared} pairs of stacks{more}", "", effect
         )
     first: Any = bad.sort_values("overlap", ascending=False).iloc[0]
@@ -76,12 +78,12 @@ def judge_twice(pairs: pd.DataFrame, *, compared: int) -> Row:
         f"split and {int((~bad['same_well']).sum())} in two wells; for example {first['a']} and {first['b']} "
         f"({first['overlap']:.0%} of the field, correlation {first['correlation']:.2f})"
     )
-    return Row(
+    return AuditRow(
         TWICE, "contradicted", words, "keep one of each pair, or declare them with split.touching", effect
     )
 
 
-def judge_marks(marks: pd.DataFrame) -> Row:
+def judge_marks(marks: pd.DataFrame) -> AuditRow:
     """Are pixels constant over all stacks of one condition, and not of the other?
 
     Args:
@@ -90,7 +92,7 @@ def judge_marks(marks: pd.DataFrame) -> Row:
     rows = marks.set_index("condition")
     if rows["pixels"].isna().any():
         note = next((note for note in rows["note"] if note), "cannot be counted")
-        return Row(MARK, "not tested", str(note), "look at the films in notebook 01")
+        return AuditRow(MARK, "not tested", str(note), "look at the films in notebook 01")
     one = rows.loc[["infected", "mock"], "pixels"]
     n = float(one.max())
     words = (
@@ -98,5 +100,5 @@ def judge_marks(marks: pd.DataFrame) -> Row:
         f"{one['mock']:.0f}; in both {rows.loc['both', 'pixels']:.0f}"
     )
     if n >= LEAST_MARK:
-        return Row(MARK, "contradicted", words, MARK_REMEDY, n)
-    return Row(MARK, "supported", words, "", n)
+        return AuditRow(MARK, "contradicted", words, MARK_REMEDY, n)
+    return AuditRow(MARK, "supported", words, "", n)

@@ -11,25 +11,25 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from hpiclock.analysis.evaluate import measure
+from hpiclock.analysis.evaluate import metric_rows
 from hpiclock.analysis.frame_scores import (
     FORMULAS,
-    Scores,
-    Sums,
+    FrameScores,
+    GroupSums,
+    frame_scores,
     group_sums,
     hour_strata,
     model_codes,
-    prepare,
 )
-from hpiclock.analysis.intervals import jackknife, strata, too_few
-from hpiclock.analysis.units import choose_level, class_of, codes_of
+from hpiclock.analysis.intervals import jackknife_variance, samples_by_class, too_few_groups
+from hpiclock.analysis.units import choose_resampling_unit, condition_codes, group_codes
 from hpiclock.audit import p_text, range_words
 
 NOT_THERE = float("nan")
 SAME_HOUR = "auc_stratified"
 
 
-class Value(NamedTuple):
+class ScoreEstimate(NamedTuple):
     """A value with its limits, and the words of its METRICS note."""
 
     value: float
@@ -38,9 +38,9 @@ class Value(NamedTuple):
     note: str = ""
 
 
-def auc_of(
+def score_auc(
     rows: pd.DataFrame, score: np.ndarray, truth: np.ndarray, *, level: float, metric: str = SAME_HOUR
-) -> Value:
+) -> ScoreEstimate:
     """Return the AUC of a score, of pairs from the same hour unless ``metric`` is ``auc``.
 
     Args:
@@ -51,16 +51,16 @@ def auc_of(
         metric: ``auc_stratified`` or ``auc``.
     """
     if len(rows) == 0:
-        return Value(NOT_THERE, NOT_THERE, NOT_THERE, "no frames")
-    unit = choose_level(rows)
+        return ScoreEstimate(NOT_THERE, NOT_THERE, NOT_THERE, "no frames")
+    unit = choose_resampling_unit(rows)
     scores = scores_of(rows, score, truth)
-    found = measure(scores, (metric,), level=level, unit=unit.unit, remark=unit.caveat)[0]
-    return Value(found["value"], found["low"], found["high"], found["note"])
+    found = metric_rows(scores, (metric,), level=level, unit=unit.unit, remark=unit.caveat)[0]
+    return ScoreEstimate(found["value"], found["low"], found["high"], found["note"])
 
 
 def auc_gain(
     rows: pd.DataFrame, one: np.ndarray, other: np.ndarray, truth: np.ndarray, *, level: float
-) -> Value:
+) -> ScoreEstimate:
     """Return how much larger the AUC (same hour) of one score is than that of another, paired by group."""
     sums = [group_sums(scores_of(rows, score, truth)) for score in (one, other)]
     formula = FORMULAS[SAME_HOUR]
@@ -68,7 +68,7 @@ def auc_gain(
     return _paired(sums, gain, level)
 
 
-def scores_of(rows: pd.DataFrame, score: np.ndarray, truth: np.ndarray) -> Scores:
+def scores_of(rows: pd.DataFrame, score: np.ndarray, truth: np.ndarray) -> FrameScores:
     """Return the arrays of the study for a score of its own; its group is the unit of resampling."""
     nothing = np.full(len(rows), np.nan)
     defaults = {"run": "", "fold": 0, "seed": 0, "clock": "experiment"}
@@ -76,7 +76,7 @@ def scores_of(rows: pd.DataFrame, score: np.ndarray, truth: np.ndarray) -> Score
     table = rows.assign(
         **given, p_infected=np.asarray(score, float), time_pred=nothing, time_target=nothing, label=0
     )
-    scores = prepare(table, threshold=0.5, group=choose_level(rows).codes)
+    scores = frame_scores(table, threshold=0.5, group=choose_resampling_unit(rows).codes)
     return scores.with_truth(np.asarray(truth))
 
 
@@ -85,31 +85,35 @@ def labels_of(rows: pd.DataFrame) -> np.ndarray:
     return rows["label"].astype("Int8").fillna(-1).to_numpy(np.int8)
 
 
-def mean_over(values: np.ndarray, groups: np.ndarray, *, level: float) -> Value:
+def mean_over_wells(values: np.ndarray, groups: np.ndarray, *, level: float) -> ScoreEstimate:
     """Return the mean over groups of the groups' means, with Student's t interval; none below 3 groups."""
     means = pd.Series(np.asarray(values, float)).groupby(np.asarray(groups)).mean().dropna().to_numpy()
     if len(means) == 0:
-        return Value(NOT_THERE, NOT_THERE, NOT_THERE, "no values")
+        return ScoreEstimate(NOT_THERE, NOT_THERE, NOT_THERE, "no values")
     middle = float(means.mean())
     if len(means) < 3:
-        return Value(middle, NOT_THERE, NOT_THERE, f"no interval: {len(means)} groups, at least 3 needed")
+        return ScoreEstimate(
+            middle, NOT_THERE, NOT_THERE, f"no interval: {len(means)} groups, at least 3 needed"
+        )
     half = float(stats.t.ppf((1 + level) / 2, len(means) - 1) * means.std(ddof=1) / np.sqrt(len(means)))
-    return Value(middle, middle - half, middle + half, f"over {len(means)} groups")
+    return ScoreEstimate(middle, middle - half, middle + half, f"over {len(means)} groups")
 
 
-def _paired(sums: list[Sums], gain: float, level: float) -> Value:
-    samples = strata(sums[0].kind, needed="all")
-    few = too_few(samples)
+def _paired(sums: list[GroupSums], gain: float, level: float) -> ScoreEstimate:
+    samples = samples_by_class(sums[0].kind, needed="all")
+    few = too_few_groups(samples)
     formula = FORMULAS[SAME_HOUR]
     left_out = formula(sums[0].without) - formula(sums[1].without)
     if few or np.isnan(left_out).any() or np.isnan(gain):
-        return Value(gain, NOT_THERE, NOT_THERE, few or "no interval: one group alone makes it defined")
-    variance, df = jackknife(left_out, list(samples.values()))
+        return ScoreEstimate(
+            gain, NOT_THERE, NOT_THERE, few or "no interval: one group alone makes it defined"
+        )
+    variance, df = jackknife_variance(left_out, list(samples.values()))
     half = float(stats.t.ppf((1 + level) / 2, df) * np.sqrt(variance))
-    return Value(gain, gain - half, gain + half)
+    return ScoreEstimate(gain, gain - half, gain + half)
 
 
-class Units(NamedTuple):
+class WellUnits(NamedTuple):
     """What is shuffled: one row per unit.
 
     name: ``well`` or ``position``; of_row: (rows,) each row's unit; infected: (units,) bool; stratum:
@@ -130,7 +134,7 @@ class Units(NamedTuple):
         return self.mixed or min(self.wells) >= 2
 
 
-class Test(NamedTuple):
+class PermutationTest(NamedTuple):
     """A permutation test: p, the smallest p that this design could give, and how many shuffles were made.
 
     worst: which of the statistics differs most; difference: (statistics,) infected less mock, in SDs
@@ -144,7 +148,7 @@ class Test(NamedTuple):
     difference: np.ndarray
 
 
-def units_of(rows: pd.DataFrame) -> Units:
+def well_units(rows: pd.DataFrame) -> WellUnits:
     """Return the units that may be exchanged between the classes.
 
     Only units of one plate that the same models judged are exchanged: the models of two folds differ, and
@@ -153,17 +157,17 @@ def units_of(rows: pd.DataFrame) -> Units:
     Args:
         rows: with ``plate well stack_id condition``, and ``run fold seed`` where there are models.
     """
-    infected = class_of(rows) == 1
-    wells = codes_of(rows, "position") if rows["well"].eq("").any() else codes_of(rows, "well")
+    infected = condition_codes(rows) == 1
+    wells = group_codes(rows, "position") if rows["well"].eq("").any() else group_codes(rows, "well")
     held = pd.DataFrame({"well": wells, "infected": infected}).groupby("well")["infected"].nunique()
     n_wells = (len(np.unique(wells[infected])), len(np.unique(wells[~infected])))
     mixed = bool((held > 1).any())
     by_well = not mixed and min(n_wells) >= 2
-    codes = pd.factorize(wells if by_well else codes_of(rows, "position"))[0]
+    codes = pd.factorize(wells if by_well else group_codes(rows, "position"))[0]
     first = np.unique(codes, return_index=True)[1]
-    place = (wells if mixed else codes_of(rows, "plate"))[first]
+    place = (wells if mixed else group_codes(rows, "plate"))[first]
     name = "well" if by_well and not rows["well"].eq("").any() else "position"
-    return Units(name, codes, infected[first], _crossed(place, _models(rows, codes)), n_wells, mixed)
+    return WellUnits(name, codes, infected[first], _crossed(place, _models(rows, codes)), n_wells, mixed)
 
 
 def centred(rows: pd.DataFrame, values: np.ndarray) -> np.ndarray:
@@ -171,21 +175,21 @@ def centred(rows: pd.DataFrame, values: np.ndarray) -> np.ndarray:
 
     What is left does not depend on which hours a well has, and no label is used.
     """
-    block = pd.factorize(codes_of(rows, "plate") * (hour_strata(rows).max() + 2) + hour_strata(rows))[0]
+    block = pd.factorize(group_codes(rows, "plate") * (hour_strata(rows).max() + 2) + hour_strata(rows))[0]
     if "run" in rows.columns:
         block = pd.factorize(block * (model_codes(rows).max() + 1) + model_codes(rows))[0]
     table = pd.DataFrame(np.asarray(values, float))
     return (table - table.groupby(block).transform("mean")).to_numpy()
 
 
-def unit_means(units: Units, values: np.ndarray) -> np.ndarray:
+def unit_means(units: WellUnits, values: np.ndarray) -> np.ndarray:
     """Return the mean of each statistic in each unit: (rows, statistics) -> (units, statistics)."""
     return pd.DataFrame(np.asarray(values, float)).groupby(units.of_row).mean().to_numpy()
 
 
 def permutation_test(
-    units: Units, means: np.ndarray, *, two_sided: bool, shuffles: int, rng: np.random.Generator
-) -> Test:
+    units: WellUnits, means: np.ndarray, *, two_sided: bool, shuffles: int, rng: np.random.Generator
+) -> PermutationTest:
     """Compare infected with mock units, all statistics in one test (the largest difference counts).
 
     Every assignment is tried where there are at most ``shuffles``; else that many are drawn, and the
@@ -200,7 +204,9 @@ def permutation_test(
     """
     spread = _within(means, units.stratum).std(0)
     scaled = np.where(spread > 1e-12, means / np.where(spread > 1e-12, spread, 1.0), 0.0)
-    assigned = assignments(units, shuffles=shuffles, rng=rng)  # (shuffles, units) bool, the observed first
+    assigned = count_assignments(
+        units, shuffles=shuffles, rng=rng
+    )  # (shuffles, units) bool, the observed first
     weight = assigned / np.maximum(assigned.sum(1, keepdims=True), 1)
     weight = weight - ~assigned / np.maximum((~assigned).sum(1, keepdims=True), 1)
     difference = weight @ scaled  # (shuffles, statistics)
@@ -208,10 +214,12 @@ def permutation_test(
     reached = size.max(1)
     worst = int(size[0].argmax())
     p = float((reached >= reached[0] - 1e-9).mean())
-    return Test(p, floor(units, two_sided=two_sided, shuffles=shuffles), len(assigned), worst, difference[0])
+    return PermutationTest(
+        p, smallest_p(units, two_sided=two_sided, shuffles=shuffles), len(assigned), worst, difference[0]
+    )
 
 
-def floor(units: Units, *, two_sided: bool, shuffles: int) -> float:
+def smallest_p(units: WellUnits, *, two_sided: bool, shuffles: int) -> float:
     """Return the smallest p that a permutation of these units can give."""
     sizes = _sizes(units)
     every = math.prod(math.comb(n, k) for n, k in sizes)
@@ -220,7 +228,7 @@ def floor(units: Units, *, two_sided: bool, shuffles: int) -> float:
     return max((2.0 if mirrored else 1.0) / every, 1.0 / shuffles)
 
 
-def assignments(units: Units, *, shuffles: int, rng: np.random.Generator) -> np.ndarray:
+def count_assignments(units: WellUnits, *, shuffles: int, rng: np.random.Generator) -> np.ndarray:
     """Return which units are infected in each shuffle, the observed one first: (shuffles, units) bool."""
     strata = [np.flatnonzero(units.stratum == s) for s in np.unique(units.stratum)]
     if math.prod(math.comb(n, k) for n, k in _sizes(units)) <= shuffles:
@@ -236,7 +244,7 @@ def assignments(units: Units, *, shuffles: int, rng: np.random.Generator) -> np.
     return drawn
 
 
-def shuffled_onsets(
+def permuted_onsets(
     onset_h: Sequence[float], value: np.ndarray, *, shuffles: int, rng: np.random.Generator
 ) -> tuple[float, float]:
     """Return p and floor for ``value`` falling with the onset, onsets shuffled among wells.
@@ -269,7 +277,7 @@ def _crossed(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     return pd.factorize(one * (int(other.max()) + 1) + other)[0]
 
 
-def _sizes(units: Units) -> list[tuple[int, int]]:
+def _sizes(units: WellUnits) -> list[tuple[int, int]]:
     table = pd.DataFrame({"stratum": units.stratum, "infected": units.infected})
     sizes = table.groupby("stratum")["infected"].agg(["size", "sum"])
     return [(int(n), int(k)) for n, k in sizes.to_numpy()]
@@ -280,12 +288,12 @@ def _within(means: np.ndarray, stratum: np.ndarray) -> np.ndarray:
     return (table - table.groupby(stratum).transform("mean")).to_numpy()
 
 
-class Compared(NamedTuple):
+class ClassComparison(NamedTuple):
     """What P(infected) says of the classes on some rows, against what was done to the wells."""
 
-    auc: Value
-    units: Units
-    test: Test
+    auc: ScoreEstimate
+    units: WellUnits
+    test: PermutationTest
 
     @property
     def well_floor(self) -> float:
@@ -305,7 +313,9 @@ class Compared(NamedTuple):
         return range_words(self.auc.value, self.auc.low, self.auc.high)
 
 
-def compared(rows: pd.DataFrame, *, level: float, shuffles: int, rng: np.random.Generator) -> Compared:
+def compare_classes(
+    rows: pd.DataFrame, *, level: float, shuffles: int, rng: np.random.Generator
+) -> ClassComparison:
     """Compare infected with mock rows by P(infected), one-sided, units shuffled (:func:`units_of`).
 
     Args:
@@ -314,10 +324,12 @@ def compared(rows: pd.DataFrame, *, level: float, shuffles: int, rng: np.random.
         shuffles: the most assignments to try.
         rng: for the draw.
     """
-    auc = auc_of(rows, rows["p_infected"].to_numpy(float), class_of(rows), level=level)
-    units = units_of(rows)
+    auc = score_auc(rows, rows["p_infected"].to_numpy(float), condition_codes(rows), level=level)
+    units = well_units(rows)
     means = unit_means(units, centred(rows, ranked(rows)))
-    return Compared(auc, units, permutation_test(units, means, two_sided=False, shuffles=shuffles, rng=rng))
+    return ClassComparison(
+        auc, units, permutation_test(units, means, two_sided=False, shuffles=shuffles, rng=rng)
+    )
 
 
 def ranked(rows: pd.DataFrame) -> np.ndarray:

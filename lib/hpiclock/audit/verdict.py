@@ -13,13 +13,13 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from hpiclock.analysis.units import class_of
-from hpiclock.audit import Row, table_of
-from hpiclock.audit.baselines import judge_more
+from hpiclock.analysis.units import condition_codes
+from hpiclock.audit import AuditRow, verdict_table
+from hpiclock.audit.baselines import judge_beyond_statistics
 from hpiclock.audit.clocks import judge_elapsed, judge_hour, judge_onset, onset_table
 from hpiclock.audit.controls import judge_early, judge_nuisance, judge_well, nuisance_table
 from hpiclock.audit.design import judge_design
-from hpiclock.audit.leakage import judge_marks, judge_twice, judge_unseen, with_sides
+from hpiclock.audit.leakage import judge_duplicates, judge_marks, judge_shared_wells, with_sides
 from hpiclock.config.schema import AuditConfig, StudyConfig
 
 
@@ -31,7 +31,7 @@ class Evidence:
     frame is not used). statistics: ``stack_id frame`` and statistics of raw frames. kinds: kind -> names
     of statistics. pairs: ``a b overlap correlation`` of stacks that show the same place, with how many pairs
     were compared. marks: constant pixels per condition. predictions: a PREDICTIONS table. baselines: of
-    :func:`hpiclock.audit.baselines.baselines`, with the source that stands for plain statistics.
+    :func:`hpiclock.audit.baselines.shortcut_baselines`, with the source that stands for plain statistics.
     """
 
     frames: pd.DataFrame
@@ -68,7 +68,7 @@ def verdict(
         rows[row.question] = row
     for name, row in design.items():
         rows[name] = _joined(row, rows.get(name))
-    return table_of(list(rows.values()))
+    return verdict_table(list(rows.values()))
 
 
 def generators(rng: np.random.Generator) -> Draws:
@@ -78,7 +78,7 @@ def generators(rng: np.random.Generator) -> Draws:
 
 def _of_images(
     evidence: Evidence, study: StudyConfig, audit: AuditConfig, rng: np.random.Generator
-) -> list[Row]:
+) -> list[AuditRow]:
     rows = []
     frames = evidence.frames
     if evidence.statistics is not None and evidence.kinds is not None:
@@ -87,22 +87,24 @@ def _of_images(
         )
         rows += judge_nuisance(table, audit=audit, hours=frames["hours"].nunique())
     if evidence.pairs is not None:
-        rows.append(judge_twice(with_sides(evidence.pairs, frames), compared=evidence.compared))
+        rows.append(judge_duplicates(with_sides(evidence.pairs, frames), compared=evidence.compared))
     if evidence.marks is not None:
         rows.append(judge_marks(evidence.marks))
     if "split" in frames.columns:
-        rows.append(judge_unseen(frames[frames["split"].notna()]))
+        rows.append(judge_shared_wells(frames[frames["split"].notna()]))
     return rows
 
 
-def _of_predictions(evidence: Evidence, study: StudyConfig, audit: AuditConfig, draw: Draws) -> list[Row]:
+def _of_predictions(
+    evidence: Evidence, study: StudyConfig, audit: AuditConfig, draw: Draws
+) -> list[AuditRow]:
     said = evidence.predictions
     if said is None:
         return []
     held_out = said[said["split"].ne("train")]
     test = held_out[held_out["split"].eq("test")]
     rows = []
-    if test["p_infected"].notna().any() and len(np.unique(class_of(test))) == 2:
+    if test["p_infected"].notna().any() and len(np.unique(condition_codes(test))) == 2:
         rows += [
             judge_well(test, study=study, audit=audit, rng=draw.wells),
             judge_early(test, study=study, audit=audit, rng=draw.wells),
@@ -111,17 +113,17 @@ def _of_predictions(evidence: Evidence, study: StudyConfig, audit: AuditConfig, 
         ]
         if evidence.baselines is not None:
             plain = evidence.plain_source
-            rows.append(judge_more(test, evidence.baselines, source=plain, level=study.level))
+            rows.append(judge_beyond_statistics(test, evidence.baselines, source=plain, level=study.level))
     if held_out["hours"].min() < held_out["hours"].max():
         rows.append(judge_elapsed(held_out, audit=audit, level=study.level, rng=draw.onsets))
     return rows
 
 
-def _joined(design: Row, found: Row | None) -> Row:
+def _joined(design: AuditRow, found: AuditRow | None) -> AuditRow:
     if found is None:
         return design
     words = f"{design.evidence}; {found.evidence}"
     effect = (design.effect, design.low, design.high)
     if np.isnan(design.effect):
         effect = (found.effect, found.low, found.high)
-    return Row(design.question, design.verdict, words, design.remedy, *effect)
+    return AuditRow(design.question, design.verdict, words, design.remedy, *effect)

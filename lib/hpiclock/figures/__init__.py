@@ -11,8 +11,8 @@ from hpiclock.figures.audit import (
     change_effects_figure,
     controls_over_hpi,
     experiment_scores,
-    faithfulness_figure,
     feature_map_figure,
+    sanity_checks_figure,
     shortcut_scores,
 )
 from hpiclock.figures.classes import (
@@ -31,11 +31,11 @@ from hpiclock.figures.comparison import (
     window_sweep_figure,
 )
 from hpiclock.figures.images import (
+    attribution_figure,
     film_strip_figure,
     gallery_figure,
     grey_level_over_hours,
     grey_levels_figure,
-    looks_figure,
 )
 from hpiclock.figures.plate import plate_map, plate_map_figure
 from hpiclock.figures.readout import (
@@ -71,6 +71,7 @@ from hpiclock.figures.windows import (
 
 __all__ = [
     "alt_text",
+    "attribution_figure",
     "bland_altman",
     "change_effects_figure",
     "classes_figure",
@@ -83,7 +84,6 @@ __all__ = [
     "differences_over_time_figure",
     "dose_response",
     "experiment_scores",
-    "faithfulness_figure",
     "feature_map_figure",
     "film_strip_figure",
     "gallery_figure",
@@ -94,7 +94,6 @@ __all__ = [
     "interval_sweep_figure",
     "learning_curve",
     "learning_curves_figure",
-    "looks_figure",
     "metric_by_window",
     "plate_heat_map",
     "plate_map",
@@ -104,6 +103,7 @@ __all__ = [
     "reliability",
     "residual_over_hours",
     "roc",
+    "sanity_checks_figure",
     "score_distribution",
     "score_over_hours",
     "shortcut_scores",

@@ -98,7 +98,7 @@ def experiment_scores(sampling: pd.DataFrame, *, level: float, ax: Axes | None =
     """Draw the AUC of every sampling experiment, a line each.
 
     Args:
-        sampling: of :func:`hpiclock.audit.baselines.sampling`.
+        sampling: of :func:`hpiclock.audit.baselines.sampling_experiments`.
         level: of the intervals.
         ax: where to draw; a new figure by default.
     """
@@ -125,7 +125,7 @@ def change_effects_figure(changes: pd.DataFrame, *, level: float) -> Figure:
     """Draw what each change of the images does to P(infected) and to the predicted time, by condition.
 
     Args:
-        changes: of :func:`hpiclock.audit.baselines.by_change`.
+        changes: of :func:`hpiclock.audit.baselines.perturbation_effects`.
         level: of the intervals.
     """
     there = [name for name in ANSWERS if changes["answer"].eq(name).any()]
@@ -312,7 +312,7 @@ SHUFFLED = "labels\nshuffled"
 
 
 @styled
-def faithfulness_figure(checks: pd.DataFrame, deletion: pd.DataFrame) -> Figure:
+def sanity_checks_figure(checks: pd.DataFrame, deletion: pd.DataFrame) -> Figure:
     """Draw how alike the maps of other models are, and what deleting by the maps does, a panel a head.
 
     Args:

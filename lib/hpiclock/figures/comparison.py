@@ -61,7 +61,7 @@ def _forest(ax: Axes, rows: pd.DataFrame, names: list[str], level: float) -> Non
         mine = rows[rows["variant"].eq(name)]
         at = np.array([places.index(place) for place in zip(mine["group"], mine["metric"], strict=True)])
         y = at + (number - (len(names) - 1) / 2) * 0.6 / max(len(names), 1)
-        looks = looks_of(number)
+        looks = variant_style(number)
         known = mine["low"].notna().to_numpy()
         ax.hlines(y[known], mine["low"][known], mine["high"][known], color=looks["color"], linewidth=1.2)
         shown = mine["verdict"].isin(("better", "worse")).to_numpy()
@@ -100,7 +100,7 @@ def differences_over_time_figure(windows: pd.DataFrame, *, level: float, clock: 
         part = rows[rows["group"].eq(group) & rows["metric"].eq(metric)]
         ax.axhline(0, color=style.GREY, linewidth=0.8, linestyle=":")
         for number, (name, line) in enumerate(part.groupby("variant", sort=False)):
-            words.append(_draw_differences(ax, line, looks_of(number), str(name), level))
+            words.append(_draw_differences(ax, line, variant_style(number), str(name), level))
         _dress(ax, part, clock, f"difference of {_name(group, metric)}" + (" (h)" if metric in HOURS else ""))
     _finish(
         figure, panels, f"{level:.0%} interval of one window at a time; filled: differs, all windows together"
@@ -142,7 +142,7 @@ def variants_over_time_figure(windows: pd.DataFrame, *, clock: str) -> Figure:
             first = lines[0][1]
             lines.append((str(first["against"].iloc[0]), first, first["value_against"]))
         for number, (name, line, values) in enumerate(lines):
-            looks = looks_of(number if number < len(lines) - 1 else -1)
+            looks = variant_style(number if number < len(lines) - 1 else -1)
             ax.plot((line["start_h"] + line["end_h"]) / 2, values, label=name, **looks)
             words.append(f"{name}, {_name(group, metric)}: {style.range_text(values, 3)}")
         _dress(ax, part, clock, _name(group, metric) + (" (h)" if metric in HOURS else ""))
@@ -155,7 +155,7 @@ def variants_over_time_figure(windows: pd.DataFrame, *, clock: str) -> Figure:
     return figure
 
 
-def looks_of(number: int) -> dict[str, Any]:
+def variant_style(number: int) -> dict[str, Any]:
     """Return colour and marker of a variant by its place; -1 is the one that others are held against."""
     if number < 0:
         return {"color": style.GREY, "marker": ".", "linestyle": "--"}
@@ -222,7 +222,7 @@ def runs_over_time(
         line = line.sort_values("start_h")
         middle = ((line["start_h"] + line["end_h"]) / 2).to_numpy()
         low, high = line["low"].to_numpy(float), line["high"].to_numpy(float)
-        looks = looks_of(number)
+        looks = variant_style(number)
         ax.plot(middle, line["value"], label=str(run), **looks)
         ax.fill_between(
             middle, low, high, where=np.isfinite(low + high), color=looks["color"], alpha=0.15, linewidth=0

@@ -200,7 +200,9 @@ COVER = 0.7  # opacity there
 
 
 @styled
-def looks_figure(rows: pd.DataFrame, images: Images, maps: Mapping[str, Maps], *, method: str) -> Figure:
+def attribution_figure(
+    rows: pd.DataFrame, images: Images, maps: Mapping[str, Maps], *, method: str
+) -> Figure:
     """Draw frames by condition and time, and below each where every head looks.
 
     One colour scale a head for all frames, so weak maps look weak; zero is transparent.
@@ -243,7 +245,7 @@ def looks_figure(rows: pd.DataFrame, images: Images, maps: Mapping[str, Maps], *
             _picture_with_map(column[0], images[place], style.CONDITION_COLOURS[condition])
             for (head, found), ax in zip(maps.items(), column[1:], strict=True):
                 _picture_with_map(ax, images[place], style.PALE)
-                lay_over(ax, found[place], head, strongest[head], len(images[place]))
+                overlay_map(ax, found[place], head, strongest[head], len(images[place]))
             _caption(column, rows.loc[place], list(maps))
     _scales(parts[-1], list(maps))
     spans = "; ".join(_span(rows.loc[strip]) for strip in strips)
@@ -253,7 +255,7 @@ def looks_figure(rows: pd.DataFrame, images: Images, maps: Mapping[str, Maps], *
     return fig
 
 
-def lay_over(ax: Axes, found: Maps, head: str, strongest: float, side: int) -> None:
+def overlay_map(ax: Axes, found: Maps, head: str, strongest: float, side: int) -> None:
     """Lay a map over a picture of this side, in the colours of its head; weaker is more transparent."""
     share = np.clip(np.nan_to_num(found) / strongest, -1, 1)
     colours = SCALES[head](share / 2 + 0.5)

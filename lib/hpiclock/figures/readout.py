@@ -28,7 +28,7 @@ QUANTITIES = {
 _LINES = ("-", "--", "-.", ":")
 
 
-def looks(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
+def shift_words(table: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """Return colour and line of each treatment: those of its condition and MOI where these tell all apart.
 
     Compounds and doses get colours in their order, as they share a condition.
@@ -70,7 +70,7 @@ def treatment_curves(
     if rows.empty:
         return style.nothing(ax, f"no {QUANTITIES[quantity]} in these predictions")
     words = []
-    for name, how in looks(rows).items():
+    for name, how in shift_words(rows).items():
         mine = rows[rows["treatment"].eq(name)].sort_values("hours")
         text = f"{name} ({style.plural(int(mine['n_wells'].max()), 'well')})"
         ax.plot(mine["hours"], mine["value"], label=text, **how)
@@ -100,13 +100,13 @@ def wells_by_treatment(wells: pd.DataFrame, *, value: str, ax: Axes | None = Non
     Of a time to detection, wells that were not detected stand as open triangles at their last hour.
 
     Args:
-        wells: from :func:`hpiclock.analysis.plate_readout.by_well`.
+        wells: from :func:`hpiclock.analysis.plate_readout.readout_by_well`.
         value: its column.
         ax: where to draw; a new figure by default.
     """
     if value == "detected_hpi":  # others have no such time
         wells = wells[wells["onset_h"].notna()]
-    how = looks(wells)
+    how = shift_words(wells)
     ax = style.axes_or_new(ax, 4.6, 0.6 + 0.3 * max(len(how), 2))
     if wells[value].isna().all():
         return style.nothing(ax, f"no well has a value of: {QUANTITIES[value]}")
@@ -149,7 +149,7 @@ def dose_response(
     """Draw a response of every well over its dose, with the fitted sigmoid and its EC50.
 
     Args:
-        wells: from :func:`hpiclock.analysis.plate_readout.by_well`.
+        wells: from :func:`hpiclock.analysis.plate_readout.readout_by_well`.
         curve: ``dose value`` of :func:`hpiclock.analysis.plate_readout.dose_response`; may be empty.
         fit: its row.
         unit: of the dose, for the axis.
@@ -161,7 +161,7 @@ def dose_response(
     known = wells[wells[dose].gt(0) & wells[response].notna()]
     if known.empty:
         return style.nothing(ax, f"no well has a dose and a value of: {QUANTITIES[response]}")
-    how = looks(wells)
+    how = shift_words(wells)
     for name, mine in known.groupby("treatment", sort=False):
         ax.plot(mine[dose], mine[response], "o", color=how[str(name)]["color"], alpha=0.85)
     zero = wells[wells["condition"].eq("mock") & wells[response].notna()]
@@ -196,7 +196,7 @@ def plate_heat_map(wells: pd.DataFrame, *, value: str, hour: float, ax: Axes | N
     """Draw a value of every well as a shade, in the layout of the plate.
 
     Args:
-        wells: of one plate, from :func:`hpiclock.analysis.plate_readout.by_well`.
+        wells: of one plate, from :func:`hpiclock.analysis.plate_readout.readout_by_well`.
         value: its column.
         hour: at which the value was taken, for the title.
         ax: where to draw; a new figure by default.
@@ -261,7 +261,7 @@ def well_grid_figure(rows: pd.DataFrame, *, threshold: float) -> Figure:
     used_columns = sorted({column for _, column in places.values()})
     if len(used_columns) > MOST_CURVES:
         raise InputError(f"{len(used_columns)} columns of wells: too many for curves; draw the heat map")
-    how = looks(rows)
+    how = shift_words(rows)
     fig = style.new_figure(style.PAGE_IN, 0.62 * len(used_rows) + 1.0)
     axes = np.atleast_2d(
         fig.subplots(len(used_rows), len(used_columns), sharex=True, sharey=True, squeeze=False)

@@ -25,7 +25,7 @@ def prediction_vs_target(
     Args:
         predictions: PREDICTIONS (``stack_id condition moi clock time_target time_pred``).
         clock: ``infection`` or ``experiment``.
-        line: rows of :func:`hpiclock.analysis.time_errors.time_lines`; not drawn when missing.
+        line: rows of :func:`hpiclock.analysis.time_errors.time_regression`; not drawn when missing.
         ax: where to draw; a new figure by default.
     """
     ax = style.axes_or_new(ax, style.COLUMN_IN, 3.4)

@@ -77,7 +77,7 @@ def metric_by_window(
     for number, group in enumerate(groups):
         line = rows[rows["group"].eq(group)]
         if len(line):
-            words.append(_draw_line(ax, line, group, looks_of(group, number), level))
+            words.append(_draw_line(ax, line, group, line_style(group, number), level))
     if metric in CHANCE:
         ax.axhline(CHANCE[metric], color=style.GREY, linewidth=0.8, linestyle=":", zorder=0)
     ax.set(ylabel=name, xlabel=style.TIME_AXES[clock])
@@ -85,7 +85,7 @@ def metric_by_window(
     style.hour_ticks(ax, float(rows["start_h"].min()), float(rows["end_h"].max()))
     hatch_undefined(ax, rows, words=not compact)
     for number, group in enumerate(groups):
-        mark_undefined(ax, rows, group, str(looks_of(group, number)["color"]))
+        mark_undefined(ax, rows, group, str(line_style(group, number)["color"]))
     if not compact:
         style.legend_outside(ax)
         below = ax.inset_axes((0, -0.48, 1, 0.24), sharex=ax)
@@ -188,7 +188,7 @@ def temporal_generalization_figure(windows: pd.DataFrame, *, level: float, clock
     return fig
 
 
-def looks_of(group: str, number: int) -> dict[str, Any]:
+def line_style(group: str, number: int) -> dict[str, Any]:
     """Return the keywords for the line of a group: conditions and MOIs have their own colour."""
     moi = float(group.removeprefix("moi=")) if group.startswith("moi=") else None
     condition = "infected" if moi is not None else group
@@ -262,7 +262,7 @@ def detection_curve(curves: pd.DataFrame, *, level: float, ax: Axes | None = Non
     words, risks = [], []
     for number, (group, rows) in enumerate(curves.groupby("group", sort=False)):
         rows = rows.sort_values("time_h")
-        looks = looks_of(str(group), number) | {"marker": None, "linestyle": "-"}
+        looks = line_style(str(group), number) | {"marker": None, "linestyle": "-"}
         name = "all MOIs" if group == "all" else str(group).replace("moi=", "MOI ")
         n = style.plural(int(rows["n_at_risk"].iloc[0]), "stack")
         ax.step(rows["time_h"], rows["share"], where="post", label=f"{name} ({n})", **looks)
@@ -321,7 +321,7 @@ def interval_coverage(coverage: pd.DataFrame, *, ax: Axes | None = None) -> Axes
 
     Args:
         coverage: ``group start_h end_h level coverage width_h n note`` of one run, as
-            :func:`hpiclock.analysis.conformal.conformal` gives it; groups are ``called infected`` and
+            :func:`.conformal_intervals` gives it; groups are ``called infected`` and
             ``called mock``, and rows over all hours (``start_h`` missing) are not drawn.
         ax: where to draw; a new figure by default.
     """

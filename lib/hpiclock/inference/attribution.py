@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from hpiclock.errors import InputError
 from hpiclock.plate.cache import FrameCache
 from hpiclock.training.batches import Batches
-from hpiclock.training.experiment import Machine
+from hpiclock.training.experiment import LoadedModel
 from hpiclock.training.model import TwoHeads
 
 Images = Tensor  # (n, 1, size, size), normalised
@@ -54,7 +54,7 @@ def heads_of(model: TwoHeads) -> tuple[str, ...]:
     return tuple(head for head in HEADS if there[head] is not None)
 
 
-def looking_layer(model: TwoHeads, size: int) -> str:
+def gradcam_layer(model: TwoHeads, size: int) -> str:
     """Return the name of the backbone's last part whose output is a map of at least :data:`LEAST_SIDE` px.
 
     Grad-CAM is usually taken at the last convolutional stage, which of an image of 64 px leaves 2 x 2 cells:
@@ -84,7 +84,7 @@ def looking_layer(model: TwoHeads, size: int) -> str:
     return found[-1]
 
 
-def look(model: TwoHeads, images: Tensor, *, head: str, method: str) -> Tensor:
+def attribution_map(model: TwoHeads, images: Tensor, *, head: str, method: str) -> Tensor:
     """Return where a head looks: (batch, 1, s, s) normalised -> (batch, s, s), float32 on the CPU.
 
     Positive speaks for infected (class) or for more hours (time), negative against; saliency alone has no
@@ -108,11 +108,11 @@ def look(model: TwoHeads, images: Tensor, *, head: str, method: str) -> Tensor:
 
 def coarse_gradcam(model: TwoHeads, images: Tensor, *, head: str) -> Tensor:
     """Return Grad-CAM in the cells of its layer, as in :func:`look`: (batch, cells, cells)."""
-    layer = looking_layer(model, images.shape[-1])
+    layer = gradcam_layer(model, images.shape[-1])
     return _in_parts(model, images, head, partial(_coarse, layer=layer))
 
 
-def images_of(machine: Machine, cache: FrameCache, frames: pd.DataFrame) -> Tensor:
+def images_of(machine: LoadedModel, cache: FrameCache, frames: pd.DataFrame) -> Tensor:
     """Return frames as the model reads them, all at once: (n, 1, size, size), normalised, on its device."""
     batches = Batches(cache, frames, batch_size=1, device=machine.device)
     return torch.cat([batch.images.clone() for batch in batches.in_order()])
@@ -121,13 +121,13 @@ def images_of(machine: Machine, cache: FrameCache, frames: pd.DataFrame) -> Tens
 def methods_for(model: TwoHeads, size: int) -> tuple[str, ...]:
     """Return the methods that can be used: without a map to weigh there is no Grad-CAM."""
     try:
-        looking_layer(model, size)
+        gradcam_layer(model, size)
     except InputError:
         return METHODS[1:]
     return METHODS
 
 
-def answers(model: TwoHeads, images: Tensor, *, head: str) -> np.ndarray:
+def head_outputs(model: TwoHeads, images: Tensor, *, head: str) -> np.ndarray:
     """Return a head's number for each image, see :class:`OneHead`: (batch,) float64."""
     one = OneHead(model, head).eval()
     with torch.inference_mode():
@@ -150,7 +150,7 @@ def _coarse(one: OneHead, images: Tensor, *, layer: str) -> Tensor:
 
 
 def _gradcam(one: OneHead, images: Tensor, *, size: int) -> Tensor:
-    coarse = _coarse(one, images, layer=looking_layer(one.model, size))
+    coarse = _coarse(one, images, layer=gradcam_layer(one.model, size))
     return LayerAttribution.interpolate(coarse, (size, size), interpolate_mode="bilinear")
 
 

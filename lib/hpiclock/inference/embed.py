@@ -18,15 +18,15 @@ from hpiclock.progress import progress
 from hpiclock.training.augment import GREY_MEAN, GREY_SD
 from hpiclock.training.batches import Batches
 from hpiclock.training.device import autocast, in_parts
-from hpiclock.training.experiment import Machine
+from hpiclock.training.experiment import LoadedModel
 
-Change = Callable[[Tensor], Tensor]
+Perturbation = Callable[[Tensor], Tensor]
 BORDER = 1 / 16  # of the side: what the border changes mask, and what "border only" leaves
 TILES = 8  # per side
 
 
 def embed(
-    machine: Machine,
+    machine: LoadedModel,
     cache: FrameCache,
     frames: pd.DataFrame,
     *,
@@ -60,7 +60,7 @@ def embed(
         batches.in_order(), desc=f"features {change}".strip(), total=len(batches), leave=False
     ):
         with torch.inference_mode(), autocast(machine.device, machine.precision):
-            seen = in_parts(model.features, _changed(batch.images, change))
+            seen = in_parts(model.features, _perturbed(batch.images, change))
             parts.append(seen.float().cpu().numpy())
     features = np.concatenate(parts)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -69,8 +69,8 @@ def embed(
     return _table(keys, features)
 
 
-def predict_changed(
-    machine: Machine,
+def predict_perturbed(
+    machine: LoadedModel,
     cache: FrameCache,
     frames: pd.DataFrame,
     *,
@@ -88,7 +88,7 @@ def predict_changed(
     for batch in progress(batches.in_order(), desc="changed images", total=len(batches), leave=False):
         for name in names:
             with torch.inference_mode(), autocast(machine.device, machine.precision):
-                output = model.heads(in_parts(model.features, _changed(batch.images, name)))
+                output = model.heads(in_parts(model.features, _perturbed(batch.images, name)))
             nothing = np.full(len(batch.images), np.nan)
             p = (
                 nothing
@@ -168,7 +168,7 @@ def background_only(grey: Tensor) -> Tensor:
     return torch.where(rough <= limit[..., None, None], grey, grey.mean((-2, -1), keepdim=True))
 
 
-CHANGES: dict[str, Change] = {
+PERTURBATIONS: dict[str, Perturbation] = {
     "brighter": brightness,
     "darker": darkness,
     "less contrast": less_contrast,
@@ -188,11 +188,11 @@ SHORTCUTS = (
 )  # little biology is left in them
 
 
-def _changed(images: Tensor, change: str) -> Tensor:
+def _perturbed(images: Tensor, change: str) -> Tensor:
     """Apply a change to normalised images (batch, 1, side, side)."""
     if not change:
         return images
-    grey = CHANGES[change](images * GREY_SD + GREY_MEAN).clamp(0, 1)
+    grey = PERTURBATIONS[change](images * GREY_SD + GREY_MEAN).clamp(0, 1)
     return (grey - GREY_MEAN) / GREY_SD
 
 
@@ -214,7 +214,7 @@ def _ring(grey: Tensor) -> Tensor:
     return ~(inside[:, None] & inside)
 
 
-def _key(machine: Machine, cache: FrameCache, frames: pd.DataFrame, change: str) -> str:
+def _key(machine: LoadedModel, cache: FrameCache, frames: pd.DataFrame, change: str) -> str:
     digest = hashlib.sha256(f"{cache.key} {machine.precision} {change}".encode())
     for name, tensor in machine.model.backbone.state_dict().items():
         digest.update(name.encode())

@@ -26,7 +26,7 @@ ONNX, WEIGHTS, CONFIG = "model.onnx", "model.safetensors", "model.json"
 OPSET = 18
 
 
-class GreyToAnswers(nn.Module):
+class GreyToOutputs(nn.Module):
     """From grey levels 0-255 to what a reader wants: P(infected) and hours."""
 
     def __init__(self, model: TwoHeads) -> None:
@@ -50,9 +50,9 @@ class GreyToAnswers(nn.Module):
         return [name for name, head in heads.items() if head is not None]
 
 
-def answers(model: TwoHeads, grey: np.ndarray) -> dict[str, np.ndarray]:
+def model_outputs(model: TwoHeads, grey: np.ndarray) -> dict[str, np.ndarray]:
     """Return what a model says of frames (batch, size, size), grey levels 0-255, in float32 on the CPU."""
-    reader = GreyToAnswers(model).cpu().eval()
+    reader = GreyToOutputs(model).cpu().eval()
     with torch.inference_mode():
         said = reader(torch.from_numpy(grey.astype(np.float32))[:, None])
     return {name: part.numpy() for name, part in zip(reader.names, said, strict=True)}
@@ -65,7 +65,7 @@ def write_onnx(model: TwoHeads, size: int, path: Path) -> None:
         InputError: the extra ``export`` is not installed.
     """
     _needed()
-    reader = GreyToAnswers(model).cpu().eval()
+    reader = GreyToOutputs(model).cpu().eval()
     example = torch.zeros(2, 1, size, size)
     # the exporter reports its own steps at length
     logging.getLogger("onnxscript").setLevel(logging.ERROR)
@@ -85,7 +85,7 @@ def write_onnx(model: TwoHeads, size: int, path: Path) -> None:
         )
 
 
-def ask_onnx(path: Path, grey: np.ndarray) -> dict[str, np.ndarray]:
+def run_onnx(path: Path, grey: np.ndarray) -> dict[str, np.ndarray]:
     """Return what an ONNX file says of frames (batch, size, size), grey levels 0-255."""
     _needed()
     import onnxruntime

@@ -21,14 +21,14 @@ from hpiclock.plate.cache import FrameCache
 from hpiclock.progress import progress
 from hpiclock.training.batches import Batches
 from hpiclock.training.device import autocast, in_parts
-from hpiclock.training.experiment import Machine
+from hpiclock.training.experiment import LoadedModel
 
 EXPLAINED = 0.95  # share of the variance that the components hold
 MOST_COMPONENTS = 32
 MOST_FRAMES = 2000  # of training, and of held-out wells; every n-th of more
 
 
-class Reference(NamedTuple):
+class TrainingReference(NamedTuple):
     """What training frames look like to a backbone.
 
     ``mean`` (features,), ``axes`` (components, features) of length 1, ``variance`` (components,), ``rest``
@@ -63,7 +63,7 @@ class Reference(NamedTuple):
             np.savez(stream, allow_pickle=False, **self._asdict())
 
     @classmethod
-    def load(cls, path: Path) -> Reference:
+    def load(cls, path: Path) -> TrainingReference:
         """Read what :meth:`save` wrote.
 
         Raises:
@@ -77,7 +77,7 @@ class Reference(NamedTuple):
         return cls(**values | {"rest": float(values["rest"]), "n_wells": int(values["n_wells"])})
 
 
-def describe(features: np.ndarray) -> Reference:
+def describe(features: np.ndarray) -> TrainingReference:
     """Fit the components to features of training frames, (frames, features); nothing is held out yet."""
     mean = features.mean(0, dtype=np.float64)
     _, singular, axes = np.linalg.svd(features.astype(np.float64) - mean, full_matrices=False)
@@ -87,10 +87,12 @@ def describe(features: np.ndarray) -> Reference:
     # a component needs several frames each to have a variance
     k = max(1, min(k, MOST_COMPONENTS, len(features) // 10, len(mean) - 1))
     rest = max(variance[k:].sum() / (len(mean) - k), 1e-9 * total)
-    return Reference(mean, axes[:k], np.maximum(variance[:k], 1e-12 * total), float(rest), np.empty(0), 0)
+    return TrainingReference(
+        mean, axes[:k], np.maximum(variance[:k], 1e-12 * total), float(rest), np.empty(0), 0
+    )
 
 
-def learn_reference(machine: Machine, cache: FrameCache, frames: pd.DataFrame) -> Reference | None:
+def fit_reference(machine: LoadedModel, cache: FrameCache, frames: pd.DataFrame) -> TrainingReference | None:
     """Return what a model's training frames look like to it, and how far its held-out stacks lie.
 
     Args:
@@ -113,7 +115,7 @@ def _thinned(frames: pd.DataFrame) -> pd.DataFrame:
     return frames[frames.groupby("stack_id").cumcount() % step == 0].reset_index(drop=True)
 
 
-def _features(machine: Machine, cache: FrameCache, frames: pd.DataFrame) -> np.ndarray:
+def _features(machine: LoadedModel, cache: FrameCache, frames: pd.DataFrame) -> np.ndarray:
     batches = Batches(cache, frames, batch_size=1, device=machine.device)
     parts = []
     machine.model.eval()

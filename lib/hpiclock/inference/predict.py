@@ -10,33 +10,33 @@ import pandas as pd
 import torch
 
 from hpiclock.config.schema import Config, ModelConfig
-from hpiclock.inference.ood import Reference
+from hpiclock.inference.ood import TrainingReference
 from hpiclock.plate.cache import FrameCache
 from hpiclock.training.batches import Batches
 from hpiclock.training.checkpoint import read_checkpoint
 from hpiclock.training.device import autocast, in_parts
-from hpiclock.training.evaluate import predictions
-from hpiclock.training.experiment import Machine, set_up
+from hpiclock.training.evaluate import output_table
+from hpiclock.training.experiment import LoadedModel, prepare_model
 from hpiclock.training.losses import TIMED
 
 
-def open_machine(cfg: Config, checkpoint: Path) -> Machine:
+def load_model(cfg: Config, checkpoint: Path) -> LoadedModel:
     """Return a trained model on the device of its config.
 
     Raises:
         InputError: no checkpoint, or one of another model; a device that is not to be had.
     """
-    machine = set_up(cfg, pretrained=False)
+    machine = prepare_model(cfg, pretrained=False)
     read_checkpoint(checkpoint, {"model": machine.model}, machine.device)
     machine.model.eval()
     return machine
 
 
-def ask(
-    machine: Machine,
+def predict(
+    machine: LoadedModel,
     cache: FrameCache,
     frames: pd.DataFrame,
-    reference: Reference | None,
+    reference: TrainingReference | None,
     *,
     each: Callable[[int], object],
 ) -> pd.DataFrame:
@@ -58,7 +58,7 @@ def ask(
             features = in_parts(machine.model.features, batch.images)
             output = machine.model.heads(features)
         output = type(output)(*(None if part is None else part.float() for part in output))
-        said = predictions(machine.model, output)
+        said = output_table(machine.model, output)
         seen = features.float().cpu().numpy()
         far = np.full(len(said), np.nan) if reference is None else reference.distance(seen) / reference.unit
         parts.append(said.assign(distance=far))
@@ -66,7 +66,7 @@ def ask(
     return pd.concat(parts, ignore_index=True)
 
 
-def timed_only(said: pd.DataFrame, model: ModelConfig, *, threshold: float) -> pd.Series:
+def trained_times_only(said: pd.DataFrame, model: ModelConfig, *, threshold: float) -> pd.Series:
     """Return ``time_pred`` without the times of a class whose time the model did not learn.
 
     The class is the one that the model calls: on a new plate the true one is not known.

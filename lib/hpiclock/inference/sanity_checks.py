@@ -13,23 +13,23 @@ import torch
 from torch import Tensor, nn
 
 from hpiclock.config.schema import Config
-from hpiclock.inference.attribution import answers
+from hpiclock.inference.attribution import head_outputs
 from hpiclock.inference.embed import TILES, heavy_blur
 from hpiclock.plate.cache import FrameCache
 from hpiclock.training.augment import GREY_MEAN, GREY_SD
 from hpiclock.training.batches import Batches
-from hpiclock.training.experiment import Machine, learnable
+from hpiclock.training.experiment import LoadedModel, trainable_frames
 from hpiclock.training.loop import fit
 from hpiclock.training.model import TwoHeads, build_model
 
 DEPTHS = ("heads", "and the last quarter", "and the last half", "and three quarters", "everything")
 REMOVED = (1 / 16, 1 / 8, 1 / 4, 1 / 2)  # shares of the tiles
 ORDERS = 3  # random orders of deletion
-NONSENSE_STEPS = 20  # of a model that learns shuffled labels, at most
+SHUFFLED_LABEL_STEPS = 20  # of a model that learns shuffled labels, at most
 EPOCHS = 2
 
 
-def redrawn(model: TwoHeads, *, seed: int) -> Iterator[tuple[str, TwoHeads]]:
+def cascading_randomization(model: TwoHeads, *, seed: int) -> Iterator[tuple[str, TwoHeads]]:
     """Yield copies of a model whose weights are drawn anew, ever deeper: the names are :data:`DEPTHS`.
 
     The cascading randomisation of Adebayo et al. (2018, NeurIPS): first the heads, then the backbone from
@@ -48,15 +48,17 @@ def redrawn(model: TwoHeads, *, seed: int) -> Iterator[tuple[str, TwoHeads]]:
             yield name, copy.deepcopy(mixed).to(device)
 
 
-def taught_nonsense(cfg: Config, machine: Machine, cache: FrameCache, frames: pd.DataFrame) -> TwoHeads:
+def train_on_shuffled_labels(
+    cfg: Config, machine: LoadedModel, cache: FrameCache, frames: pd.DataFrame
+) -> TwoHeads:
     """Return a copy of a model's design that learnt, for a short while, labels and times dealt at random.
 
     The other check of Adebayo et al. (2018): training frames keep their pictures and get the label and the
     time of another training frame. It begins with weights of its own and learns for at most
     :data:`NONSENSE_STEPS` steps, so it is a small model of what the architecture and the pictures alone give.
     """
-    usable = dealt_anew(frames[learnable(frames, cfg.model)], np.random.default_rng(cfg.seed))
-    steps = max(NONSENSE_STEPS // EPOCHS, 1)
+    usable = permute_labels(frames[trainable_frames(frames, cfg.model)], np.random.default_rng(cfg.seed))
+    steps = max(SHUFFLED_LABEL_STEPS // EPOCHS, 1)
     changes = {"epochs": EPOCHS, "max_steps": steps, "patience": None, "compile": False}
     train = cfg.train.model_copy(update=changes)
     short = cfg.model_copy(update={"train": train})
@@ -72,7 +74,7 @@ def taught_nonsense(cfg: Config, machine: Machine, cache: FrameCache, frames: pd
     return model
 
 
-def dealt_anew(frames: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+def permute_labels(frames: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     """Return frames in which the answers, label and time together, are shuffled inside each split."""
     rows = frames.reset_index(drop=True)
     order = np.arange(len(rows))
@@ -82,7 +84,7 @@ def dealt_anew(frames: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
     return rows.assign(label=answers_of["label"], time_target=answers_of["time_target"])
 
 
-def delete(model: TwoHeads, images: Tensor, order: np.ndarray, *, head: str) -> np.ndarray:
+def delete_tiles(model: TwoHeads, images: Tensor, order: np.ndarray, *, head: str) -> np.ndarray:
     """Delete tiles of images in an order; return the head's answers: (n, len(REMOVED)).
 
     A deleted tile shows the frame under a heavy blur (a Gaussian of 1/8 of its side): light and density stay,
@@ -99,7 +101,7 @@ def delete(model: TwoHeads, images: Tensor, order: np.ndarray, *, head: str) -> 
     said = []
     for share in REMOVED:
         gone = torch.from_numpy(_tiles_gone(order, share, images.shape[-1])).to(images.device)
-        said.append(answers(model, torch.where(gone[:, None], smooth, images), head=head))
+        said.append(head_outputs(model, torch.where(gone[:, None], smooth, images), head=head))
     return np.stack(said, axis=1)
 
 

@@ -83,7 +83,7 @@ def _at(image: np.ndarray, side: int) -> np.ndarray:
     return np.asarray(small)
 
 
-def overlapping(fields: Fields, *, groups: Iterable[str], max_pairs: int) -> pd.DataFrame:
+def overlapping_fields(fields: Fields, *, groups: Iterable[str], max_pairs: int) -> pd.DataFrame:
     """Return pairs of stacks that show the same place: ``a b shift_x shift_y overlap correlation strength``.
 
     Shifts and the overlap are shares of a field; ``correlation`` is that of the overlapping parts;
@@ -202,7 +202,7 @@ def _grain(spectra: np.ndarray, size: int) -> float:
     return max(1.0, float(alike.sum()))
 
 
-def burned_in(fields: Fields, condition: Iterable[str], wells: Iterable[str]) -> pd.DataFrame:
+def burned_in_marks(fields: Fields, condition: Iterable[str], wells: Iterable[str]) -> pd.DataFrame:
     """Return how many pixels are constant over all stacks of one condition only, and of both.
 
     Columns: ``condition`` (infected, mock, both), ``pixels``, ``share`` (of the field), ``n_stacks``,

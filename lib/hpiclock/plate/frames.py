@@ -11,7 +11,7 @@ import pandas as pd
 from hpiclock.config.schema import ClassWindow, Config, FramesConfig, SplitFrames
 from hpiclock.errors import InputError
 from hpiclock.plate.manifest.survey import acquisition_times, load_manifest
-from hpiclock.plate.splits import SplitPlan, assign
+from hpiclock.plate.splits import SplitPlan, split_wells
 from hpiclock.tables import FRAMES, IDENTITY, MANIFEST, SPLITS, check
 from hpiclock.targets import add_targets
 
@@ -19,7 +19,7 @@ SAME_H = 1e-6  # hours; 3 * 0.1 h is 0.30000000000000004 h, and still inside a w
 CLASS_OF = {"infected": "infected", "mock": "uninfected"}  # condition -> section of the config
 
 
-def expand(manifest: pd.DataFrame, times_h: Mapping[str, np.ndarray] | None = None) -> pd.DataFrame:
+def expand_frames(manifest: pd.DataFrame, times_h: Mapping[str, np.ndarray] | None = None) -> pd.DataFrame:
     """Return one row per frame of every stack: identity, ``frame`` and ``hours``.
 
     Args:
@@ -45,7 +45,7 @@ def expand(manifest: pd.DataFrame, times_h: Mapping[str, np.ndarray] | None = No
     return rows.reset_index(drop=True)
 
 
-def select(frames: pd.DataFrame, config: FramesConfig) -> pd.DataFrame:
+def select_frames(frames: pd.DataFrame, config: FramesConfig) -> pd.DataFrame:
     """Keep the frames that each split uses: windows, strides, matched controls.
 
     Frames without a label (before the onset, dropped) leave train; in val and test they stay to be predicted.
@@ -122,7 +122,7 @@ class Dataset(NamedTuple):
     notes: tuple[str, ...]
 
 
-def prepare(cfg: Config) -> Dataset:
+def prepare_frames(cfg: Config) -> Dataset:
     """Find and check the stacks and say for every frame what it is, what its targets are and who uses it.
 
     Raises:
@@ -130,12 +130,12 @@ def prepare(cfg: Config) -> Dataset:
     """
     manifest, notes = load_manifest(cfg.data, onset_h=cfg.targets.onset_h, need_both=True)
     manifest = check(MANIFEST, manifest)
-    plan = assign(manifest, cfg.split)
-    frames = add_targets(expand(manifest, acquisition_times(manifest)), cfg.targets)
+    plan = split_wells(manifest, cfg.split)
+    frames = add_targets(expand_frames(manifest, acquisition_times(manifest)), cfg.targets)
     _refuse_empty_windows(frames, cfg)
     stacks = plan.stacks.set_index("stack_id")
     frames = frames.assign(split=frames["stack_id"].map(stacks["split"]), fold=cfg.split.fold)
-    frames = check(FRAMES, select(frames, cfg.frames))
+    frames = check(FRAMES, select_frames(frames, cfg.frames))
     return Dataset(manifest, frames, plan, (*notes, *plan.notes, *_clamped(frames, cfg)))
 
 
@@ -163,7 +163,7 @@ def _clamped(frames: pd.DataFrame, cfg: Config) -> tuple[str, ...]:
     )
 
 
-def design_table(manifest: pd.DataFrame) -> pd.DataFrame:
+def treatment_table(manifest: pd.DataFrame) -> pd.DataFrame:
     """Return one row per plate, condition and MOI.
 
     Columns: ``plate condition moi wells stacks frames first_h last_h onset_h`` (onsets as a range).

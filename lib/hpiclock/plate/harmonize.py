@@ -12,7 +12,7 @@ LEAST_PX = 16  # side of the smallest image that image.size allows
 NARROWEST = 0.5  # of the training field: less of it is not what the model learnt to judge
 
 
-def matched(trained: pd.DataFrame, new: pd.DataFrame, image: ImageConfig) -> tuple[ImageConfig, list[str]]:
+def harmonize(trained: pd.DataFrame, new: pd.DataFrame, image: ImageConfig) -> tuple[ImageConfig, list[str]]:
     """Return the image settings for a new plate, and in words how it differs from the training plate.
 
     Where both files say how large a pixel is, a cell is made as large for the model as in training: of a

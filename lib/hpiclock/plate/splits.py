@@ -97,7 +97,7 @@ def _refuse(stacks: pd.DataFrame, path: str | Path) -> None:
         raise InputError(f"{path}: group {sides.idxmax()} stands on two sides; give each group one split")
 
 
-__all__ = ["SplitPlan", "assign", "read_split"]
+__all__ = ["SplitPlan", "read_split", "split_wells"]
 
 SIDES = len(SPLITS)  # a class needs a group on every side
 
@@ -109,7 +109,7 @@ class _Groups(NamedTuple):
     table: pd.DataFrame
 
 
-def assign(manifest: pd.DataFrame, config: SplitConfig) -> SplitPlan:
+def split_wells(manifest: pd.DataFrame, config: SplitConfig) -> SplitPlan:
     """Assign every stack to train, val or test so that no group stands on two sides.
 
     Raises:

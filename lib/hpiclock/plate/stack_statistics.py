@@ -128,12 +128,22 @@ def _plain(steps: Any, **_: Any) -> Any:
     return steps
 
 
-LOOKS = ("mean", "bowl", "sd", "asymmetry", "laplacian", "gradient", "sharpness", "border_mean", "border_sd")
+STACK_COLUMNS = (
+    "mean",
+    "bowl",
+    "sd",
+    "asymmetry",
+    "laplacian",
+    "gradient",
+    "sharpness",
+    "border_mean",
+    "border_sd",
+)
 FIRST = 2  # frames of a stack
 MOST_FRAMES = 2000  # of a plate; every n-th of each stack of more, and the first ones
 
 
-def stack_looks(cache: FrameCache, frames: pd.DataFrame) -> pd.DataFrame:
+def stack_statistics(cache: FrameCache, frames: pd.DataFrame) -> pd.DataFrame:
     """Return ``stack_id plate well`` and, of each of :data:`LOOKS`, the median over the stack's frames.
 
     ``..._start`` is the median over its first frames, in which an infection shows little: there plates of one
@@ -157,4 +167,4 @@ def stack_looks(cache: FrameCache, frames: pd.DataFrame) -> pd.DataFrame:
 
 
 def _medians(found: pd.DataFrame) -> pd.DataFrame:
-    return found.groupby("stack_id")[list(LOOKS)].median()
+    return found.groupby("stack_id")[list(STACK_COLUMNS)].median()

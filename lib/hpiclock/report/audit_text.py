@@ -53,7 +53,7 @@ def readable_maps(checks: pd.DataFrame) -> pd.DataFrame:
     """Return what checks the maps of where the model looks, a row for each head and method.
 
     Args:
-        checks: of :class:`hpiclock.runs.tables.Explained`.
+        checks: of :class:`hpiclock.runs.tables.KeptExplanations`.
     """
     deepest = checks["depth"].isin(["", checks["depth"].replace("", pd.NA).dropna().iloc[-1:].squeeze()])
     rows = checks[deepest]

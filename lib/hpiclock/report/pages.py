@@ -206,7 +206,7 @@ def without_machine_paths(text: str, places: Mapping[str, str]) -> str:
     return text
 
 
-def keep(partial: Path, out: Path, places: Mapping[str, str]) -> None:
+def keep_notebook(partial: Path, out: Path, places: Mapping[str, str]) -> None:
     """Move what papermill wrote to its place, with the folders in ``places`` replaced by their names.
 
     Of an explorer its figure stays: the controls do nothing without the kernel that made them.
@@ -286,7 +286,7 @@ def find_browser() -> str | None:
     return next(iter(_candidates()), None)
 
 
-def pdf_of(run: Run) -> list[Path]:
+def print_run(run: Run) -> list[Path]:
     """Print the pages of a run as PDF beside them; return the PDF files.
 
     Raises:

@@ -14,7 +14,7 @@ from hpiclock.analysis.plate_readout import COLUMNS as FIT_COLUMNS
 from hpiclock.errors import InputError
 from hpiclock.figures.readout import QUANTITIES
 from hpiclock.files import atomic
-from hpiclock.plate.frames import design_table
+from hpiclock.plate.frames import treatment_table
 
 MANY_ALIKE = 5  # problems that differ in numbers only; more of them are one line
 NAMES = {
@@ -57,7 +57,7 @@ def survey_lines(manifest: pd.DataFrame, problems: pd.DataFrame) -> Iterator[str
     """
     yield f"{len(manifest)} stacks can be used"
     if len(manifest):
-        yield design_table(manifest).fillna({"moi": ""}).to_string(index=False)
+        yield treatment_table(manifest).fillna({"moi": ""}).to_string(index=False)
     for severity, rows in problems.groupby("severity"):
         yield f"{len(rows)} {severity}{'s' if len(rows) > 1 else ''}:"
         # numbers aside, 432 stacks with one fault are one line
@@ -69,7 +69,9 @@ def survey_lines(manifest: pd.DataFrame, problems: pd.DataFrame) -> Iterator[str
                 yield f"  and the like of {len(same) - 1} more, the last {same['path'].iloc[-1]}"
 
 
-def readable(metrics: pd.DataFrame, *, groups: list[str], names: list[str], split: str) -> pd.DataFrame:
+def readable_metrics(
+    metrics: pd.DataFrame, *, groups: list[str], names: list[str], split: str
+) -> pd.DataFrame:
     """Return METRICS rows over all hours as a table to read, indexed by ``group`` and ``metric``.
 
     Columns: ``value``, ``95% interval``, ``frames``, ``stacks``, ``wells``; in the order of ``groups`` and
@@ -111,8 +113,8 @@ def summary_text(run: str, notes: list[str], threshold_note: str, metrics: pd.Da
         metrics: a METRICS table.
     """
     groups = ["all", "infected", "mock", "before onset", "eclipse", "after eclipse"]
-    table = readable(metrics, groups=groups, names=SUMMARY, split="test")
-    rivals = readable(metrics, groups=["infected"], names=AGAINST, split="test")
+    table = readable_metrics(metrics, groups=groups, names=SUMMARY, split="test")
+    rivals = readable_metrics(metrics, groups=["infected"], names=AGAINST, split="test")
     lines = [f"Run {run}", "", *(f"! {note}" for note in notes), *([""] if notes else [])]
     lines += [f"Threshold: {threshold_note}", "", "Test frames, all hours:"]
     lines += [
@@ -189,11 +191,11 @@ FIT_WORDS = {
 SHOWN_LOOKS = 6
 
 
-def summary(wells: pd.DataFrame, *, detection: str, hour: float) -> pd.DataFrame:
+def readout_summary(wells: pd.DataFrame, *, detection: str, hour: float) -> pd.DataFrame:
     """Return one row per treatment: wells, what is said at the hour, and detection.
 
     Args:
-        wells: one row per well (:func:`hpiclock.analysis.plate_readout.by_well`).
+        wells: one row per well (:func:`hpiclock.analysis.plate_readout.readout_by_well`).
         detection: ``detected_hpi`` or ``detected_h``.
         hour: of the wells' values.
     """
@@ -221,21 +223,21 @@ def summary(wells: pd.DataFrame, *, detection: str, hour: float) -> pd.DataFrame
     return filled(named)
 
 
-def fits(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
+def readable_fits(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     """Return the fits of :func:`hpiclock.analysis.plate_readout.dose_response`, a row per response."""
     table = pd.DataFrame(list(rows), columns=FIT_COLUMNS)
     table["response"] = table["response"].map(_label)
     return filled(table.set_index("response")[list(FIT_WORDS)].rename(columns=FIT_WORDS).round(3))
 
 
-def agreement(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table of :func:`hpiclock.analysis.plate_readout.replicates`."""
+def readable_agreement(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of :func:`hpiclock.analysis.plate_readout.replicate_agreement`."""
     named = table.rename(columns={"n_wells": "wells", "low": "lowest", "high": "highest"})
     named["quantity"] = named["quantity"].map(_label)
     return filled(named.set_index(["quantity", "treatment"]).round(3))
 
 
-def looks(rows: list[dict[str, Any]]) -> pd.DataFrame:
+def readable_shift(rows: list[dict[str, Any]]) -> pd.DataFrame:
     """Return the first rows of an acquisition shift, and all that are unlike."""
     table = pd.DataFrame(rows, columns=LOOKS_COLUMNS)
     table = table.head(max(SHOWN_LOOKS, int(table["unlike"].sum())))

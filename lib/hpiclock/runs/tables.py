@@ -11,8 +11,8 @@ from zipfile import BadZipFile
 import numpy as np
 import pandas as pd
 
-from hpiclock.analysis.curves import spread_frames
-from hpiclock.analysis.saliency_maps import shrunk
+from hpiclock.analysis.curves import representative_frames
+from hpiclock.analysis.saliency_maps import shrink_maps
 from hpiclock.errors import InputError
 from hpiclock.files import atomic
 from hpiclock.runs.run import Run
@@ -35,7 +35,7 @@ def write_tables(tables: Tables, folder: Path) -> None:
             table.to_parquet(partial, index=False) if name == LARGE else table.to_csv(partial, index=False)
 
 
-def read_study(folder: Path) -> Tables:
+def read_study_tables(folder: Path) -> Tables:
     """Read the tables that :func:`write_tables` wrote.
 
     Raises:
@@ -75,7 +75,7 @@ Maps = dict[tuple[str, str], np.ndarray]  # (head, method) -> (n, side, side)
 
 
 @dataclass
-class Explained:
+class KeptExplanations:
     """Maps of some test frames and what checks them; empty where a run keeps none.
 
     frames: PREDICTIONS rows, infected first, by time; maps: (head, method) -> (n, side, side), positive
@@ -89,7 +89,7 @@ class Explained:
 
     def of(self, method: str, *, cells: int = MOST_SIDE) -> dict[str, np.ndarray]:
         """Return the maps of one method by head, in at most so many cells a side; empty without."""
-        return {head: shrunk(maps, cells) for (head, by), maps in self.maps.items() if by == method}
+        return {head: shrink_maps(maps, cells) for (head, by), maps in self.maps.items() if by == method}
 
 
 @dataclass(frozen=True)
@@ -109,7 +109,7 @@ class KeptMaps:
         return found
 
 
-def heat_maps_of(run: Run) -> KeptMaps | None:
+def read_heat_maps(run: Run) -> KeptMaps | None:
     """Return the Grad-CAM maps that a run keeps; None where it keeps none.
 
     Raises:
@@ -123,20 +123,20 @@ def heat_maps_of(run: Run) -> KeptMaps | None:
     return KeptMaps({key: place for place, key in enumerate(keys)}, kept)
 
 
-def read_gradcam(run: Run) -> Explained:
+def read_gradcam(run: Run) -> KeptExplanations:
     """Return the kept Grad-CAM maps of test frames of both conditions from early to late; empty without."""
-    heat_maps = heat_maps_of(run)
+    heat_maps = read_heat_maps(run)
     if heat_maps is None:
-        return Explained()
+        return KeptExplanations()
     predictions = run.read_table("predictions.parquet", PREDICTIONS)
     frames = chosen_frames(predictions[predictions["split"].eq("test")])
     maps = {(head, GRADCAM): heat_maps(frames, head) for head in heat_maps.by_head}
-    return Explained(frames, maps)
+    return KeptExplanations(frames, maps)
 
 
 def chosen_frames(test: pd.DataFrame) -> pd.DataFrame:
     """Return the test frames that are looked into, both conditions from early to late."""
-    return spread_frames(test, per_condition=PER_CONDITION)
+    return representative_frames(test, per_condition=PER_CONDITION)
 
 
 def save_arrays(path: Path, arrays: dict[str, Any]) -> None:

@@ -40,7 +40,7 @@ class Infection(NamedTuple):
     cpe_h: np.ndarray  # (cells,)
 
 
-def grow(
+def grow_culture(
     biology: Biology,
     *,
     hours: np.ndarray,
@@ -88,7 +88,7 @@ def grow(
     return Culture(hours, alive, x_px, y_px, rounding, mother, born, width_px, height_px, pitch_px)
 
 
-def infect(
+def spread_infection(
     culture: Culture, biology: Biology, *, moi: float, onset_h: float, rng: np.random.Generator
 ) -> Infection:
     """Let a virus through the culture.
@@ -145,7 +145,7 @@ class Floaters(NamedTuple):
     strength: np.ndarray
 
 
-def shed(culture: Culture, biology: Biology, *, rng: np.random.Generator) -> Floaters:
+def shed_floaters(culture: Culture, biology: Biology, *, rng: np.random.Generator) -> Floaters:
     """Draw the floaters of a well: ``biology.floaters`` of its cells at 0 h, and more as time goes on."""
     pitch, end_h = culture.pitch_px, max(float(culture.hours[-1]), 1.0)
     level = biology.floaters * culture.alive[0] * np.exp(biology.floaters_sd * rng.standard_normal())

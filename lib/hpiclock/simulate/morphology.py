@@ -13,7 +13,7 @@ PROCESSES = 3  # thin tapered arms of a shrunken cell
 BLEBS = 6  # per cell
 
 
-class Looks(NamedTuple):
+class Morphology(NamedTuple):
     """What distinguishes one cell from the next; arrays over cells."""
 
     size: np.ndarray
@@ -44,10 +44,10 @@ class Damage(NamedTuple):
     bleb_y: np.ndarray
 
 
-def draw_looks(cells: int, rng: np.random.Generator) -> Looks:
+def draw_morphology(cells: int, rng: np.random.Generator) -> Morphology:
     """Draw what the cells of a culture look like."""
     lobes = 0.13 * rng.standard_normal((2, cells)).clip(-1.6, 1.6)
-    return Looks(
+    return Morphology(
         size=np.exp(0.17 * rng.standard_normal(cells)),
         stretch=np.exp(0.2 * np.abs(rng.standard_normal(cells))).clip(1, 1.6),
         angle=rng.uniform(0, np.pi, cells),
@@ -59,7 +59,7 @@ def draw_looks(cells: int, rng: np.random.Generator) -> Looks:
     )
 
 
-def draw_damage(culture: Culture, looks: Looks, rng: np.random.Generator) -> Damage:
+def draw_damage(culture: Culture, looks: Morphology, rng: np.random.Generator) -> Damage:
     """Draw how each cell would look under CPE; only cells that show it ever use it."""
     cells, pitch = looks.size.size, culture.pitch_px
     partner = _partners(culture, rng)

@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter
 from hpiclock.simulate import render
 from hpiclock.simulate.biology import Culture, Floaters, Infection
 from hpiclock.simulate.design import Microscope
-from hpiclock.simulate.morphology import PROCESSES, Damage, Looks
+from hpiclock.simulate.morphology import PROCESSES, Damage, Morphology
 
 GREY = 128.0
 LEVELS = {"uint8": 1, "uint16": 16}  # camera levels per grey level of 255; a uint16 camera has 12 bits
@@ -50,7 +50,7 @@ class Field:
     """One field of view: draws its frames one after the other, with its working memory."""
 
     def __init__(
-        self, culture: Culture, infection: Infection, looks: Looks, damage: Damage, floaters: Floaters
+        self, culture: Culture, infection: Infection, looks: Morphology, damage: Damage, floaters: Floaters
     ) -> None:
         self.culture, self.infection = culture, infection
         self.looks, self.damage, self.floaters = looks, damage, floaters

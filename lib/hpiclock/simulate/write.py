@@ -20,9 +20,9 @@ import yaml
 from hpiclock import progress as bars
 from hpiclock.errors import InputError
 from hpiclock.plate.manifest.well_names import normal_well
-from hpiclock.simulate.biology import Infection, grow, infect, shed
+from hpiclock.simulate.biology import Infection, grow_culture, shed_floaters, spread_infection
 from hpiclock.simulate.design import Design
-from hpiclock.simulate.morphology import draw_damage, draw_looks
+from hpiclock.simulate.morphology import draw_damage, draw_morphology
 from hpiclock.simulate.optics import LEVELS, Field, Optics, expose
 
 MARK_LEVEL = 200  # grey level of the planted border mark, of 255
@@ -106,7 +106,7 @@ def well_stacks(design: Design, plan: WellPlan, *, seed: int) -> Iterator[Stack]
     margin_px = 3 * scope.pitch_px
     step_px = scope.size_px * (1 - scope.overlap)
     tall = 2 - design.plant.twin_overlap if design.plant.twin_wells else 1
-    culture = grow(
+    culture = grow_culture(
         biology,
         hours=np.arange(design.n_frames) * design.interval_h,
         width_px=step_px * (scope.positions - 1) + scope.size_px + 2 * margin_px,
@@ -114,9 +114,9 @@ def well_stacks(design: Design, plan: WellPlan, *, seed: int) -> Iterator[Stack]
         pitch_px=scope.pitch_px * np.exp(-0.5 * biology.density_sd * growth.standard_normal()),
         rng=growth,
     )
-    floaters = shed(culture, biology, rng=loose)
-    looks = draw_looks(culture.mother.size, form)
-    infection = infect(culture, biology, moi=plan.moi, onset_h=plan.onset_h, rng=virus)
+    floaters = shed_floaters(culture, biology, rng=loose)
+    looks = draw_morphology(culture.mother.size, form)
+    infection = spread_infection(culture, biology, moi=plan.moi, onset_h=plan.onset_h, rng=virus)
     field = Field(culture, infection, looks, draw_damage(culture, looks, harm), floaters)
     lens = _optics(design, plan, optics)
     for position in range(scope.positions):

@@ -20,7 +20,7 @@ GREY_MEAN, GREY_SD = 0.5, 0.25  # the reference's normalisation of grey levels i
 FIXED = 16  # bits behind the binary point
 
 
-class Draws(NamedTuple):
+class AugmentationDraws(NamedTuple):
     """The random changes of a batch, one entry per frame: arrays of shape (batch,)."""
 
     mirror: np.ndarray  # bool, left-right
@@ -32,10 +32,10 @@ class Draws(NamedTuple):
     noise: np.ndarray  # SD, in shares of the grey range
 
 
-def draw(n: int, augment: AugmentConfig, rng: np.random.Generator) -> Draws:
+def draw_augmentation(n: int, augment: AugmentConfig, rng: np.random.Generator) -> AugmentationDraws:
     """Draw the changes of ``n`` frames."""
     turns = 90.0 * rng.integers(0, 4, n) if augment.quarter_turns else np.zeros(n)
-    return Draws(
+    return AugmentationDraws(
         mirror=augment.flip & (rng.random(n) < 0.5),
         upend=augment.flip & (rng.random(n) < 0.5),
         angle_deg=turns + rng.uniform(-augment.rotate_deg, augment.rotate_deg, n),
@@ -46,15 +46,15 @@ def draw(n: int, augment: AugmentConfig, rng: np.random.Generator) -> Draws:
     )
 
 
-def grey_table(gain: np.ndarray | float = 1.0, shift: np.ndarray | float = 0.0) -> np.ndarray:
+def grey_level_table(gain: np.ndarray | float = 1.0, shift: np.ndarray | float = 0.0) -> np.ndarray:
     """Return what each grey level becomes, (256,), or (batch, 256) for gains and shifts of shape (batch,)."""
     grey = np.arange(256, dtype=np.float32) / np.float32(255)
     changed = (grey - 0.5) * np.asarray(gain)[..., None] + 0.5 + np.asarray(shift)[..., None]
     return ((np.clip(changed, 0, 1) - GREY_MEAN) / GREY_SD).astype(np.float32)
 
 
-def augmented(
-    images: np.ndarray, rows: np.ndarray, draws: Draws, out: np.ndarray, rng: np.random.Generator
+def augment_frames(
+    images: np.ndarray, rows: np.ndarray, draws: AugmentationDraws, out: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
     """Fill ``out`` with the changed frames.
 
@@ -66,7 +66,12 @@ def augmented(
         rng: for the noise itself.
     """
     _turn(
-        images, rows, *draws[:2], fixed_turns(draws.angle_deg, images.shape[1]), grey_table(*draws[3:5]), out
+        images,
+        rows,
+        *draws[:2],
+        fixed_turns(draws.angle_deg, images.shape[1]),
+        grey_level_table(*draws[3:5]),
+        out,
     )
     for i in np.flatnonzero(draws.blur_px > 0):
         out[i] = gaussian_filter(out[i], draws.blur_px[i], mode="reflect")
@@ -75,9 +80,9 @@ def augmented(
     return out
 
 
-def plain(images: np.ndarray, rows: np.ndarray, out: np.ndarray) -> np.ndarray:
+def normalize_frames(images: np.ndarray, rows: np.ndarray, out: np.ndarray) -> np.ndarray:
     """Fill ``out`` (batch, size, size) float32 with normalised frames, unchanged otherwise."""
-    _plain(images, rows, grey_table(), out)
+    _plain(images, rows, grey_level_table(), out)
     return out
 
 

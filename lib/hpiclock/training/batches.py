@@ -12,9 +12,9 @@ from torch import Tensor
 
 from hpiclock.config.schema import AugmentConfig
 from hpiclock.plate.cache import FrameCache
-from hpiclock.training.augment import Draws, augmented, draw, plain
-from hpiclock.training.distributed import ALONE, World
-from hpiclock.training.gpu_frames import OnDevice, fits, to_device
+from hpiclock.training.augment import AugmentationDraws, augment_frames, draw_augmentation, normalize_frames
+from hpiclock.training.distributed import SINGLE, ProcessGroup
+from hpiclock.training.gpu_frames import GpuFrames, fits_on_device, to_device
 
 UNLABELLED = -1
 READING_PIXELS = 1 << 21  # a batch that is only read may be this large: some 0.5 GB in a ResNet-50
@@ -51,7 +51,7 @@ class Batches:
         *,
         batch_size: int,
         device: torch.device,
-        world: World = ALONE,
+        world: ProcessGroup = SINGLE,
     ) -> None:
         self.frames = frames
         self.world = world
@@ -65,7 +65,7 @@ class Batches:
             self.n_batches = max(len(frames) // 2, 1)
         self.size = self.images.shape[1]
         self._buffer = torch.empty(0)
-        self._there: OnDevice | None = None
+        self._there: GpuFrames | None = None
         self._was_read = False
 
     def __len__(self) -> int:
@@ -95,11 +95,13 @@ class Batches:
         there = self._on_device()
         for mine in np.array_split(order, self.n_batches):
             share = self.world.share(len(mine))
-            draws = Draws(*(values[share] for values in draw(len(mine), augment, rng)))
+            draws = AugmentationDraws(
+                *(values[share] for values in draw_augmentation(len(mine), augment, rng))
+            )
             mine = mine[share]
             if there is None:
                 host = self._host(len(mine))
-                augmented(self.images, self.rows[mine], draws, host.numpy(), noise)
+                augment_frames(self.images, self.rows[mine], draws, host.numpy(), noise)
                 images = self._put(host)
             else:
                 images = there.augmented(mine, draws, noise)
@@ -118,15 +120,15 @@ class Batches:
             mine = np.arange(start, min(start + largest, share.stop))
             if there is None:
                 host = self._host(len(mine))
-                plain(self.images, self.rows[mine], host.numpy())
+                normalize_frames(self.images, self.rows[mine], host.numpy())
                 images = self._put(host)
             else:
                 images = there.plain(mine)
             yield self._batch(images, mine)
 
-    def _on_device(self) -> OnDevice | None:
-        if self._there is None and fits(len(self.rows) * self.size**2, self.device):
-            self._there = OnDevice(self.images, self.rows, self.device)
+    def _on_device(self) -> GpuFrames | None:
+        if self._there is None and fits_on_device(len(self.rows) * self.size**2, self.device):
+            self._there = GpuFrames(self.images, self.rows, self.device)
         return self._there
 
     def _host(self, n: int) -> Tensor:

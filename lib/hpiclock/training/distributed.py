@@ -20,7 +20,7 @@ from torch import distributed as dist
 from hpiclock.config.schema import TrainConfig
 
 
-class World(NamedTuple):
+class ProcessGroup(NamedTuple):
     """Which of how many processes this one is; ``local_rank`` counts on its machine."""
 
     rank: int
@@ -70,19 +70,19 @@ class World(NamedTuple):
         return torch.cat([part[: s.stop - s.start] for part, s in zip(parts, lengths, strict=True)])
 
 
-ALONE = World(0, 1, 0)
+SINGLE = ProcessGroup(0, 1, 0)
 
 
-def this_process() -> World:
+def current_process() -> ProcessGroup:
     """Return who this process is, from what ``torchrun`` sets; alone when nothing is set."""
     names = {"RANK": 0, "WORLD_SIZE": 1, "LOCAL_RANK": 0}
-    return World(*(int(os.environ.get(name, value)) for name, value in names.items()))
+    return ProcessGroup(*(int(os.environ.get(name, value)) for name, value in names.items()))
 
 
 @contextlib.contextmanager
-def joined(train: TrainConfig) -> Iterator[World]:
+def process_group(train: TrainConfig) -> Iterator[ProcessGroup]:
     """Join the processes that ``torchrun`` started: over NCCL between CUDA devices, else over Gloo."""
-    world = this_process()
+    world = current_process()
     if world.size == 1:
         yield world
         return
@@ -96,7 +96,7 @@ def joined(train: TrainConfig) -> Iterator[World]:
         dist.destroy_process_group()
 
 
-def norm_over_all(model: nn.Module, world: World) -> None:
+def synchronize_batchnorm(model: nn.Module, world: ProcessGroup) -> None:
     """Let the BatchNorm layers of a model take mean and variance over the batch of all processes."""
     if world.size == 1:
         return
@@ -106,10 +106,10 @@ def norm_over_all(model: nn.Module, world: World) -> None:
     for parent in list(model.modules()):
         for name, layer in parent.named_children():
             if isinstance(layer, nn.BatchNorm2d):
-                setattr(parent, name, BatchNormOverAll.of(layer))
+                setattr(parent, name, SynchronizedBatchNorm.of(layer))
 
 
-class _SumOverAll(torch.autograd.Function):
+class _AllReduceSum(torch.autograd.Function):
     """The sum over all processes; its gradient is the sum of theirs."""
 
     @staticmethod
@@ -125,19 +125,19 @@ class _SumOverAll(torch.autograd.Function):
         return total
 
 
-def _sum_over_all(values: Tensor) -> Tensor:
-    total: Tensor = _SumOverAll.apply(values)
+def _all_reduce_sum(values: Tensor) -> Tensor:
+    total: Tensor = _AllReduceSum.apply(values)
     return total
 
 
-class BatchNormOverAll(nn.BatchNorm2d):
+class SynchronizedBatchNorm(nn.BatchNorm2d):
     """BatchNorm whose mean and variance are those of the batch of all processes, also on a CPU.
 
     Images (share, channels, height, width); the shares may differ in size.
     """
 
     @classmethod
-    def of(cls, layer: nn.BatchNorm2d) -> BatchNormOverAll:
+    def of(cls, layer: nn.BatchNorm2d) -> SynchronizedBatchNorm:
         """Return a layer with the parameters and running values of another."""
         new = cls(layer.num_features, layer.eps, layer.momentum, layer.affine, layer.track_running_stats)
         new.load_state_dict(layer.state_dict())
@@ -150,11 +150,11 @@ class BatchNormOverAll(nn.BatchNorm2d):
         dtype = images.dtype  # under autocast bfloat16; sums over many pixels need float32, as torch's own
         images = images.to(torch.promote_types(dtype, torch.float32))
         pixels = images.new_full((1,), images.numel() / self.num_features)
-        sums = _sum_over_all(torch.cat([images.sum((0, 2, 3)), pixels]))
+        sums = _all_reduce_sum(torch.cat([images.sum((0, 2, 3)), pixels]))
         n = sums[-1]
         mean = sums[:-1] / n
         away = images - mean[:, None, None]
-        variance = _sum_over_all(away.square().sum((0, 2, 3))) / n
+        variance = _all_reduce_sum(away.square().sum((0, 2, 3))) / n
         self._remember(mean.detach(), variance.detach() * n.detach() / (n.detach() - 1))
         scale = torch.rsqrt(variance + self.eps)
         if self.affine:

@@ -14,11 +14,11 @@ from hpiclock.config.schema import Config
 from hpiclock.progress import progress
 from hpiclock.training.batches import Batches
 from hpiclock.training.device import autocast, in_parts
-from hpiclock.training.losses import Objective
+from hpiclock.training.losses import Losses
 from hpiclock.training.model import Output, TwoHeads
 
 
-def read_out(model: TwoHeads, batches: Batches, precision: torch.dtype, *, desc: str) -> Output:
+def predict(model: TwoHeads, batches: Batches, precision: torch.dtype, *, desc: str) -> Output:
     """Return what the model says of every row of the batches' table, in its order: float32 on the device.
 
     ``class_logits`` (rows, 2), ``time`` (rows,) standardised; the rows must not be none.
@@ -40,7 +40,7 @@ def read_out(model: TwoHeads, batches: Batches, precision: torch.dtype, *, desc:
     return Output(*(part if part is None else world.gathered(part, n) for part in said))
 
 
-def predictions(model: TwoHeads, output: Output) -> pd.DataFrame:
+def output_table(model: TwoHeads, output: Output) -> pd.DataFrame:
     """Return ``p_infected`` and ``time_pred`` (hours) per row; a head that the model lacks gives NaN."""
     p, hours = _p_infected(output), _hours(model, output)
     missing = np.full(len(next(part for part in output if part is not None)), np.nan)
@@ -49,10 +49,10 @@ def predictions(model: TwoHeads, output: Output) -> pd.DataFrame:
     )
 
 
-def scores(
+def evaluate(
     cfg: Config,
     model: TwoHeads,
-    objective: Objective,
+    objective: Losses,
     output: Output,
     label: np.ndarray,
     time_target_h: np.ndarray,

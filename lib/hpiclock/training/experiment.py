@@ -15,8 +15,8 @@ from hpiclock.errors import InputError
 from hpiclock.plate.cache import FrameCache
 from hpiclock.training.batches import Batches
 from hpiclock.training.device import pick_device, pick_precision, set_threads
-from hpiclock.training.distributed import ALONE, World
-from hpiclock.training.evaluate import predictions, read_out, scores
+from hpiclock.training.distributed import SINGLE, ProcessGroup
+from hpiclock.training.evaluate import evaluate, output_table, predict
 from hpiclock.training.loop import fit
 from hpiclock.training.losses import TIMED
 from hpiclock.training.model import Output, TwoHeads, build_model, refuse_size
@@ -24,14 +24,14 @@ from hpiclock.training.model import Output, TwoHeads, build_model, refuse_size
 WORDS = {0: "uninfected", 1: "infected"}
 
 
-class Machine(NamedTuple):
+class LoadedModel(NamedTuple):
     """A model and what it runs on."""
 
     model: TwoHeads
     device: torch.device
     precision: torch.dtype
     threads: int
-    world: World = ALONE
+    world: ProcessGroup = SINGLE
 
     def facts(self) -> dict[str, str | int]:
         """Return what belongs into a run's provenance."""
@@ -44,14 +44,14 @@ class Machine(NamedTuple):
         return facts | ({"processes": self.world.size} if self.world.size > 1 else {})
 
 
-class Learnt(NamedTuple):
+class TrainingResult(NamedTuple):
     """What an experiment gives: HISTORY rows, and every FRAMES row with what the model says."""
 
     history: pd.DataFrame
     predictions: pd.DataFrame
 
 
-def set_up(cfg: Config, *, pretrained: bool, world: World = ALONE) -> Machine:
+def prepare_model(cfg: Config, *, pretrained: bool, world: ProcessGroup = SINGLE) -> LoadedModel:
     """Make the model on its device; the seed alone decides the weights that are not pretrained.
 
     Args:
@@ -67,18 +67,18 @@ def set_up(cfg: Config, *, pretrained: bool, world: World = ALONE) -> Machine:
     torch.manual_seed(cfg.seed)
     model = build_model(cfg.model, pretrained=pretrained).to(device)
     refuse_size(model, cfg.model.backbone, cfg.image.size)
-    return Machine(model, device, pick_precision(cfg.train, model, device), threads, world)
+    return LoadedModel(model, device, pick_precision(cfg.train, model, device), threads, world)
 
 
-def learn(
+def train_and_predict(
     cfg: Config,
-    machine: Machine,
+    machine: LoadedModel,
     cache: FrameCache,
     frames: pd.DataFrame,
     folder: Path,
     *,
     say: Callable[[str], None],
-) -> Learnt:
+) -> TrainingResult:
     """Train, or go on training; then ask the best checkpoint about every frame, once.
 
     Training frames are asked too: baselines of the study are fitted on them, and never on test frames.
@@ -92,7 +92,7 @@ def learn(
         say: takes each line of the log.
     """
     model, device, precision, threads, world = machine
-    learnt_from = frames[learnable(frames, cfg.model)]
+    learnt_from = frames[trainable_frames(frames, cfg.model)]
     asked = frames.reset_index(drop=True)
 
     def batches(rows: pd.DataFrame) -> Batches:
@@ -107,10 +107,10 @@ def learn(
     fitted = fit(cfg, model, train, val, folder, precision=precision, say=say)
 
     everything = batches(asked)
-    output = read_out(model, everything, precision, desc="predicting")
-    said = predictions(model, output)
-    tested = np.flatnonzero(asked["split"].eq("test") & learnable(asked, cfg.model))
-    scored = scores(
+    output = predict(model, everything, precision, desc="predicting")
+    said = output_table(model, output)
+    tested = np.flatnonzero(asked["split"].eq("test") & trainable_frames(asked, cfg.model))
+    scored = evaluate(
         cfg,
         model,
         fitted.objective,
@@ -122,10 +122,10 @@ def learn(
     # a time that was never learnt is no answer
     said.loc[asked["label"].isin(_untimed(cfg.model)), "time_pred"] = np.nan
     history = pd.concat([fitted.history, pd.DataFrame(rows)], ignore_index=True)
-    return Learnt(history, pd.concat([asked, said], axis=1))
+    return TrainingResult(history, pd.concat([asked, said], axis=1))
 
 
-def learnable(frames: pd.DataFrame, model: ModelConfig) -> pd.Series:
+def trainable_frames(frames: pd.DataFrame, model: ModelConfig) -> pd.Series:
     """Return which rows of a FRAMES table the model's tasks can learn from: (rows,) bool.
 
     They have a label; where only time is learnt, it is one of those whose time is learnt.
@@ -134,14 +134,14 @@ def learnable(frames: pd.DataFrame, model: ModelConfig) -> pd.Series:
     return frames["label"].isin(labels)
 
 
-def refuse_unlearnable(cfg: Config, frames: pd.DataFrame) -> None:
+def check_trainable(cfg: Config, frames: pd.DataFrame) -> None:
     """Refuse frames from which the tasks cannot be learnt, or the best epoch not be chosen, or none tested.
 
     Raises:
         InputError: a split without frames, or without one of the classes.
     """
     model = cfg.model
-    usable = frames[learnable(frames, model)]
+    usable = frames[trainable_frames(frames, model)]
     for split in ("train", "val", "test"):
         labels = set(usable.loc[usable["split"].eq(split), "label"])
         if not labels:
@@ -153,7 +153,7 @@ def refuse_unlearnable(cfg: Config, frames: pd.DataFrame) -> None:
             raise InputError(f"{split}: all labelled frames are {only}; widen frames.{split} or the split")
 
 
-def limits(cfg: Config, frames: pd.DataFrame) -> list[str]:
+def task_notes(cfg: Config, frames: pd.DataFrame) -> list[str]:
     """Return the sentences on what these tasks and test frames leave unknown, for every report."""
     model, notes = cfg.model, []
     if model.tasks == ("class",):
@@ -164,7 +164,7 @@ def limits(cfg: Config, frames: pd.DataFrame) -> list[str]:
         notes.append(
             f"Time is learnt on {model.time_on} frames only; the other frames have no predicted time."
         )
-    tested = set(frames.loc[frames["split"].eq("test") & learnable(frames, model), "label"])
+    tested = set(frames.loc[frames["split"].eq("test") & trainable_frames(frames, model), "label"])
     if "class" in model.tasks and len(tested) == 1:
         only = WORDS[int(tested.pop())]
         notes.append(f"All labelled test frames are {only}: telling the classes apart is not tested.")

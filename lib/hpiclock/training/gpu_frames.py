@@ -11,14 +11,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from hpiclock.training.augment import FIXED, GREY_SD, Draws, fixed_turns, grey_table
+from hpiclock.training.augment import FIXED, GREY_SD, AugmentationDraws, fixed_turns, grey_level_table
 
 SHARE = 0.25  # of the device's free memory may hold frames; the rest is the network's
 CHUNK = 1 << 26  # bytes copied at a time
 BLUR_SDS = 4.0  # where scipy's gaussian_filter ends a kernel
 
 
-def fits(n_bytes: int, device: torch.device) -> bool:
+def fits_on_device(n_bytes: int, device: torch.device) -> bool:
     """Return whether frames of so many bytes should be kept on the device: only a GPU gains from it."""
     if device.type != "cuda":
         return False
@@ -26,7 +26,7 @@ def fits(n_bytes: int, device: torch.device) -> bool:
     return n_bytes <= SHARE * free
 
 
-class OnDevice:
+class GpuFrames:
     """The pixels of a FRAMES table in the device's memory; frames are named by their row in the table.
 
     Args:
@@ -46,7 +46,7 @@ class OnDevice:
         self.device = device
         self.generator = torch.Generator(device)
 
-    def augmented(self, mine: np.ndarray, draws: Draws, noise: np.random.Generator) -> Tensor:
+    def augmented(self, mine: np.ndarray, draws: AugmentationDraws, noise: np.random.Generator) -> Tensor:
         """Return changed frames: (batch, size, size) float32 on the device.
 
         Args:
@@ -54,7 +54,7 @@ class OnDevice:
             draws: their changes.
             noise: seeds the device's own draw, where noise is asked for.
         """
-        out = self._grey(self._turned(mine, draws), grey_table(draws.gain, draws.shift))
+        out = self._grey(self._turned(mine, draws), grey_level_table(draws.gain, draws.shift))
         if draws.blur_px.any():
             out = self._blurred(out, draws.blur_px)
         if draws.noise.any():
@@ -66,9 +66,9 @@ class OnDevice:
 
     def plain(self, mine: np.ndarray) -> Tensor:
         """Return frames normalised and otherwise unchanged: (batch, size, size) float32 on the device."""
-        return self._grey(self.frames[self._put(torch.from_numpy(mine))], grey_table()[None])
+        return self._grey(self.frames[self._put(torch.from_numpy(mine))], grey_level_table()[None])
 
-    def _turned(self, mine: np.ndarray, draws: Draws) -> Tensor:
+    def _turned(self, mine: np.ndarray, draws: AugmentationDraws) -> Tensor:
         """Return turned and flipped frames: (batch, pixels) uint8."""
         last = self.size - 1
         turns = torch.from_numpy(fixed_turns(draws.angle_deg, self.size).astype(np.int32))

@@ -20,23 +20,25 @@ from hpiclock.progress import progress
 from hpiclock.training.batches import UNLABELLED, Batches
 from hpiclock.training.checkpoint import Checkpoints, read_checkpoint, sweep_leftovers
 from hpiclock.training.device import autocast
-from hpiclock.training.distributed import World, norm_over_all
-from hpiclock.training.evaluate import read_out, scores
-from hpiclock.training.losses import Losses, Objective
+from hpiclock.training.distributed import ProcessGroup, synchronize_batchnorm
+from hpiclock.training.evaluate import evaluate, predict
+from hpiclock.training.losses import Losses, LossValues
 from hpiclock.training.model import TwoHeads
 
 
-class Learner(nn.Module):
+class TrainingStep(nn.Module):
     """Model and losses in one module: what one step computes, on one device or on its share of many."""
 
-    def __init__(self, model: TwoHeads, objective: Objective, precision: torch.dtype, world: World) -> None:
+    def __init__(
+        self, model: TwoHeads, objective: Losses, precision: torch.dtype, world: ProcessGroup
+    ) -> None:
         super().__init__()
         self.model = model
         self.objective = objective
         self.precision = precision
         self.world = world
 
-    def forward(self, images: Tensor, label: Tensor, time_target_h: Tensor) -> Losses:
+    def forward(self, images: Tensor, label: Tensor, time_target_h: Tensor) -> LossValues:
         """Return the losses of a batch, or of this process's share of one."""
         with autocast(images.device, self.precision):
             output = self.model(images)
@@ -47,7 +49,7 @@ class Learner(nn.Module):
         return self.objective(self.model, output, label, time_target_h, shares)
 
 
-def together(learner: Learner, *, compiled: bool) -> nn.Module:
+def distribute(learner: TrainingStep, *, compiled: bool) -> nn.Module:
     """Return the module that a step calls: the learner, for its share of a batch where there are several.
 
     Args:
@@ -62,7 +64,7 @@ def together(learner: Learner, *, compiled: bool) -> nn.Module:
     return DistributedDataParallel(learner, find_unused_parameters=unused, broadcast_buffers=False)
 
 
-def warmed_up(learner: nn.Module, batch: tuple[Tensor, ...], sizes: Sequence[int]) -> float:
+def compile_ahead(learner: nn.Module, batch: tuple[Tensor, ...], sizes: Sequence[int]) -> float:
     """Compute losses and gradients once for each size of batch, so that all is compiled; return the seconds.
 
     Nothing is learnt: gradients are dropped, and what BatchNorm has seen is put back.
@@ -97,11 +99,11 @@ TIE = 1e-4  # validation AUC saturates: scores closer than this are equal, and t
 UNITS = {"auc": "AUC {:.4f}", "accuracy": "accuracy {:.3f}", "f1": "F1 {:.3f}", "mae": "MAE {:.2f} h"}
 
 
-class Fit(NamedTuple):
+class FitResult(NamedTuple):
     """What training leaves: HISTORY rows, the losses' weights, the epoch whose weights the model now has."""
 
     history: pd.DataFrame
-    objective: Objective
+    objective: Losses
     best_epoch: int
     best_value: float
 
@@ -115,7 +117,7 @@ def fit(
     *,
     precision: torch.dtype,
     say: Callable[[str], None],
-) -> Fit:
+) -> FitResult:
     """Train a model; ``folder/best.pt`` holds the best weights, ``folder/last.pt`` all that resuming needs.
 
     If ``last.pt`` is there, training goes on after its epoch. Both are there at the end, and on the way every
@@ -137,11 +139,11 @@ def fit(
     """
     device, options, world = train.device, cfg.train, train.world
     _check(model, train, val)
-    norm_over_all(model, world)
+    synchronize_batchnorm(model, world)
     model.to(memory_format=torch.channels_last)
-    objective = Objective(cfg.objective, cfg.model).to(device)
+    objective = Losses(cfg.objective, cfg.model).to(device)
     _set_time_scale(model, objective, train)
-    learner = together(Learner(model, objective, precision, world), compiled=options.compile)
+    learner = distribute(TrainingStep(model, objective, precision, world), compiled=options.compile)
     # a task's weight is no network weight: nothing pulls it to zero
     weights = [*model.parameters(), *objective.parameters()]
     groups: list[dict[str, Any]] = [
@@ -163,11 +165,11 @@ def fit(
     if (folder / "last.pt").is_file():
         extra = read_checkpoint(folder / "last.pt", parts, device)
         rows, best, first = extra["history"], extra["best"], extra["epoch"] + 1
-        say(_going_on(extra["epoch"], options.epochs, device))
+        say(_resume(extra["epoch"], options.epochs, device))
 
     if options.compile and first <= options.epochs:
         batch = next(train.epoch(first, seed=cfg.seed, augment=options.augment, balanced=options.balanced))
-        say(f"Compiled for {device.type} in {warmed_up(learner.train(), batch, train.sizes):.0f} s")
+        say(f"Compiled for {device.type} in {compile_ahead(learner.train(), batch, train.sizes):.0f} s")
 
     for epoch in range(first, options.epochs + 1):
         if options.patience and epoch - best["epoch"] > options.patience and best["epoch"]:
@@ -192,10 +194,10 @@ def fit(
         total, of_class, of_time = (world.summed(sums) / (steps * world.size)).tolist()
         learnt = objective.named((total, of_class, of_time))
         learnt["lr"] = _cosine(options.lr, epoch * steps, steps * options.epochs)
-        output = read_out(model, val, precision, desc="validating")
+        output = predict(model, val, precision, desc="validating")
         if not math.isfinite(total) or not all(part is None or part.isfinite().all() for part in output):
             raise RunFailed(f"{folder}: epoch {epoch}: the loss is no longer a number; lower train.lr")
-        scored = scores(cfg, model, objective, output, val.label, val.time_target_h)
+        scored = evaluate(cfg, model, objective, output, val.label, val.time_target_h)
         for split, values in (("train", learnt), ("val", scored)):
             rows += [{"epoch": epoch, "split": split, "metric": k, "value": v} for k, v in values.items()]
         new_best = _better(scored, best, options.best)
@@ -205,12 +207,12 @@ def fit(
                 checkpoints.best({"epoch": epoch, "value": best["value"]})
         if world.first:
             checkpoints.last({"epoch": epoch, "history": rows, "best": best})
-        say(_line(epoch, options.epochs, learnt, scored, options.best if new_best else ""))
+        say(_log_line(epoch, options.epochs, learnt, scored, options.best if new_best else ""))
 
     checkpoints.flush()
     world.wait()  # until it is written
     read_checkpoint(folder / "best.pt", {"model": model}, device)  # the best is what is tested
-    return Fit(pd.DataFrame(rows), objective, int(best["epoch"]), float(best["value"]))
+    return FitResult(pd.DataFrame(rows), objective, int(best["epoch"]), float(best["value"]))
 
 
 def _cosine(lr: float, step: int, steps: int) -> float:
@@ -234,7 +236,7 @@ def _check(model: TwoHeads, train: Batches, val: Batches) -> None:
         )
 
 
-def _set_time_scale(model: TwoHeads, objective: Objective, train: Batches) -> None:
+def _set_time_scale(model: TwoHeads, objective: Losses, train: Batches) -> None:
     timed = objective.timed(torch.from_numpy(train.label)).numpy()
     hours = train.time_target_h[timed].astype(np.float64)
     if hours.size:
@@ -266,7 +268,7 @@ def _losses(scored: dict[str, float]) -> float:
     return scored.get("class_loss", 0.0) + scored.get("time_loss", 0.0)
 
 
-def _going_on(epoch: int, epochs: int, device: torch.device) -> str:
+def _resume(epoch: int, epochs: int, device: torch.device) -> str:
     line = f"Going on after epoch {epoch} of {epochs}"
     if device.type == "cpu":
         return line
@@ -276,7 +278,9 @@ def _going_on(epoch: int, epochs: int, device: torch.device) -> str:
     )
 
 
-def _line(epoch: int, epochs: int, learnt: dict[str, float], scored: dict[str, float], new_best: str) -> str:
+def _log_line(
+    epoch: int, epochs: int, learnt: dict[str, float], scored: dict[str, float], new_best: str
+) -> str:
     parts = [f"Epoch {epoch:3d}/{epochs}"]
     for split, values in (("train", learnt), ("val", scored)):
         tasks = ", ".join(

@@ -14,7 +14,7 @@ from hpiclock.training.model import Output, TwoHeads
 TIMED = {"both": (0, 1), "infected": (1,), "uninfected": (0,)}  # model.time_on -> labels whose time is learnt
 
 
-class Losses(NamedTuple):
+class LossValues(NamedTuple):
     """Losses of a batch, each a scalar; a task without a frame in the batch has loss 0."""
 
     total: Tensor
@@ -22,7 +22,7 @@ class Losses(NamedTuple):
     of_time: Tensor
 
 
-class Objective(nn.Module):
+class Losses(nn.Module):
     """Cross-entropy for the class and smooth L1 for standardised time, weighted.
 
     With ``weighting: uncertainty`` the weights are learnt: each loss L enters as exp(-s) L + s with a free
@@ -45,7 +45,7 @@ class Objective(nn.Module):
         label: Tensor,
         time_target_h: Tensor,
         shares: Tensor | None = None,
-    ) -> Losses:
+    ) -> LossValues:
         """Compare an output with ``label`` (batch,) 0 or 1 and ``time_target_h`` (batch,) in hours.
 
         ``shares`` (2,): what each loss is multiplied by where this is one process's share of a batch.
@@ -68,7 +68,7 @@ class Objective(nn.Module):
                 torch.exp(-s) * term + s if use else term
                 for term, s, use in zip(terms, self.log_variance, used, strict=True)
             ]
-        return Losses(terms[0] + terms[1], of_class.detach(), of_time.detach())
+        return LossValues(terms[0] + terms[1], of_class.detach(), of_time.detach())
 
     def counts(self, label: Tensor) -> Tensor:
         """Return how many frames enter each loss: (2,), class and time."""

@@ -12,7 +12,13 @@ import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from hpiclock.audit.baselines import baselines, by_change, model_row, probes, sampling
+from hpiclock.audit.baselines import (
+    model_row,
+    perturbation_effects,
+    probe_features,
+    sampling_experiments,
+    shortcut_baselines,
+)
 from hpiclock.audit.clocks import onset_table, score_over_time
 from hpiclock.audit.controls import before_onset, negative_controls, nuisance_table, permutations
 from hpiclock.audit.design import design_table
@@ -21,7 +27,7 @@ from hpiclock.audit.verdict import Draws, Evidence, generators, verdict
 from hpiclock.config.schema import Config
 from hpiclock.files import atomic
 from hpiclock.plate.cache import FrameCache, open_cache
-from hpiclock.plate.duplicates import burned_in, load_fields, overlapping
+from hpiclock.plate.duplicates import burned_in_marks, load_fields, overlapping_fields
 from hpiclock.plate.stack_statistics import KINDS, cached_statistics, frame_statistics
 from hpiclock.runs.run import VERDICT, Run
 from hpiclock.tables import FRAMES, MANIFEST, PREDICTIONS, read_any
@@ -57,7 +63,7 @@ class Audit:
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
 
 
-def audit(run: Run, out: str | Path | None = None, *, say: Callable[[str], None] = print) -> pd.DataFrame:
+def audit_run(run: Run, out: str | Path | None = None, *, say: Callable[[str], None] = print) -> pd.DataFrame:
     """Audit a trained run and write ``verdict.csv`` and ``audit/*.csv``; return the verdict.
 
     Args:
@@ -83,7 +89,7 @@ def audit(run: Run, out: str | Path | None = None, *, say: Callable[[str], None]
     return found.verdict
 
 
-def audited(run: Run, *, say: Callable[[str], None] = print) -> Audit:
+def open_audit(run: Run, *, say: Callable[[str], None] = print) -> Audit:
     """Return the audit of a run: the one in its folder unless its predictions are newer, else a new one.
 
     Raises:
@@ -94,7 +100,7 @@ def audited(run: Run, *, say: Callable[[str], None] = print) -> Audit:
     if not predictions.is_file() or not all(
         path.is_file() and path.stat().st_mtime >= predictions.stat().st_mtime for path in made
     ):
-        audit(run, say=say)
+        audit_run(run, say=say)
     return read_audit(run.folder)
 
 
@@ -120,7 +126,7 @@ def examine(run: Run, *, say: Callable[[str], None]) -> Audit:
     tables = {"design": design_table(every)}
 
     say("features of frames, as they are and changed")
-    frames, asked = thinned(used), thinned(test)
+    frames, asked = thin_frames(used), thin_frames(test)
     seen, changed = _seen(run, manifest, frames, asked)
     with threadpool_limits(1):  # small matrices: more threads take many times longer on a busy machine
         say("fields and marks")
@@ -128,7 +134,7 @@ def examine(run: Run, *, say: Callable[[str], None]) -> Audit:
         tables |= more
         say("controls")
         tables |= _of_model(frames, seen, level=level, seed=cfg.seed)
-        tables["changes"] = by_change(asked, changed, level=level)
+        tables["changes"] = perturbation_effects(asked, changed, level=level)
         tables["controls"] = negative_controls(
             test, windows=cfg.windows, study=cfg.study, visible_h=visible_from(manifest, every)
         )
@@ -143,7 +149,7 @@ def examine(run: Run, *, say: Callable[[str], None]) -> Audit:
         return Audit(verdict(evidence, study=cfg.study, audit=cfg.audit, rng=rng), tables)
 
 
-def thinned(frames: pd.DataFrame) -> pd.DataFrame:
+def thin_frames(frames: pd.DataFrame) -> pd.DataFrame:
     """Return every n-th frame of each stack, so that at most about :data:`MOST_FRAMES` are left."""
     step = -(-len(frames) // MOST_FRAMES)
     return frames[frames.groupby("stack_id").cumcount() % step == 0].reset_index(drop=True)
@@ -171,8 +177,8 @@ def _of_plate(every: pd.DataFrame, cfg: Config) -> tuple[Evidence, dict[str, pd.
     fields = load_fields(every, cfg.data, per_stack=2)
     stacks = every.drop_duplicates("stack_id").set_index("stack_id").loc[fields.stack_id]
     place = (stacks["plate"] + "/" + stacks["condition"]).tolist()
-    pairs = overlapping(fields, groups=place, max_pairs=MOST_PAIRS)
-    marks = burned_in(fields, stacks["condition"], (stacks["plate"] + "/" + stacks["well"]).tolist())
+    pairs = overlapping_fields(fields, groups=place, max_pairs=MOST_PAIRS)
+    marks = burned_in_marks(fields, stacks["condition"], (stacks["plate"] + "/" + stacks["well"]).tolist())
     rng = _draws(cfg).statistics
     nuisance = nuisance_table(every, raw, KINDS, audit=cfg.audit, level=cfg.study.level, rng=rng)
     evidence = Evidence(every, raw, KINDS, pairs, pairs.attrs["compared"], marks)
@@ -183,20 +189,20 @@ def _seen(
     run: Run, manifest: pd.DataFrame, frames: pd.DataFrame, asked: pd.DataFrame
 ) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
     """Return features by name (empty = the model's, of frames as they are) and answers to changed frames."""
-    from hpiclock.inference.embed import CHANGES, SHORTCUTS, embed, predict_changed
+    from hpiclock.inference.embed import PERTURBATIONS, SHORTCUTS, embed, predict_perturbed
     from hpiclock.training.checkpoint import read_checkpoint  # torch is loaded only where a model is asked
-    from hpiclock.training.experiment import set_up
+    from hpiclock.training.experiment import prepare_model
 
     cfg = run.cfg
     cache: FrameCache = open_cache(manifest, cfg.data, cfg.image)
-    machine = set_up(cfg, pretrained=False)
+    machine = prepare_model(cfg, pretrained=False)
     read_checkpoint(run.path("checkpoints", "best.pt"), {"model": machine.model}, machine.device)
     batch, folder = cfg.train.batch_size, Path(cfg.data.cache_dir)
     found = {
         change: embed(machine, cache, frames, batch_size=batch, folder=folder, change=change)
         for change in ("", *SHORTCUTS)
     }
-    changed = predict_changed(machine, cache, asked, changes=CHANGES, batch_size=batch)
+    changed = predict_perturbed(machine, cache, asked, changes=PERTURBATIONS, batch_size=batch)
     return {PLAIN: cached_statistics(cache, frames)} | found, changed
 
 
@@ -206,9 +212,9 @@ def _of_model(
     features = seen[""]
     sources = {name: table for name, table in seen.items() if name}
     return {
-        "baselines": baselines(frames, sources, level=level),
-        "probes": probes(frames[frames["split"].ne("train")], features, level=level),
-        "sampling": sampling(frames, features, level=level, seed=seed),
+        "baselines": shortcut_baselines(frames, sources, level=level),
+        "probes": probe_features(frames[frames["split"].ne("train")], features, level=level),
+        "sampling": sampling_experiments(frames, features, level=level, seed=seed),
     }
 
 

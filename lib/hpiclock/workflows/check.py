@@ -9,12 +9,12 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from hpiclock.audit import table_of
+from hpiclock.audit import verdict_table
 from hpiclock.audit.design import design_table, judge_design
 from hpiclock.config.schema import Config
 from hpiclock.errors import InputError
 from hpiclock.files import atomic, make_folder
-from hpiclock.plate.frames import expand
+from hpiclock.plate.frames import expand_frames
 from hpiclock.plate.manifest.manifest_csv import write_quarantine
 from hpiclock.plate.manifest.survey import acquisition_times, survey
 from hpiclock.plate.passport import passport, to_quarantine
@@ -37,14 +37,14 @@ def design_audit(manifest: pd.DataFrame) -> DesignAudit:
     """
     frames = all_frames(manifest)
     rows = judge_design(frames)
-    every = table_of(rows)
+    every = verdict_table(rows)
     decided = every["question"].isin([row.question for row in rows])
     return DesignAudit(every[decided].reset_index(drop=True), design_table(frames))
 
 
 def all_frames(manifest: pd.DataFrame) -> pd.DataFrame:
     """Return every frame of a manifest with identity, ``frame hours hpi``; nothing is dropped."""
-    frames = expand(manifest, acquisition_times(manifest))
+    frames = expand_frames(manifest, acquisition_times(manifest))
     since = hpi(frames["hours"], frames["onset_h"])
     return frames.assign(hpi=since.where(frames["condition"].eq("infected")))
 

@@ -11,19 +11,19 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from hpiclock.analysis.curves import listed_frames
+from hpiclock.analysis.curves import frames_to_list
 from hpiclock.analysis.detection import choose_threshold
-from hpiclock.analysis.linear_probe import flat_map
+from hpiclock.analysis.linear_probe import project_features
 from hpiclock.analysis.saliency_maps import (
-    border,
-    largest_first,
+    border_mask,
+    deletion_order,
     rank_correlation,
     share_inside,
-    shrunk,
-    tiled,
+    shrink_maps,
+    tile_means,
 )
-from hpiclock.analysis.units import choose_level
-from hpiclock.audit.permutation import mean_over
+from hpiclock.analysis.units import choose_resampling_unit
+from hpiclock.audit.permutation import mean_over_wells
 from hpiclock.files import atomic, make_folder
 from hpiclock.plate.cache import FrameCache, open_cache
 from hpiclock.runs.run import Run
@@ -31,53 +31,53 @@ from hpiclock.runs.tables import (
     CHECKS,
     EXPLANATIONS,
     MOST_SIDE,
-    Explained,
+    KeptExplanations,
     Maps,
     chosen_frames,
     load_arrays,
     save_arrays,
 )
 from hpiclock.tables import FRAMES, MANIFEST, PREDICTIONS, read_any
-from hpiclock.workflows.audit import thinned
+from hpiclock.workflows.audit import thin_frames
 
 if TYPE_CHECKING:
     from hpiclock.inference.attribution import Images
-    from hpiclock.training.experiment import Machine
+    from hpiclock.training.experiment import LoadedModel
     from hpiclock.training.model import TwoHeads
 
 RANDOM = "random order"
 CURVE = ["head", "method", "removed", "value", "low", "high", "n", "n_wells"]
 
 
-def maps_of(model: TwoHeads, images: Images, methods: tuple[str, ...] = ()) -> Maps:
+def attribution_maps(model: TwoHeads, images: Images, methods: tuple[str, ...] = ()) -> Maps:
     """Return the map of every head by every method, or by these."""
-    from hpiclock.inference.attribution import heads_of, look, methods_for
+    from hpiclock.inference.attribution import attribution_map, heads_of, methods_for
 
     wanted = methods or methods_for(model, images.shape[-1])
     return {
-        (head, method): look(model, images, head=head, method=method).numpy()
+        (head, method): attribution_map(model, images, head=head, method=method).numpy()
         for head in heads_of(model)
         for method in wanted
     }
 
 
-def redrawn_rows(
+def randomization_rows(
     model: TwoHeads, images: Images, maps: Maps, rows: pd.DataFrame, *, level: float, seed: int
 ) -> pd.DataFrame:
     """Return how alike the maps are to those of a model whose weights are drawn anew, ever deeper."""
     from hpiclock.inference.attribution import INTEGRATED
-    from hpiclock.inference.sanity_checks import DEPTHS, redrawn
+    from hpiclock.inference.sanity_checks import DEPTHS, cascading_randomization
 
     found = []
     methods = tuple(dict.fromkeys(method for _, method in maps))
     quick = tuple(method for method in methods if method != INTEGRATED)  # it costs as much as all else
-    for depth, other in redrawn(model, seed=seed):
-        theirs = maps_of(other, images, methods if depth == DEPTHS[-1] else quick)
-        found += alike("weights drawn anew", maps, theirs, rows, level=level, depth=depth)
+    for depth, other in cascading_randomization(model, seed=seed):
+        theirs = attribution_maps(other, images, methods if depth == DEPTHS[-1] else quick)
+        found += similarity_rows("weights drawn anew", maps, theirs, rows, level=level, depth=depth)
     return pd.DataFrame(found)
 
 
-def alike(
+def similarity_rows(
     check: str, maps: Maps, theirs: Maps, rows: pd.DataFrame, *, level: float, depth: str = "", note: str = ""
 ) -> list[dict[str, object]]:
     """Return the rank correlation of maps with those of another model, a row for each head and method."""
@@ -90,7 +90,7 @@ def alike(
 def border_rows(maps: Maps, rows: pd.DataFrame, *, level: float) -> pd.DataFrame:
     """Return the share of each map's weight, whatever its sign, that lies on the border of the picture."""
     side = next(iter(maps.values())).shape[-1]
-    ring = border(side)
+    ring = border_mask(side)
     return pd.DataFrame(
         _row("border", key, share_inside(np.abs(found), ring), rows, level=level, chance=float(ring.mean()))
         for key, found in maps.items()
@@ -109,25 +109,25 @@ def deletion_rows(
         The curves (:data:`CURVE`), and a row for each map: how much further than at random its order takes
         the answer, on average over the shares of :data:`~hpiclock.inference.sanity_checks.REMOVED`.
     """
-    from hpiclock.inference.attribution import SALIENCY, answers
+    from hpiclock.inference.attribution import SALIENCY, head_outputs
     from hpiclock.inference.embed import TILES
-    from hpiclock.inference.sanity_checks import REMOVED, delete, random_orders
+    from hpiclock.inference.sanity_checks import REMOVED, delete_tiles, random_orders
 
     curves, gaps = [], []
     shares = (0.0, *REMOVED)
     for head in dict.fromkeys(head for head, _ in maps):
-        before = answers(model, images, head=head)
+        before = head_outputs(model, images, head=head)
         sign = np.where(before > 0, 1.0, -1.0)
 
         def after(order: np.ndarray, head: str = head, before: np.ndarray = before) -> np.ndarray:
-            return _taken_away(head, before, delete(model, images, order, head=head))
+            return _taken_away(head, before, delete_tiles(model, images, order, head=head))
 
         by_method = {RANDOM: np.mean([after(order) for order in random_orders(len(images), seed)], axis=0)}
         for method in (method for of, method in maps if of == head):
             found = maps[head, method]
             signed = head == "class" and method != SALIENCY
             weight = found * sign[:, None, None] if signed else np.abs(found)
-            by_method[method] = after(largest_first(tiled(weight, TILES)))
+            by_method[method] = after(deletion_order(tile_means(weight, TILES)))
             gap = (by_method[method] - by_method[RANDOM])[:, 1:].mean(1)
             further = -gap if head == "class" else gap
             gaps.append(_row("deletion", (head, method), further, rows, level=level))
@@ -158,8 +158,8 @@ def _row(
     chance: float = 0.0,
     note: str = "",
 ) -> dict[str, object]:
-    unit = choose_level(rows)
-    value = mean_over(values, unit.codes, level=level)
+    unit = choose_resampling_unit(rows)
+    value = mean_over_wells(values, unit.codes, level=level)
     return {
         "check": check,
         "head": key[0],
@@ -178,7 +178,7 @@ def _row(
 log = logging.getLogger(__name__)
 
 
-def keep_gradcam(run: Run, machine: Machine, cache: FrameCache, predictions: pd.DataFrame) -> None:
+def keep_gradcam(run: Run, machine: LoadedModel, cache: FrameCache, predictions: pd.DataFrame) -> None:
     """Keep Grad-CAM of some test frames in ``explanations/gradcam.npz``, a few hundred kB.
 
     They are the frames of :func:`read_gradcam` and those that an error browser lists first, with their
@@ -189,7 +189,7 @@ def keep_gradcam(run: Run, machine: Machine, cache: FrameCache, predictions: pd.
 
     test = predictions[predictions["split"].eq("test")]
     threshold = choose_threshold(predictions, rule=run.cfg.study.threshold).value
-    rows = pd.concat([chosen_frames(test), listed_frames(test, threshold=threshold)])
+    rows = pd.concat([chosen_frames(test), frames_to_list(test, threshold=threshold)])
     rows = rows.drop_duplicates(["stack_id", "frame"])
     if rows.empty or methods_for(machine.model, run.cfg.image.size) != METHODS:
         return
@@ -203,7 +203,7 @@ def keep_gradcam(run: Run, machine: Machine, cache: FrameCache, predictions: pd.
     save_arrays(run.path(EXPLANATIONS, "gradcam.npz"), keys | maps)
 
 
-def explained(run: Run, *, say: Callable[[str], None] = print) -> Explained:
+def explain_run(run: Run, *, say: Callable[[str], None] = print) -> KeptExplanations:
     """Return maps by every method and what checks them: those in the run's folder, else new ones.
 
     ``explanations/`` holds ``maps.npz`` (a map of each head and method), ``checks.csv`` (``check head method
@@ -223,7 +223,7 @@ def explained(run: Run, *, say: Callable[[str], None] = print) -> Explained:
     predictions = run.read_table("predictions.parquet", PREDICTIONS)
     frames = chosen_frames(predictions[predictions["split"].eq("test")])
     if frames.empty:
-        return Explained()
+        return KeptExplanations()
     made, given = run.path(EXPLANATIONS, "checks.csv"), run.path("predictions.parquet")
     if not made.is_file() or made.stat().st_mtime < given.stat().st_mtime:
 
@@ -238,34 +238,36 @@ def explained(run: Run, *, say: Callable[[str], None] = print) -> Explained:
         head, _, method = name.partition("/")
         maps[head, method] = found
     checks = read_any(made).fillna({"depth": "", "note": ""})
-    return Explained(frames, maps, checks, read_any(run.path(EXPLANATIONS, "deletion.csv")))
+    return KeptExplanations(frames, maps, checks, read_any(run.path(EXPLANATIONS, "deletion.csv")))
 
 
 def _examine(run: Run, predictions: pd.DataFrame, frames: pd.DataFrame, say: Callable[[str], None]) -> None:
     from hpiclock.inference.attribution import images_of
-    from hpiclock.inference.predict import open_machine
-    from hpiclock.inference.sanity_checks import EPOCHS, NONSENSE_STEPS, taught_nonsense
+    from hpiclock.inference.predict import load_model
+    from hpiclock.inference.sanity_checks import EPOCHS, SHUFFLED_LABEL_STEPS, train_on_shuffled_labels
 
     cfg, manifest = run.cfg, run.read_table("manifest.csv", MANIFEST)
     level, folder = cfg.study.level, make_folder(run.path(EXPLANATIONS))
     cache = open_cache(manifest, cfg.data, cfg.image)
-    machine = open_machine(cfg, run.path("checkpoints", "best.pt"))
+    machine = load_model(cfg, run.path("checkpoints", "best.pt"))
     if not run.path(EXPLANATIONS, "gradcam.npz").is_file():  # a run that was trained before maps were kept
         keep_gradcam(run, machine, cache, predictions)
     say("where the model looks")
     images = images_of(machine, cache, frames)
-    maps = maps_of(machine.model, images)
-    named = {f"{head}/{by}": shrunk(found, MOST_SIDE) for (head, by), found in maps.items()}
+    maps = attribution_maps(machine.model, images)
+    named = {f"{head}/{by}": shrink_maps(found, MOST_SIDE) for (head, by), found in maps.items()}
     save_arrays(folder / "maps.npz", named)
     say("models with other weights, deleted tiles")
     curves, gaps = deletion_rows(machine.model, images, maps, frames, level=level, seed=cfg.seed)
-    checks = [redrawn_rows(machine.model, images, maps, frames, level=level, seed=cfg.seed), gaps]
+    checks = [randomization_rows(machine.model, images, maps, frames, level=level, seed=cfg.seed), gaps]
     checks.append(border_rows(maps, frames, level=level))
     say("a model that learns shuffled labels")
-    other = taught_nonsense(cfg, machine, cache, run.read_table("frames.parquet", FRAMES))
-    note = f"at most {NONSENSE_STEPS} steps in {EPOCHS} epochs"
-    theirs = maps_of(other, images)
-    checks.append(pd.DataFrame(alike("labels shuffled", maps, theirs, frames, level=level, note=note)))
+    other = train_on_shuffled_labels(cfg, machine, cache, run.read_table("frames.parquet", FRAMES))
+    note = f"at most {SHUFFLED_LABEL_STEPS} steps in {EPOCHS} epochs"
+    theirs = attribution_maps(other, images)
+    checks.append(
+        pd.DataFrame(similarity_rows("labels shuffled", maps, theirs, frames, level=level, note=note))
+    )
     for name, table in (("deletion", curves), ("checks", pd.concat(checks, ignore_index=True)[CHECKS])):
         with atomic(folder / f"{name}.csv") as partial:  # checks last: where they are, all is
             table.to_csv(partial, index=False)
@@ -281,7 +283,7 @@ def feature_map(run: Run, *, method: str = "PCA") -> pd.DataFrame:
     Args:
         run: a finished run.
         method: ``PCA``, or ``UMAP`` where umap-learn is installed; see
-            :func:`hpiclock.analysis.linear_probe.flat_map`.
+            :func:`hpiclock.analysis.linear_probe.project_features`.
 
     Raises:
         InputError: a run without a checkpoint, stacks that cannot be read, UMAP that is not installed.
@@ -292,7 +294,7 @@ def feature_map(run: Run, *, method: str = "PCA") -> pd.DataFrame:
     )
     said = run.read_table("predictions.parquet", PREDICTIONS)
     if not path.is_file() or path.stat().st_mtime < given.stat().st_mtime:
-        places = flat_map(_features(run), method=method, seed=run.cfg.seed)
+        places = project_features(_features(run), method=method, seed=run.cfg.seed)
         make_folder(path.parent)
         with atomic(path) as partial:
             places.to_parquet(partial, index=False)
@@ -301,12 +303,12 @@ def feature_map(run: Run, *, method: str = "PCA") -> pd.DataFrame:
 
 def _features(run: Run) -> pd.DataFrame:
     from hpiclock.inference.embed import embed
-    from hpiclock.inference.predict import open_machine  # torch is loaded only where a model is asked
+    from hpiclock.inference.predict import load_model  # torch is loaded only where a model is asked
 
     cfg = run.cfg
-    frames = thinned(run.read_table("frames.parquet", FRAMES))
+    frames = thin_frames(run.read_table("frames.parquet", FRAMES))
     cache = open_cache(run.read_table("manifest.csv", MANIFEST), cfg.data, cfg.image)
-    machine = open_machine(cfg, run.path("checkpoints", "best.pt"))
+    machine = load_model(cfg, run.path("checkpoints", "best.pt"))
     folder = Path(cfg.data.cache_dir)
     seen = embed(machine, cache, frames, batch_size=cfg.train.batch_size, folder=folder, change="")
     return seen[frames["split"].ne("train").to_numpy()].reset_index(drop=True)

@@ -13,11 +13,11 @@ import pandas as pd
 from hpiclock.errors import InputError, RunFailed
 from hpiclock.files import atomic, make_folder
 from hpiclock.plate.cache import open_cache
-from hpiclock.plate.frames import design_table
+from hpiclock.plate.frames import treatment_table
 from hpiclock.report.audit_text import verdict_lines
-from hpiclock.report.text import SUMMARY, readable
+from hpiclock.report.text import SUMMARY, readable_metrics
 from hpiclock.runs.run import VERDICT, Run, plain
-from hpiclock.runs.tables import read_study
+from hpiclock.runs.tables import read_study_tables
 from hpiclock.tables import FRAMES, MANIFEST, METRICS, read_any
 from hpiclock.workflows.training_reference import BEST
 
@@ -41,10 +41,10 @@ def model_card(run: Run) -> str:
     cfg = run.cfg
     manifest, frames = run.read_table("manifest.csv", MANIFEST), run.read_table("frames.parquet", FRAMES)
     metrics = run.read_table("metrics.csv", METRICS)
-    cut = read_study(run.folder)["threshold"].iloc[0]
+    cut = read_study_tables(run.folder)["threshold"].iloc[0]
     made = run.read_json("provenance.json")
     groups = ["all", "infected", "mock", "before onset", "eclipse", "after eclipse"]
-    scores = readable(metrics, groups=groups, names=SUMMARY, split="test")
+    scores = readable_metrics(metrics, groups=groups, names=SUMMARY, split="test")
     image = cfg.image
     limits = "" if image.low is None else f" {image.low:g} to {image.high:g}"
     heads = " and one for ".join(cfg.model.tasks)
@@ -55,7 +55,7 @@ def model_card(run: Run) -> str:
         "Intended use": INTENDED,
         "Not for": NOT_FOR,
         "Read this first": "\n".join(f"- {note}" for note in run.notes) or "Nothing.",
-        "Training data": _code(design_table(manifest).fillna({"moi": ""}).to_string(index=False))
+        "Training data": _code(treatment_table(manifest).fillna({"moi": ""}).to_string(index=False))
         + "\n\n"
         + _code(_sides(frames).to_string()),
         "Frames": f"{image.size} x {image.size} px, {image.intensity} limits{limits} per {image.scope}, "
@@ -116,29 +116,29 @@ def export(run: Run, folder: Path, *, say: Callable[[str], None]) -> Path:
         CONFIG,
         ONNX,
         WEIGHTS,
-        answers,
-        ask_onnx,
+        model_outputs,
         read_safetensors,
+        run_onnx,
         write_onnx,
         write_safetensors,
     )
-    from hpiclock.inference.predict import open_machine
+    from hpiclock.inference.predict import load_model
 
     if run.state != "done":
         raise InputError(f"{run.folder}: is not finished (state: {run.state}); hpiclock train --resume it")
     folder = Path(folder)
     if folder.exists() and (folder.is_file() or any(folder.iterdir())):
         raise InputError(f"{folder}: is there and not empty; name a new folder")
-    model = open_machine(run.cfg, run.path(*BEST)).model.float().cpu()
+    model = load_model(run.cfg, run.path(*BEST)).model.float().cpu()
     grey, whose = _frames(run)
-    expected = answers(model, grey)
+    expected = model_outputs(model, grey)
     make_folder(folder)
     try:
         write_onnx(model, run.cfg.image.size, folder / ONNX)
         write_safetensors(model, _config(run), folder)
         apart = {
-            ONNX: _apart(expected, ask_onnx(folder / ONNX, grey), ONNX),
-            WEIGHTS: _apart(expected, answers(read_safetensors(folder), grey), WEIGHTS),
+            ONNX: _apart(expected, run_onnx(folder / ONNX, grey), ONNX),
+            WEIGHTS: _apart(expected, model_outputs(read_safetensors(folder), grey), WEIGHTS),
         }
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
@@ -174,7 +174,7 @@ def _apart(expected: dict[str, np.ndarray], said: dict[str, np.ndarray], name: s
 
 
 def _config(run: Run) -> dict[str, Any]:
-    tables = read_study(run.folder)
+    tables = read_study_tables(run.folder)
     temperature = tables["temperature"]["temperature"]
     said: dict[str, Any] = plain(
         {

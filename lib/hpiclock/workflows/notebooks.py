@@ -18,7 +18,7 @@ import hpiclock
 from hpiclock.config.load import NOT_PATHS, PATH_KEYS, load_config
 from hpiclock.errors import InputError, RunFailed
 from hpiclock.progress import progress
-from hpiclock.report.pages import keep, places, without_machine_paths
+from hpiclock.report.pages import keep_notebook, places, without_machine_paths
 from hpiclock.runs.run import CONFIG, Run, default_folder
 
 PARAMETERS = ("config", "overrides", "run_dir")
@@ -138,7 +138,7 @@ def execute(
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-    keep(partial, out, places(run, folder))
+    keep_notebook(partial, out, places(run, folder))
     if failed:
         raise failed
     return out

@@ -15,38 +15,38 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
 
-from hpiclock.analysis.acquisition_shift import compare_looks, likeness
+from hpiclock.analysis.acquisition_shift import acquisition_shift, ood_summary
 from hpiclock.analysis.curves import CLIP
 from hpiclock.config.load import config_of
 from hpiclock.config.schema import Config, leaves
 from hpiclock.errors import InputError
 from hpiclock.files import atomic, make_folder
 from hpiclock.plate.cache import FrameCache, open_cache
-from hpiclock.plate.frames import expand
-from hpiclock.plate.harmonize import matched
+from hpiclock.plate.frames import expand_frames
+from hpiclock.plate.harmonize import harmonize
 from hpiclock.plate.manifest.survey import acquisition_times, load_manifest
-from hpiclock.plate.stack_statistics import stack_looks
+from hpiclock.plate.stack_statistics import stack_statistics
 from hpiclock.progress import progress
 from hpiclock.runs.run import Run, plain
-from hpiclock.runs.tables import read_study
+from hpiclock.runs.tables import read_study_tables
 from hpiclock.tables import IDENTITY, MANIFEST, NEW_PREDICTIONS, PREDICTIONS, UNKNOWN, check, read, write
 from hpiclock.targets import add_targets
-from hpiclock.workflows.training_reference import BEST, looks_of, reference_of
+from hpiclock.workflows.training_reference import BEST, kept_statistics, reference_of
 
 if TYPE_CHECKING:
-    from hpiclock.inference.ood import Reference
-    from hpiclock.training.experiment import Machine
+    from hpiclock.inference.ood import TrainingReference
+    from hpiclock.training.experiment import LoadedModel
 
 PIECE = 4096  # frames, in whole stacks
 
 
-class Chunks:
+class ResumeChunks:
     """The folder of pieces beside an output file."""
 
     def __init__(self, output: Path) -> None:
         self.folder = output.with_name(f".{output.name}.pieces")
 
-    def take_up(self, what: Sequence[str]) -> Chunks:
+    def take_up(self, what: Sequence[str]) -> ResumeChunks:
         """Keep the pieces that are there if they are of the same models and frames, else begin anew."""
         key = hashlib.sha256(json.dumps([*what, PIECE]).encode()).hexdigest()
         said = self.folder / "key"
@@ -78,7 +78,7 @@ class Chunks:
         return self.folder / f"{number:05d}.parquet"
 
 
-def chunked(frames: pd.DataFrame) -> list[pd.DataFrame]:
+def resume_chunks(frames: pd.DataFrame) -> list[pd.DataFrame]:
     """Cut a FRAMES table between stacks into pieces of about :data:`PIECE` frames."""
     stacks = frames["stack_id"].ne(frames["stack_id"].shift()).cumsum()
     first = stacks.groupby(stacks).transform(lambda rows: rows.index[0])  # of its stack
@@ -86,7 +86,7 @@ def chunked(frames: pd.DataFrame) -> list[pd.DataFrame]:
 
 
 @dataclass(frozen=True)
-class ReadOut:
+class PlatePredictions:
     """Predictions of a plate.
 
     Attributes:
@@ -121,7 +121,7 @@ class ReadOut:
             partial.write_text(json.dumps(plain(about), indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
 
-def read_readout(path: str | Path) -> ReadOut:
+def read_readout(path: str | Path) -> PlatePredictions:
     """Read what :func:`hpiclock.workflows.predict.predict` wrote.
 
     Raises:
@@ -132,23 +132,23 @@ def read_readout(path: str | Path) -> ReadOut:
     beside = path.with_suffix(".json")
     try:
         about = json.loads(beside.read_text(encoding="utf-8"))
-        return ReadOut(rows, about["thresholds"], about["notes"], about["likeness"], about["runs"])
+        return PlatePredictions(rows, about["thresholds"], about["notes"], about["likeness"], about["runs"])
     except (OSError, ValueError, KeyError) as error:
         raise InputError(
             f"{beside}: cannot be read ({type(error).__name__}); hpiclock predict writes it with {path.name}"
         ) from None
 
 
-def own_test_wells(run: Run) -> ReadOut:
+def own_test_wells(run: Run) -> PlatePredictions:
     """Return the test wells of a run as if they were a new plate, for a read-out without one."""
     predictions = run.read_table("predictions.parquet", PREDICTIONS)
-    rules = read_study(run.folder)["detection_thresholds"].dropna(subset="threshold")
+    rules = read_study_tables(run.folder)["detection_thresholds"].dropna(subset="threshold")
     told = run.read_table("manifest.csv", MANIFEST).set_index("stack_id")
     extra = told[[name for name in ("compound", "dose", "dose_unit", "replicate", "virus") if name in told]]
     rows = predictions[predictions["split"].eq("test")].join(extra, on="stack_id")
     note = "No new plate is given: these are the test wells of the run itself, on its own plate."
     thresholds = {str(row.rule): float(row.threshold) for row in rules.itertuples()}
-    return ReadOut(rows.reset_index(drop=True), thresholds, [note, *run.notes], {}, [run.name])
+    return PlatePredictions(rows.reset_index(drop=True), thresholds, [note, *run.notes], {}, [run.name])
 
 
 DECISION = "decision"
@@ -159,8 +159,8 @@ class Member:
     """A run that is asked, its model, and what its training frames look like to it."""
 
     run: Run
-    machine: Machine
-    reference: Reference | None
+    machine: LoadedModel
+    reference: TrainingReference | None
 
     @cached_property
     def key(self) -> str:
@@ -172,13 +172,13 @@ class Member:
     @cached_property
     def thresholds(self) -> dict[str, float]:
         """The rules by which the run's study calls a frame infected, and their thresholds."""
-        rules = read_study(self.run.folder)["detection_thresholds"]
+        rules = read_study_tables(self.run.folder)["detection_thresholds"]
         return {str(row.rule): float(row.threshold) for row in rules.itertuples() if pd.notna(row.threshold)}
 
     @cached_property
     def temperature(self) -> float:
         """The temperature that calibrates the run's P(infected); NaN where none could be fitted."""
-        table = read_study(self.run.folder)["temperature"]
+        table = read_study_tables(self.run.folder)["temperature"]
         return float(table["temperature"].iloc[0]) if len(table) else float("nan")
 
 
@@ -191,7 +191,7 @@ class Ensemble(NamedTuple):
     held_out: tuple[int, int]
 
 
-def combined(members: list[Member], frames: pd.DataFrame, said: list[pd.DataFrame]) -> Ensemble:
+def combine_members(members: list[Member], frames: pd.DataFrame, said: list[pd.DataFrame]) -> Ensemble:
     """Return the members' answers as one table, with columns beyond PREDICTIONS.
 
     ``p_calibrated``: P(infected) under the temperature of each run (missing where a run has none);
@@ -203,7 +203,7 @@ def combined(members: list[Member], frames: pd.DataFrame, said: list[pd.DataFram
         frames: FRAMES rows of the plate.
         said: from each member ``p_infected time_pred distance``, a row per frame.
     """
-    from hpiclock.inference.predict import timed_only
+    from hpiclock.inference.predict import trained_times_only
 
     notes: list[str] = []
     names = [member.run.name for member in members]
@@ -212,7 +212,7 @@ def combined(members: list[Member], frames: pd.DataFrame, said: list[pd.DataFram
     p = np.stack([answers["p_infected"].to_numpy(float) for answers in said])
     hours = np.stack(
         [
-            timed_only(answers, member.run.cfg.model, threshold=member.thresholds.get(DECISION, 0.5))
+            trained_times_only(answers, member.run.cfg.model, threshold=member.thresholds.get(DECISION, 0.5))
             for answers, member in zip(said, members, strict=True)
         ]
     )
@@ -265,7 +265,7 @@ def predict(
     *,
     changes: Mapping[str, Any],
     say: Callable[[str], None],
-) -> ReadOut:
+) -> PlatePredictions:
     """Predict every frame of a new plate and write the predictions, with what must be known about them.
 
     Stacks are converted and predicted piece by piece; a command that was killed goes on where it stopped.
@@ -287,7 +287,7 @@ def predict(
     trained = runs[0].read_table("manifest.csv", MANIFEST)
     if "image.low" in changes or "image.high" in changes:
         trained = trained.assign(dtype=manifest["dtype"].iloc[0])  # the user said what its grey levels mean
-    image, adapted = matched(trained, manifest, cfg.image)
+    image, adapted = harmonize(trained, manifest, cfg.image)
     notes += adapted
     for note in notes:
         say(f"note: {note}")
@@ -295,15 +295,15 @@ def predict(
     frames = new_frames(manifest, cfg)
     members = [_member(run, say) for run in runs]
     said = _ask_all(members, cache, frames, output)
-    ensemble = combined(members, frames, said)
+    ensemble = combine_members(members, frames, said)
     rows = check(NEW_PREDICTIONS, ensemble.rows.join(_told(manifest), on="stack_id"))
     n_held_out, n_wells = ensemble.held_out
-    was = looks_of(runs[0])
-    looks = None if was is None else compare_looks(was, stack_looks(cache, frames))
-    judged = likeness(rows, n_held_out=n_held_out, n_wells=n_wells, looks=looks)
+    was = kept_statistics(runs[0])
+    looks = None if was is None else acquisition_shift(was, stack_statistics(cache, frames))
+    judged = ood_summary(rows, n_held_out=n_held_out, n_wells=n_wells, looks=looks)
     warning = [judged.sentence] if judged.verdict != "alike" else []
     numbers = [] if looks is None else looks.to_dict("records")
-    found = ReadOut(
+    found = PlatePredictions(
         rows,
         ensemble.thresholds,
         [*warning, *ensemble.notes, *notes],
@@ -311,7 +311,7 @@ def predict(
         [run.name for run in runs],
     )
     found.save(output)
-    Chunks(output).remove()
+    ResumeChunks(output).remove()
     say(judged.sentence)
     return found
 
@@ -355,7 +355,7 @@ def plate_config(runs: Sequence[Run], source: str | Path, changes: Mapping[str, 
 
 def new_frames(manifest: pd.DataFrame, cfg: Config) -> pd.DataFrame:
     """Return FRAMES rows of a new plate; a label is missing where the condition is unknown."""
-    frames = add_targets(expand(manifest, acquisition_times(manifest)), cfg.targets)
+    frames = add_targets(expand_frames(manifest, acquisition_times(manifest)), cfg.targets)
     unknown = frames["condition"].eq(UNKNOWN)
     return frames.assign(
         label=frames["label"].mask(unknown),
@@ -391,9 +391,9 @@ def _stacks(cfg: Config) -> tuple[pd.DataFrame, list[str]]:
 
 
 def _member(run: Run, say: Callable[[str], None]) -> Member:
-    from hpiclock.inference.predict import open_machine
+    from hpiclock.inference.predict import load_model
 
-    machine = open_machine(run.cfg, run.path(*BEST))
+    machine = load_model(run.cfg, run.path(*BEST))
     reference = reference_of(run, machine)
     if reference is None:
         say(f"note: {run.name}: its training frames are not at hand, so nothing can be compared with them")
@@ -404,10 +404,10 @@ def _ask_all(
     members: list[Member], cache: FrameCache, frames: pd.DataFrame, output: Path
 ) -> list[pd.DataFrame]:
     """Return what each member says of every frame; finished pieces are kept on disk."""
-    from hpiclock.inference.predict import ask
+    from hpiclock.inference.predict import predict
 
-    kept = Chunks(output).take_up([cache.key, *(member.key for member in members)])
-    pieces = chunked(frames)
+    kept = ResumeChunks(output).take_up([cache.key, *(member.key for member in members)])
+    pieces = resume_chunks(frames)
     done = sum(len(piece) for number, piece in enumerate(pieces) if kept.has(number))
     with progress(desc="predicting", total=len(frames), initial=done, unit="frame") as bar:
         for number, piece in enumerate(pieces):
@@ -417,7 +417,7 @@ def _ask_all(
             for index, member in enumerate(members):
                 last = index == len(members) - 1
                 each = bar.update if last else (lambda _: None)
-                answers = ask(member.machine, cache, piece, member.reference, each=each)
+                answers = predict(member.machine, cache, piece, member.reference, each=each)
                 said.append(
                     piece[["stack_id", "frame"]].reset_index(drop=True).join(answers).assign(member=index)
                 )

@@ -15,12 +15,12 @@ from hpiclock.analysis.acquisition_shift import COLUMNS as LOOKS
 from hpiclock.analysis.acquisition_shift import stack_distances
 from hpiclock.analysis.plate_readout import (
     COLUMNS,
-    by_well,
-    control_lines,
+    control_sentences,
     dose_response,
     external_validation,
     hour_of,
-    replicates,
+    readout_by_well,
+    replicate_agreement,
     treatment_curves,
     with_treatments,
 )
@@ -32,7 +32,7 @@ from hpiclock.files import atomic, make_folder
 from hpiclock.report import text as words
 from hpiclock.runs.run import Run, write_figure
 from hpiclock.tables import UNKNOWN
-from hpiclock.workflows.predict import ReadOut, own_test_wells, read_readout
+from hpiclock.workflows.predict import PlatePredictions, own_test_wells, read_readout
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -52,7 +52,7 @@ class PlateReadOut:
         name: of the plate.
     """
 
-    found: ReadOut
+    found: PlatePredictions
     cfg: Config
     hour: float
     name: str
@@ -64,9 +64,9 @@ class PlateReadOut:
 
     @cached_property
     def wells(self) -> pd.DataFrame:
-        """One row per well (:func:`hpiclock.analysis.plate_readout.by_well`)."""
+        """One row per well (:func:`hpiclock.analysis.plate_readout.readout_by_well`)."""
         frames = self.cfg.study.detection_frames
-        return by_well(self.rows, threshold=self.found.threshold, frames=frames, hour=self.hour)
+        return readout_by_well(self.rows, threshold=self.found.threshold, frames=frames, hour=self.hour)
 
     @cached_property
     def curves(self) -> pd.DataFrame:
@@ -113,12 +113,12 @@ class PlateReadOut:
     @property
     def looks(self) -> pd.DataFrame:
         """Plain looks that lie farthest from the training plate, in words; empty where not compared."""
-        return words.looks(self.found.likeness.get("looks", []))
+        return words.readable_shift(self.found.likeness.get("looks", []))
 
     @property
     def controls(self) -> list[str]:
         """What mock wells and wells of a high MOI say, in sentences."""
-        return control_lines(self.wells)
+        return control_sentences(self.wells)
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Return every table by name."""
@@ -130,7 +130,7 @@ class PlateReadOut:
             "wells": self.wells,
             "curves": self.curves,
             "dose_response": fits,
-            "replicates": replicates(alike, ("p_infected", "infected_share", self.detection)),
+            "replicates": replicate_agreement(alike, ("p_infected", "infected_share", self.detection)),
             "external_validation": validation,
             "stacks": self._stacks(),
             "looks": pd.DataFrame(self.found.likeness.get("looks", []), columns=LOOKS),
@@ -143,15 +143,15 @@ class PlateReadOut:
 
     def summary(self) -> pd.DataFrame:
         """Return one row per treatment, in words: wells, what is said at the hour, and detection."""
-        return words.summary(self.wells, detection=self.detection, hour=self.hour)
+        return words.readout_summary(self.wells, detection=self.detection, hour=self.hour)
 
     def dose_table(self) -> pd.DataFrame:
         """Return the fits to the dose in words, a row per response; empty where no well has a dose."""
-        return words.fits(self.doses[name][0] for name in self.dosed)
+        return words.readable_fits(self.doses[name][0] for name in self.dosed)
 
     def replicate_table(self) -> pd.DataFrame:
         """Return how well replicates agree, in words; empty where no treatment is known."""
-        return words.agreement(self.tables()["replicates"])
+        return words.readable_agreement(self.tables()["replicates"])
 
     def figures(self) -> dict[str, Axes | Figure]:
         """Return every figure by name."""

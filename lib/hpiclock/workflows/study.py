@@ -19,7 +19,7 @@ from hpiclock.runs.tables import Tables, first_rule, of_split, write_tables
 from hpiclock.tables import PREDICTIONS, write
 
 
-def study(predictions: pd.DataFrame, cfg: Config) -> Tables:
+def study_tables(predictions: pd.DataFrame, cfg: Config) -> Tables:
     """Return every table of the study, judged as the config says."""
     return run_study(
         predictions, cfg_windows=cfg.windows, end_h=cfg.window_end_h, cfg_study=cfg.study, seed=cfg.seed
@@ -40,7 +40,7 @@ def study_file(source: str | Path, out: Path, cfg: Config) -> list[str]:
     predictions, notes = read_predictions(source)
     if out.is_file():
         raise InputError(f"{out}: is a file; name a folder with --out")
-    tables = study(predictions, cfg)
+    tables = study_tables(predictions, cfg)
     write(PREDICTIONS, predictions, out / "predictions.parquet")
     write_tables(tables, out)
     for name, figure in study_figures(tables, predictions, cfg).items():

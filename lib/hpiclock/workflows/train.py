@@ -11,21 +11,27 @@ import pandas as pd
 
 from hpiclock import figures
 from hpiclock.analysis.detection import Threshold
-from hpiclock.analysis.sentences import separable
+from hpiclock.analysis.sentences import design_sentences
 from hpiclock.config.schema import Config
 from hpiclock.plate.cache import FrameCache, open_cache
-from hpiclock.plate.frames import Dataset, prepare
+from hpiclock.plate.frames import Dataset, prepare_frames
 from hpiclock.progress import OFF
 from hpiclock.report.text import summary_text
 from hpiclock.runs.reference_files import write_reference_files
 from hpiclock.runs.run import CONFIG, DESIGN, Run, default_folder
 from hpiclock.runs.tables import Tables, of_split, write_tables
 from hpiclock.tables import FRAMES, HISTORY, MANIFEST, METRICS, PREDICTIONS
-from hpiclock.training.distributed import World, joined
-from hpiclock.training.experiment import Machine, learn, limits, refuse_unlearnable, set_up
+from hpiclock.training.distributed import ProcessGroup, process_group
+from hpiclock.training.experiment import (
+    LoadedModel,
+    check_trainable,
+    prepare_model,
+    task_notes,
+    train_and_predict,
+)
 from hpiclock.workflows.check import design_audit
 from hpiclock.workflows.explain import keep_gradcam
-from hpiclock.workflows.study import study
+from hpiclock.workflows.study import study_tables
 from hpiclock.workflows.training_reference import keep_reference
 
 log = logging.getLogger(__name__)
@@ -35,7 +41,7 @@ def write_outputs(run: Run) -> None:
     """Write the study's tables, the figures and the reference's files from predictions and history."""
     predictions = run.read_table("predictions.parquet", PREDICTIONS)
     history = run.read_table("history.csv", HISTORY)
-    tables = study(predictions, run.cfg)
+    tables = study_tables(predictions, run.cfg)
     write_tables(tables, run.folder)
     _figures(run, tables, predictions, history)
     threshold = Threshold(**tables["threshold"].iloc[0].to_dict())
@@ -78,11 +84,11 @@ def train(cfg: Config, run_dir: str | Path | None, *, say: Callable[[str], None]
             checked.
         RunFailed: training went astray.
     """
-    with joined(cfg.train) as world:
+    with process_group(cfg.train) as world:
         return _train(cfg, run_dir, world, say)
 
 
-def _train(cfg: Config, run_dir: str | Path | None, world: World, say: Callable[[str], None]) -> Run:
+def _train(cfg: Config, run_dir: str | Path | None, world: ProcessGroup, say: Callable[[str], None]) -> Run:
     if not world.first:
         os.environ[OFF] = "off"
         say = _silent
@@ -90,14 +96,14 @@ def _train(cfg: Config, run_dir: str | Path | None, world: World, say: Callable[
     if begun is not None and begun.state == "done":
         say(f"{begun.name} is done; its results are kept")
         return begun
-    dataset = prepare(cfg)
-    refuse_unlearnable(cfg, dataset.frames)
-    machine = set_up(cfg, pretrained=begun is None or begun.state == "new", world=world)
+    dataset = prepare_frames(cfg)
+    check_trainable(cfg, dataset.frames)
+    machine = prepare_model(cfg, pretrained=begun is None or begun.state == "new", world=world)
     with world.first_goes_first():  # frames are converted once, a folder is made once
         cache = open_cache(dataset.manifest, cfg.data, cfg.image)
         run = begun or _begin(cfg, run_dir, world)
     if not world.first:
-        learn(run.cfg, machine, cache, dataset.frames, run.path("checkpoints"), say=say)
+        train_and_predict(run.cfg, machine, cache, dataset.frames, run.path("checkpoints"), say=say)
         return run
     _save_inputs(run, dataset, cache)
 
@@ -112,7 +118,7 @@ def _train(cfg: Config, run_dir: str | Path | None, world: World, say: Callable[
     return run
 
 
-def _begin(cfg: Config, run_dir: str | Path | None, world: World) -> Run:
+def _begin(cfg: Config, run_dir: str | Path | None, world: ProcessGroup) -> Run:
     return Run.create(cfg, run_dir) if world.first else Run.open(run_dir or default_folder(cfg))
 
 
@@ -120,15 +126,15 @@ def _silent(_: str) -> None:
     """Say nothing: the first process speaks for all."""
 
 
-def _begun(cfg: Config, run_dir: str | Path | None, world: World) -> Run | None:
+def _begun(cfg: Config, run_dir: str | Path | None, world: ProcessGroup) -> Run | None:
     folder = Path(run_dir or default_folder(cfg))
     return _begin(cfg, run_dir, world) if (folder / CONFIG).is_file() else None
 
 
 def _learn(
-    run: Run, machine: Machine, dataset: Dataset, cache: FrameCache, say: Callable[[str], None]
+    run: Run, machine: LoadedModel, dataset: Dataset, cache: FrameCache, say: Callable[[str], None]
 ) -> None:
-    learnt = learn(run.cfg, machine, cache, dataset.frames, run.path("checkpoints"), say=say)
+    learnt = train_and_predict(run.cfg, machine, cache, dataset.frames, run.path("checkpoints"), say=say)
     run.save_table("history.csv", HISTORY, learnt.history)
     predictions = learnt.predictions.assign(run=run.name, seed=run.cfg.seed)
     run.save_table("predictions.parquet", PREDICTIONS, predictions)
@@ -141,7 +147,7 @@ def _save_inputs(run: Run, dataset: Dataset, cache: FrameCache) -> None:
     run.save_table("manifest.csv", MANIFEST, dataset.manifest)
     run.save_table("frames.parquet", FRAMES, dataset.frames)
     run.save_text("split.json", dataset.split.dumps())
-    notes = [*dataset.notes, *separable(dataset.frames), *limits(run.cfg, dataset.frames)]
+    notes = [*dataset.notes, *design_sentences(dataset.frames), *task_notes(run.cfg, dataset.frames)]
     run.save_json("notes.json", notes)
     run.save_text(DESIGN, design_audit(dataset.manifest).verdict.to_csv(index=False))
     run.record(cache=cache.key, split_sha256=dataset.split.sha256)

@@ -10,34 +10,36 @@ import pandas as pd
 from hpiclock.errors import InputError
 from hpiclock.files import atomic
 from hpiclock.plate.cache import FrameCache, open_cache
-from hpiclock.plate.stack_statistics import stack_looks
+from hpiclock.plate.stack_statistics import stack_statistics
 from hpiclock.runs.run import Run
 from hpiclock.tables import FRAMES, MANIFEST, read_any
 
 if TYPE_CHECKING:
-    from hpiclock.inference.ood import Reference
-    from hpiclock.training.experiment import Machine
+    from hpiclock.inference.ood import TrainingReference
+    from hpiclock.training.experiment import LoadedModel
 
 BEST = ("checkpoints", "best.pt")
 REFERENCE = ("checkpoints", "likeness.npz")
-LOOKS = ("checkpoints", "looks.csv")
+STACK_STATISTICS = ("checkpoints", "looks.csv")
 
 
-def keep_reference(run: Run, machine: Machine, cache: FrameCache, frames: pd.DataFrame) -> Reference | None:
+def keep_reference(
+    run: Run, machine: LoadedModel, cache: FrameCache, frames: pd.DataFrame
+) -> TrainingReference | None:
     """Keep beside a run's checkpoint what its training frames look like, to its model and in plain numbers.
 
     Returns what they look like to the model; None where no frame is held out.
     """
-    from hpiclock.inference.ood import learn_reference
+    from hpiclock.inference.ood import fit_reference
 
     _keep_looks(run, cache, frames)
-    reference = learn_reference(machine, cache, frames)
+    reference = fit_reference(machine, cache, frames)
     if reference is not None:
         reference.save(run.path(*REFERENCE))
     return reference
 
 
-def reference_of(run: Run, machine: Machine) -> Reference | None:
+def reference_of(run: Run, machine: LoadedModel) -> TrainingReference | None:
     """Return what the training frames look like to a run's model; it is kept in the run's folder.
 
     None where it was never made and the training plate is not at hand.
@@ -45,30 +47,30 @@ def reference_of(run: Run, machine: Machine) -> Reference | None:
     Raises:
         InputError: the kept file is damaged.
     """
-    from hpiclock.inference.ood import Reference
+    from hpiclock.inference.ood import TrainingReference
 
     path = run.path(*REFERENCE)
     if path.is_file() and path.stat().st_mtime >= run.path(*BEST).stat().st_mtime:
-        return Reference.load(path)
+        return TrainingReference.load(path)
     plate = _plate(run)
     return None if plate is None else keep_reference(run, machine, *plate)
 
 
-def looks_of(run: Run) -> pd.DataFrame | None:
+def kept_statistics(run: Run) -> pd.DataFrame | None:
     """Return the plain looks of each stack of a run's plate, see :func:`stack_looks`; kept likewise.
 
     None where they were never measured and the training plate is not at hand.
     """
-    if run.path(*LOOKS).is_file():
-        return read_any(run.path(*LOOKS))
+    if run.path(*STACK_STATISTICS).is_file():
+        return read_any(run.path(*STACK_STATISTICS))
     plate = _plate(run)
     return None if plate is None else _keep_looks(run, *plate)
 
 
 def _keep_looks(run: Run, cache: FrameCache, frames: pd.DataFrame) -> pd.DataFrame:
-    looks = stack_looks(cache, frames)
+    looks = stack_statistics(cache, frames)
     # a run of somebody else can be asked where its folder cannot be written
-    with suppress(InputError), atomic(run.path(*LOOKS)) as partial:
+    with suppress(InputError), atomic(run.path(*STACK_STATISTICS)) as partial:
         looks.to_csv(partial, index=False)
     return looks
 

@@ -9,23 +9,23 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
-from hpiclock.analysis.compare.align_runs import Aligned, Side, align
+from hpiclock.analysis.compare.align_runs import AlignedRun, AlignedRuns, align_runs
 from hpiclock.analysis.compare.paired_tests import (
     Difference,
-    Seed,
-    difference,
-    error_of,
-    flips,
-    limits,
-    outcome_of,
-    reach,
+    PairedSeed,
+    detectable_difference,
+    difference_limits,
+    paired_difference,
+    paired_stability_test,
     seed_of,
-    steadier,
-    studentised,
+    sign_flip_test,
+    sign_flips,
+    standard_error,
+    studentized_flips,
 )
-from hpiclock.analysis.compare.sentences import sentences, verdict_of
-from hpiclock.analysis.units import codes_of
-from hpiclock.analysis.windows import Axis, frames_in, window_edges
+from hpiclock.analysis.compare.sentences import comparison_sentences, verdict_of
+from hpiclock.analysis.units import group_codes
+from hpiclock.analysis.windows import Axis, frames_in_window, window_edges
 from hpiclock.config.schema import CompareConfig, StudyConfig, WindowsConfig
 
 HOURS = ("mae",)
@@ -45,24 +45,25 @@ LABEL = {"infected": 1, "mock": 0}
 
 
 def window_masks(
-    aligned: Aligned, windows: WindowsConfig, end_h: float, axis: Axis
+    aligned: AlignedRuns, windows: WindowsConfig, end_h: float, axis: Axis
 ) -> dict[tuple[float, float], np.ndarray]:
     """Return ``(start_h, end_h)`` -> which frames that window holds."""
     edges = window_edges(windows, end_h=end_h)
     scores = aligned.sides[0].seeds[0]
     return {
-        edge: frames_in(aligned.frames, scores, *edge, axis=axis, last=edge == edges[-1]) for edge in edges
+        edge: frames_in_window(aligned.frames, scores, *edge, axis=axis, last=edge == edges[-1])
+        for edge in edges
     }
 
 
-class Judge:
+class PairedComparison:
     """One variant held against another: the rows of each table."""
 
     def __init__(
         self,
-        aligned: Aligned,
-        one: Side,
-        other: Side,
+        aligned: AlignedRuns,
+        one: AlignedRun,
+        other: AlignedRun,
         level: float,
         settings: CompareConfig,
         rng: np.random.Generator,
@@ -71,9 +72,9 @@ class Judge:
         self.level, self.settings, self.rng = level, settings, rng
         self.truth = one.seeds[0].truth
         self.k = int(aligned.unit.codes.max()) + 1
-        self.stack, self.well = codes_of(self.frames, "position"), codes_of(self.frames, "well")
+        self.stack, self.well = group_codes(self.frames, "position"), group_codes(self.frames, "well")
         self._signs: dict[bytes, np.ndarray] = {}
-        self._taken: dict[bytes, tuple[list[Seed], list[Seed]]] = {}
+        self._taken: dict[bytes, tuple[list[PairedSeed], list[PairedSeed]]] = {}
 
     def whole(self) -> list[dict[str, Any]]:
         """Rows over all hours."""
@@ -89,8 +90,8 @@ class Judge:
             found = [self._difference(mine & mask, metric) for mask in masks.values()]
             over_all = self._over_all(found)
             for (edge, mask), one, p_all in zip(masks.items(), found, over_all, strict=True):
-                result = outcome_of(one, self._flips(one.samples))
-                low, high = limits(one, result, level=self.level)
+                result = sign_flip_test(one, self._flips(one.samples))
+                low, high = difference_limits(one, result, level=self.level)
                 place = {"start_h": edge[0], "end_h": edge[1]} | self._place(group, metric, mine & mask)
                 rows.append(
                     place
@@ -117,7 +118,7 @@ class Judge:
             signs = self._flips(whole.samples)
             windows = [self._seeds(mine & mask) for mask in masks]
             one, other = ([pair[side] for pair in windows] for side in (0, 1))
-            found = steadier(one, other, metric, signs, level=self.level)
+            found = paired_stability_test(one, other, metric, signs, level=self.level)
             n_wells = len(np.unique(self.well[mine]))
             rows += [
                 {
@@ -143,9 +144,9 @@ class Judge:
         return [(group, metric, masks[group]) for group, metrics in asked.items() for metric in metrics]
 
     def _difference(self, mask: np.ndarray, metric: str) -> Difference:
-        return difference(*self._seeds(mask), metric, self.k)
+        return paired_difference(*self._seeds(mask), metric, self.k)
 
-    def _seeds(self, mask: np.ndarray) -> tuple[list[Seed], list[Seed]]:
+    def _seeds(self, mask: np.ndarray) -> tuple[list[PairedSeed], list[PairedSeed]]:
         """Both variants on the frames of a mask, summed once for all metrics."""
         key = mask.tobytes()
         if key not in self._taken:
@@ -166,13 +167,13 @@ class Judge:
         }
 
     def _row(self, found: Difference, metric: str) -> dict[str, Any]:
-        result = outcome_of(found, self._flips(found.samples))
-        low, high = limits(found, result, level=self.level)
+        result = sign_flip_test(found, self._flips(found.samples))
+        low, high = difference_limits(found, result, level=self.level)
         # two one-sided tests at 1 - level each
-        inner = limits(found, result, level=2 * self.level - 1)
+        inner = difference_limits(found, result, level=2 * self.level - 1)
         power = float(stdtrit(result.df, self.settings.power))
         margin = self.settings.margin_h if metric in HOURS else self.settings.margin
-        could_see = (reach(result, level=self.level) + power) * result.error
+        could_see = (detectable_difference(result, level=self.level) + power) * result.error
         return {
             "value": found.first,
             "value_against": found.second,
@@ -197,11 +198,13 @@ class Judge:
         fit = [i for i, one in enumerate(found) if not one.why_not and _enough(one)]
         if not fit:
             return p
-        errors = np.array([error_of(found[i])[0] for i in fit])
+        errors = np.array([standard_error(found[i])[0] for i in fit])
         seen = np.abs([found[i].value for i in fit]) / np.maximum(errors, 1e-12)
         samples = max((found[i].samples for i in fit), key=lambda parts: sum(map(len, parts)))
         signs = self._flips(samples)
-        flipped = np.stack([studentised(signs, found[i].of_group, found[i].samples) for i in fit], axis=1)
+        flipped = np.stack(
+            [studentized_flips(signs, found[i].of_group, found[i].samples) for i in fit], axis=1
+        )
         largest = flipped.max(1)
         hits = (largest[:, None] >= seen * (1 - 1e-9)).sum(0)
         floors = [2.0 ** (1 - sum(map(len, found[i].samples))) for i in fit]
@@ -212,7 +215,7 @@ class Judge:
         used = np.sort(np.concatenate(samples)) if samples else np.arange(0)
         key = used.tobytes()
         if key not in self._signs:
-            self._signs[key] = flips(samples, self.k, shuffles=self.settings.shuffles, rng=self.rng)
+            self._signs[key] = sign_flips(samples, self.k, shuffles=self.settings.shuffles, rng=self.rng)
         return self._signs[key]
 
 
@@ -321,15 +324,15 @@ def compare(
         seed: of the exchanges.
 
     Raises:
-        InputError: variants that cannot be paired (:func:`hpiclock.analysis.compare.align_runs.align`).
+        InputError: variants that cannot be paired (:func:`hpiclock.analysis.compare.align_runs.align_runs`).
     """
-    aligned = align(variants, rule=study.threshold)
+    aligned = align_runs(variants, rule=study.threshold)
     rng = np.random.default_rng(seed)
     first, *others = aligned.sides
     tables: dict[str, list[dict[str, Any]]] = {"comparison": [], "comparison_windows": [], "steadiness": []}
     for other in others:
         pair = {"variant": other.name, "against": first.name}
-        judge = Judge(aligned, other, first, study.level, settings, rng)
+        judge = PairedComparison(aligned, other, first, study.level, settings, rng)
         tables["comparison"] += [pair | row for row in judge.whole()]
         axes: tuple[Axis, Axis] = ("hours", "hpi")
         for axis in axes:
@@ -346,7 +349,7 @@ def compare(
     made["comparison"]["verdict"] = [
         verdict_of(row, alpha=1 - study.level) for row in made["comparison"].to_dict("records")
     ]
-    made["conclusions"] = sentences(made, level=study.level, power=settings.power)
+    made["conclusions"] = comparison_sentences(made, level=study.level, power=settings.power)
     return made
 
 

@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from hpiclock.analysis.detection import choose_threshold
-from hpiclock.analysis.frame_scores import Scores, prepare
-from hpiclock.analysis.units import Level, choose_level
+from hpiclock.analysis.frame_scores import FrameScores, frame_scores
+from hpiclock.analysis.units import ResamplingUnit, choose_resampling_unit
 from hpiclock.errors import InputError
 
 KEY = ["stack_id", "frame"]
@@ -23,19 +23,19 @@ SAME_H = 1e-6
 Rule = float | Literal["youden", "f1"]
 
 
-class Side(NamedTuple):
+class AlignedRun(NamedTuple):
     """One variant: its name, and per seed the scores of all test frames, in the order of the frames."""
 
     name: str
-    seeds: list[Scores]
+    seeds: list[FrameScores]
 
 
-class Aligned(NamedTuple):
+class AlignedRuns(NamedTuple):
     """Variants over the same test frames: the frames, what their groups are, the variants, and remarks."""
 
     frames: pd.DataFrame
-    unit: Level
-    sides: list[Side]
+    unit: ResamplingUnit
+    sides: list[AlignedRun]
     n_folds: int
     notes: list[str]
 
@@ -53,7 +53,7 @@ class _Run(NamedTuple):
 Folds = dict[str, list[_Run]]  # the first stack of a test set -> its runs, by seed
 
 
-def align(variants: Mapping[str, Sequence[pd.DataFrame]], *, rule: Rule) -> Aligned:
+def align_runs(variants: Mapping[str, Sequence[pd.DataFrame]], *, rule: Rule) -> AlignedRuns:
     """Put the test frames of all runs into one order; each run keeps its own threshold.
 
     Args:
@@ -74,9 +74,11 @@ def align(variants: Mapping[str, Sequence[pd.DataFrame]], *, rule: Rule) -> Alig
     first = next(iter(folded.values()))
     order = sorted(first)
     frames = pd.concat([first[fold][0].test for fold in order], ignore_index=True)
-    unit = choose_level(frames)
-    sides = [Side(name, _scores([folds[fold] for fold in order], unit)) for name, folds in folded.items()]
-    return Aligned(frames, unit, sides, len(order), _notes(sides, unit))
+    unit = choose_resampling_unit(frames)
+    sides = [
+        AlignedRun(name, _scores([folds[fold] for fold in order], unit)) for name, folds in folded.items()
+    ]
+    return AlignedRuns(frames, unit, sides, len(order), _notes(sides, unit))
 
 
 def _run(variant: str, rows: pd.DataFrame, rule: Rule) -> _Run:
@@ -178,25 +180,25 @@ def _differing(mine: pd.Index, yours: pd.Index) -> str:
     return " and ".join(parts)
 
 
-def _scores(folds: list[list[_Run]], unit: Level) -> list[Scores]:
+def _scores(folds: list[list[_Run]], unit: ResamplingUnit) -> list[FrameScores]:
     seeds = []
     for of_seed in zip(*folds, strict=True):
         parts, start = [], 0
         for run in of_seed:
             group = unit.codes[start : start + len(run.test)]
-            parts.append(prepare(run.test, threshold=run.threshold, group=group))
+            parts.append(frame_scores(run.test, threshold=run.threshold, group=group))
             start += len(run.test)
         fields = {
             name: np.concatenate([getattr(part, name) for part in parts])
-            for name in Scores.__dataclass_fields__
+            for name in FrameScores.__dataclass_fields__
         }
         # each fold has a model of its own, and scores of two models are never compared
         fields["model"] = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
-        seeds.append(Scores(**fields))
+        seeds.append(FrameScores(**fields))
     return seeds
 
 
-def _notes(sides: list[Side], unit: Level) -> list[str]:
+def _notes(sides: list[AlignedRun], unit: ResamplingUnit) -> list[str]:
     notes = [unit.caveat] if unit.caveat else []
     single = [side.name for side in sides if len(side.seeds) == 1]
     if single:

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
-from hpiclock.analysis.frame_scores import Scores, linear_sums, pair_sums
-from hpiclock.analysis.intervals import strata
-from hpiclock.analysis.intervals.bootstrap import wins_between
+from hpiclock.analysis.frame_scores import FrameScores, linear_sums, pair_sums
+from hpiclock.analysis.intervals import samples_by_class
+from hpiclock.analysis.intervals.bootstrap import pair_wins
 from hpiclock.analysis.units import MIN_GROUPS
 
 # metric -> (numerator, denominator), names of per-group sums
@@ -27,14 +27,14 @@ NEEDED = {"recall": "infected", "specificity": "mock"}
 ABSENT = 3  # the kind of a group without a frame here
 
 
-class Seed(NamedTuple):
+class PairedSeed(NamedTuple):
     """The scores of one seed on some frames, those with a known truth, and their sums per group."""
 
-    scores: Scores
+    scores: FrameScores
     sums: dict[str, np.ndarray]
 
 
-class Parts(NamedTuple):
+class PairedParts(NamedTuple):
     """A metric of one variant: by seed values and whole denominators (seeds,), sums of groups (seeds, k).
 
     For an AUC the sums are wins and pairs that a group takes part in: each pair stands with two groups.
@@ -68,13 +68,13 @@ class Difference(NamedTuple):
         return self.first - self.second
 
 
-def seed_of(scores: Scores, k: int) -> Seed:
+def seed_of(scores: FrameScores, k: int) -> PairedSeed:
     """Return what every metric of these frames needs; groups are coded 0..k-1."""
     known = scores.take(scores.truth >= 0)
-    return Seed(known, linear_sums(known, known.group, k))
+    return PairedSeed(known, linear_sums(known, known.group, k))
 
 
-def parts_of(seeds: list[Seed], metric: str, k: int) -> Parts:
+def parts_of(seeds: list[PairedSeed], metric: str, k: int) -> PairedParts:
     """Return a metric of one variant and its sums per seed and group.
 
     Args:
@@ -87,7 +87,7 @@ def parts_of(seeds: list[Seed], metric: str, k: int) -> Parts:
     twice = 2.0 if metric in PAIRS else 1.0  # a pair stands with both of its groups
     top, bottom = numerator.sum(1) / twice, denominator.sum(1) / twice
     bottom = np.where(bottom > 0, bottom, np.nan)
-    return Parts(float(top.sum() / bottom.sum()), top / bottom, bottom, numerator, denominator)
+    return PairedParts(float(top.sum() / bottom.sum()), top / bottom, bottom, numerator, denominator)
 
 
 def _ratio(sums: Mapping[str, np.ndarray], metric: str) -> tuple[np.ndarray, np.ndarray]:
@@ -95,7 +95,7 @@ def _ratio(sums: Mapping[str, np.ndarray], metric: str) -> tuple[np.ndarray, np.
     return np.asarray(top), np.asarray(bottom)
 
 
-def _pairs(scores: Scores, metric: str, k: int) -> tuple[np.ndarray, np.ndarray]:
+def _pairs(scores: FrameScores, metric: str, k: int) -> tuple[np.ndarray, np.ndarray]:
     known = scores.take(~np.isnan(scores.p))
     _, rank = np.unique(known.p, return_inverse=True)
     block = known.model
@@ -108,7 +108,7 @@ def _pairs(scores: Scores, metric: str, k: int) -> tuple[np.ndarray, np.ndarray]
     return row + column, rows + columns
 
 
-def difference(first: list[Seed], second: list[Seed], metric: str, k: int) -> Difference:
+def paired_difference(first: list[PairedSeed], second: list[PairedSeed], metric: str, k: int) -> Difference:
     """Return the difference of a metric between two variants on the same frames.
 
     Args:
@@ -122,7 +122,9 @@ def difference(first: list[Seed], second: list[Seed], metric: str, k: int) -> Di
     if not why and np.isnan(one.value - other.value):
         why = "one class only" if metric != "mae" else "no predicted times"
     kinds = _kinds(first[0].scores, k)
-    samples = [at[kinds[at] != ABSENT] for at in strata(kinds, needed=NEEDED.get(metric, "all")).values()]
+    samples = [
+        at[kinds[at] != ABSENT] for at in samples_by_class(kinds, needed=NEEDED.get(metric, "all")).values()
+    ]
     samples = [at for at in samples if len(at)]
     if why:
         nothing = np.full(k, np.nan)
@@ -149,18 +151,18 @@ def difference(first: list[Seed], second: list[Seed], metric: str, k: int) -> Di
     )
 
 
-def _added(part: Parts, at: float | None) -> np.ndarray:
+def _added(part: PairedParts, at: float | None) -> np.ndarray:
     """What each group adds per seed: (seeds, k); ``at`` is the value from which a ratio is seen."""
     added = part.numerator if at is None else part.numerator - at * part.denominator
     return added / part.whole[:, None]
 
 
-def _kinds(scores: Scores, k: int) -> np.ndarray:
+def _kinds(scores: FrameScores, k: int) -> np.ndarray:
     has = [np.bincount(scores.group[scores.truth == truth], minlength=k) > 0 for truth in (0, 1)]
     return np.where(has[0] & has[1], 2, np.where(has[1], 1, np.where(has[0], 0, ABSENT)))
 
 
-def _unlike(one: Scores, other: Scores, metric: str) -> str:
+def _unlike(one: FrameScores, other: FrameScores, metric: str) -> str:
     """Why two variants cannot be compared on these frames: one does not say it of all of them."""
     answers = [s.error if metric == "mae" else s.p for s in (one, other)]
     said = [~np.isnan(answer) for answer in answers]
@@ -176,7 +178,7 @@ def _unlike(one: Scores, other: Scores, metric: str) -> str:
 FEW = 1e-24  # a variance below this is none
 
 
-class Outcome(NamedTuple):
+class SignFlipOutcome(NamedTuple):
     """What a difference means: standard error, degrees of freedom, chance and the least there can be.
 
     flipped: (flips,) studentised differences under exchanges; seeds: whether seeds add to the error.
@@ -191,7 +193,7 @@ class Outcome(NamedTuple):
     note: str
 
 
-def flips(samples: list[np.ndarray], k: int, *, shuffles: int, rng: np.random.Generator) -> np.ndarray:
+def sign_flips(samples: list[np.ndarray], k: int, *, shuffles: int, rng: np.random.Generator) -> np.ndarray:
     """Return signs of the groups: every combination where there are no more than ``shuffles``: (flips, k).
 
     The first row leaves all groups as they are.
@@ -206,7 +208,7 @@ def flips(samples: list[np.ndarray], k: int, *, shuffles: int, rng: np.random.Ge
     return np.concatenate([signs, drawn])
 
 
-def studentised(signs: np.ndarray, added: np.ndarray, samples: list[np.ndarray]) -> np.ndarray:
+def studentized_flips(signs: np.ndarray, added: np.ndarray, samples: list[np.ndarray]) -> np.ndarray:
     """Return flipped differences over their own standard errors: (flips,) or (flips, windows).
 
     Args:
@@ -227,7 +229,7 @@ def _spread(squares: np.ndarray, sums: np.ndarray, k: int) -> np.ndarray:
     return k / (k - 1) * np.maximum(squares - sums**2 / k, 0.0)
 
 
-def error_of(found: Difference) -> tuple[float, float]:
+def standard_error(found: Difference) -> tuple[float, float]:
     """Return the standard error of a difference over groups and seeds, and its degrees of freedom."""
     parts, weights = [], []
     for at in found.samples:
@@ -262,7 +264,7 @@ def _between_seeds(found: Difference) -> tuple[float, float]:
     return total, weight
 
 
-def outcome_of(found: Difference, signs: np.ndarray) -> Outcome:
+def sign_flip_test(found: Difference, signs: np.ndarray) -> SignFlipOutcome:
     """Test a difference against none.
 
     ``p`` is the chance of so large a difference, over its standard error, when the variants are exchanged
@@ -277,23 +279,23 @@ def outcome_of(found: Difference, signs: np.ndarray) -> Outcome:
     least = min((len(at) for at in found.samples), default=0)
     if found.why_not or least < 2:
         why = found.why_not or "no test: fewer than 2 groups of a class"
-        return Outcome(nan, nan, nan, nan, np.empty(0), False, why)
+        return SignFlipOutcome(nan, nan, nan, nan, np.empty(0), False, why)
     floor = max(2.0 ** (1 - k), 1.0 / len(signs))
-    flipped = studentised(signs, found.of_group, found.samples)
-    error, df = error_of(found)
+    flipped = studentized_flips(signs, found.of_group, found.samples)
+    error, df = standard_error(found)
     seeds = _between_seeds(found)[0] > 0
     if error**2 < FEW and abs(found.value) < 1e-12:
-        return Outcome(0.0, df, 1.0, floor, flipped, seeds, "the two say the same of every group")
+        return SignFlipOutcome(0.0, df, 1.0, floor, flipped, seeds, "the two say the same of every group")
     seen = abs(found.value) / max(error, FEW**0.5)
     hits = max(int((flipped >= seen * (1 - 1e-9)).sum()), 1)  # the data as they are stand in the first row
     p = max(hits / len(signs), floor)
     if seeds:
         p = max(p, float(2 * stdtr(df, -seen)))
     few = f"no interval: {least} groups of a class, at least {MIN_GROUPS} needed"
-    return Outcome(error, df, min(p, 1.0), floor, flipped, seeds, few if least < MIN_GROUPS else "")
+    return SignFlipOutcome(error, df, min(p, 1.0), floor, flipped, seeds, few if least < MIN_GROUPS else "")
 
 
-def reach(result: Outcome, *, level: float) -> float:
+def detectable_difference(result: SignFlipOutcome, *, level: float) -> float:
     """Return how many standard errors the interval at a level goes to each side; NaN where there is none.
 
     It leaves out no difference exactly where ``p`` is at most ``1 - level``. Where so few groups cannot
@@ -307,16 +309,16 @@ def reach(result: Outcome, *, level: float) -> float:
     return by_flips
 
 
-def limits(found: Difference, result: Outcome, *, level: float) -> tuple[float, float]:
+def difference_limits(found: Difference, result: SignFlipOutcome, *, level: float) -> tuple[float, float]:
     """Return the interval of a difference at a level; NaN where groups are too few."""
-    half = reach(result, level=level) * result.error
+    half = detectable_difference(result, level=level) * result.error
     return found.value - half, found.value + half
 
 
 SPREADS = ("sd", "range")
 
 
-class Steady(NamedTuple):
+class StabilityTest(NamedTuple):
     """A spread over windows of both variants, the chance of such a difference, and what chance gives.
 
     by_chance: what the absolute difference stays below in 95% (or another level) of exchanges.
@@ -330,14 +332,14 @@ class Steady(NamedTuple):
     note: str
 
 
-def steadier(
-    first: list[list[Seed]],
-    second: list[list[Seed]],
+def paired_stability_test(
+    first: list[list[PairedSeed]],
+    second: list[list[PairedSeed]],
     metric: str,
     signs: np.ndarray,
     *,
     level: float,
-) -> dict[str, Steady]:
+) -> dict[str, StabilityTest]:
     """Return, for the standard deviation and the range over windows, how the variants differ.
 
     Each spread is that of a seed's values over windows, averaged over seeds.
@@ -353,7 +355,7 @@ def steadier(
     n, k = len(first[0]), signs.shape[1]
     if n != len(second[0]):
         why = f"no test: {n} seeds against {len(second[0])}"
-        return dict.fromkeys(SPREADS, Steady(nan, nan, nan, nan, 0, why))
+        return dict.fromkeys(SPREADS, StabilityTest(nan, nan, nan, nan, 0, why))
     values = [np.empty((n, len(signs), len(first))) for _ in range(2)]
     exchanged = _pairs_in_windows if metric in PAIRS else _ratios
     for at, window in enumerate(zip(first, second, strict=True)):
@@ -364,7 +366,7 @@ def steadier(
     usable = ~np.isnan(values[0][:, 0] + values[1][:, 0]).any(0)
     if usable.sum() < 3:
         why = f"no test: {usable.sum()} windows in which both are defined"
-        return dict.fromkeys(SPREADS, Steady(nan, nan, nan, nan, int(usable.sum()), why))
+        return dict.fromkeys(SPREADS, StabilityTest(nan, nan, nan, nan, int(usable.sum()), why))
     parts = [side[:, :, usable] for side in values]
     spreads = {
         "sd": [np.nanstd(part, axis=2, ddof=1).mean(0) for part in parts],
@@ -373,13 +375,17 @@ def steadier(
     return {name: _tested(a, b, int(usable.sum()), level) for name, (a, b) in spreads.items()}
 
 
-def _tested(a: np.ndarray, b: np.ndarray, n_windows: int, level: float) -> Steady:
+def _tested(a: np.ndarray, b: np.ndarray, n_windows: int, level: float) -> StabilityTest:
     gap = np.abs(a - b)
     hits = int((gap >= gap[0] * (1 - 1e-9) - 1e-15).sum())
-    return Steady(float(a[0]), float(b[0]), hits / len(gap), float(np.quantile(gap, level)), n_windows, "")
+    return StabilityTest(
+        float(a[0]), float(b[0]), hits / len(gap), float(np.quantile(gap, level)), n_windows, ""
+    )
 
 
-def _ratios(one: Seed, other: Seed, metric: str, k: int, signs: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _ratios(
+    one: PairedSeed, other: PairedSeed, metric: str, k: int, signs: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Values of both variants under every exchange: two arrays (exchanges,)."""
     assert metric in RATIOS
     parts = [parts_of([seed], metric, k) for seed in (one, other)]
@@ -396,7 +402,7 @@ def _ratios(one: Seed, other: Seed, metric: str, k: int, signs: np.ndarray) -> t
 
 
 def _pairs_in_windows(
-    one: Seed, other: Seed, metric: str, k: int, signs: np.ndarray
+    one: PairedSeed, other: PairedSeed, metric: str, k: int, signs: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """AUCs of both variants under every exchange, from wins between all groups of either variant."""
     assert metric == "auc"
@@ -413,19 +419,21 @@ def _pairs_in_windows(
     return even + odd, even - odd
 
 
-def _shares(scores: Scores) -> Scores:
+def _shares(scores: FrameScores) -> FrameScores:
     """Scores as ranks among the frames of their model, so that answers of two models can meet."""
     p = scores.p.astype(float).copy()
     for model in np.unique(scores.model):
         mine = scores.model == model
         _, at, count = np.unique(p[mine], return_inverse=True, return_counts=True)
         p[mine] = ((np.cumsum(count) - (count - 1) / 2) / mine.sum())[at]
-    return Scores(**{name: getattr(scores, name) for name in Scores.__dataclass_fields__} | {"p": p})
+    return FrameScores(
+        **{name: getattr(scores, name) for name in FrameScores.__dataclass_fields__} | {"p": p}
+    )
 
 
-def _wins(one: Scores, other: Scores, k: int) -> tuple[np.ndarray, np.ndarray]:
+def _wins(one: FrameScores, other: FrameScores, k: int) -> tuple[np.ndarray, np.ndarray]:
     positive, negative = one.truth == 1, other.truth == 0
-    return wins_between(
+    return pair_wins(
         one.p[positive],
         one.group[positive],
         one.model[positive],

@@ -39,7 +39,7 @@ def verdict_of(row: Mapping[str, Any], *, alpha: float) -> str:
     return EQUAL if inside or row["note"] == SAME else NOT_SHOWN
 
 
-def sentences(tables: Mapping[str, pd.DataFrame], *, level: float, power: float) -> pd.DataFrame:
+def comparison_sentences(tables: Mapping[str, pd.DataFrame], *, level: float, power: float) -> pd.DataFrame:
     """Return ``topic verdict sentence`` from the tables of :func:`hpiclock.analysis.compare.compare`.
 
     Topics are ``comparison``, ``windows``, ``steadier`` and ``beware``.
@@ -56,7 +56,7 @@ def sentences(tables: Mapping[str, pd.DataFrame], *, level: float, power: float)
 Sentences = Iterator[tuple[str, str, str]]
 
 
-def name_of(metric: str, group: str) -> str:
+def variant_name(metric: str, group: str) -> str:
     """Return a metric of a group in words, e.g. ``time error of infected frames``."""
     if metric == "mae":
         return "time error" + ("" if group == "all" else f" of {group} frames")
@@ -65,7 +65,7 @@ def name_of(metric: str, group: str) -> str:
 
 def _whole(table: pd.DataFrame, level: float, power: float) -> Sentences:
     for row in table.to_dict("records"):
-        what = f"{row['variant']} against {row['against']}, {name_of(row['metric'], row['group'])}"
+        what = f"{row['variant']} against {row['against']}, {variant_name(row['metric'], row['group'])}"
         if row["verdict"] == CANNOT:
             yield "comparison", CANNOT, f"{what}: cannot be compared ({row['note']})."
             continue
@@ -110,7 +110,7 @@ def _windows(table: pd.DataFrame, level: float) -> Sentences:
     for place, rows in table[table["axis"].eq("hours")].groupby(keys, sort=False):
         variant, against, group, metric = map(str, place)
         tested = rows[rows["p_over_all_windows"].notna()]
-        what = f"{variant} against {against}, {name_of(metric, group)} over hours"
+        what = f"{variant} against {against}, {variant_name(metric, group)} over hours"
         if tested.empty:
             continue  # said of all hours already
         found = tested[tested["p_over_all_windows"] <= 1 - level]
@@ -132,7 +132,7 @@ def _windows(table: pd.DataFrame, level: float) -> Sentences:
 def _steadier(table: pd.DataFrame, level: float) -> Sentences:
     for row in table.to_dict("records"):
         spread = "standard deviation" if row["spread"] == "sd" else "range"
-        what = f"{spread} over windows of the {name_of(row['metric'], row['group'])}"
+        what = f"{spread} over windows of the {variant_name(row['metric'], row['group'])}"
         pair = f"{row['variant']} against {row['against']}, {what}"
         if np.isnan(row["p"]):
             yield "steadier", CANNOT, f"{pair}: cannot be compared ({row['note']})."

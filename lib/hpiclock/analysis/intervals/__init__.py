@@ -12,20 +12,20 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import stdtrit
 
-from hpiclock.analysis.frame_scores import FORMULAS, Sums
+from hpiclock.analysis.frame_scores import FORMULAS, GroupSums
 from hpiclock.analysis.intervals.clustered import (
-    NOWHERE,
+    NO_VARIATION,
     ONE_DECIDES,
-    SAME,
+    UNDEFINED,
     WIDEST,
     Interval,
-    contributing,
-    deviations_of,
-    jackknife,
-    shortened,
-    strata,
-    too_few,
-    trust,
+    effective_groups,
+    jackknife_deviations,
+    jackknife_variance,
+    reduced_df,
+    samples_by_class,
+    too_few_groups,
+    variance_trust,
 )
 from hpiclock.analysis.intervals.error_interval import (
     ABSOLUTE,
@@ -33,13 +33,18 @@ from hpiclock.analysis.intervals.error_interval import (
     interval_of_mean_absolute_error,
     interval_of_mean_square,
 )
-from hpiclock.analysis.intervals.score_interval import Shape, score_interval, shape_of_auc, shape_of_share
+from hpiclock.analysis.intervals.score_interval import (
+    VarianceModel,
+    auc_variance_model,
+    score_interval,
+    share_variance_model,
+)
 
 SHARES = frozenset({"auc", "auc_stratified", "accuracy", "f1", "precision", "recall", "specificity"})
 ENOUGH = 10.0  # contributing groups with which the variance of a share is trusted
 
 
-def interval(sums: Sums, metric: str, *, level: float) -> Interval:
+def metric_interval(sums: GroupSums, metric: str, *, level: float) -> Interval:
     """Return the confidence interval of one metric.
 
     Args:
@@ -50,31 +55,33 @@ def interval(sums: Sums, metric: str, *, level: float) -> Interval:
     formula = FORMULAS[metric]
     value = float(formula(sums.total))
     if np.isnan(value):
-        return Interval(NOWHERE, NOWHERE, "")
-    samples = strata(sums.kind, needed=_needed(metric))
-    few = too_few(samples)
+        return Interval(UNDEFINED, UNDEFINED, "")
+    samples = samples_by_class(sums.kind, needed=_needed(metric))
+    few = too_few_groups(samples)
     if few:
-        return Interval(NOWHERE, NOWHERE, few)
+        return Interval(UNDEFINED, UNDEFINED, few)
     left_out = formula(sums.without)
     groups = list(samples.values())
     if np.isnan(left_out[np.concatenate(groups)]).any():
-        return Interval(NOWHERE, NOWHERE, "no interval: one group alone makes the value defined")
+        return Interval(UNDEFINED, UNDEFINED, "no interval: one group alone makes the value defined")
     if metric in SHARES:
         return _share(sums, metric, value, left_out, groups, level)
     if metric in ABSOLUTE:
         return interval_of_mean_absolute_error(sums, metric, value, left_out, groups, level)
     if metric in SQUARES:
         return interval_of_mean_square(sums, metric, value, left_out, groups, level)
-    variance, df = jackknife(left_out, groups)
+    variance, df = jackknife_variance(left_out, groups)
     if variance == 0:
-        return Interval(NOWHERE, NOWHERE, SAME)
-    half = float(stdtrit(shortened(df, deviations_of(left_out, groups)), (1 + level) / 2) * np.sqrt(variance))
+        return Interval(UNDEFINED, UNDEFINED, NO_VARIATION)
+    half = float(
+        stdtrit(reduced_df(df, jackknife_deviations(left_out, groups)), (1 + level) / 2) * np.sqrt(variance)
+    )
     if not metric.startswith("skill"):
         low = max(value - half, 0.0) if metric.startswith("mae_of_") else value - half
         return Interval(low, value + half, "")
     step = half / (1 - value)  # on the scale of log(1 - value)
     if step > WIDEST:
-        return Interval(NOWHERE, NOWHERE, ONE_DECIDES)
+        return Interval(UNDEFINED, UNDEFINED, ONE_DECIDES)
     return Interval(1 - (1 - value) * float(np.exp(step)), 1 - (1 - value) * float(np.exp(-step)), "")
 
 
@@ -83,7 +90,7 @@ def share_interval(
     left_out: np.ndarray,
     samples: list[np.ndarray],
     *,
-    shape: Shape,
+    shape: VarianceModel,
     icc: np.ndarray,
     level: float,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -97,17 +104,17 @@ def share_interval(
         icc: (...,) correlation of the scores within groups.
         level: for example 0.95.
     """
-    variance, df = jackknife(left_out, samples)
-    deviations = deviations_of(left_out, samples)
-    trusted = trust(deviations)
+    variance, df = jackknife_variance(left_out, samples)
+    deviations = jackknife_deviations(left_out, samples)
+    trusted = variance_trust(deviations)
     if len(shape.fixed) == 2:  # a share: heavy tails shorten its degrees of freedom, many groups are enough
-        df = shortened(df, deviations)
-        trusted = np.where(trusted > 0, np.clip(contributing(deviations) / ENOUGH, trusted, 1.0), 0.0)
+        df = reduced_df(df, deviations)
+        trusted = np.where(trusted > 0, np.clip(effective_groups(deviations) / ENOUGH, trusted, 1.0), 0.0)
     return score_interval(value, variance, stdtrit(df, (1 + level) / 2), shape=shape, icc=icc, trust=trusted)
 
 
 def _share(
-    sums: Sums, metric: str, value: float, left_out: np.ndarray, groups: list[np.ndarray], level: float
+    sums: GroupSums, metric: str, value: float, left_out: np.ndarray, groups: list[np.ndarray], level: float
 ) -> Interval:
     shape, icc = _shape(sums, metric)
     low, high = share_interval(np.array(value), left_out, groups, shape=shape, icc=np.array(icc), level=level)
@@ -115,15 +122,15 @@ def _share(
     return Interval(float(low), float(high), note)
 
 
-def _shape(sums: Sums, metric: str) -> tuple[Shape, float]:
+def _shape(sums: GroupSums, metric: str) -> tuple[VarianceModel, float]:
     alike = sums.alike
     if metric.startswith("auc"):
         mock, infected = zip(alike.same_frame, alike.same_group, strict=True)
-        return shape_of_auc(infected, mock), float(alike.icc.mean())
+        return auc_variance_model(infected, mock), float(alike.icc.mean())
     weight = {"recall": np.array([0.0, 1.0]), "specificity": np.array([1.0, 0.0])}.get(metric, alike.n)
     weight = weight / weight.sum()
     frame, group = (weight**2 * alike.same_frame).sum(), (weight**2 * alike.same_group).sum()
-    return shape_of_share(frame, group), float((weight * alike.icc).sum())
+    return share_variance_model(frame, group), float((weight * alike.icc).sum())
 
 
 def _needed(metric: str) -> str:

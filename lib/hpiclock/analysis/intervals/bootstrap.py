@@ -12,13 +12,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hpiclock.analysis.frame_scores import FORMULAS, Scores, linear_sums
+from hpiclock.analysis.frame_scores import FORMULAS, FrameScores, linear_sums
 
 CHUNK = 500  # resamples at a time: memory stays bounded
 CELLS = 1 << 22  # of a table of frames and groups, for the same reason
 
 
-class Table(NamedTuple):
+class ResamplingTable(NamedTuple):
     """Per-group sums of one set of frames; groups are 0..k-1 of the whole.
 
     linear: (k, columns) sums named ``names``; wins, pairs: (infected groups, uninfected groups).
@@ -32,7 +32,7 @@ class Table(NamedTuple):
     pairs: np.ndarray
 
 
-def tabulate(scores: Scores, *, k: int) -> Table:
+def resampling_table(scores: FrameScores, *, k: int) -> ResamplingTable:
     """Return the table of one set of frames whose groups are coded 0..k-1.
 
     Only frames of one model are compared; memory grows with groups squared.
@@ -44,7 +44,7 @@ def tabulate(scores: Scores, *, k: int) -> Table:
     positive = known.truth == 1
     infected, row = np.unique(known.group[positive], return_inverse=True)
     mock, column = np.unique(known.group[~positive], return_inverse=True)
-    wins, pairs = wins_between(
+    wins, pairs = pair_wins(
         known.p[positive],
         row,
         known.model[positive],
@@ -53,10 +53,10 @@ def tabulate(scores: Scores, *, k: int) -> Table:
         known.model[~positive],
         shape=(len(infected), len(mock)),
     )
-    return Table(tuple(sums), linear, infected, mock, wins, pairs)
+    return ResamplingTable(tuple(sums), linear, infected, mock, wins, pairs)
 
 
-def wins_between(
+def pair_wins(
     p1: np.ndarray,
     group1: np.ndarray,
     model1: np.ndarray,
@@ -88,7 +88,9 @@ def wins_between(
     return wins, pairs
 
 
-def resampled(tables: Sequence[Table], weights: np.ndarray, metrics: Sequence[str]) -> dict[str, np.ndarray]:
+def resampled_metric(
+    tables: Sequence[ResamplingTable], weights: np.ndarray, metrics: Sequence[str]
+) -> dict[str, np.ndarray]:
     """Return every metric of every table under every set of weights: name -> (resamples, tables).
 
     Args:
@@ -108,7 +110,7 @@ def resampled(tables: Sequence[Table], weights: np.ndarray, metrics: Sequence[st
     return out
 
 
-def _pair_totals(table: Table, weights: np.ndarray) -> dict[str, np.ndarray]:
+def _pair_totals(table: ResamplingTable, weights: np.ndarray) -> dict[str, np.ndarray]:
     first, second = weights[:, table.infected], weights[:, table.mock]
     return {
         "wins": ((first @ table.wins) * second).sum(1),

@@ -8,8 +8,8 @@ import numpy as np
 
 from hpiclock.analysis.units import MIN_GROUPS
 
-NOWHERE = float("nan")
-SAME = "no interval: all groups give the same value"
+UNDEFINED = float("nan")
+NO_VARIATION = "no interval: all groups give the same value"
 ONE_DECIDES = "no interval: one group decides the value"
 WIDEST = 10.0  # log scale: a factor of 22,000 either way is no statement
 
@@ -22,7 +22,7 @@ class Interval(NamedTuple):
     note: str
 
 
-def strata(kind: np.ndarray, *, needed: str) -> dict[str, np.ndarray]:
+def samples_by_class(kind: np.ndarray, *, needed: str) -> dict[str, np.ndarray]:
     """Return the samples the groups come from: name -> indices of groups.
 
     Groups of one class each are two samples. Groups that hold both classes are one sample; where any of
@@ -44,7 +44,7 @@ def strata(kind: np.ndarray, *, needed: str) -> dict[str, np.ndarray]:
     return {name: at for name, at in parts.items() if len(at)}
 
 
-def too_few(kinds: dict[str, np.ndarray]) -> str:
+def too_few_groups(kinds: dict[str, np.ndarray]) -> str:
     """Return the words why there is no interval, or nothing when each sample has groups enough."""
     for name, at in kinds.items():
         if len(at) < MIN_GROUPS:
@@ -54,7 +54,7 @@ def too_few(kinds: dict[str, np.ndarray]) -> str:
     return ""
 
 
-def jackknife(left_out: np.ndarray, samples: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def jackknife_variance(left_out: np.ndarray, samples: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
     """Return the stratified delete-one variance and Satterthwaite's degrees of freedom, both (...,).
 
     The degrees of freedom of a variance of 0 are all there are.
@@ -75,7 +75,7 @@ def jackknife(left_out: np.ndarray, samples: list[np.ndarray]) -> tuple[np.ndarr
     return np.where(alone, 0.0, total), np.where(alone, sum(len(at) - 1 for at in samples), df)
 
 
-def deviations_of(left_out: np.ndarray, samples: list[np.ndarray]) -> np.ndarray:
+def jackknife_deviations(left_out: np.ndarray, samples: list[np.ndarray]) -> np.ndarray:
     """Return how far each group moves the estimate: (..., groups of all samples)."""
     parts = [
         (len(at) - 1) * (left_out[..., at] - left_out[..., at].mean(-1, keepdims=True)) for at in samples
@@ -83,7 +83,7 @@ def deviations_of(left_out: np.ndarray, samples: list[np.ndarray]) -> np.ndarray
     return np.concatenate(parts, axis=-1)
 
 
-def contributing(deviations: np.ndarray) -> np.ndarray:
+def effective_groups(deviations: np.ndarray) -> np.ndarray:
     """Return the effective number of groups that make the variance, (sum d^2)^2 / sum d^4: (...,).
 
     About a third of the groups when deviations are normal, 1 when one group decides.
@@ -92,13 +92,13 @@ def contributing(deviations: np.ndarray) -> np.ndarray:
     return squares.sum(-1) ** 2 / np.maximum((squares**2).sum(-1), 1e-300)
 
 
-def trust(deviations: np.ndarray) -> np.ndarray:
+def variance_trust(deviations: np.ndarray) -> np.ndarray:
     """Return 0..1: how far a jackknife variance can be trusted; near AUC 1 few groups make it: (...,)."""
     known = (deviations**2).sum(-1) > 1e-30
-    return np.where(known, np.minimum(1.0, contributing(deviations) / (deviations.shape[-1] / 3)), 0.0)
+    return np.where(known, np.minimum(1.0, effective_groups(deviations) / (deviations.shape[-1] / 3)), 0.0)
 
 
-def shortened(df: np.ndarray, deviations: np.ndarray) -> np.ndarray:
+def reduced_df(df: np.ndarray, deviations: np.ndarray) -> np.ndarray:
     """Return the degrees of freedom a variance has when its parts have heavier tails than normal ones."""
-    kurtosis = deviations.shape[-1] / np.maximum(contributing(deviations), 1.0)
+    kurtosis = deviations.shape[-1] / np.maximum(effective_groups(deviations), 1.0)
     return np.maximum(df * np.minimum(1.0, 2 / np.maximum(kurtosis - 1, 1.0)), 1.0)

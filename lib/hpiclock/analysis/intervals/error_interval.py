@@ -8,22 +8,22 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import chdtri, ndtri, stdtrit
 
-from hpiclock.analysis.frame_scores import Sums
+from hpiclock.analysis.frame_scores import GroupSums
 from hpiclock.analysis.intervals.clustered import (
-    NOWHERE,
+    NO_VARIATION,
     ONE_DECIDES,
-    SAME,
+    UNDEFINED,
     WIDEST,
     Interval,
-    deviations_of,
-    jackknife,
-    shortened,
+    jackknife_deviations,
+    jackknife_variance,
+    reduced_df,
 )
 
 MIDDLE = 0.975  # the quantile whose ratio of Student's t to normal says how unsure a spread of few groups is
 
 
-class Part(NamedTuple):
+class VariancePart(NamedTuple):
     """One sample of groups: (...,) each.
 
     usable: whether there is anything to estimate from; share: of all frames; groups, frames: how many;
@@ -81,7 +81,9 @@ def variance_of_mean_squared_error(
     return out
 
 
-def _parts(linear: Mapping[str, np.ndarray], samples: list[np.ndarray], suffix: str) -> Iterator[Part]:
+def _parts(
+    linear: Mapping[str, np.ndarray], samples: list[np.ndarray], suffix: str
+) -> Iterator[VariancePart]:
     n = linear["n_pc" if suffix else "n_time"]
     total = n.sum(-1)
     for at in samples:
@@ -96,7 +98,7 @@ def _parts(linear: Mapping[str, np.ndarray], samples: list[np.ndarray], suffix: 
         typical = (frames - (size**2).sum(-1) / np.maximum(frames, 1)) / np.maximum(k - 1, 1)
         shared = np.maximum(between - within, 0.0) / np.where(usable, typical, 1.0)
         spread = shared + within
-        yield Part(
+        yield VariancePart(
             usable,
             frames / np.maximum(total, 1),
             k,
@@ -114,7 +116,7 @@ SQUARES = frozenset({name + clock for name in ("mse", "rmse", "r2") for clock in
 REACH = 1.5  # steps on the log scale beyond which the upper limit does not grow faster
 
 
-def spread_limits(value: np.ndarray, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def error_limits(value: np.ndarray, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the limits of a mean absolute error: all t with ``|value - t| <= step * t``.
 
     Args:
@@ -137,7 +139,7 @@ def factors_of_mean_square(relative_variance: np.ndarray, *, level: float) -> tu
     return df / upper, df / lower
 
 
-def spread_interval(
+def error_interval(
     value: np.ndarray, left_out: np.ndarray, samples: list[np.ndarray], *, floor: np.ndarray, level: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return the limits of a mean absolute error, and t x its relative error.
@@ -149,46 +151,46 @@ def spread_interval(
         floor: (...,) a variance from elsewhere; the mean of the jackknife and the larger of the two is used.
         level: for example 0.95.
     """
-    variance, df = jackknife(left_out, samples)
+    variance, df = jackknife_variance(left_out, samples)
     variance = (variance + np.maximum(variance, floor)) / 2
-    df = shortened(df, deviations_of(left_out, samples))
+    df = reduced_df(df, jackknife_deviations(left_out, samples))
     step = stdtrit(df, (1 + level) / 2) * np.sqrt(variance) / value
-    return *spread_limits(value, step), step
+    return *error_limits(value, step), step
 
 
 def interval_of_mean_absolute_error(
-    sums: Sums, metric: str, value: float, left_out: np.ndarray, groups: list[np.ndarray], level: float
+    sums: GroupSums, metric: str, value: float, left_out: np.ndarray, groups: list[np.ndarray], level: float
 ) -> Interval:
     """Return the interval of a metric of :data:`ABSOLUTE`; ``left_out`` and ``groups`` as elsewhere."""
     floor = np.array(0.0)
     if metric != "brier":
         suffix = "_pc" if metric.endswith(PREDICTED) else ""
         floor = variance_of_mean_absolute_error(sums.linear, groups, suffix=suffix)
-    if value == 0 or jackknife(left_out, groups)[0] == 0:
-        return Interval(NOWHERE, NOWHERE, SAME)
-    low, high, step = spread_interval(np.array(value), left_out, groups, floor=floor, level=level)
+    if value == 0 or jackknife_variance(left_out, groups)[0] == 0:
+        return Interval(UNDEFINED, UNDEFINED, NO_VARIATION)
+    low, high, step = error_interval(np.array(value), left_out, groups, floor=floor, level=level)
     if step > WIDEST:
-        return Interval(NOWHERE, NOWHERE, ONE_DECIDES)
+        return Interval(UNDEFINED, UNDEFINED, ONE_DECIDES)
     return Interval(float(low), float(high), "")
 
 
 def interval_of_mean_square(
-    sums: Sums, metric: str, value: float, left_out: np.ndarray, groups: list[np.ndarray], level: float
+    sums: GroupSums, metric: str, value: float, left_out: np.ndarray, groups: list[np.ndarray], level: float
 ) -> Interval:
     """Return the interval of a metric of :data:`SQUARES`; an R2 is 1 less a ratio of mean squares."""
     kind = metric.removesuffix(PREDICTED)
     scale, left = (1 - value, 1 - left_out) if kind == "r2" else (value, left_out)
     if scale == 0:
-        return Interval(NOWHERE, NOWHERE, SAME)
-    variance, _ = jackknife((left / scale) ** 2 if kind == "rmse" else left / scale, groups)
+        return Interval(UNDEFINED, UNDEFINED, NO_VARIATION)
+    variance, _ = jackknife_variance((left / scale) ** 2 if kind == "rmse" else left / scale, groups)
     if variance == 0:
-        return Interval(NOWHERE, NOWHERE, SAME)
+        return Interval(UNDEFINED, UNDEFINED, NO_VARIATION)
     n, suffix = ("n_pc", "_pc") if metric.endswith(PREDICTED) else ("n_time", "")
     mean = sums.total[f"sq{suffix}"] / sums.total[n]
     floor = variance_of_mean_squared_error(sums.linear, groups, suffix=suffix) / mean**2
     low, high = factors_of_mean_square(np.maximum(variance, floor), level=level)
     if high > np.exp(WIDEST):
-        return Interval(NOWHERE, NOWHERE, ONE_DECIDES)
+        return Interval(UNDEFINED, UNDEFINED, ONE_DECIDES)
     if kind == "rmse":
         low, high = np.sqrt(low), np.sqrt(high)
     limits = (1 - scale * high, 1 - scale * low) if kind == "r2" else (scale * low, scale * high)

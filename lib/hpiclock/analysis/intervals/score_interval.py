@@ -17,7 +17,7 @@ NODES, WEIGHTS = np.polynomial.legendre.leggauss(12)
 EDGE = 1e-12
 
 
-def excess(value: np.ndarray, correlation: np.ndarray) -> np.ndarray:
+def excess_degrees(value: np.ndarray, correlation: np.ndarray) -> np.ndarray:
     """Return P(both of two standard normals < b) - value**2 with value = P(one < b).
 
     The integral of the bivariate normal density over the correlation (Drezner and Wesolowsky 1990).
@@ -28,7 +28,7 @@ def excess(value: np.ndarray, correlation: np.ndarray) -> np.ndarray:
     return (inside * WEIGHTS).sum(-1) * angle[..., 0] / (4 * np.pi)
 
 
-class Shape(NamedTuple):
+class VarianceModel(NamedTuple):
     """The variance at a value t and a correlation r: the sum of weight * excess(t, fixed + slope * r).
 
     weight: (..., terms); fixed, slope: (terms,). Terms of correlation 0 add nothing and are left out.
@@ -41,10 +41,10 @@ class Shape(NamedTuple):
     def variance(self, value: np.ndarray, icc: np.ndarray) -> np.ndarray:
         """Return the variance at ``value``, both (...,)."""
         correlation = self.fixed + self.slope * icc[..., None]
-        return (self.weight * excess(value[..., None], correlation)).sum(-1)
+        return (self.weight * excess_degrees(value[..., None], correlation)).sum(-1)
 
 
-def shape_of_share(same_frame: np.ndarray, same_group: np.ndarray) -> Shape:
+def share_variance_model(same_frame: np.ndarray, same_group: np.ndarray) -> VarianceModel:
     """Return the shape for a share of frames.
 
     Args:
@@ -52,10 +52,12 @@ def shape_of_share(same_frame: np.ndarray, same_group: np.ndarray) -> Shape:
         same_group: chance that they are two frames of one group.
     """
     weight = np.stack([np.asarray(same_frame), np.asarray(same_group)], axis=-1)
-    return Shape(weight, np.array([1.0, 0.0]), np.array([0.0, 1.0]))
+    return VarianceModel(weight, np.array([1.0, 0.0]), np.array([0.0, 1.0]))
 
 
-def shape_of_auc(infected: tuple[np.ndarray, np.ndarray], mock: tuple[np.ndarray, np.ndarray]) -> Shape:
+def auc_variance_model(
+    infected: tuple[np.ndarray, np.ndarray], mock: tuple[np.ndarray, np.ndarray]
+) -> VarianceModel:
     """Return the shape for an AUC.
 
     Two pairs of frames share nothing, a group or a frame on either side; what they share is their
@@ -68,7 +70,7 @@ def shape_of_auc(infected: tuple[np.ndarray, np.ndarray], mock: tuple[np.ndarray
     terms = [(p * q, a + c, b + d) for p, a, b in sides[0] for q, c, d in sides[1]]
     terms = terms[:-1]  # the last shares nothing
     weight = np.stack([term[0] for term in terms], axis=-1)
-    return Shape(weight, np.array([term[1] for term in terms]), np.array([term[2] for term in terms]))
+    return VarianceModel(weight, np.array([term[1] for term in terms]), np.array([term[2] for term in terms]))
 
 
 def score_interval(
@@ -76,7 +78,7 @@ def score_interval(
     variance: np.ndarray,
     quantile: np.ndarray,
     *,
-    shape: Shape,
+    shape: VarianceModel,
     icc: np.ndarray,
     trust: np.ndarray,
 ) -> tuple[np.ndarray, np.ndarray]:
@@ -104,7 +106,7 @@ def score_interval(
 CUTS = np.arange(1, 7) / 7  # six trials a step: few steps, since one array call costs more than its entries
 
 
-def _matching(value: np.ndarray, variance: np.ndarray, shape: Shape) -> np.ndarray:
+def _matching(value: np.ndarray, variance: np.ndarray, shape: VarianceModel) -> np.ndarray:
     """The correlation in 0..1 at which the shape has this variance, as nearly as it can."""
     low, high = np.zeros_like(value), np.ones_like(value)
     for _ in range(5):
@@ -117,7 +119,7 @@ def _matching(value: np.ndarray, variance: np.ndarray, shape: Shape) -> np.ndarr
 
 
 def _limits(
-    value: np.ndarray, factor: np.ndarray, icc: np.ndarray, shape: Shape
+    value: np.ndarray, factor: np.ndarray, icc: np.ndarray, shape: VarianceModel
 ) -> tuple[np.ndarray, np.ndarray]:
     """Both limits at once, on the logit scale; the first axis is trials, the second low and high."""
     inside = np.stack([logit(np.clip(value, EDGE, 1 - EDGE))] * 2)

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Circle
 
 from hpiclock.figures import style
-from hpiclock.figures.images import ENDS, SCALES, gallery_lines, lay_over
+from hpiclock.figures.images import ENDS, SCALES, gallery_lines, overlay_map
 from hpiclock.figures.live import SCREEN_DPI, SHARPNESS, Drawing
 from hpiclock.figures.plate import layout_of, plate_map
 from hpiclock.figures.style import Treatment, styled
@@ -247,7 +247,7 @@ def _strip(
             ax.set_title(f"{row.hours:g} h", fontsize=7, fontweight="bold" if mine else "normal")
             ax.set_xlabel("\n".join(lines).replace(", true", ",\ntrue"), fontsize=6, loc="left", labelpad=3)
         elif np.isfinite(heat[number]).any():
-            lay_over(ax, heat[number], head, most or 1.0, pictures.shape[1])
+            overlay_map(ax, heat[number], head, most or 1.0, pictures.shape[1])
         else:
             ax.set_xlabel("no map kept", fontsize=6, loc="left", labelpad=3)
     if known:

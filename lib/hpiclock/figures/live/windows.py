@@ -12,7 +12,7 @@ from hpiclock.figures import style
 from hpiclock.figures.classes import LABEL_NAMES
 from hpiclock.figures.live import Drawing
 from hpiclock.figures.style import reasons_of, styled
-from hpiclock.figures.windows import CHANCE, LABELS, SHARES, looks_of
+from hpiclock.figures.windows import CHANCE, LABELS, SHARES, line_style
 
 THRESHOLD_WIDTH_IN, THRESHOLD_HEIGHT_IN = 9.0, 2.7
 
@@ -198,7 +198,7 @@ class WindowDrawing(Drawing):
         if wanted == self._axes:
             return
         self._axes = wanted
-        looks = looks_of(group, 0)
+        looks = line_style(group, 0)
         self._line.set(**looks, label="all frames" if group == "all" else f"{group} frames")
         self._band.set_color(looks["color"])
         self._extents.set_color(looks["color"])

@@ -26,7 +26,7 @@ from hpiclock.figures.live.frames import (
 from hpiclock.figures.style import natural, number, position
 from hpiclock.report.widgets.explorer import Explorer, Pictures, Source, choice
 from hpiclock.runs.run import Run
-from hpiclock.runs.tables import heat_maps_of
+from hpiclock.runs.tables import read_heat_maps
 
 REASONS = ("time error", "missed infection", "false alarm")
 EVERY = "all"
@@ -161,7 +161,7 @@ def error_browser(run: Run | str | Path, *, heat_maps: HeatMaps | None = None) -
         InputError: no finished run.
     """
     source = Source.of(run)
-    return ErrorBrowser(source, heat_maps or heat_maps_of(source.run))
+    return ErrorBrowser(source, heat_maps or read_heat_maps(source.run))
 
 
 def _line(row: Any) -> str:

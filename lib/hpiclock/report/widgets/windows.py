@@ -10,8 +10,8 @@ import ipywidgets as ipw
 import numpy as np
 
 from hpiclock.analysis.frame_scores import frame_interval_h
-from hpiclock.analysis.interactive import RATES, UNITS, LiveWindows, at_threshold
-from hpiclock.analysis.units import choose_level
+from hpiclock.analysis.interactive import RATES, UNITS, InteractiveWindows, at_threshold
+from hpiclock.analysis.units import choose_resampling_unit
 from hpiclock.figures.live import Drawing
 from hpiclock.figures.live.windows import (
     THRESHOLD_HEIGHT_IN,
@@ -130,7 +130,7 @@ class WindowExplorer(Explorer[WindowSelection]):
     def __init__(self, source: Source) -> None:
         """Begin with the windows of the run's config."""
         self._source, cfg = source, source.cfg
-        self._live: dict[str, LiveWindows] = {}
+        self._live: dict[str, InteractiveWindows] = {}
         self._end_h = cfg.window_end_h
         span = (cfg.windows.start_h, self._end_h)
         self._drawing = WindowDrawing(hours=span, level=cfg.study.level)
@@ -138,7 +138,7 @@ class WindowExplorer(Explorer[WindowSelection]):
         least = interval if np.isfinite(interval) else HOURS[0]
         own = {cfg.windows.width_h, cfg.windows.stride_h}
         fit = sorted({hour for hour in HOURS if least <= hour <= self._end_h - cfg.windows.start_h} | own)
-        units = {f"as the study: {choose_level(source.of_split(source.splits[0])).unit}": "auto"}
+        units = {f"as the study: {choose_resampling_unit(source.of_split(source.splits[0])).unit}": "auto"}
         units |= {unit: unit for unit in UNITS[1:]}
         controls: dict[str, Any] = {
             "split": choice("frames of", source.splits, width=160, label=65),
@@ -168,7 +168,7 @@ class WindowExplorer(Explorer[WindowSelection]):
         live = self._live.get(selection.split)
         if live is None:
             rows = self._source.of_split(selection.split)
-            live = LiveWindows(rows, self._source.threshold.value, cfg.study)
+            live = InteractiveWindows(rows, self._source.threshold.value, cfg.study)
             self._live[selection.split] = live
         windows = cfg.windows.model_copy(
             update={"width_h": selection.width_h, "stride_h": selection.stride_h}

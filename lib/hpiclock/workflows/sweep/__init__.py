@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from hpiclock.analysis.evaluate import COLUMNS, pooled
+from hpiclock.analysis.evaluate import COLUMNS, pooled_metrics
 from hpiclock.config.load import load_config
 from hpiclock.config.sweep import Sweep, Trial
 from hpiclock.errors import InputError
 from hpiclock.files import atomic, make_folder
-from hpiclock.plate.frames import select
+from hpiclock.plate.frames import select_frames
 from hpiclock.runs.run import CONFIG, Run
 from hpiclock.tables import PREDICTIONS, read_any
 
@@ -107,7 +107,7 @@ def summarise(plan: Sweep, predictions_of: Callable[[str], pd.DataFrame | None])
             continue
         asked = [asked_of(plan, trial, rows) for trial, rows in zip(trials, runs, strict=True)]
         study = plan.configs[trials[0].run].study
-        tables.append(pooled(runs, study=study, asked=asked).assign(**dict(labels)))
+        tables.append(pooled_metrics(runs, study=study, asked=asked).assign(**dict(labels)))
     names = [name for name, _ in next(iter(points), ())]
     if not tables:
         return pd.DataFrame(columns=[*names, *COLUMNS])
@@ -132,7 +132,7 @@ def asked_of(plan: Sweep, trial: Trial, predictions: pd.DataFrame) -> pd.DataFra
     if not trial.asked:
         return test
     frames = load_config(plan.base, {**trial.overrides, **trial.asked}).frames
-    return select(test, frames)
+    return select_frames(test, frames)
 
 
 def _point(trial: Trial) -> dict[str, Any]:

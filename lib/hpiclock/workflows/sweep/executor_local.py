@@ -22,7 +22,7 @@ from hpiclock.runs.run import CONFIG
 ATTEMPTS = 2  # of a run whose process was killed from outside, for example for want of memory
 
 
-def train_here(
+def train_in_processes(
     plan: Sweep, todo: list[str], *, workers: int | None, say: Callable[[str], None]
 ) -> dict[str, str]:
     """Train runs of a sweep, each in a process of its own, and go on when one fails.

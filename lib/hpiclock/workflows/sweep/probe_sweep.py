@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hpiclock.analysis.linear_probe import components, probe
+from hpiclock.analysis.linear_probe import linear_probe, principal_components
 from hpiclock.config.load import load_config
 from hpiclock.config.schema import Config
 from hpiclock.config.sweep import Sweep
 from hpiclock.errors import InputError
 from hpiclock.files import atomic, make_folder
 from hpiclock.plate.cache import open_cache
-from hpiclock.plate.frames import Dataset, expand, prepare, select
+from hpiclock.plate.frames import Dataset, expand_frames, prepare_frames, select_frames
 from hpiclock.progress import progress
 from hpiclock.runs.run import Run
 from hpiclock.targets import add_targets
@@ -46,7 +46,7 @@ def probe_sweep(plan: Sweep, *, say: Callable[[str], None]) -> Swept:
         features: dict[str, pd.DataFrame] = {}
         for names in by_data.values():
             dataset, seen = _seen(plan, plan.configs[names[0]], features)
-            z = components(dataset.frames, seen)
+            z = principal_components(dataset.frames, seen)
             for name in names:
                 try:
                     made[name] = _one(plan, name, dataset.frames, z)
@@ -67,9 +67,9 @@ def probe_sweep(plan: Sweep, *, say: Callable[[str], None]) -> Swept:
 
 def _one(plan: Sweep, name: str, frames: pd.DataFrame, z: np.ndarray) -> pd.DataFrame:
     cfg = plan.configs[name]
-    chosen = select(frames.assign(place=np.arange(len(frames))), cfg.frames)
+    chosen = select_frames(frames.assign(place=np.arange(len(frames))), cfg.frames)
     place = chosen["place"].to_numpy()
-    return probe(chosen.drop(columns="place"), z[place], run=name, seed=cfg.seed)
+    return linear_probe(chosen.drop(columns="place"), z[place], run=name, seed=cfg.seed)
 
 
 def _data_key(cfg: Config) -> str:
@@ -81,7 +81,7 @@ def _data_key(cfg: Config) -> str:
 def _seen(plan: Sweep, cfg: Config, kept: dict[str, pd.DataFrame]) -> tuple[Dataset, pd.DataFrame]:
     """Return the data set of a split with frames of all hours, and the features of every frame."""
     all_hours = load_config(plan.base, plan.said.set).frames
-    dataset = prepare(cfg.model_copy(update={"frames": all_hours}))
+    dataset = prepare_frames(cfg.model_copy(update={"frames": all_hours}))
     key = json.dumps(cfg.model_dump(mode="json", include={"data", "image"}), sort_keys=True)
     if key not in kept:
         kept[key] = _features(plan, cfg, dataset)
@@ -91,7 +91,7 @@ def _seen(plan: Sweep, cfg: Config, kept: dict[str, pd.DataFrame]) -> tuple[Data
 def _features(plan: Sweep, cfg: Config, dataset: Dataset) -> pd.DataFrame:
     from hpiclock.inference.embed import embed
     from hpiclock.training.checkpoint import read_checkpoint  # torch is loaded only where a model is asked
-    from hpiclock.training.experiment import set_up
+    from hpiclock.training.experiment import prepare_model
 
     assert plan.said.frozen is not None
     trained = plan.said.frozen.run
@@ -100,10 +100,10 @@ def _features(plan: Sweep, cfg: Config, dataset: Dataset) -> pd.DataFrame:
         _refuse_seen_wells(plan, run)
     source = run.cfg if run is not None else cfg
     cache = open_cache(dataset.manifest, source.data, source.image)
-    machine = set_up(source.model_copy(update={"train": cfg.train}), pretrained=run is None)
+    machine = prepare_model(source.model_copy(update={"train": cfg.train}), pretrained=run is None)
     if run is not None:
         read_checkpoint(run.path("checkpoints", "best.pt"), {"model": machine.model}, machine.device)
-    every = add_targets(expand(dataset.manifest), cfg.targets)
+    every = add_targets(expand_frames(dataset.manifest), cfg.targets)
     size = cfg.train.batch_size
     return embed(machine, cache, every, batch_size=size, folder=Path(cfg.data.cache_dir), change="")
 

@@ -19,7 +19,7 @@ from hpiclock.errors import InputError, RunFailed
 from hpiclock.runs.run import Run, write_figure
 from hpiclock.workflows.compare import compare_runs, find_runs, write_comparison
 from hpiclock.workflows.sweep import Swept, sweep
-from hpiclock.workflows.sweep.executor_local import train_here
+from hpiclock.workflows.sweep.executor_local import train_in_processes
 from hpiclock.workflows.sweep.executor_snakemake import Engine, train_as_jobs
 from hpiclock.workflows.sweep.probe_sweep import PROBE, probe_sweep
 
@@ -60,7 +60,7 @@ def run_sweep(
         swept = probe_sweep(plan, say=say)  # minutes: no jobs
     else:
         train = (
-            partial(train_here, workers=workers, say=say)
+            partial(train_in_processes, workers=workers, say=say)
             if engine == "local"
             else partial(train_as_jobs, engine=engine, overrides=overrides, most=workers, options=options)
         )
