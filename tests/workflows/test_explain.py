@@ -74,7 +74,7 @@ def test_a_frame_has_its_own_map_whatever_the_order_it_is_asked_in(run):
 def test_notebooks_read_the_maps_without_torch(run):
     program = (
         "import sys\n"
-        "from hpiclock.workflows.explain import read_gradcam\n"
+        "from hpiclock.runs.tables import read_gradcam\n"
         "from hpiclock.runs.run import Run\n"
         f"assert read_gradcam(Run.open({str(run.folder)!r})).maps\n"
         "assert 'torch' not in sys.modules and 'captum' not in sys.modules\n"

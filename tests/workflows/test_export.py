@@ -47,7 +47,7 @@ def test_every_file_is_written_and_agrees(run, tmp_path):
 def test_a_file_that_says_something_else_is_not_kept(run, tmp_path, monkeypatch):
     really = onnx_export.run_onnx
     monkeypatch.setattr(
-        onnx_export, "ask_onnx", lambda *given: {k: v + np.float32(0.01) for k, v in really(*given).items()}
+        onnx_export, "run_onnx", lambda *given: {k: v + np.float32(0.01) for k, v in really(*given).items()}
     )
     with pytest.raises(RunFailed, match=r"model\.onnx: p_infected differs from the run's by up to 0\.01"):
         export(run, tmp_path / "model", say=lambda _: None)

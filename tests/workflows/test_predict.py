@@ -143,11 +143,11 @@ def test_the_mean_of_two_runs_with_its_spread(run, other_run, second, tmp_path):
 
 
 def test_a_killed_prediction_goes_on_where_it_stopped(run, second, tmp_path, monkeypatch):
-    from hpiclock.inference import predict
+    from hpiclock.inference import predict as inference
 
     monkeypatch.setattr(predicting, "PIECE", 13)  # one stack
     whole = predict([run], second[0], tmp_path / "whole.parquet", changes={}, say=quiet)
-    really, asked = predict.predict, []
+    really, asked = inference.predict, []
 
     def ask(*given, **more):
         asked.append(len(given[2]))
@@ -155,7 +155,7 @@ def test_a_killed_prediction_goes_on_where_it_stopped(run, second, tmp_path, mon
             raise KeyboardInterrupt
         return really(*given, **more)
 
-    monkeypatch.setattr(predict, "ask", ask)
+    monkeypatch.setattr(inference, "predict", ask)
     with pytest.raises(KeyboardInterrupt):
         predict([run], second[0], tmp_path / "p.parquet", changes={}, say=quiet)
     assert not (tmp_path / "p.parquet").exists()
