@@ -16,7 +16,7 @@ import typer
 
 from hpiclock.errors import InputError, RunFailed
 
-FIRST_SPEAKS_S = 30.0
+MAIN_PROCESS_S = 30.0  # for which other processes of torchrun wait before they end with an error
 
 app = typer.Typer(
     help="Is this field infected, for how long, and can I believe the answer?",
@@ -112,10 +112,10 @@ def train(
     else:
         assert config is not None
         cfg = _config(config, changes)
-    from hpiclock.workflows.train import train as learn
+    from hpiclock.workflows.train import train as train_run
 
-    run = learn(cfg, run_dir, say=typer.echo)
-    if not _speaks():
+    run = train_run(cfg, run_dir, say=typer.echo)
+    if not _is_main_process():
         return
     typer.echo(run.path("training_summary.txt").read_text(encoding="utf-8"))
     typer.echo(f"{run.folder}: all files of this run")
@@ -150,12 +150,12 @@ def predict(
 ) -> None:
     """Read out a new plate with a trained run, or with several as one. Goes on where it was killed."""
     from hpiclock.runs.run import Run
-    from hpiclock.workflows.predict import predict as ask
+    from hpiclock.workflows.predict import predict as predict_plate
 
     *folders, source = runs
     if not folders:
         raise InputError("predict: name a trained run and then the new plate")
-    found = ask(
+    found = predict_plate(
         [Run.open(folder) for folder in folders], source, output, changes=_changes(changes), say=typer.echo
     )
     n, n_stacks = len(found.rows), found.rows["stack_id"].nunique()
@@ -171,9 +171,9 @@ def export(
 ) -> None:
     """Write a run's model as ONNX and safetensors, with a model card."""
     from hpiclock.runs.run import Run
-    from hpiclock.workflows.export import export as write_out
+    from hpiclock.workflows.export import export as export_run
 
-    write_out(Run.open(run), output, say=typer.echo)
+    export_run(Run.open(run), output, say=typer.echo)
 
 
 @app.command()
@@ -186,9 +186,9 @@ def audit(
     """Infection, or the clock or the well? Audit a run."""
     from hpiclock.report.audit_text import verdict_lines
     from hpiclock.runs.run import Run
-    from hpiclock.workflows.audit import audit_run as examine
+    from hpiclock.workflows.audit import audit_run
 
-    verdict = examine(Run.open(run), out, say=typer.echo)
+    verdict = audit_run(Run.open(run), out, say=typer.echo)
     for line in verdict_lines(verdict):
         typer.echo(line)
     typer.echo(f"{out or run}: verdict.csv and audit/")
@@ -297,7 +297,7 @@ def _changes(changes: list[str] | None) -> dict[str, Any]:
     return dict(read_setting(text) for text in changes or [])
 
 
-def _speaks() -> bool:
+def _is_main_process() -> bool:
     """Return whether this process may print: of several that torchrun started, only the first."""
     return os.environ.get("RANK", "0") == "0"
 
@@ -324,8 +324,10 @@ def main() -> None:
 
 
 def _end(message: str, code: int) -> NoReturn:
-    if _speaks():
+    if _is_main_process():
         print("hpiclock:", " ".join(message.splitlines()), file=sys.stderr)
     else:
-        time.sleep(FIRST_SPEAKS_S)  # torchrun ends all when one has ended: the first must have spoken by then
+        time.sleep(
+            MAIN_PROCESS_S
+        )  # torchrun ends all when one has ended: the main process must have printed by then
     sys.exit(code)

@@ -34,76 +34,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def software() -> dict[str, Any]:
-    """Return the Python, the platform, the versions of the declared packages and the commit of the code."""
-    return {
-        "hpiclock": metadata.version("hpiclock"),
-        "python": platform.python_version(),
-        "platform": f"{platform.system()} {platform.machine()}",
-        "packages": package_versions(),
-        "git": git_state(Path(__file__).parent),
-    }
-
-
-def package_versions() -> dict[str, str]:
-    """Return the versions of the packages that hpiclock declares, as far as they are installed."""
-    versions = {}
-    for requirement in metadata.requires("hpiclock") or []:
-        found = re.match(r"[A-Za-z0-9._-]+", requirement)
-        name = found[0] if found else requirement
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue  # an extra that is not installed here
-    return dict(sorted(versions.items()))
-
-
-def git_state(folder: Path) -> dict[str, Any] | None:
-    """Return ``{"commit", "dirty"}`` of the repository that tracks ``folder``; None where there is none."""
-    # a package installed below somebody's repository is not tracked by it, and its commit would mislead
-    if shutil.which("git") is None or not _git(folder, "ls-files", "."):
-        return None
-    commit = _git(folder, "rev-parse", "HEAD")
-    return {"commit": commit, "dirty": bool(_git(folder, "status", "--porcelain"))} if commit else None
-
-
-def sha256(path: Path) -> str:
-    """Return the SHA-256 of a file, in hex."""
-    with open(path, "rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        ["git", "-C", str(folder), *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
-    return done.stdout.strip() if done.returncode == 0 else ""
-
-
-def write_figure(figure: Figure | Axes, path: Path) -> None:
-    """Write a figure (or the figure of an Axes) as PNG, PDF or SVG, with its alternative text inside.
-
-    No date and no random ids go in: the same figure is the same file.
-    """
-    import matplotlib as mpl  # here, so that opening a run stays quick
-
-    from hpiclock.figures.style import alt_text, figure_of
-
-    whole = figure_of(figure)
-    about: dict[str, Any] = {"Description": alt_text(whole)}
-    if path.suffix == ".svg":
-        about["Date"] = None
-    if path.suffix == ".pdf":
-        about = {"Subject": about["Description"], "CreationDate": None}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic(path) as partial, mpl.rc_context({"svg.hashsalt": "hpiclock"}):
-        whole.savefig(partial, dpi=150, bbox_inches="tight", metadata=about)
-
-
 CONFIG = "config.yaml"
 PROVENANCE = "provenance.json"
 NOTES = "notes.json"
@@ -285,6 +215,76 @@ class Run:
         with atomic(path) as partial:
             partial.write_text(text, encoding="utf-8")
         return path
+
+
+def software() -> dict[str, Any]:
+    """Return the Python, the platform, the versions of the declared packages and the commit of the code."""
+    return {
+        "hpiclock": metadata.version("hpiclock"),
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "packages": package_versions(),
+        "git": git_state(Path(__file__).parent),
+    }
+
+
+def package_versions() -> dict[str, str]:
+    """Return the versions of the packages that hpiclock declares, as far as they are installed."""
+    versions = {}
+    for requirement in metadata.requires("hpiclock") or []:
+        found = re.match(r"[A-Za-z0-9._-]+", requirement)
+        name = found[0] if found else requirement
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue  # an extra that is not installed here
+    return dict(sorted(versions.items()))
+
+
+def git_state(folder: Path) -> dict[str, Any] | None:
+    """Return ``{"commit", "dirty"}`` of the repository that tracks ``folder``; None where there is none."""
+    # a package installed below somebody's repository is not tracked by it, and its commit would mislead
+    if shutil.which("git") is None or not _git(folder, "ls-files", "."):
+        return None
+    commit = _git(folder, "rev-parse", "HEAD")
+    return {"commit": commit, "dirty": bool(_git(folder, "status", "--porcelain"))} if commit else None
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hex."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(folder), *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    return done.stdout.strip() if done.returncode == 0 else ""
+
+
+def write_figure(figure: Figure | Axes, path: Path) -> None:
+    """Write a figure (or the figure of an Axes) as PNG, PDF or SVG, with its alternative text inside.
+
+    No date and no random ids go in: the same figure is the same file.
+    """
+    import matplotlib as mpl  # here, so that opening a run stays quick
+
+    from hpiclock.figures.style import alt_text, figure_of
+
+    whole = figure_of(figure)
+    about: dict[str, Any] = {"Description": alt_text(whole)}
+    if path.suffix == ".svg":
+        about["Date"] = None
+    if path.suffix == ".pdf":
+        about = {"Subject": about["Description"], "CreationDate": None}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic(path) as partial, mpl.rc_context({"svg.hashsalt": "hpiclock"}):
+        whole.savefig(partial, dpi=150, bbox_inches="tight", metadata=about)
 
 
 def default_folder(cfg: Config) -> Path:
