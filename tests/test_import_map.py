@@ -8,7 +8,7 @@ from pathlib import Path
 import hpiclock
 
 PACKAGE = Path(hpiclock.__file__).parent
-# From the bottom up; "" are the files at the top: errors, files, progress, tables, targets, metrics.
+# From the bottom up; "" are the files at the top: errors, files, format, progress, tables, targets, metrics.
 # A room may import itself and every room before it, less what its wall keeps out.
 ORDER = [
     "",

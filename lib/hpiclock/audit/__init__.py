@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-import numpy as np
 import pandas as pd
 
 Answer = Literal["supported", "contradicted", "not identifiable", "not tested"]
@@ -84,17 +83,3 @@ def summary_line(verdict: pd.DataFrame, *, opening: str) -> str:
     untested = int(verdict["verdict"].eq("not tested").sum())
     parts.append(f"supported: {n} of {len(verdict)}" + (f", not tested: {untested}" if untested else ""))
     return f"{opening} " + "; ".join(part[0].upper() + part[1:] for part in parts) + "."
-
-
-def p_text(p: float, floor: float) -> str:
-    """Return ``p = 0.014 (smallest possible 0.014)``."""
-    return f"p = {p:.2g} (smallest possible {floor:.2g})"
-
-
-def range_words(value: float, low: float, high: float, digits: int = 2) -> str:
-    """Return ``0.93 (0.81 to 0.98)``, or the value alone where there is no interval."""
-    if not np.isfinite(value):
-        return "undefined"
-    if not (np.isfinite(low) and np.isfinite(high)):
-        return f"{value:.{digits}f}"
-    return f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"

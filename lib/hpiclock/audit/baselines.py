@@ -19,9 +19,10 @@ from hpiclock.analysis.evaluate import matched_controls
 from hpiclock.analysis.frame_scores import hour_strata
 from hpiclock.analysis.linear_probe import feature_columns, fit_class_probe, fit_time_probe, reduction_steps
 from hpiclock.analysis.units import condition_codes, group_codes
-from hpiclock.audit import MORE, AuditRow, range_words
+from hpiclock.audit import MORE, AuditRow
 from hpiclock.audit.controls import before_onset
 from hpiclock.audit.permutation import ScoreEstimate, auc_gain, labels_of, mean_over_wells, score_auc
+from hpiclock.format import short_interval
 
 MODEL = "the model"
 
@@ -89,7 +90,7 @@ def judge_beyond_statistics(
     aucs = [score_auc(rows, score, truth, level=level).value for score in (model, plain)]
     words = (
         f"AUC among frames of the same hour: model {aucs[0]:.2f}, {source} with a linear model "
-        f"{aucs[1]:.2f}; gain {range_words(gain.value, gain.low, gain.high)}"
+        f"{aucs[1]:.2f}; gain {short_interval(gain.value, gain.low, gain.high)}"
     )
     if np.isnan(gain.low):
         return AuditRow(

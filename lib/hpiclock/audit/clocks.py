@@ -9,11 +9,12 @@ import pandas as pd
 from scipy import stats
 
 from hpiclock.analysis.units import condition_codes, group_codes
-from hpiclock.audit import ELAPSED, HOUR, ONSET, AuditRow, p_text, range_words
+from hpiclock.audit import ELAPSED, HOUR, ONSET, AuditRow
 from hpiclock.audit.controls import after_eclipse, before_onset
 from hpiclock.audit.design import hours_auc
 from hpiclock.audit.permutation import ScoreEstimate, labels_of, mean_over_wells, permuted_onsets, score_auc
 from hpiclock.config.schema import AuditConfig, StudyConfig
+from hpiclock.format import p_with_floor, short_interval
 
 ELAPSED_REMEDY = "more wells with staggered onsets, in training and in the test"
 
@@ -30,8 +31,8 @@ def judge_hour(test: pd.DataFrame, *, study: StudyConfig) -> AuditRow:
     same = score_auc(test, score, truth, level=study.level)
     alone, _ = hours_auc(test[truth >= 0]) if (truth >= 0).any() else (float("nan"), 0.0)
     words = (
-        f"AUC among frames of the same hour {range_words(same.value, same.low, same.high)}, over all hours "
-        f"{pooled.value:.2f}; of the hour alone on these frames {alone:.2f}"
+        f"AUC among frames of the same hour {short_interval(same.value, same.low, same.high)}, over all "
+        f"hours {pooled.value:.2f}; of the hour alone on these frames {alone:.2f}"
     )
     answer: dict[str, Any] = {"effect": same.value, "low": same.low, "high": same.high}
     if test["hours"].nunique() < 2:
@@ -82,8 +83,8 @@ def judge_elapsed(
     p, floor = permuted_onsets(list(onset), lead, shuffles=audit.shuffles, rng=rng)
     words = (
         "an onset one hour later makes the predicted time "
-        f"{range_words(share.value, share.low, share.high)} h shorter at equal hours (1 = time since "
-        f"infection, 0 = elapsed time); {n} infected wells, onsets shuffled: {p_text(p, floor)}"
+        f"{short_interval(share.value, share.low, share.high)} h shorter at equal hours (1 = time since "
+        f"infection, 0 = elapsed time); {n} infected wells, onsets shuffled: {p_with_floor(p, floor)}"
     )
     if p <= audit.alpha:
         return AuditRow(ELAPSED, "supported", words, "", *share[:3])

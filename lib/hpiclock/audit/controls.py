@@ -23,8 +23,6 @@ from hpiclock.audit import (
     MORE_WELLS,
     WELL,
     AuditRow,
-    p_text,
-    range_words,
 )
 from hpiclock.audit.design import few_wells
 from hpiclock.audit.permutation import (
@@ -37,6 +35,7 @@ from hpiclock.audit.permutation import (
     well_units,
 )
 from hpiclock.config.schema import AuditConfig, StudyConfig, WindowsConfig
+from hpiclock.format import p_with_floor, short_interval
 
 # Parts of the error rate of the audit: 0.29 of 5% lies just above 1/70, the smallest p of 4 against 4 wells,
 # and 0.16 above 2/252, that of 5 against 5 on both sides. What is left is for rows that decide by size.
@@ -150,7 +149,7 @@ def _first_hours(test: pd.DataFrame, study: StudyConfig) -> AuditRow:
     auc = score_auc(rows, rows["p_infected"].to_numpy(float), condition_codes(rows), level=study.level)
     words = (
         f"{NOTHING_BEFORE}; in the first {study.eclipse_h:g} h after it the AUC is "
-        f"{range_words(auc.value, auc.low, auc.high)}: an early signal or a shortcut"
+        f"{short_interval(auc.value, auc.low, auc.high)}: an early signal or a shortcut"
     )
     return AuditRow(EARLY, "not identifiable", words, BEFORE, auc.value, auc.low, auc.high)
 
@@ -247,8 +246,8 @@ def _nuisance_row(row: Any, audit: AuditConfig) -> AuditRow:
     what = STATISTIC_WORDS.get(row.statistic, row.statistic)
     words = (
         f"before the onset raw frames differ most in {what}: AUC "
-        f"{range_words(row.auc, row.low, row.high)}, {row.n_infected} infected and {row.n_mock} mock wells; "
-        f"{row.unit}s shuffled: {p_text(row.p, row.floor)}"
+        f"{short_interval(row.auc, row.low, row.high)}, {row.n_infected} infected and {row.n_mock} mock "
+        f"wells; {row.unit}s shuffled: {p_with_floor(row.p, row.floor)}"
     )
     effect = (row.auc, row.low, row.high)
     if not row.replicated:

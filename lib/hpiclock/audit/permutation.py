@@ -23,7 +23,7 @@ from hpiclock.analysis.frame_scores import (
 )
 from hpiclock.analysis.intervals import jackknife_variance, samples_by_class, too_few_groups
 from hpiclock.analysis.units import choose_resampling_unit, condition_codes, group_codes
-from hpiclock.audit import p_text, range_words
+from hpiclock.format import p_with_floor, short_interval
 
 NOT_THERE = float("nan")
 SAME_HOUR = "auc_stratified"
@@ -303,14 +303,14 @@ class ClassComparison(NamedTuple):
     def words(self) -> str:
         """Return the permutation in words, with its floor and, where wells are too few, theirs."""
         what = "stacks within wells" if self.units.mixed else f"{self.units.name}s"
-        said = f"{what} shuffled: {p_text(self.test.p, self.test.floor)}"
+        said = f"{what} shuffled: {p_with_floor(self.test.p, self.test.floor)}"
         if not self.units.replicated:
             said += f"; wells shuffled, nothing below {self.well_floor:.2g} is possible"
         return said
 
     def auc_words(self) -> str:
         """Return the AUC with its interval."""
-        return range_words(self.auc.value, self.auc.low, self.auc.high)
+        return short_interval(self.auc.value, self.auc.low, self.auc.high)
 
 
 def compare_classes(

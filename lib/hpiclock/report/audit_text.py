@@ -9,7 +9,8 @@ import pandas as pd
 from IPython.display import Markdown
 
 from hpiclock.analysis.acquisition_shift import STATISTIC_WORDS
-from hpiclock.audit import ANSWERS, EARLY, ELAPSED, HOUR, WELL, range_words
+from hpiclock.audit import ANSWERS, EARLY, ELAPSED, HOUR, WELL
+from hpiclock.format import short_interval
 from hpiclock.runs.run import VERDICT, Run
 from hpiclock.tables import read_any
 
@@ -168,7 +169,7 @@ def _hours(start_h: float, end_h: float) -> str:
 
 def _ranges(table: pd.DataFrame, column: str) -> list[str]:
     numbers = table[[column, "low", "high"]].astype(float).to_numpy()
-    return ["" if not pd.notna(value) else range_words(value, low, high) for value, low, high in numbers]
+    return ["" if not pd.notna(value) else short_interval(value, low, high) for value, low, high in numbers]
 
 
 def _two(numbers: pd.Series) -> list[str]:
@@ -224,7 +225,7 @@ def readable_verdict(verdict: pd.DataFrame) -> pd.DataFrame:
     """Return the verdict as a table to read, indexed by question."""
     rows = verdict.fillna({"evidence": "", "remedy": ""})
     effect = [
-        range_words(row.effect, row.low, row.high) if pd.notna(row.effect) else ""
+        short_interval(row.effect, row.low, row.high) if pd.notna(row.effect) else ""
         for row in rows.itertuples()
     ]
     return pd.DataFrame(
@@ -276,7 +277,7 @@ def feature_reading(verdict: pd.DataFrame, probes: pd.DataFrame) -> dict[str, st
     said = {}
     for row in probes[probes["value"].notna()].itertuples():
         asked = PROBES[str(row.probe)].capitalize()
-        said[asked] = f"{range_words(row.value, row.low, row.high)}, by chance {row.chance:.2f}"
+        said[asked] = f"{short_interval(row.value, row.low, row.high)}, by chance {row.chance:.2f}"
     answers = verdict.set_index("question")["verdict"]
     return said | {question: answers[question] for question in ON_FEATURES if question in answers}
 
