@@ -10,8 +10,8 @@ from hpiclock.config.schema import DataConfig
 from hpiclock.errors import InputError
 from hpiclock.plate.manifest.manifest_csv import read_text_table
 from hpiclock.plate.manifest.plate_maps import read_wells
-from hpiclock.plate.manifest.spreadsheet import column_letter
 from hpiclock.plate.manifest.survey import load_manifest
+from hpiclock.wells import FORMATS, letters
 
 Rows = list[list[object]]
 
@@ -137,13 +137,13 @@ def test_moi_alone_says_what_is_mock(tmp_path: Path) -> None:
     assert [well.condition for well in wells.values()] == ["mock", "infected"]
 
 
-@pytest.mark.parametrize(("rows", "columns"), [(2, 3), (3, 4), (4, 6), (6, 8), (8, 12), (16, 24)])
-def test_plates_of_6_to_384_wells(tmp_path: Path, rows: int, columns: int) -> None:
+@pytest.mark.parametrize(("rows", "columns"), FORMATS)
+def test_plates_of_6_to_1536_wells(tmp_path: Path, rows: int, columns: int) -> None:
     grid: Rows = [["", *range(1, columns + 1)]]
-    grid += [[chr(ord("A") + row), *["mock"] * columns] for row in range(rows)]
+    grid += [[letters(row), *["mock"] * columns] for row in range(rows)]
     wells = read_wells(as_csv(tmp_path / "plate", grid))
     assert len(wells) == rows * columns
-    assert list(wells)[-1] == f"{chr(ord('A') + rows - 1)}{columns:02d}"
+    assert list(wells)[-1] == f"{letters(rows - 1)}{columns:02d}"
 
 
 @pytest.mark.parametrize("write", [as_csv, as_xlsx])
@@ -186,8 +186,11 @@ def test_a_workbook_may_list_the_stacks(tmp_path: Path, write_stack: Callable[..
     ("rows", "words"),
     [
         ([["well", "condition"], ["A1", "moock"]], "cell B2: condition 'moock' is not known"),
-        ([["well", "condition"], ["A1", "mock"], ["Z9", "mock"]], "cell A3: 'Z9' is no well of a plate"),
-        ([["well", "condition"], ["A25", "mock"]], "cell A2: 'A25' is no well of a plate of up to 384 wells"),
+        ([["well", "condition"], ["A1", "mock"], ["AG9", "mock"]], "cell A3: 'AG9' is no well of a plate"),
+        (
+            [["well", "condition"], ["A49", "mock"]],
+            "cell A2: 'A49' is no well of a plate of up to 1536",
+        ),
         ([["well", "condition"], ["", "mock"]], "cell A2: '' is no well"),
         (
             [["well", "condition"], ["A1", "mock"], ["a01", "mock"]],
@@ -201,7 +204,7 @@ def test_a_workbook_may_list_the_stacks(tmp_path: Path, write_stack: Callable[..
         ([["well", "replicate"], ["A1", "A"]], "cell B2: well A01 has no condition"),
         ([["", 1, 2], ["A", "mock", "virus"]], "cell C2: condition 'virus' is not known"),
         ([["conditions", 1, 2], ["A", "mock", "mock"]], "cell A1: conditions is no key of a well"),
-        ([["", 1, 2], ["A", "mock", "mock"], ["R", "mock", "mock"]], "cell A3: 'R1' is no well of a plate"),
+        ([["", 1, 2], ["A", "mock", "mock"], ["AG", "mock", "mock"]], "cell A3: 'AG1' is no well of a plate"),
         ([["", 1, 2], ["A", "mock", ""], ["moi", 1, 2], ["A", "", 3]], "cell C2: well A02 has no condition"),
         (
             [["", 1, 2], ["A", "MOI 5", "mock"], ["moi", 1, 2], ["A", 1, ""]],
@@ -235,15 +238,3 @@ def test_files_that_are_no_sheets(tmp_path: Path) -> None:
     assert "the file is empty" in refusal(tmp_path / "b.csv")
     with pytest.raises(InputError, match="cannot be read"):
         read_text_table(tmp_path / "c.csv")
-
-
-def test_column_letters_are_those_of_spreadsheets() -> None:
-    assert [column_letter(i) for i in (0, 25, 26, 51, 52, 701, 702)] == [
-        "A",
-        "Z",
-        "AA",
-        "AZ",
-        "BA",
-        "ZZ",
-        "AAA",
-    ]

@@ -214,7 +214,7 @@ def test_every_named_design_can_be_made(name: str) -> None:
     [
         ("deom", {}, "did you mean demo"),
         ("plaice", {}, "take one of demo, tiny"),
-        ("demo", {"wells": {"Z9": 1.0}}, "well Z9 is not a well"),
+        ("demo", {"wells": {"AG9": 1.0}}, "well AG9 is not a well"),
         ("demo", {"wells": {"A1": -1.0}}, "MOI -1 is below 0"),
         ("demo", {"microscope": {"size": 3}}, "microscope.size"),
         ("demo", {"plant": {"mock_h": (10.0, 60.0)}}, "hours 10 to 60 do not lie in 0 to 48"),

@@ -94,6 +94,28 @@ def test_a_wrong_file_is_one_line_that_helps(tmp_path, said, words):
     assert "\n" not in str(refused.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("? [a, b]\n: 1", "line 3: a key is a list, which names nothing; correct it there"),
+        ("grid: {? {a: 1} : [1]}", "line 3: a key is a table"),
+        ("set: {~: 1}", "line 3: a key is null"),
+        ("7: 1", "unknown key 7; there are name, base"),
+        ("hours: {3: 1}", "unknown key hours.3"),
+        ("grid: {3: [1]}", "grid: the key 3 is not a word; write it in quotes"),
+        ("variants: {a: {2: 3}}", "variants.a: the key 2 is not a word"),
+        ("variants: {yes: {}}", "variants: the key True is not a word"),
+    ],
+)
+def test_a_key_that_is_no_word_is_one_line(tmp_path, text, words):
+    path = write(tmp_path, {})
+    path.write_text(f"name: s\nbase: base.yaml\n{text}\n")
+    with pytest.raises(InputError) as refused:
+        load_sweep(path)
+    assert words in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
 @pytest.fixture(scope="module")
 def killed(tmp_path_factory, tiny_plate):
     """A sweep of four runs that is killed twice, and begun a third time; and what was done before that."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import pandas as pd
 from scipy.stats import contingency
@@ -12,8 +10,8 @@ from sklearn.metrics import roc_auc_score
 from hpiclock.analysis.frame_scores import hour_strata
 from hpiclock.analysis.units import condition_codes, group_codes
 from hpiclock.audit import BEFORE, CLOCKS, ELAPSED, HOUR, MORE_WELLS, PLACE, PLATE, WELL, AuditRow
+from hpiclock.wells import FORMATS, parse_well, plate_format
 
-FORMATS = ((2, 3), (3, 4), (4, 6), (6, 8), (8, 12), (16, 24), (32, 48))  # rows x columns of culture plates
 ONE_CLASS, BOTH_CLASSES = "all wells are of one class", "infected and mock wells on one plate"
 FAR = 0.1  # an AUC of the hours alone this far from 0.5 lets a clock score without seeing a cell
 
@@ -197,30 +195,13 @@ def _wells(frames: pd.DataFrame) -> pd.DataFrame:
         stacks=("stack_id", "nunique"),
     ).reset_index(drop=True)
     wells["mixed"] = wells["infected"] != wells.pop("least")
-    places = [_parsed(name) for name in wells["well"]]
-    wells["row"] = pd.array([place[0] for place in places], dtype="Float64")
-    wells["column"] = pd.array([place[1] for place in places], dtype="Float64")
-    rows, columns = _format(wells)
+    places = [parse_well(name) for name in wells["well"]]
+    wells["row"] = pd.array([place and place[0] + 1 for place in places], dtype="Float64")
+    wells["column"] = pd.array([place and place[1] + 1 for place in places], dtype="Float64")
+    rows, columns = plate_format(filter(None, places)) or FORMATS[-1]
     at_edge = wells["row"].isin([1, rows]) | wells["column"].isin([1, columns])
     wells["edge"] = at_edge.astype("Float64").mask(wells["row"].isna())
     return wells
-
-
-def _parsed(well: str) -> tuple[float | None, float | None]:
-    match = re.fullmatch(r"([A-Z]{1,2})0*([1-9]\d?)", well.upper())
-    if match is None:
-        return None, None
-    row = 0
-    for letter in match[1]:
-        row = 26 * row + ord(letter) - ord("A") + 1
-    return float(row), float(match[2])
-
-
-def _format(wells: pd.DataFrame) -> tuple[int, int]:
-    rows, columns = wells["row"].max(), wells["column"].max()
-    if pd.isna(rows):
-        return 0, 0
-    return next((size for size in FORMATS if rows <= size[0] and columns <= size[1]), FORMATS[-1])
 
 
 def _cramer(place: pd.Series, infected: np.ndarray) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,12 +17,16 @@ from hpiclock.errors import InputError
 
 
 class _Strict(yaml.SafeLoader):
+    """Refuses a key given twice (plain YAML keeps the last one without a word) and one that is no word."""
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
-            if not isinstance(key, Hashable):
-                continue  # the loader itself refuses it
+            if isinstance(key, list | dict) or key is None:
+                kind = "null" if key is None else "a list" if isinstance(key, list) else "a table"
+                problem = f"a key is {kind}, which names nothing"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key_node.start_mark)
             if key in seen:
                 raise yaml.MarkedYAMLError(problem=f"{key} stands twice", problem_mark=key_node.start_mark)
             seen.add(key)

@@ -169,12 +169,15 @@ def _read(path: Path) -> SweepFile:
 def _problem(error: ValidationError) -> str:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
-    if first["type"] == "extra_forbidden":
+    if first["type"] in ("extra_forbidden", "invalid_key"):
         sections: dict[str, type[Section]] = {"hours": HoursAxis, "frozen": Frozen}
         section = sections.get(str(first["loc"][0]), SweepFile)
         near = difflib.get_close_matches(str(first["loc"][-1]), section.model_fields, n=1)
         known = f"did you mean {near[0]}?" if near else f"there are {', '.join(section.model_fields)}"
         return f"unknown key {where}; {known}"
+    if first["loc"][-1:] == ("[key]",):
+        section = ".".join(str(part) for part in first["loc"][:-2])
+        return f"{section}: the key {first['input']!r} is not a word; write it in quotes"
     message = first["msg"].removeprefix("Value error, ")
     return f"{where}: {message}" if where else message
 

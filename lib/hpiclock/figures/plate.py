@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
@@ -13,10 +11,7 @@ from matplotlib.patches import Circle, Patch
 from hpiclock.errors import InputError
 from hpiclock.figures import style
 from hpiclock.figures.style import Treatment, styled, treatments
-
-# Rows and columns of the usual plates, from 6 to 1536 wells.
-FORMATS = ((2, 3), (3, 4), (4, 6), (6, 8), (8, 12), (16, 24), (32, 48))
-_WELL = re.compile(r"([A-Za-z]{1,2})0*(\d{1,2})$")
+from hpiclock.wells import letters, parse_well, plate_format
 
 
 @styled
@@ -78,33 +73,14 @@ def plate_map_figure(manifest: pd.DataFrame) -> Figure:
 
 def layout_of(wells: list[str]) -> tuple[dict[str, tuple[int, int]], tuple[int, int], bool]:
     """Return ``well -> (row, column)``, the plate's rows and columns, and whether the names say the place."""
-    matches = [_WELL.match(str(well)) for well in wells]
-    if all(matches):
-        places = {
-            well: (_row_of(match.group(1)), int(match.group(2)) - 1)
-            for well, match in zip(wells, matches, strict=True)
-            if match
-        }
-        last_row = max((row for row, _ in places.values()), default=0)
-        last_column = max((column for _, column in places.values()), default=0)
-        for n_rows, n_columns in FORMATS:
-            if last_row < n_rows and last_column < n_columns and min(c for _, c in places.values()) >= 0:
-                return places, (n_rows, n_columns), True
+    named = {well: place for well in wells if (place := parse_well(str(well))) is not None}
+    size = plate_format(named.values())
+    if len(named) == len(set(wells)) and size is not None:
+        return named, size, True
     ordered = sorted(wells, key=style.natural)
     n_columns = min(len(ordered), 8)
     places = {well: divmod(i, n_columns) for i, well in enumerate(ordered)}
     return places, (-(-len(ordered) // n_columns), n_columns), False
-
-
-def _row_of(letters: str) -> int:
-    row = 0
-    for letter in letters.upper():
-        row = row * 26 + ord(letter) - ord("A") + 1
-    return row - 1
-
-
-def _row_name(row: int) -> str:
-    return chr(ord("A") + row) if row < 26 else "A" + chr(ord("A") + row - 26)
 
 
 def _plate_size(n_rows: int, n_columns: int) -> tuple[float, float]:
@@ -134,7 +110,7 @@ def _plate_frame(ax: Axes, n_rows: int, n_columns: int, named: bool) -> None:
         return
     step = 1 if n_columns <= 24 else 4
     ax.set_xticks(range(0, n_columns, step), [str(i + 1) for i in range(0, n_columns, step)])
-    ax.set_yticks(range(0, n_rows, step), [_row_name(i) for i in range(0, n_rows, step)])
+    ax.set_yticks(range(0, n_rows, step), [letters(i) for i in range(0, n_rows, step)])
 
 
 def _treatment_legend(ax: Axes, manifest: pd.DataFrame, n_columns: int) -> None:

@@ -14,8 +14,9 @@ from matplotlib.patches import Rectangle
 
 from hpiclock.errors import InputError
 from hpiclock.figures import style
-from hpiclock.figures.plate import _plate_frame, _plate_size, _row_name, layout_of
+from hpiclock.figures.plate import _plate_frame, _plate_size, layout_of
 from hpiclock.figures.style import Treatment, styled
+from hpiclock.wells import letters
 
 QUANTITIES = {
     "p_infected": "P(infected)",
@@ -287,7 +288,7 @@ def well_grid_figure(rows: pd.DataFrame, *, threshold: float) -> Figure:
         for number, column in enumerate(used_columns):
             axes[0, number].set_title(f"{column + 1}", fontsize=7, loc="center", pad=2)
         for number, row in enumerate(used_rows):
-            axes[number, 0].set_ylabel(_row_name(row), rotation=0, ha="right", va="center", labelpad=4)
+            axes[number, 0].set_ylabel(letters(row), rotation=0, ha="right", va="center", labelpad=4)
     handles = [mpl.lines.Line2D([], [], color=line["color"], label=name) for name, line in how.items()]
     handles.append(
         mpl.lines.Line2D([], [], color=style.GREY, linestyle=":", label=f"threshold {threshold:.3g}")

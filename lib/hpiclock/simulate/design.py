@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-import re
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hpiclock.errors import InputError
+from hpiclock.wells import letters, parse_well, plate_format
 
 Range = tuple[float, float]
 
@@ -85,7 +85,7 @@ class Design(_Part):
     @model_validator(mode="after")
     def _possible(self) -> Design:
         for well, moi in self.wells.items():
-            if not re.fullmatch(r"[A-P][1-9]\d?", well):
+            if (place := parse_well(well)) is None or plate_format([place]) is None:
                 raise ValueError(f"well {well} is not a well such as B3")
             if moi < 0:
                 raise ValueError(f"well {well}: the MOI {moi:g} is below 0")
@@ -100,7 +100,7 @@ class Design(_Part):
 
 def grid(rows: int, mois: tuple[float, ...]) -> dict[str, float]:
     """Wells of a plate whose rows are replicates and whose columns each have one MOI."""
-    return {f"{chr(65 + row)}{column + 1}": moi for row in range(rows) for column, moi in enumerate(mois)}
+    return {f"{letters(row)}{column + 1}": moi for row in range(rows) for column, moi in enumerate(mois)}
 
 
 def _small(name: str, **changes: Any) -> dict[str, Any]:

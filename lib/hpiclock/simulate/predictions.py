@@ -13,6 +13,7 @@ import pandas as pd
 from scipy.special import expit
 
 from hpiclock.tables import PREDICTIONS, check, hpi
+from hpiclock.wells import well_name
 
 MOIS = (0.1, 1.0, 5.0)
 
@@ -58,7 +59,7 @@ def _well(
     moi = MOIS[number % len(MOIS)] if infected else np.nan
     well_logit, well_time = rng.normal(0, design.well_sd), rng.normal(0, design.well_time_sd_h)
     hours = np.arange(0, design.hours + 1e-9, design.interval_h)
-    plate, well = f"P{number % design.plates + 1}", f"{'ABCDEFGH'[number // 12 % 8]}{number % 12 + 1:02d}"
+    plate, well = f"P{number % design.plates + 1}", well_name(number // 12 % 8, number % 12)
     well = f"{well}{'' if number < 96 else number // 96}"
     stacks = []
     for position in range(design.stacks):

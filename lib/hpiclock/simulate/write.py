@@ -19,11 +19,11 @@ import yaml
 
 from hpiclock import progress as bars
 from hpiclock.errors import InputError
-from hpiclock.plate.manifest.well_names import normal_well
 from hpiclock.simulate.biology import Infection, grow_culture, shed_floaters, spread_infection
 from hpiclock.simulate.design import Design
 from hpiclock.simulate.morphology import draw_damage, draw_morphology
 from hpiclock.simulate.optics import LEVELS, Field, Optics, expose
+from hpiclock.wells import normal_well
 
 MARK_LEVEL = 200  # grey level of the planted border mark, of 255
 
@@ -311,7 +311,7 @@ def _plate_map(design: Design, plans: list[WellPlan]) -> str:
         well: dict[str, Any] = {"condition": plan.condition}
         if plan.moi > 0:
             well |= {"moi": plan.moi, "onset_h": float(plan.onset_h)}
-        well["replicate"] = plan.well[0]
+        well["replicate"] = normal_well(plan.well).rstrip("0123456789")
         text = yaml.safe_dump(well, default_flow_style=True, sort_keys=False, width=200)
         lines.append(f"  {plan.well}: {text.strip()}")
     return "\n".join(lines) + "\n"

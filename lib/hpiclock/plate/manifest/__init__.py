@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,8 +11,8 @@ from typing import Literal, NamedTuple
 import pandas as pd
 
 from hpiclock.errors import InputError
-from hpiclock.plate.manifest.well_names import frames_in_name
 from hpiclock.plate.readers.file_series import PLACES
+from hpiclock.wells import normal_well
 
 MANY = 3  # notes that say the same of more stacks than this become one
 
@@ -100,3 +101,36 @@ def with_groups(entry: Entry, groups: dict[str, str]) -> Entry:
         n_named=frames_in_name(groups) if entry.n_named is None else entry.n_named,
         extra=more | entry.extra,
     )
+
+
+def compiled(pattern: str, place: str) -> re.Pattern[str]:
+    """Compile a name pattern.
+
+    Args:
+        pattern: a regular expression with named groups.
+        place: the key that holds it, for the error.
+
+    Raises:
+        InputError: not a regular expression.
+    """
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise InputError(f"{place}: {pattern!r} is not a regular expression ({error})") from None
+
+
+def parse_name(name: str, pattern: re.Pattern[str]) -> dict[str, str] | None:
+    """Return the named groups found in a file name, the well as ``B03``; None without a match."""
+    match = pattern.search(name)
+    if match is None:
+        return None
+    groups = {key: value for key, value in match.groupdict().items() if value is not None}
+    if "well" in groups:
+        groups["well"] = normal_well(groups["well"])
+    return groups
+
+
+def frames_in_name(groups: dict[str, str]) -> int | None:
+    """Return how many frames ``first_frame`` and ``last_frame`` of a name promise."""
+    first, last = groups.get("first_frame", ""), groups.get("last_frame", "")
+    return int(last) - int(first) + 1 if first.isdecimal() and last.isdecimal() else None

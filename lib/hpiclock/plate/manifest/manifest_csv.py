@@ -13,11 +13,11 @@ import pandas as pd
 from hpiclock.config.schema import DataConfig
 from hpiclock.errors import InputError
 from hpiclock.files import atomic
-from hpiclock.plate.manifest import Entry, Found, Problem, with_groups
+from hpiclock.plate.manifest import Entry, Found, Problem, compiled, parse_name, with_groups
 from hpiclock.plate.manifest.plate_maps import read_condition
 from hpiclock.plate.manifest.spreadsheet import read_sheets
-from hpiclock.plate.manifest.well_names import compiled, normal_well, parse_name
 from hpiclock.tables import UNKNOWN
+from hpiclock.wells import normal_well
 
 REQUIRED = ("path", "condition")
 TEXTS = ("plate", "well", "position", "series")

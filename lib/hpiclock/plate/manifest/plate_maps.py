@@ -8,15 +8,15 @@ import re
 from pathlib import Path
 from typing import Annotated, Any
 
-import yaml
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
+from hpiclock.config.load import parse
 from hpiclock.config.schema import Hours, Section
 from hpiclock.errors import InputError
 from hpiclock.plate.manifest.spreadsheet import SUFFIXES as SHEETS
 from hpiclock.plate.manifest.spreadsheet import Cell, Sheet, read_sheets
-from hpiclock.plate.manifest.well_names import normal_well
 from hpiclock.tables import UNKNOWN
+from hpiclock.wells import normal_well, parse_well, plate_format, well_name
 
 CONDITION = {"infected": "infected", "mock": "mock", "uninfected": "mock", "control": "mock"}
 CONDITION |= {UNKNOWN: UNKNOWN}  # may be predicted, not trained on
@@ -71,8 +71,6 @@ class Well(Section):
 
 NUMBERS = ("moi", "onset_h", "dose")
 KEYS = tuple(key for key in Well.model_fields if key != "more")
-ROWS, COLUMNS = 16, 24  # of the largest plate, 384 wells
-_WELL = re.compile(r"([A-P])(0?[1-9]|1[0-9]|2[0-4])")
 _DOSED = re.compile(r"(?P<word>[a-z]*)\s*(?:moi\s*[:=]?\s*(?P<moi>[0-9.]+))?", re.IGNORECASE)
 
 Values = dict[str, Cell]
@@ -170,8 +168,10 @@ def _grids(path: Path, sheet: Sheet) -> list[tuple[str, str, Cell]]:
             continue
         key = _title(path, row[columns[0] - 1]) if row[columns[0] - 1].text else title or "condition"
         number += 1
-        while number < len(sheet.rows) and re.fullmatch(r"[A-Za-z]", sheet.rows[number][columns[0] - 1].text):
+        while number < len(sheet.rows):
             letter = sheet.rows[number][columns[0] - 1]
+            if not re.fullmatch(r"[A-Za-z]{1,2}", letter.text):
+                break
             for column in columns:
                 place = Cell(letter.text + row[column].text, letter.address)
                 found.append((_place(path, place), key, sheet.rows[number][column]))
@@ -204,12 +204,13 @@ def _title(path: Path, cell: Cell) -> str:
 
 
 def _place(path: Path, cell: Cell) -> str:
-    match = _WELL.fullmatch(cell.text.upper())
-    if match is None:
+    place = parse_well(cell.text)
+    if place is None or plate_format([place]) is None:
         raise InputError(
-            f"{path}: {cell.address}: {cell.text!r} is no well of a plate of up to 384 wells; write A1 to P24"
+            f"{path}: {cell.address}: {cell.text!r} is no well of a plate of up to 1536 wells; "
+            "write A1 to AF48"
         )
-    return normal_well(cell.text)
+    return well_name(*place)
 
 
 def _key(text: str) -> str:
@@ -339,31 +340,17 @@ def _unsaid(well: Any) -> Any:
     return {"condition": UNKNOWN} | (well or {}) if well is None or isinstance(well, dict) else well
 
 
-class _Strict(yaml.SafeLoader):
-    """A loader that refuses a key given twice; plain YAML keeps the last one without a word."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if key in seen:
-                raise yaml.MarkedYAMLError(problem=f"{key} stands twice", problem_mark=key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
 def _yaml(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.load(path.read_text(encoding="utf-8-sig"), _Strict)
+        values = parse(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise InputError(
             f"{path}: cannot be read ({error.strerror}); data.source names a plate map"
         ) from None
-    except yaml.MarkedYAMLError as error:
-        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise InputError(f"{path}: {line}{error.problem}; correct the YAML there") from None
-    except (yaml.YAMLError, UnicodeDecodeError):
+    except UnicodeDecodeError:
         raise InputError(f"{path}: not a YAML file; a plate map is text with a table `wells:`") from None
+    except ValueError as error:
+        raise InputError(f"{path}: {error}; correct the YAML there") from None
     wells = values.get("wells") if isinstance(values, dict) else None
     if not isinstance(wells, (dict, str)):
         raise InputError(f"{path}: no table `wells:` in it; a plate map says what was done to each well")
@@ -375,7 +362,7 @@ def _yaml(path: Path) -> dict[str, Any]:
 def _line(item: Any) -> str:
     *parents, last = [str(part) for part in item["loc"]] or [""]
     where = ".".join([*parents, last])
-    if item["type"] == "extra_forbidden":
+    if item["type"] in ("extra_forbidden", "invalid_key"):
         known = Well.model_fields if parents else PlateMap.model_fields
         near = difflib.get_close_matches(last, known, n=1, cutoff=0.5)
         return f"unknown key {where}; " + (

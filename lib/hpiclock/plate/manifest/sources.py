@@ -10,11 +10,10 @@ from pathlib import Path
 
 from hpiclock.config.schema import DataConfig, FolderPair
 from hpiclock.errors import InputError
-from hpiclock.plate.manifest import Entry, Found, Problem, with_groups
+from hpiclock.plate.manifest import Entry, Found, Problem, compiled, parse_name, with_groups
 from hpiclock.plate.manifest.manifest_csv import read_table
 from hpiclock.plate.manifest.plate_maps import PlateMap, Well, is_layout, read_platemap
 from hpiclock.plate.manifest.spreadsheet import SUFFIXES as SHEETS
-from hpiclock.plate.manifest.well_names import compiled, parse_name
 from hpiclock.plate.readers import SUFFIXES, Scene, list_stacks
 from hpiclock.plate.readers.file_series import template
 from hpiclock.progress import progress

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from hpiclock.errors import InputError
 from hpiclock.plate.readers import FAULTS
+from hpiclock.wells import letters
 
 SUFFIXES = (".csv", ".tsv", ".xlsx")
 
@@ -42,22 +43,12 @@ def read_sheets(path: Path) -> list[Sheet]:
     return found
 
 
-def column_letter(index: int) -> str:
-    """Return a spreadsheet's name of a column: 0 is A, 26 is AA."""
-    letters = ""
-    index += 1
-    while index:
-        index, rest = divmod(index - 1, 26)
-        letters = chr(ord("A") + rest) + letters
-    return letters
-
-
 def _addressed(sheet: str, rows: list[list[str]]) -> list[list[Cell]]:
     place = f"sheet {sheet}, " if sheet else ""
     width = max(len(row) for row in rows)
     return [
         [
-            Cell(row[column] if column < len(row) else "", f"{place}cell {column_letter(column)}{number}")
+            Cell(row[column] if column < len(row) else "", f"{place}cell {letters(column)}{number}")
             for column in range(width)
         ]
         for number, row in enumerate(rows, start=1)

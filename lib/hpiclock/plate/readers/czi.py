@@ -10,8 +10,8 @@ import numpy as np
 from pylibCZIrw import czi
 
 from hpiclock.errors import InputError
-from hpiclock.plate.manifest.well_names import normal_well
 from hpiclock.plate.readers import FAULTS, RGB, Scene, StackFacts, first_line, in_hours
+from hpiclock.wells import normal_well
 
 _DTYPES = {"Gray8": "uint8", "Gray16": "uint16", "Gray32Float": "float32"}
 _DTYPES |= {"Bgr24": "uint8", "Bgr48": "uint16"}

@@ -9,7 +9,6 @@ import numpy as np
 import zarr
 
 from hpiclock.errors import InputError
-from hpiclock.plate.manifest.well_names import normal_well
 from hpiclock.plate.readers import (
     FAULTS,
     Scene,
@@ -19,6 +18,7 @@ from hpiclock.plate.readers import (
     in_hours,
     in_micrometres,
 )
+from hpiclock.wells import normal_well
 
 
 def scenes(path: Path) -> list[Scene]:

@@ -18,7 +18,6 @@ import numpy as np
 import tifffile
 
 from hpiclock.errors import InputError
-from hpiclock.plate.manifest.well_names import well_name
 from hpiclock.plate.readers import (
     FAULTS,
     RGB,
@@ -29,6 +28,7 @@ from hpiclock.plate.readers import (
     in_hours,
     in_micrometres,
 )
+from hpiclock.wells import well_name
 
 
 @dataclass(frozen=True)
