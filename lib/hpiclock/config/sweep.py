@@ -176,8 +176,8 @@ def _problem(error: ValidationError) -> str:
         known = f"did you mean {near[0]}?" if near else f"there are {', '.join(section.model_fields)}"
         return f"unknown key {where}; {known}"
     if first["loc"][-1:] == ("[key]",):
-        section = ".".join(str(part) for part in first["loc"][:-2])
-        return f"{section}: the key {first['input']!r} is not a word; write it in quotes"
+        above = ".".join(str(part) for part in first["loc"][:-2])
+        return f"{above}: the key {first['input']!r} is not a word; write it in quotes"
     message = first["msg"].removeprefix("Value error, ")
     return f"{where}: {message}" if where else message
 
