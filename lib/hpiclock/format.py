@@ -6,7 +6,7 @@ use a hyphen for minus, so that tables stay ASCII; figures pass theirs through :
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -80,6 +80,28 @@ class Estimate(NamedTuple):
         if not np.isnan(self.low):
             limits = f"{self.level:.0%} interval {self.low:{digits}} to {self.high:{digits}}"
         return f"{value} {unit} ({limits})" if unit else f"{value}, {limits}"
+
+    @classmethod
+    def of(
+        cls, row: Mapping[str, Any], *, level: float, columns: tuple[str, str, str] = ("value", "low", "high")
+    ) -> Estimate:
+        """Return the estimate in these columns of a row; NaN where the row has none."""
+        value, low, high = (float(row.get(column, np.nan)) for column in columns)
+        return cls(value, low, high, level)
+
+    @property
+    def known(self) -> bool:
+        """Whether there is a value."""
+        return not np.isnan(self.value)
+
+    @property
+    def bounded(self) -> bool:
+        """Whether there is an interval."""
+        return not np.isnan(self.low)
+
+    def contains(self, value: float) -> bool:
+        """Whether the interval holds a value."""
+        return self.low <= value <= self.high
 
     def absolute(self) -> Estimate:
         """Return it with the sign of its value taken away, and its limits mirrored with it."""
