@@ -226,7 +226,7 @@ def test_a_file_cut_short_anywhere_is_refused(tmp_path: Path, kind: str, share: 
     assert "copy it again" in message
 
 
-def test_damaged_compressed_page_is_named_when_read(tmp_path: Path) -> None:
+def test_a_damaged_compressed_frame_is_named_when_read(tmp_path: Path) -> None:
     path = tmp_path / "a.tif"
     stack = np.random.default_rng(0).integers(0, 255, (3, 32, 40), dtype=np.uint8)
     tifffile.imwrite(path, stack, compression="zlib", metadata=None, **GREY)
@@ -237,7 +237,7 @@ def test_damaged_compressed_page_is_named_when_read(tmp_path: Path) -> None:
     path.write_bytes(content)
     with open_stack(path) as opened:
         np.testing.assert_array_equal(opened.frame(0), stack[0])
-        with pytest.raises(InputError, match=r"page 2 cannot be read .*; copy or export it again"):
+        with pytest.raises(InputError, match=r"frame 1 cannot be read .*; copy or export it again"):
             opened.frame(1)
 
 

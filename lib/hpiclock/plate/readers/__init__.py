@@ -5,10 +5,11 @@ from __future__ import annotations
 import importlib
 import os
 import re
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType, TracebackType
-from typing import Literal, NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 
@@ -18,51 +19,30 @@ RGB = ("red", "green", "blue")
 # what readers and codecs raise for damaged data
 FAULTS = (ValueError, RuntimeError, OSError, IndexError, TypeError, KeyError, EOFError, AttributeError)
 
-_HOURS = {
-    "h": 1.0,
-    "hr": 1.0,
-    "hrs": 1.0,
-    "hour": 1.0,
-    "hours": 1.0,
-    "min": 1 / 60,
-    "mins": 1 / 60,
-    "minute": 1 / 60,
-    "minutes": 1 / 60,
-    "s": 1 / 3600,
-    "sec": 1 / 3600,
-    "secs": 1 / 3600,
-    "second": 1 / 3600,
-    "seconds": 1 / 3600,
-    "ms": 1 / 3.6e6,
-    "msec": 1 / 3.6e6,
-    "millisecond": 1 / 3.6e6,
-    "milliseconds": 1 / 3.6e6,
-    "us": 1 / 3.6e9,
-    "µs": 1 / 3.6e9,
-    "μs": 1 / 3.6e9,
-    "microsecond": 1 / 3.6e9,
-    "d": 24.0,
-    "day": 24.0,
-    "days": 24.0,
-}
 
-_MICROMETRES = {
-    "nm": 1e-3,
-    "nanometer": 1e-3,
-    "mm": 1e3,
-    "millimeter": 1e3,
-    "m": 1e6,
-    "meter": 1e6,
-    "µm": 1.0,
-    "μm": 1.0,
-    "\\u00B5m": 1.0,
-    "um": 1.0,
-    "micron": 1.0,
-    "microns": 1.0,
-    "micrometer": 1.0,
-    "cm": 1e4,
-    "centimeter": 1e4,
-}
+def _per_name(units: dict[str, float]) -> dict[str, float]:
+    return {name: factor for names, factor in units.items() for name in names.split()}
+
+
+_HOURS = _per_name(
+    {
+        "d day days": 24.0,
+        "h hr hrs hour hours": 1.0,
+        "min mins minute minutes": 1 / 60,
+        "s sec secs second seconds": 1 / 3600,
+        "ms msec millisecond milliseconds": 1 / 3.6e6,
+        "us µs μs microsecond": 1 / 3.6e9,
+    }
+)
+_MICROMETRES = _per_name(
+    {
+        "m meter": 1e6,
+        "cm centimeter": 1e4,
+        "mm millimeter": 1e3,
+        "µm μm um \\u00B5m micron microns micrometer": 1.0,
+        "nm nanometer": 1e-3,
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -105,16 +85,135 @@ class Scene(NamedTuple):
     position: str = ""
 
 
-class Reader(Protocol):
-    """One open image file."""
+class Reader:
+    """One open image of a file: the base of every format.
 
+    A format says what its library says: how a file is opened (``_open``), which images it holds
+    (``_images``), the facts of one (``_read_facts``) and how a plane is read (``_read_plane``). What a
+    library raises for a damaged file becomes one line here, and a file that is refused is closed.
+
+    Args:
+        path: the file.
+        scene: which of its images.
+
+    Raises:
+        InputError: not a file of this format, a damaged one, or one without this image.
+    """
+
+    KIND = "an image"  # for the line on a file that is none
+    IMAGE = "image"  # the microscope's word for one of several
+    DAMAGE: tuple[type[Exception], ...] = FAULTS  # what the library raises when it opens a damaged file
     facts: StackFacts
 
+    def __init__(self, path: Path, scene: int = 0) -> None:
+        self.path = path
+        self.scene = scene
+        with self._faults_named(path), ExitStack() as opened:
+            self._file = self._open(path, opened)
+            images = self._images(self._file)
+            if images and scene not in images:
+                held = f"{self.IMAGE}s {min(images)}-{max(images)}"
+                raise InputError(f"{path}: no {self.IMAGE} {scene}; it holds {held}")
+            self.facts = self._read_facts()
+            self._opened = opened.pop_all()
+
+    @classmethod
+    def scenes(cls, path: Path) -> list[Scene]:
+        """List the images of a file.
+
+        Raises:
+            InputError: not a file of this format, or a damaged one.
+        """
+        with cls._faults_named(path), ExitStack() as opened:
+            images = cls._images(cls._open(path, opened))
+        if len(images) < 2:
+            return [Scene(str(path))]
+        return [Scene(f"{path}#{number}", *place) for number, place in images.items()]
+
+    @classmethod
+    def files(cls, path: Path) -> list[Path]:
+        """List the files from which an image is read."""
+        return [path]
+
     def plane(self, frame: int, channel: int, z: int) -> np.ndarray:
-        """Read one plane, shape ``(height, width)``."""
+        """Read one plane, shape ``(height, width)``, in the machine's byte order.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        try:
+            return self._read_plane(frame, channel, z)
+        except InputError:
+            raise
+        except FAULTS as error:
+            raise InputError(
+                f"{self.path}: frame {frame} cannot be read ({first_line(error)}); copy or export it again"
+            ) from None
 
     def close(self) -> None:
         """Close the file."""
+        self._opened.close()
+
+    @classmethod
+    @contextmanager
+    def _faults_named(cls, path: Path) -> Iterator[None]:
+        try:
+            yield
+        except InputError:
+            raise
+        except cls.DAMAGE as error:
+            raise cls._damaged(path, error) from None
+
+    @classmethod
+    def _damaged(cls, path: Path, error: Exception) -> InputError:
+        return InputError(f"{path}: not {cls.KIND}, or cut short ({first_line(error)}); copy it again")
+
+    @classmethod
+    def _open(cls, path: Path, opened: ExitStack) -> Any:
+        """Return the library's open file; what must be closed is entered into ``opened``."""
+        raise NotImplementedError
+
+    @classmethod
+    def _images(cls, file: Any) -> dict[int, tuple[str, str, str]]:
+        """Return name, well and position of every image by its number; empty where a file is one image."""
+        del file
+        return {}
+
+    def _read_facts(self) -> StackFacts:
+        raise NotImplementedError
+
+    def _read_plane(self, frame: int, channel: int, z: int) -> np.ndarray:
+        raise NotImplementedError
+
+    def _facts(self, sizes: Mapping[str, int], dtype: Any, **more: Any) -> StackFacts:
+        """Build the facts from the sizes of the axes (T, C, Z, Y, X, S); ``more`` are its other fields.
+
+        Raises:
+            InputError: other axes, or pixels that are not grey levels.
+        """
+        other = [axis for axis, size in sizes.items() if axis not in "TCZYXS" and size > 1]
+        if other or not {"Y", "X"} <= set(sizes):
+            raise InputError(f"{self.path}: axes {''.join(sizes)} are not understood; export it as OME-TIFF")
+        times_h = more.get("times_h")
+        if more.get("interval_h") is None and times_h is not None:
+            more["interval_h"] = float(np.median(np.diff(times_h)))
+        known = {"n_frames": sizes.get("T", 1), "n_z": sizes.get("Z", 1), "axes": "".join(sizes)}
+        name = check_dtype(str(self.path), np.dtype(dtype))
+        return StackFacts(height=sizes["Y"], width=sizes["X"], dtype=name, **(known | more))
+
+
+def channel_names(names: Iterable[str | None], n_channels: int) -> tuple[str, ...]:
+    """Return a name per channel; its number where the file gives none."""
+    known = [*names, *[None] * n_channels]
+    return tuple(name or str(number) for number, name in enumerate(known[:n_channels]))
+
+
+def hours_after_first(hours: Iterable[float | None], n_frames: int) -> tuple[float, ...] | None:
+    """Return recorded times less the first one; None unless every frame has one and they rise."""
+    times = np.array(list(hours), dtype=float)  # None becomes NaN
+    if n_frames == 1 or len(times) != n_frames or not (np.diff(times) > 0).all():
+        return None
+    return tuple((times - times[0]).tolist())
 
 
 def in_hours(value: float | None, unit: str) -> float | None:
@@ -150,7 +249,7 @@ def first_line(error: Exception) -> str:
 
 
 class Format(NamedTuple):
-    """Files of these suffixes are read by this module: its ``ImageReader`` and its ``scenes``."""
+    """Files of these suffixes are read by the ``ImageReader`` of this module."""
 
     suffixes: tuple[str, ...]
     module: str
@@ -175,23 +274,14 @@ def open_reader(path: Path) -> Reader:
         InputError: no such file, of no known format, or several images and none chosen.
     """
     if "{" in path.name:
-        return _module("file_series", path).ImageReader(path)
+        return _reader_in("file_series", path)(path)
     path, number = split_scene(path)
-    found = scenes(path) if number is None else []
+    found = _reader_for(path).scenes(path) if number is None else []
     if len(found) > 1:
         raise InputError(
             f"{path}: {len(found)} images in one file; name one of them, {found[0].path} to {found[-1].path}"
         )
-    return _reading_module(path).ImageReader(path, number or 0)
-
-
-def scenes(path: Path) -> list[Scene]:
-    """List the images that a file holds; none for a file that is only a part of another's image.
-
-    Raises:
-        InputError: no such file, or none of a known format.
-    """
-    return _reading_module(path).scenes(path)
+    return _reader_for(path)(path, number or 0)
 
 
 def source_files(path: str | Path) -> list[Path]:
@@ -202,12 +292,11 @@ def source_files(path: str | Path) -> list[Path]:
     """
     path = Path(path)
     if "{" in path.name:
-        return list(_module("file_series", path).files_of(path))
+        return _reader_in("file_series", path).files(path)
     file, _ = split_scene(path)
     if file.is_dir():
         return sorted(Path(folder) / name for folder, _, names in os.walk(file) for name in names)
-    module = _reading_module(file)
-    return list(module.files_of(file)) if hasattr(module, "files_of") else [file]
+    return _reader_for(file).files(file)
 
 
 def split_scene(path: Path) -> tuple[Path, int | None]:
@@ -218,7 +307,7 @@ def split_scene(path: Path) -> tuple[Path, int | None]:
     return path.with_name(match[1]), int(match[2])
 
 
-def _reading_module(path: Path) -> ModuleType:
+def _reader_for(path: Path) -> type[Reader]:
     if path.is_symlink() and not path.exists():
         raise InputError(f"{path}: a link to a file that is not there; restore the file or remove the link")
     if not path.exists():
@@ -226,20 +315,21 @@ def _reading_module(path: Path) -> ModuleType:
     if path.is_dir():
         if not any((path / name).is_file() for name in ("zarr.json", ".zattrs", ".zgroup")):
             raise InputError(f"{path}: a folder, not a file; rename it or take it out")
-        return _module("ome_zarr", path)
+        return _reader_in("ome_zarr", path)
     if path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty (0 bytes); copy it again")
     suffix = path.suffix.lower()
     for one in FORMATS:
         if suffix in one.suffixes:
-            return _module(one.module, path)
+            return _reader_in(one.module, path)
     what = f"of type {suffix}" if suffix else "without a suffix"
     raise InputError(f"{path}: files {what} are not read; known are {', '.join(SUFFIXES)}")
 
 
-def _module(name: str, path: Path) -> ModuleType:
+def _reader_in(name: str, path: Path) -> type[Reader]:
     try:
-        return importlib.import_module(f"hpiclock.plate.readers.{name}")
+        reader: type[Reader] = importlib.import_module(f"hpiclock.plate.readers.{name}").ImageReader
+        return reader
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("hpiclock"):
             raise
@@ -298,12 +388,10 @@ class Stack:
         """Close the file."""
         self._reader.close()
 
-    def __enter__(self) -> Stack:
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
 
@@ -321,7 +409,8 @@ def open_stack(path: str | Path, *, channel: int | str | None = None, z: Z | Non
             possible.
     """
     path = Path(path)
-    reader = _reader(path)
+    with _permitted(path):
+        reader = open_reader(path)
     try:
         return Stack(path, reader, _pick_channel(path, reader.facts, channel), _pick_z(path, reader.facts, z))
     except InputError:
@@ -332,20 +421,20 @@ def open_stack(path: str | Path, *, channel: int | str | None = None, z: Z | Non
 def list_stacks(path: str | Path) -> list[Scene]:
     """List the stacks that a file holds: the path that opens each, and its place where the file says it.
 
+    None for a file that is only a part of another's image.
+
     Raises:
         InputError: as :func:`open_stack`.
     """
-    try:
-        return scenes(Path(path))
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be opened ({error.strerror or error}); check its permissions"
-        ) from None
+    path = Path(path)
+    with _permitted(path):
+        return _reader_for(path).scenes(path)
 
 
-def _reader(path: Path) -> Reader:
+@contextmanager
+def _permitted(path: Path) -> Iterator[None]:
     try:
-        return open_reader(path)
+        yield
     except OSError as error:
         raise InputError(
             f"{path}: cannot be opened ({error.strerror or error}); check its permissions"

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import os
 import re
+from contextlib import ExitStack, closing
 from functools import lru_cache
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from hpiclock.errors import InputError
-from hpiclock.plate.readers import Scene, StackFacts, open_reader
+from hpiclock.plate.readers import Reader, StackFacts, channel_names, hours_after_first, open_reader
 
 CLOCK = {"days": 24.0, "hours": 1.0, "minutes": 1 / 60}
 PLACES = ("frame", *CLOCK, "channel", "z")
@@ -43,59 +45,50 @@ def template(name: str, match: re.Match[str]) -> str | None:
     return name
 
 
-def scenes(path: Path) -> list[Scene]:
-    """A series is one image."""
-    return [Scene(str(path))]
-
-
-class ImageReader:
+class ImageReader(Reader):
     """A numbered series of single images; each file is opened when its plane is read."""
 
-    def __init__(self, path: Path, scene: int = 0) -> None:
-        del scene  # there is one
-        self.path = path
-        self._files = _files(path)
-        keys = list(self._files)
-        self._times = sorted({key.time for key in keys})
-        self._channels = sorted({key.channel for key in keys})
-        self._z = sorted({key.z for key in keys})
+    @classmethod
+    def files(cls, path: Path) -> list[Path]:
+        """List the files of the series, in order of time, channel and plane.
+
+        Raises:
+            InputError: none there.
+        """
+        files = _files(path)
+        return [files[key] for key in sorted(files)]
+
+    @classmethod
+    def _open(cls, path: Path, opened: ExitStack) -> dict[_Key, Path]:
+        del opened  # each file is opened for its plane
+        return _files(path)
+
+    def _read_facts(self) -> StackFacts:
+        self._times, self._channels, self._z = (
+            sorted(set(values)) for values in zip(*self._file, strict=True)
+        )
         self._refuse_holes()
-        first = open_reader(self._files[keys[0]])
-        try:
-            one = first.facts
-        finally:
-            first.close()
+        first = next(iter(self._file.values()))
+        with closing(open_reader(first)) as reader:
+            one = reader.facts
         if one.n_frames * one.n_z * len(one.channels) > 1:
-            raise InputError(
-                f"{self._files[keys[0]]}: several planes in a file of a numbered series; use one form"
-            )
-        clocked = any(f"{{{place}}}" in path.name for place in CLOCK)
-        hours = np.array(self._times) - self._times[0] if clocked and len(self._times) > 1 else None
-        self.facts = StackFacts(
-            n_frames=len(self._times),
-            height=one.height,
-            width=one.width,
-            dtype=one.dtype,
-            interval_h=None if hours is None else float(np.median(np.diff(hours))),
-            times_h=None if hours is None else tuple(hours.tolist()),
-            channels=tuple(name or str(i) for i, name in enumerate(self._channels)),
-            n_z=len(self._z),
-            axes="".join(
-                axis
-                for axis, values in (("T", self._times), ("C", self._channels), ("Z", self._z))
-                if len(values) > 1
-            )
-            + "YX",
+            raise InputError(f"{first}: several planes in a file of a numbered series; use one form")
+        sizes = {"T": len(self._times), "C": len(self._channels), "Z": len(self._z)}
+        sizes = {axis: size for axis, size in sizes.items() if size > 1} | {"Y": one.height, "X": one.width}
+        clocked = any(f"{{{place}}}" in self.path.name for place in CLOCK)
+        return self._facts(
+            sizes,
+            one.dtype,
+            times_h=hours_after_first(self._times, len(self._times)) if clocked else None,
+            channels=channel_names(self._channels, len(self._channels)),
             pixel_um=one.pixel_um,
         )
 
     def _refuse_holes(self) -> None:
-        for time in self._times:
-            for channel in self._channels:
-                for z in self._z:
-                    if _Key(time, channel, z) not in self._files:
-                        what = f"time {time:g}, channel {channel or '-'}, z {z}"
-                        raise InputError(f"{self.path}: the file of {what} is missing; copy it again")
+        for time, channel, z in product(self._times, self._channels, self._z):
+            if _Key(time, channel, z) not in self._file:
+                what = f"time {time:g}, channel {channel or '-'}, z {z}"
+                raise InputError(f"{self.path}: the file of {what} is missing; copy it again")
         if "{frame}" in self.path.name and len(self._times) > 2:
             steps = np.diff(self._times)
             jump = np.flatnonzero(steps != steps.min())
@@ -105,33 +98,16 @@ class ImageReader:
                     f"{self.path}: frames are missing between {last:g} and {following:g}; copy them again"
                 )
 
-    def plane(self, frame: int, channel: int, z: int) -> np.ndarray:
-        """Read one plane, shape ``(height, width)``."""
-        path = self._files[_Key(self._times[frame], self._channels[channel], self._z[z])]
-        reader = open_reader(path)
-        try:
+    def _read_plane(self, frame: int, channel: int, z: int) -> np.ndarray:
+        path = self._file[_Key(self._times[frame], self._channels[channel], self._z[z])]
+        with closing(open_reader(path)) as reader:
             plane = reader.plane(0, 0, 0)
-        finally:
-            reader.close()
         if plane.shape != (self.facts.height, self.facts.width):
             size = f"{self.facts.height} x {self.facts.width}"
             raise InputError(
                 f"{path}: {plane.shape[0]} x {plane.shape[1]} px in a series of {size}; export it again"
             )
         return plane
-
-    def close(self) -> None:
-        """Nothing stays open."""
-
-
-def files_of(path: Path) -> list[Path]:
-    """Return the files of a series, in order of time, channel and plane.
-
-    Raises:
-        InputError: none there.
-    """
-    files = _files(path)
-    return [files[key] for key in sorted(files)]
 
 
 def _files(path: Path) -> dict[_Key, Path]:
@@ -144,10 +120,10 @@ def _files(path: Path) -> dict[_Key, Path]:
         match = re.fullmatch(pattern, name)
         if match is None:
             continue
-        said = match.groupdict()
-        hours = sum(float(said.get(place, 0)) * factor for place, factor in CLOCK.items())
-        time = float(said["frame"]) if "frame" in said else hours
-        key = _Key(time, said.get("channel", ""), int(said.get("z", 0)))
+        values = match.groupdict()
+        hours = sum(float(values.get(place, 0)) * factor for place, factor in CLOCK.items())
+        time = float(values["frame"]) if "frame" in values else hours
+        key = _Key(time, values.get("channel", ""), int(values.get("z", 0)))
         if key in found:
             raise InputError(f"{path}: {found[key].name} and {name} are one frame; keep one")
         found[key] = path.parent / name

@@ -1,56 +1,48 @@
-"""Single images (PNG, JPEG) as stacks of one frame."""
+"""Single images (PNG, JPEG) as stacks of one frame, through Pillow."""
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from hpiclock.errors import InputError
-from hpiclock.plate.readers import RGB, Scene, StackFacts, check_dtype
-
-SUFFIXES = (".png", ".jpg", ".jpeg")
+from hpiclock.plate.readers import RGB, Reader, Scene, StackFacts
 
 
-def scenes(path: Path) -> list[Scene]:
-    """A still is one image."""
-    return [Scene(str(path))]
-
-
-class ImageReader:
+class ImageReader(Reader):
     """A PNG or JPEG image: one frame, one grey channel or the channels red, green, blue."""
 
-    def __init__(self, path: Path, scene: int = 0) -> None:
-        del scene  # there is one
-        try:
-            with Image.open(path) as image:
-                image.load()
-                self._pixels = np.asarray(_plain(image))
-        except UnidentifiedImageError:
-            raise InputError(
-                f"{path}: not an image, whatever its name says; take it out of the folder"
-            ) from None
-        except (OSError, ValueError, SyntaxError) as error:  # Pillow's errors for damaged files
-            raise InputError(f"{path}: damaged or cut short ({error}); copy it again") from None
-        height, width = self._pixels.shape[:2]
-        colour = self._pixels.ndim == 3
-        self.facts = StackFacts(
-            n_frames=1,
-            height=height,
-            width=width,
-            dtype=check_dtype(str(path), self._pixels.dtype),
-            channels=RGB if colour else ("0",),
-            axes="YXC" if colour else "YX",
-        )
+    DAMAGE = (OSError, ValueError, SyntaxError)  # Pillow's errors for damaged files
 
-    def plane(self, frame: int, channel: int, z: int) -> np.ndarray:
-        """Return the image, or one colour of it, shape ``(height, width)``."""
+    @classmethod
+    def scenes(cls, path: Path) -> list[Scene]:
+        """Return the image itself."""
+        return [Scene(str(path))]
+
+    @classmethod
+    def _open(cls, path: Path, opened: ExitStack) -> Image.Image:
+        image = opened.enter_context(Image.open(path))
+        image.load()
+        return _plain(image)
+
+    @classmethod
+    def _damaged(cls, path: Path, error: Exception) -> InputError:
+        if isinstance(error, UnidentifiedImageError):
+            return InputError(f"{path}: not an image, whatever its name says; take it out of the folder")
+        return InputError(f"{path}: damaged or cut short ({error}); copy it again")
+
+    def _read_facts(self) -> StackFacts:
+        self._pixels = np.asarray(self._file)
+        sizes = dict(zip("YXC", self._pixels.shape, strict=False))
+        colour = {"channels": RGB} if "C" in sizes else {}
+        return self._facts(sizes, self._pixels.dtype, **colour)
+
+    def _read_plane(self, frame: int, channel: int, z: int) -> np.ndarray:
         del frame, z  # a still has one of each
         return self._pixels if self._pixels.ndim == 2 else self._pixels[:, :, channel]
-
-    def close(self) -> None:
-        """Nothing stays open."""
 
 
 def _plain(image: Image.Image) -> Image.Image:

@@ -1,4 +1,8 @@
-"""TIFF files (plain multi-page, ImageJ, OME-TIFF) through tifffile, and what their OME-XML says."""
+"""TIFF files (plain multi-page, ImageJ, OME-TIFF) through tifffile, and what their OME-XML says.
+
+The XML is read with ElementTree: ``ome-types`` takes some 15 times as long (4 s for 20,000 planes, at every
+opening), and refuses XML of older schemas unless lxml is there, and any without a namespace.
+"""
 
 from __future__ import annotations
 
@@ -19,16 +23,232 @@ import tifffile
 
 from hpiclock.errors import InputError
 from hpiclock.plate.readers import (
-    FAULTS,
     RGB,
+    Reader,
     Scene,
     StackFacts,
-    check_dtype,
+    channel_names,
     first_line,
+    hours_after_first,
     in_hours,
     in_micrometres,
 )
 from hpiclock.wells import well_name
+
+# what tifffile says, as a log line only, of a file whose end is missing
+_DAMAGE = ("invalid page offset", "invalid value offset", "corrupt", "invalid tag", "series raised")
+
+
+class ImageReader(Reader):
+    """One image series of a TIFF file; pages are read when asked for."""
+
+    DAMAGE = (ValueError, KeyError, IndexError, struct.error)
+
+    @classmethod
+    def scenes(cls, path: Path) -> list[Scene]:
+        """List the images of a file; of an OME-TIFF set, each image belongs to the first file that holds it.
+
+        Raises:
+            InputError: not a TIFF file, or OME-XML that cannot be read.
+        """
+        text = cls._ome_text(path)
+        if not text:
+            return [Scene(str(path))]
+        images = read_ome(path, text)
+        found = []
+        for number, image in enumerate(images):
+            there = [name for name in image.files if (path.parent / name).exists()]
+            if not there or there[0] == path.name:
+                own = str(path) if len(images) == 1 else f"{path}#{number}"
+                found.append(Scene(own, image.name, image.well, image.position))
+        return found
+
+    @classmethod
+    def files(cls, path: Path) -> list[Path]:
+        """List the files of the OME-TIFF set to which a file belongs; itself where it stands alone."""
+        text = cls._ome_text(path)
+        named = {name for image in read_ome(path, text) for name in image.files} if text else set()
+        return sorted({path, *(path.parent / name for name in named if (path.parent / name).is_file())})
+
+    @classmethod
+    def _damaged(cls, path: Path, error: Exception) -> InputError:
+        with open(path, "rb") as stream:
+            magic = stream.read(4)
+        if magic[:2] in (b"II", b"MM"):
+            return InputError(f"{path}: cut short or damaged ({first_line(error)}); copy it again")
+        return InputError(
+            f"{path}: not a TIFF file, whatever its name says; export it as TIFF or take it out of the folder"
+        )
+
+    @classmethod
+    def _open(cls, path: Path, opened: ExitStack) -> tuple[Any, str]:
+        """Return tifffile's file and its OME-XML."""
+        xml = cls._ome_text(path)
+        # its own handle: tifffile leaves the file open when it refuses it
+        handle = opened.enter_context(tifffile.FileHandle(path))
+        with LISTENER.collecting() as messages:
+            tiff = opened.enter_context(tifffile.TiffFile(handle, omexml=xml or None))
+            n_series = len(tiff.series)
+        damage = [text for text in messages if any(sign in text.lower() for sign in _DAMAGE)]
+        if damage:
+            what = re.sub(r"^<tifffile[^>]*> |<TiffTag.fromfile> raised ", "", damage[0])
+            if tiff.is_ome and "series raised" in damage[0]:
+                raise InputError(f"{path}: its OME-XML cannot be read ({what}); export the file again")
+            raise InputError(f"{path}: cut short or damaged ({what}); copy it again")
+        if n_series == 0:
+            raise InputError(f"{path}: a TIFF file without an image; take it out of the folder")
+        return tiff, xml
+
+    @classmethod
+    def _ome_text(cls, path: Path) -> str:
+        """The OME-XML of a file, or of the companion file that it names; empty where there is none."""
+        with (
+            cls._faults_named(path),
+            tifffile.FileHandle(path) as handle,
+            LISTENER.collecting(),
+            tifffile.TiffFile(handle) as tiff,
+        ):
+            text = tiff.pages.first.description if tiff.is_ome else ""
+        other = re.search(r"<(?:\w+:)?BinaryOnly[^>]*MetadataFile=\"([^\"]+)\"", text)
+        if other is None:
+            return text
+        master = path.parent / other[1]
+        if not master.is_file():
+            raise InputError(
+                f"{path}: a part of an OME-TIFF set; put {other[1]}, which describes it, beside it"
+            )
+        return cls._ome_text(master) if master.suffix != ".ome" else master.read_text(encoding="utf-8")
+
+    def _read_facts(self) -> StackFacts:
+        self._tiff, xml = self._file
+        everything = self._tiff.series
+        self._ome = self._ome_image(xml, self.scene, len(everything))
+        if len(everything) > 1 and self._ome is None:
+            sizes_ = ", ".join(" x ".join(map(str, one.shape)) for one in everything[:3])
+            raise InputError(f"{self.path}: pages of different sizes ({sizes_}); save one size per file")
+        self._series = series = everything[self.scene]
+        self._page_axes = series.keyframe.axes
+        self._contiguous = series.dataoffset
+        # pages of a contiguous stack are found by arithmetic: reading their tags takes 20 times as long
+        self._pages = [] if self._contiguous is not None else list(series.pages)
+        self._check_complete()
+        self._imagej = (self._tiff.imagej_metadata if series.kind == "imagej" else None) or {}
+        sizes = dict(zip(series.axes, series.shape, strict=True))
+        if sizes.get("C", 1) > 1 and "S" in sizes:
+            raise InputError(
+                f"{self.path}: colour images in several channels; save the channels as grey images"
+            )
+        notes: list[str] = []
+        self._time = self._time_axis(sizes, notes)
+        n_frames = sizes.pop(self._time, 1)
+        names = self._ome.channels if self._ome is not None else ()
+        colours = sizes.get("S", 0)
+        interval_h, times_h = self._timing(n_frames, notes)
+        return self._facts(
+            sizes | {"T": n_frames},
+            series.dtype,
+            interval_h=interval_h,
+            times_h=times_h,
+            channels=RGB[:colours] if colours >= 3 else channel_names(names, colours or sizes.get("C", 1)),
+            axes=series.axes,
+            pixel_um=self._pixel_um(),
+            notes=tuple(notes),
+        )
+
+    def _ome_image(self, text: str, scene: int, n_scenes: int) -> OmeImage | None:
+        if not text or self._tiff.series[0].kind != "ome":
+            return None
+        images = read_ome(self.path, text)
+        if scene >= len(images):
+            raise InputError(f"{self.path}: no image {scene}; it holds images 0-{len(images) - 1}")
+        if len(images) != n_scenes:  # tifffile leaves out images without a plane, so numbers would shift
+            raise InputError(
+                f"{self.path}: {len(images) - n_scenes} of the {len(images)} images in its OME-XML have no "
+                "planes; put all files of the set into one folder, or export it again"
+            )
+        return images[scene]
+
+    def _check_complete(self) -> None:
+        if self._contiguous is not None:
+            end, size = self._contiguous + self._series.nbytes, self._tiff.filehandle.size
+            self._tiff.pages[len(self._tiff.pages) - 1]  # fails where the tags of the last page are cut
+            if end > size:
+                raise InputError(f"{self.path}: cut short: {size} bytes of {end} are there; copy it again")
+        for number, page in enumerate(self._pages, start=1):
+            if page is not None and _end(page) > page.parent.filehandle.size:
+                where = f"page {number} of {len(self._pages)} ends beyond the end of the file"
+                raise InputError(f"{self.path}: cut short: {where}; copy it again")
+        holes = [number for number, page in enumerate(self._pages) if page is None]
+        if holes:
+            raise InputError(
+                f"{self.path}: {len(holes)} planes that its OME-XML promises are missing (the first is plane "
+                f"{holes[0]}); put all files of the set into one folder, or export it again"
+            )
+
+    def _time_axis(self, sizes: dict[str, int], notes: list[str]) -> str:
+        """Return the axis that is time.
+
+        ImageJ calls the pages of any plain stack slices; they are focus planes only if it says so.
+        """
+        plain = self._imagej and not (self._imagej.get("hyperstack") or "spacing" in self._imagej)
+        if plain and sizes.get("Z", 1) > 1 and sizes.get("T", 1) == 1:
+            notes.append(f"ImageJ calls its {sizes['Z']} pages slices; they are read as frames over time")
+            return "Z"
+        other = [axis for axis, size in sizes.items() if axis not in "TCZYXS" and size > 1]
+        if len(other) > 1 or (other and sizes.get("T", 1) > 1):
+            raise InputError(
+                f"{self.path}: axes {self._series.axes} of sizes {self._series.shape} are not understood; "
+                "save it as ImageJ or OME-TIFF with the axes T, C, Z, Y, X"
+            )
+        return other[0] if other else "T"  # pages in a row, without a name for the row: time
+
+    def _timing(self, n_frames: int, notes: list[str]) -> tuple[float | None, tuple[float, ...] | None]:
+        if self._ome is not None:
+            return self._ome.interval_h, self._ome.times_h if n_frames > 1 else None
+        step = self._imagej.get("finterval")
+        if n_frames == 1 or not step:
+            return None, None
+        unit = str(self._imagej.get("tunit", "s"))
+        interval_h = in_hours(float(step), unit)
+        if interval_h is None:
+            notes.append(f"its frame interval {step} {unit} is not a time and is not used")
+        return interval_h, None
+
+    def _pixel_um(self) -> float | None:
+        """ImageJ counts pixels per unit in the resolution tag; an inch is a printer's unit, not a scale."""
+        if self._ome is not None:
+            return self._ome.pixel_um
+        per_unit = self._tiff.pages.first.tags.valueof("XResolution")
+        if not self._imagej or not per_unit or 0 in per_unit:
+            return None
+        return in_micrometres(per_unit[1] / per_unit[0], str(self._imagej.get("unit", "")))
+
+    def _read_plane(self, frame: int, channel: int, z: int) -> np.ndarray:
+        wanted = {"Z": z, "C": channel, "S": channel, self._time: frame}
+        sizes = list(zip(self._series.axes, self._series.shape, strict=True))
+        at = [wanted.get(axis, 0) if size > 1 else 0 for axis, size in sizes]
+        inside = len(sizes) - len(self._page_axes)
+        number = 0
+        for (_, size), index in zip(sizes[:inside], at[:inside], strict=True):
+            number = number * size + index
+        cut = [slice(None) if axis in "YX" else i for (axis, _), i in zip(sizes, at, strict=True)]
+        return self._page(number)[tuple(cut[inside:])]
+
+    def _page(self, number: int) -> np.ndarray:
+        series = self._series
+        shape = series.shape[len(series.shape) - len(self._page_axes) :]
+        if self._contiguous is None:
+            image = self._pages[number].asarray()
+        else:
+            stored = series.keyframe.dtype.newbyteorder(self._tiff.byteorder)
+            handle = self._tiff.filehandle
+            handle.seek(self._contiguous + number * math.prod(shape) * stored.itemsize)
+            image = handle.read_array(stored, count=math.prod(shape))
+        return np.asarray(image, dtype=image.dtype.newbyteorder("=")).reshape(shape)
+
+
+def _end(page: Any) -> int:
+    return max((o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=False)), default=0)
 
 
 @dataclass(frozen=True)
@@ -110,16 +330,10 @@ def _times(pixels: ElementTree.Element, n_frames: int) -> tuple[float, ...] | No
     for plane in pixels.findall("{*}Plane"):
         delta = _number(plane.get("DeltaT"))
         hour = in_hours(1.0, plane.get("DeltaTUnit", "s"))
-        if delta is None or hour is None:
-            continue
-        frame = int(plane.get("TheT", "0"))
-        first[frame] = min(first.get(frame, np.inf), delta * hour)
-    if len(first) != n_frames or n_frames == 1:
-        return None
-    times = np.array([first[frame] for frame in range(n_frames)])
-    if not np.all(np.diff(times) > 0):  # all zero, or out of order: not measured times
-        return None
-    return tuple((times - times[0]).tolist())
+        if delta is not None and hour is not None:
+            frame = int(plane.get("TheT", "0"))
+            first[frame] = min(first.get(frame, np.inf), delta * hour)
+    return hours_after_first((first.get(frame) for frame in range(n_frames)), n_frames)
 
 
 def _number(text: str | None) -> float | None:
@@ -127,60 +341,6 @@ def _number(text: str | None) -> float | None:
         return None if text is None else float(text)
     except ValueError:
         return None
-
-
-def scenes(path: Path) -> list[Scene]:
-    """List the images of a file; of an OME-TIFF set, each image belongs to the first file that holds it.
-
-    Raises:
-        InputError: not a TIFF file, or OME-XML that cannot be read.
-    """
-    text = ome_text(path)
-    if not text:
-        return [Scene(str(path))]
-    images = read_ome(path, text)
-    found = []
-    for number, image in enumerate(images):
-        there = [name for name in image.files if (path.parent / name).exists()]
-        if not there or there[0] == path.name:
-            own = str(path) if len(images) == 1 else f"{path}#{number}"
-            found.append(Scene(own, image.name, image.well, image.position))
-    return found
-
-
-def files_of(path: Path) -> list[Path]:
-    """List the files of the OME-TIFF set to which a file belongs; itself where it stands alone."""
-    text = ome_text(path)
-    named = {name for image in read_ome(path, text) for name in image.files} if text else set()
-    return sorted({path, *(path.parent / name for name in named if (path.parent / name).is_file())})
-
-
-def ome_text(path: Path) -> str:
-    """The OME-XML of a file, or of the companion file that it names; empty where there is none."""
-    with ExitStack() as opened:
-        handle = opened.enter_context(tifffile.FileHandle(path))
-        try:
-            with LISTENER.collecting():
-                tiff = opened.enter_context(tifffile.TiffFile(handle))
-                text = tiff.pages.first.description if tiff.is_ome else ""
-        except (ValueError, KeyError, IndexError, struct.error) as error:
-            raise InputError(why_not(path, error)) from None
-    other = re.search(r"<(?:\w+:)?BinaryOnly[^>]*MetadataFile=\"([^\"]+)\"", text)
-    if other is None:
-        return text
-    master = path.parent / other[1]
-    if not master.is_file():
-        raise InputError(f"{path}: a part of an OME-TIFF set; put {other[1]}, which describes it, beside it")
-    return ome_text(master) if master.suffix != ".ome" else master.read_text(encoding="utf-8")
-
-
-def why_not(path: Path, error: Exception) -> str:
-    """Return the line for a file that tifffile refuses: damaged, or no TIFF at all."""
-    with open(path, "rb") as stream:
-        magic = stream.read(4)
-    if magic[:2] in (b"II", b"MM"):
-        return f"{path}: cut short or damaged ({first_line(error)}); copy it again"
-    return f"{path}: not a TIFF file, whatever its name says; export it as TIFF or take it out of the folder"
 
 
 class Listener(logging.Handler):
@@ -209,197 +369,3 @@ class Listener(logging.Handler):
 
 
 LISTENER = Listener()
-
-
-__all__ = ["ImageReader", "files_of", "scenes"]
-
-# what tifffile says, as a log line only, of a file whose end is missing
-_DAMAGE = ("invalid page offset", "invalid value offset", "corrupt", "invalid tag", "series raised")
-
-
-class ImageReader:
-    """One image series of a TIFF file; pages are read when asked for."""
-
-    def __init__(self, path: Path, scene: int = 0) -> None:
-        self.path = path
-        xml = ome_text(path)
-        with ExitStack() as opened:
-            # its own handle: tifffile leaves the file open when it refuses it
-            handle = opened.enter_context(tifffile.FileHandle(path))
-            try:
-                with LISTENER.collecting() as messages:
-                    self._tiff: Any = opened.enter_context(tifffile.TiffFile(handle, omexml=xml or None))
-                    self._open(scene, xml, messages)
-            except InputError:
-                raise
-            except (ValueError, KeyError, IndexError, struct.error) as error:
-                raise InputError(why_not(path, error)) from None
-            self._opened = opened.pop_all()
-
-    def _open(self, scene: int, xml: str, messages: list[str]) -> None:
-        n_scenes = len(self._tiff.series)
-        damage = [text for text in messages if any(sign in text.lower() for sign in _DAMAGE)]
-        if damage:
-            raise InputError(_damaged(self.path, self._tiff.is_ome, damage[0]))
-        if n_scenes == 0:
-            raise InputError(f"{self.path}: a TIFF file without an image; take it out of the folder")
-        self._ome = self._ome_image(xml, scene, n_scenes)
-        if n_scenes > 1 and self._ome is None:
-            sizes = ", ".join(" x ".join(map(str, one.shape)) for one in self._tiff.series[:3])
-            raise InputError(f"{self.path}: pages of different sizes ({sizes}); save one size per file")
-        series: Any = self._tiff.series[scene]
-        self._series = series
-        self._page_axes = series.keyframe.axes
-        self._contiguous = series.dataoffset
-        # pages of a contiguous stack are found by arithmetic: reading their tags takes 20 times as long
-        self._pages = [] if self._contiguous is not None else list(series.pages)
-        self._check_complete()
-        self.facts = self._facts()
-
-    def _ome_image(self, text: str, scene: int, n_scenes: int) -> OmeImage | None:
-        if not text or self._tiff.series[0].kind != "ome":
-            return None
-        images = read_ome(self.path, text)
-        if scene >= len(images):
-            raise InputError(f"{self.path}: no image {scene}; it holds images 0-{len(images) - 1}")
-        if len(images) != n_scenes:  # tifffile leaves out images without a plane, so numbers would shift
-            raise InputError(
-                f"{self.path}: {len(images) - n_scenes} of the {len(images)} images in its OME-XML have no "
-                "planes; put all files of the set into one folder, or export it again"
-            )
-        return images[scene]
-
-    def _check_complete(self) -> None:
-        if self._contiguous is not None:
-            end, size = self._contiguous + self._series.nbytes, self._tiff.filehandle.size
-            self._tiff.pages[len(self._tiff.pages) - 1]  # fails where the tags of the last page are cut
-            if end > size:
-                raise InputError(f"{self.path}: cut short: {size} bytes of {end} are there; copy it again")
-        for number, page in enumerate(self._pages, start=1):
-            if page is not None and _end(page) > page.parent.filehandle.size:
-                where = f"page {number} of {len(self._pages)} ends beyond the end of the file"
-                raise InputError(f"{self.path}: cut short: {where}; copy it again")
-        holes = [number for number, page in enumerate(self._pages) if page is None]
-        if holes:
-            raise InputError(
-                f"{self.path}: {len(holes)} planes that its OME-XML promises are missing (the first is plane "
-                f"{holes[0]}); put all files of the set into one folder, or export it again"
-            )
-
-    def _facts(self) -> StackFacts:
-        series = self._series
-        sizes = dict(zip(series.axes, series.shape, strict=True))
-        notes: list[str] = []
-        named = self._imagej_planes_are_frames(sizes, notes)
-        other = [a for a, n in sizes.items() if a not in "TCZYXS" and n > 1]
-        if not named and other:
-            if len(other) > 1 or sizes.get("T", 1) > 1:
-                raise InputError(
-                    f"{self.path}: axes {series.axes} of sizes {series.shape} are not understood; "
-                    "save it as ImageJ or OME-TIFF with the axes T, C, Z, Y, X"
-                )
-            named = other[0]  # pages in a row, without a name for the row: time
-        self._time = named or "T"
-        if sizes.get("C", 1) > 1 and "S" in sizes:
-            raise InputError(
-                f"{self.path}: colour images in several channels; save the channels as grey images"
-            )
-        height, width, n_frames = sizes["Y"], sizes["X"], sizes.get(self._time, 1)
-        interval_h, times_h = self._timing(n_frames, notes)
-        return StackFacts(
-            n_frames=n_frames,
-            height=height,
-            width=width,
-            dtype=check_dtype(str(self.path), series.dtype),
-            interval_h=interval_h,
-            times_h=times_h,
-            channels=self._channels(sizes),
-            n_z=1 if self._time == "Z" else sizes.get("Z", 1),
-            axes=series.axes,
-            pixel_um=self._pixel_um(),
-            notes=tuple(notes),
-        )
-
-    def _imagej_planes_are_frames(self, sizes: dict[str, int], notes: list[str]) -> str:
-        """ImageJ calls the pages of any plain stack slices; they are focus planes only if it says so."""
-        ij = self._tiff.imagej_metadata if self._series.kind == "imagej" else None
-        if ij is None or ij.get("hyperstack") or "spacing" in ij or sizes.get("Z", 1) == 1:
-            return ""
-        if sizes.get("T", 1) > 1:
-            return ""
-        notes.append(f"ImageJ calls its {sizes['Z']} pages slices; they are read as frames over time")
-        return "Z"
-
-    def _timing(self, n_frames: int, notes: list[str]) -> tuple[float | None, tuple[float, ...] | None]:
-        if self._ome is not None:
-            return self._ome.interval_h, self._ome.times_h if n_frames > 1 else None
-        ij = self._tiff.imagej_metadata if self._series.kind == "imagej" else None
-        if not ij or n_frames == 1 or not ij.get("finterval"):
-            return None, None
-        unit = str(ij.get("tunit", "s"))
-        interval_h = in_hours(float(ij["finterval"]), unit)
-        if interval_h is None:
-            notes.append(f"its frame interval {ij['finterval']} {unit} is not a time and is not used")
-        return interval_h, None
-
-    def _pixel_um(self) -> float | None:
-        """ImageJ counts pixels per unit in the resolution tag; an inch is a printer's unit, not a scale."""
-        if self._ome is not None:
-            return self._ome.pixel_um
-        ij = self._tiff.imagej_metadata if self._series.kind == "imagej" else None
-        per_unit = self._tiff.pages.first.tags.valueof("XResolution")
-        if not ij or not per_unit or 0 in per_unit:
-            return None
-        return in_micrometres(per_unit[1] / per_unit[0], str(ij.get("unit", "")))
-
-    def _channels(self, sizes: dict[str, int]) -> tuple[str, ...]:
-        if "S" in sizes:
-            return RGB[: sizes["S"]] if sizes["S"] >= 3 else tuple(str(i) for i in range(sizes["S"]))
-        n_channels = sizes.get("C", 1)
-        names = self._ome.channels if self._ome is not None else ()
-        return tuple(names[i] if i < len(names) and names[i] else str(i) for i in range(n_channels))
-
-    def plane(self, frame: int, channel: int, z: int) -> np.ndarray:
-        """Read one plane, shape ``(height, width)``, in the machine's byte order."""
-        wanted = {"Z": z, "C": channel, "S": channel, self._time: frame}
-        sizes = list(zip(self._series.axes, self._series.shape, strict=True))
-        at = [wanted.get(axis, 0) if size > 1 else 0 for axis, size in sizes]
-        inside = len(sizes) - len(self._page_axes)
-        number = 0
-        for (_, size), index in zip(sizes[:inside], at[:inside], strict=True):
-            number = number * size + index
-        cut = [slice(None) if axis in "YX" else i for (axis, _), i in zip(sizes, at, strict=True)]
-        return self._page(number)[tuple(cut[inside:])]
-
-    def _page(self, number: int) -> np.ndarray:
-        series = self._series
-        shape = series.shape[len(series.shape) - len(self._page_axes) :]
-        try:
-            if self._contiguous is None:
-                image = self._pages[number].asarray()
-            else:
-                stored = series.keyframe.dtype.newbyteorder(self._tiff.byteorder)
-                handle = self._tiff.filehandle
-                handle.seek(self._contiguous + number * math.prod(shape) * stored.itemsize)
-                image = handle.read_array(stored, count=math.prod(shape)).reshape(shape)
-        except FAULTS as error:
-            raise InputError(
-                f"{self.path}: page {number + 1} cannot be read ({first_line(error)}); "
-                "copy or export it again"
-            ) from None
-        return np.asarray(image, dtype=image.dtype.newbyteorder("=")).reshape(shape)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._opened.close()
-
-
-def _end(page: Any) -> int:
-    return max((o + n for o, n in zip(page.dataoffsets, page.databytecounts, strict=False)), default=0)
-
-
-def _damaged(path: Path, is_ome: bool, message: str) -> str:
-    what = re.sub(r"^<tifffile[^>]*> |<TiffTag.fromfile> raised ", "", message)
-    if is_ome and "series raised" in message:
-        return f"{path}: its OME-XML cannot be read ({what}); export the file again"
-    return f"{path}: cut short or damaged ({what}); copy it again"
