@@ -197,7 +197,11 @@ class Reader:
         times_h = more.get("times_h")
         if more.get("interval_h") is None and times_h is not None:
             more["interval_h"] = float(np.median(np.diff(times_h)))
-        known = {"n_frames": sizes.get("T", 1), "n_z": sizes.get("Z", 1), "axes": "".join(sizes)}
+        known: dict[str, Any] = {
+            "n_frames": sizes.get("T", 1),
+            "n_z": sizes.get("Z", 1),
+            "axes": "".join(sizes),
+        }
         name = check_dtype(str(self.path), np.dtype(dtype))
         return StackFacts(height=sizes["Y"], width=sizes["X"], dtype=name, **(known | more))
 
