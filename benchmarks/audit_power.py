@@ -148,7 +148,7 @@ def one(case: str, seed: int) -> pd.DataFrame:
     images = np.stack([[shrunk(picture) for picture in part] for part in chosen])
     fields = Fields(list(first["stack_id"]), images)
     pairs = overlapping_fields(fields, groups=first["plate"] + "/" + first["condition"], max_pairs=10_000)
-    marks = burned_in_marks(fields, first["condition"], first["plate"] + "/" + first["well"])
+    marks = burned_in_marks(fields, first)
     said = predict(frames, features) if CASES[case].model else None
     evidence = Evidence(frames, statistics, KINDS, pairs, pairs.attrs["compared"], marks, said)
     found = verdict(evidence, study=StudyConfig(), audit=AUDIT, rng=np.random.default_rng(seed))

@@ -264,3 +264,37 @@ def write(table: Table, data: pd.DataFrame, path: str | Path) -> Path:
 def hpi(hours: pd.Series, onset_h: pd.Series) -> pd.Series:
     """Hours post infection: the one subtraction of an onset; missing where no onset is given (mock)."""
     return hours - onset_h
+
+
+def n_wells(rows: pd.DataFrame) -> int:
+    """Return of how many wells the rows are (B03 of two plates are two); 0 where wells are not given."""
+    return len(rows.loc[rows["well"].ne(""), ["plate", "well"]].drop_duplicates())
+
+
+SAME_H = 1e-6  # hours that differ by less are equal: 3 * 0.1 h is 0.30000000000000004 h
+
+
+def frame_interval_h(rows: pd.DataFrame) -> float:
+    """Return the median hours between neighbouring frames of a stack; NaN when no stack has two.
+
+    Args:
+        rows: with ``stack_id`` and ``hours``; frames that stand in several runs count once.
+    """
+    ordered = rows[["stack_id", "hours"]].drop_duplicates().sort_values(["stack_id", "hours"])
+    same = ordered["stack_id"].to_numpy()[1:] == ordered["stack_id"].to_numpy()[:-1]
+    steps = np.diff(ordered["hours"].to_numpy(float))[same]
+    return float(np.median(steps)) if len(steps) else float("nan")
+
+
+def hour_strata(rows: pd.DataFrame) -> np.ndarray:
+    """Return one integer per row, (rows,): frames with the same integer are of the same hour.
+
+    Hours are counted in frame intervals of the rows given (:func:`frame_interval_h`; 1 h for stills) and
+    rounded, half an interval up. Matched controls and AUCs among frames of the same hour use these strata.
+
+    Args:
+        rows: with ``stack_id`` and ``hours``.
+    """
+    step = frame_interval_h(rows)
+    hours = rows["hours"].to_numpy(float)
+    return np.floor((hours + SAME_H) / (step if step > 0 else 1.0) + 0.5).astype(np.int64)

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from hpiclock.analysis.units import label_codes
 from hpiclock.audit.baselines import (
     judge_beyond_statistics,
     perturbation_effects,
@@ -12,7 +13,7 @@ from hpiclock.audit.baselines import (
     sampling_experiments,
     shortcut_baselines,
 )
-from hpiclock.audit.permutation import auc_gain, labels_of, mean_over_wells, score_auc
+from hpiclock.audit.permutation import auc_gain, mean_over_wells, score_auc
 from hpiclock.simulate.predictions import Simulation, simulate
 
 SMALL = Simulation(wells=4, interval_h=4.0, onset_h=(4.0, 12.0))
@@ -58,7 +59,8 @@ def test_the_time_baseline_reads_the_time_where_it_is(said):
 
 
 def test_the_model_is_compared_with_plain_statistics_frame_by_frame(said):
-    test = said[said["split"].eq("test")].assign(p_infected=lambda rows: 0.1 + 0.8 * labels_of(rows).clip(0))
+    test = said[said["split"].eq("test")]
+    test = test.assign(p_infected=0.1 + 0.8 * label_codes(test).clip(0))
     sources = {"plain": features(said), "tells": features(said, said["condition"].eq("infected"))}
     table = shortcut_baselines(said, sources, level=0.95)
     assert judge_beyond_statistics(test, table, source="plain", level=0.95).verdict == "supported"
@@ -134,7 +136,7 @@ def test_one_well_a_class_leaves_nothing_to_hold_out():
 
 def test_aucs_agree_with_scikit_learn(said):
     test = said[said["split"].eq("test") & said["label"].notna()]
-    score, truth = test["p_infected"].to_numpy(), labels_of(test)
+    score, truth = test["p_infected"].to_numpy(), label_codes(test)
     found = score_auc(test, score * 1000 - 3, truth, level=0.95, metric="auc")
     assert found.value == pytest.approx(roc_auc_score(truth, score))
     assert found.low < found.value < found.high
@@ -143,9 +145,9 @@ def test_aucs_agree_with_scikit_learn(said):
 def test_a_score_gains_nothing_over_itself(said):
     test = said[said["split"].eq("test")]
     score = test["p_infected"].to_numpy()
-    gain = auc_gain(test, score, score, labels_of(test), level=0.95)
+    gain = auc_gain(test, score, score, label_codes(test), level=0.95)
     assert gain[:3] == (0, 0, 0)
-    assert auc_gain(test, score, -score, labels_of(test), level=0.95).low > 0.5
+    assert auc_gain(test, score, -score, label_codes(test), level=0.95).low > 0.5
 
 
 def test_means_over_groups_by_hand():

@@ -1,7 +1,6 @@
 """Negative controls and clocks: planted shortcuts are named, honest scores pass, few wells are said."""
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from hpiclock.audit import BORDER, FOCUS, KIND_OF, LIGHT
@@ -12,8 +11,6 @@ from hpiclock.audit.controls import (
     SHARES,
     TRUTH,
     WINDOW,
-    after_eclipse,
-    before_onset,
     judge_early,
     judge_nuisance,
     judge_well,
@@ -38,42 +35,6 @@ def infected(rows):
 
 def rng():
     return np.random.default_rng(0)
-
-
-def tiny(onsets, *, hours=(0.0, 4.0, 8.0, 12.0)):
-    wells = [*((f"I{i}", onset) for i, onset in enumerate(onsets)), ("M0", None), ("M1", None)]
-    rows = []
-    for well, onset in wells:
-        condition = "mock" if onset is None else "infected"
-        same = {"plate": "P", "well": well, "stack_id": well, "onset_h": onset, "condition": condition}
-        rows += [same | {"hours": hour, "label": int(onset is not None and hour >= onset)} for hour in hours]
-    table = pd.DataFrame(rows).astype({"onset_h": float})
-    return table.assign(hpi=table["hours"] - table["onset_h"])
-
-
-def test_the_control_uses_the_hours_before_the_first_onset_of_all_wells():
-    rows = tiny([6.0, 9.0])
-    chosen = rows[before_onset(rows)]
-    assert sorted(chosen["hours"].unique()) == [0, 4]
-    assert set(chosen["well"]) == {"I0", "I1", "M0", "M1"}
-
-
-def test_a_well_infected_from_the_start_does_not_shorten_the_control():
-    rows = tiny([0.0, 9.0])
-    chosen = rows[before_onset(rows)]
-    assert sorted(chosen["hours"].unique()) == [0, 4, 8]
-    assert set(chosen["well"]) == {"I1", "M0", "M1"}
-
-
-def test_without_a_frame_before_the_onset_there_is_no_control():
-    assert not before_onset(tiny([0.0, 0.0])).any()
-
-
-def test_after_the_eclipse_means_after_that_of_the_last_well():
-    rows = tiny([0.0, 4.0])
-    assert sorted(rows.loc[after_eclipse(rows, eclipse_h=6.0), "hours"].unique()) == [12]
-    everything = after_eclipse(rows, eclipse_h=60.0)
-    assert everything.all()  # nobody is that far: every labelled frame is taken
 
 
 def test_an_honest_score_passes_and_holds_over_wells():

@@ -85,7 +85,8 @@ def test_a_picture_that_stands_twice_is_found_among_more_fields_than_can_be_comp
 
 def marks(images, conditions):
     wells = [f"w{i}" for i in range(len(conditions))]
-    return burned_in_marks(fields_of(*images), conditions, wells).set_index("condition")
+    stacks = pd.DataFrame({"plate": "P", "well": wells, "condition": conditions})
+    return burned_in_marks(fields_of(*images), stacks).set_index("condition")
 
 
 def test_a_mark_in_one_condition_is_counted_there():

@@ -119,15 +119,15 @@ def test_matched_controls_stand_at_hours_of_infected_frames() -> None:
     assert chosen(hourly(), config) == {"i": [3, 4, 5, 6], "m": [3, 4, 5, 6]}
 
 
-def test_matching_reaches_half_a_frame_step() -> None:
-    # frames every 2 h, so controls within 1 h of an infected frame at 4 or 6 h stay
+def test_matching_reaches_half_a_frame_step_and_a_control_belongs_to_one_hour() -> None:
+    # frames every 2 h: a control within 1 h of an infected frame at 4 or 6 h is of its hour
     infected = rows("i", [4, 6], [1, 1])
     mock = rows("m", [0.9, 2.9, 4.9, 6.9, 8.9], [0] * 5)
     found = match_controls(pd.concat([infected, mock]))
     assert found.query("condition == 'mock'")["hours"].tolist() == [4.9, 6.9]
-    shifted = mock.assign(hours=mock["hours"] + 0.1)  # 3.0 and 7.0 h: just half a step away
+    shifted = mock.assign(hours=mock["hours"] + 0.1)  # half a step away counts upwards: 3 with 4, 7 with 8
     found = match_controls(pd.concat([infected, shifted]))
-    assert found.query("condition == 'mock'")["hours"].tolist() == [3.0, 5.0, 7.0]
+    assert found.query("condition == 'mock'")["hours"].tolist() == [3.0, 5.0]
 
 
 def test_frames_before_the_onset_are_no_reference_for_matching() -> None:

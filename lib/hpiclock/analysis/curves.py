@@ -11,7 +11,14 @@ from scipy.special import expit, logit, stdtrit
 from hpiclock.analysis.frame_scores import model_codes
 from hpiclock.analysis.intervals import jackknife_variance
 from hpiclock.analysis.time_errors import time_errors
-from hpiclock.analysis.units import MIN_GROUPS, choose_resampling_unit, group_codes, ordered_splits
+from hpiclock.analysis.units import (
+    MIN_GROUPS,
+    choose_resampling_unit,
+    count_codes,
+    group_codes,
+    ordered_splits,
+    well_codes,
+)
 
 
 def labelled_scores(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -63,10 +70,10 @@ def confusion_table(predictions: pd.DataFrame, *, threshold: float) -> pd.DataFr
     rows = rows.assign(
         predicted=(rows["p_infected"] >= threshold).astype(int),
         label=rows["label"].astype(int),
-        well=group_codes(rows, "well"),
+        well=well_codes(rows),
     )
     found = rows.groupby(["split", "label", "predicted"]).agg(
-        n=("label", "size"), n_stacks=("stack_id", "nunique"), n_wells=("well", "nunique")
+        n=("label", "size"), n_stacks=("stack_id", "nunique"), n_wells=("well", count_codes)
     )
     cells = pd.MultiIndex.from_product(
         [ordered_splits(predictions), (0, 1), (0, 1)], names=["split", "label", "predicted"]
@@ -92,7 +99,7 @@ def reliability_curve(predictions: pd.DataFrame, *, bins: int, level: float) -> 
         p, truth = rows["p_infected"].to_numpy(float), rows["label"].to_numpy(int)
         edges = np.unique(np.quantile(p, np.linspace(0, 1, bins + 1)))
         at = np.clip(np.searchsorted(edges, p, "right") - 1, 0, max(len(edges) - 2, 0))
-        stack, well = group_codes(rows, "position"), group_codes(rows, "well")
+        stack, well = group_codes(rows, "position"), well_codes(rows)
         for index in np.unique(at):
             inside = at == index
             low, high, note = _rate_band(truth[inside], group[inside], level)
@@ -107,7 +114,7 @@ def reliability_curve(predictions: pd.DataFrame, *, bins: int, level: float) -> 
                     "high": high,
                     "n": int(inside.sum()),
                     "n_stacks": len(np.unique(stack[inside])),
-                    "n_wells": len(np.unique(well[inside])),
+                    "n_wells": count_codes(well[inside]),
                     "note": note,
                 }
             )

@@ -13,8 +13,10 @@ from hpiclock.analysis.units import (
     MIN_GROUPS,
     choose_resampling_unit,
     condition_codes,
+    count_codes,
     group_codes,
     ordered_splits,
+    well_codes,
 )
 from hpiclock.config.schema import StudyConfig
 from hpiclock.errors import InputError
@@ -313,7 +315,8 @@ def detection_curves(times: pd.DataFrame, *, level: float) -> tuple[pd.DataFrame
 def false_alarms(times: pd.DataFrame) -> pd.DataFrame:
     """Return how many mock stacks were ever detected: ``run split rule n_stacks n_alarms n_wells share``."""
     mock = times[times["condition"].eq("mock")]
+    mock = mock.assign(well=well_codes(mock))
     table = mock.groupby(["run", "split", "rule"]).agg(
-        n_stacks=("stack_id", "nunique"), n_alarms=("detected", "sum"), n_wells=("well", "nunique")
+        n_stacks=("stack_id", "nunique"), n_alarms=("detected", "sum"), n_wells=("well", count_codes)
     )
     return table.assign(share=table["n_alarms"] / table["n_stacks"]).reset_index()

@@ -31,7 +31,14 @@ from hpiclock.analysis.intervals import (
     too_few_groups,
 )
 from hpiclock.analysis.time_errors import baseline_rows, with_baselines
-from hpiclock.analysis.units import ResamplingUnit, choose_resampling_unit, condition_codes, ordered_splits
+from hpiclock.analysis.units import (
+    ResamplingUnit,
+    choose_resampling_unit,
+    condition_codes,
+    count_codes,
+    ordered_splits,
+    phase_frames,
+)
 from hpiclock.config.schema import StudyConfig
 from hpiclock.tables import METRICS, check
 
@@ -127,18 +134,12 @@ def _used_rows(scores: FrameScores) -> dict[str, np.ndarray]:
 
 
 def _counts(scores: FrameScores, used: np.ndarray) -> dict[str, int]:
-    wells = _distinct(scores.well[used])
     return {
         "n": int(used.sum()),
-        "n_stacks": _distinct(scores.stack[used]),
-        "n_wells": wells,
+        "n_stacks": count_codes(scores.stack[used]),
+        "n_wells": count_codes(scores.well[used]),
         "n_infected": int((scores.truth[used] == 1).sum()),
     }
-
-
-def _distinct(codes: np.ndarray) -> int:
-    """How many codes there are; -1 is none."""
-    return int(np.count_nonzero(np.bincount(codes + 1, minlength=1)[1:]))
 
 
 def _groups(sums: GroupSums, unit: str) -> str:
@@ -200,7 +201,6 @@ def _why_no_class_metric(metric: str, sums: GroupSums) -> str:
 
 
 Mask = Callable[[pd.DataFrame], np.ndarray]
-PHASES = ("before onset", "eclipse", "after eclipse")
 
 
 def metrics_by_split(predictions: pd.DataFrame, *, threshold: float, study: StudyConfig) -> pd.DataFrame:
@@ -274,8 +274,7 @@ def _by_phase(
 ) -> Iterator[dict[str, Any]]:
     infected = condition_codes(rows)
     by_condition = scores.with_truth(infected)
-    for phase, inside in phase_masks(rows, eclipse_h=study.eclipse_h).items():
-        matched = inside | matched_controls(inside, infected, scores.stratum)
+    for phase, matched in phase_frames(rows, eclipse_h=study.eclipse_h).items():
         remark = "truth is the condition of the well; mock frames of the same hours"
         remark = "; ".join(word for word in (remark, unit.caveat) if word)
         names = ("auc", "auc_stratified", "recall", "specificity")
@@ -283,20 +282,6 @@ def _by_phase(
             by_condition.take(matched), names, level=study.level, unit=unit.unit, remark=remark
         ):
             yield {"group": phase} | row
-
-
-def phase_masks(rows: pd.DataFrame, *, eclipse_h: float) -> dict[str, np.ndarray]:
-    """Return, per phase, which frames of infected wells are in it: (rows,) bool each."""
-    hpi = rows["hpi"].to_numpy(float)
-    infected = condition_codes(rows) == 1
-    with np.errstate(invalid="ignore"):
-        parts = (hpi < 0, (hpi >= 0) & (hpi < eclipse_h), hpi >= eclipse_h)
-    return {name: infected & part for name, part in zip(PHASES, parts, strict=True)}
-
-
-def matched_controls(inside: np.ndarray, infected: np.ndarray, stratum: np.ndarray) -> np.ndarray:
-    """Return which mock frames were taken at an hour at which a frame is ``inside``: (rows,) bool."""
-    return (infected == 0) & np.isin(stratum, np.unique(stratum[inside]))
 
 
 GROUPS = {

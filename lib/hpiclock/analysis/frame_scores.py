@@ -16,9 +16,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
-from hpiclock.analysis.units import group_codes
-
-MISSING = -1
+from hpiclock.analysis.units import group_codes, label_codes, well_codes
+from hpiclock.tables import hour_strata
 
 
 @dataclass(frozen=True)
@@ -88,12 +87,12 @@ def frame_scores(rows: pd.DataFrame, *, threshold: float, group: np.ndarray) -> 
     by_predicted_clock = target_under_predicted_clock(rows, threshold=threshold)
     nothing = np.full(len(rows), np.nan)
     return FrameScores(
-        truth=rows["label"].astype("Int8").fillna(MISSING).to_numpy(np.int8),
+        truth=label_codes(rows),
         p=p,
         called=p >= threshold,
         group=group,
         stack=group_codes(rows, "position"),
-        well=np.where(rows["well"].eq(""), MISSING, group_codes(rows, "well")),
+        well=well_codes(rows),
         model=model_codes(rows),
         stratum=hour_strata(rows),
         target=target,
@@ -112,22 +111,6 @@ def model_codes(rows: pd.DataFrame) -> np.ndarray:
         more, kinds = pd.factorize(rows[name])
         code = pd.factorize(code * max(len(kinds), 1) + more)[0]
     return code
-
-
-def frame_interval_h(rows: pd.DataFrame) -> float:
-    """Return the usual hours between neighbouring frames of a stack; NaN when no stack has two."""
-    ordered = rows[["stack_id", "hours"]].drop_duplicates().sort_values(["stack_id", "hours"])
-    same = ordered["stack_id"].to_numpy()[1:] == ordered["stack_id"].to_numpy()[:-1]
-    steps = np.diff(ordered["hours"].to_numpy(float))[same]
-    return float(np.median(steps)) if len(steps) else float("nan")
-
-
-def hour_strata(rows: pd.DataFrame) -> np.ndarray:
-    """Return one integer per acquisition time: hours in steps of the frame interval (1 h for stills)."""
-    step = frame_interval_h(rows)
-    hours = rows["hours"].to_numpy(float)
-    # the small shift keeps 0.5-step times of offset stacks on one side whatever the last bit
-    return np.floor(hours / (step if step > 0 else 1.0) + 0.5 + 1e-9).astype(np.int64)
 
 
 def target_under_predicted_clock(rows: pd.DataFrame, *, threshold: float) -> np.ndarray:

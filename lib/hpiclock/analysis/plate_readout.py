@@ -15,7 +15,7 @@ from hpiclock.analysis.evaluate import metrics_by_split
 from hpiclock.analysis.units import MIN_GROUPS
 from hpiclock.analysis.windows import metrics_by_window
 from hpiclock.config.schema import StudyConfig, WindowsConfig
-from hpiclock.tables import CONDITIONS, METRICS, PREDICTIONS, UNKNOWN, check
+from hpiclock.tables import CONDITIONS, METRICS, PREDICTIONS, UNKNOWN, check, frame_interval_h, hour_strata
 
 LN10 = float(np.log(10))
 STEEPEST = 20.0  # slopes beyond it are a step between two doses, of which no slope can be told
@@ -173,12 +173,14 @@ def treatment_curves(rows: pd.DataFrame, *, threshold: float, level: float) -> p
         key = ["treatment", "order", "condition", "moi", "hours"]
         known = rows[rows[quantity].notna()]
         wells = known.groupby([*key, *WELL], dropna=False)[quantity].agg(["mean", "size"]).reset_index()
+        wells["named"] = wells["well"].ne("")
         table = wells.groupby(key, dropna=False).agg(
-            value=("mean", "mean"), sd=("mean", "std"), n_wells=("mean", "size"), n_stacks=("size", "sum")
+            value=("mean", "mean"), sd=("mean", "std"), n_wells=("named", "sum"), n_stacks=("size", "sum")
         )
         table = table.reset_index().assign(quantity=quantity)
         n = table["n_wells"].to_numpy(float)
-        half = stdtrit(np.maximum(n - 1, 1), (1 + level) / 2) * table.pop("sd").to_numpy(float) / np.sqrt(n)
+        error = table.pop("sd").to_numpy(float) / np.sqrt(np.maximum(n, 1))
+        half = stdtrit(np.maximum(n - 1, 1), (1 + level) / 2) * error
         half = np.where(n >= MIN_GROUPS, half, np.nan)
         limits = (-np.inf, np.inf) if quantity == "time_pred" else (0.0, 1.0)
         parts.append(
@@ -192,10 +194,10 @@ def treatment_curves(rows: pd.DataFrame, *, threshold: float, level: float) -> p
 
 def _on_raster(rows: pd.DataFrame) -> pd.Series:
     """Hours on the usual raster, so that frames of one round meet although each has its own minute."""
-    step = rows.sort_values("hours").groupby("stack_id")["hours"].diff().median()
-    if not np.isfinite(step) or step <= 0:
+    step = frame_interval_h(rows)
+    if not step > 0:
         return rows["hours"].round(6)
-    return ((rows["hours"] / step).round() * step).round(6)
+    return pd.Series(hour_strata(rows) * step, rows.index).round(6)
 
 
 def hour_of(rows: pd.DataFrame, hour: float | None) -> float:

@@ -13,7 +13,7 @@ from scipy.special import stdtrit
 from hpiclock.analysis.frame_scores import FrameScores, target_under_predicted_clock
 from hpiclock.analysis.intervals import jackknife_variance, too_few_groups
 from hpiclock.analysis.units import choose_resampling_unit, group_codes, ordered_splits
-from hpiclock.tables import CLOCKS
+from hpiclock.tables import CLOCKS, n_wells
 
 
 def time_errors(predictions: pd.DataFrame, *, threshold: float) -> pd.DataFrame:
@@ -286,8 +286,7 @@ def _variances(error: np.ndarray, stack: np.ndarray) -> tuple[float, float]:
 
 
 def _counts(part: pd.DataFrame) -> dict[str, int]:
-    wells = 0 if part["well"].eq("").all() else len(np.unique(group_codes(part, "well")))
-    return {"n": len(part), "n_stacks": part["stack_id"].nunique(), "n_wells": wells}
+    return {"n": len(part), "n_stacks": part["stack_id"].nunique(), "n_wells": n_wells(part)}
 
 
 KEY = ["run", "split", "fold", "seed", "stack_id"]

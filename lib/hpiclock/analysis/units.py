@@ -1,4 +1,7 @@
-"""Which rows count as repeats of one another: the level of every interval."""
+"""What counts as a well, a phase of the infection, a matched control; which rows are repeats of one another.
+
+Analysis and audit both read these; hours are compared by :func:`hpiclock.tables.hour_strata`.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +10,10 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from hpiclock.tables import SPLITS
+from hpiclock.tables import SAME_H, SPLITS, hour_strata
 
+PHASES = ("before onset", "eclipse", "after eclipse")
+BEFORE_FIRST_ONSET, PAST_LAST_ECLIPSE = "before the first onset", "past the last eclipse"
 MIN_GROUPS = 3  # per class; with fewer there is a point and no interval
 NO_WELLS = "wells not given: positions taken as independent, too narrow where they share a well"
 ONE_WELL = (
@@ -29,6 +34,11 @@ def condition_codes(rows: pd.DataFrame) -> np.ndarray:
     return rows["condition"].eq("infected").to_numpy().astype(np.int8)
 
 
+def label_codes(rows: pd.DataFrame) -> np.ndarray:
+    """Return 1 for what the model should call infected, 0 for what not, -1 without a label: (rows,) int8."""
+    return rows["label"].astype("Int8").fillna(-1).to_numpy(np.int8)
+
+
 def group_codes(rows: pd.DataFrame, unit: str) -> np.ndarray:
     """Return one integer per plate, well, position (stack) or frame of ``unit``: (rows,)."""
     if unit == "frame":
@@ -40,6 +50,21 @@ def group_codes(rows: pd.DataFrame, unit: str) -> np.ndarray:
         return plates
     wells, names = pd.factorize(rows["well"])
     return pd.factorize(plates * max(len(names), 1) + wells)[0]
+
+
+def well_codes(rows: pd.DataFrame) -> np.ndarray:
+    """Return one integer per well (a plate and a name), -1 where the well is not given: (rows,)."""
+    return np.where(rows["well"].eq(""), -1, group_codes(rows, "well"))
+
+
+def well_or_position_codes(rows: pd.DataFrame) -> np.ndarray:
+    """Return one integer per well, or per position where any well is not given: (rows,)."""
+    return group_codes(rows, "position" if rows["well"].eq("").any() else "well")
+
+
+def count_codes(codes: np.ndarray) -> int:
+    """Return how many different codes there are; negative ones stand for unknown and do not count."""
+    return int(np.count_nonzero(np.bincount(codes[codes >= 0])))
 
 
 def choose_resampling_unit(rows: pd.DataFrame) -> ResamplingUnit:
@@ -73,3 +98,69 @@ def ordered_splits(rows: pd.DataFrame) -> list[str]:
     """Return the splits that are there, in the order train, val, test."""
     there = set(rows["split"].unique())
     return [split for split in SPLITS if split in there]
+
+
+def phase_masks(rows: pd.DataFrame, *, eclipse_h: float) -> dict[str, np.ndarray]:
+    """Return, per phase of :data:`PHASES`, which frames of infected wells are in it: (rows,) bool each.
+
+    Args:
+        rows: with ``condition`` and ``hpi``; a frame whose hpi is not known is in no phase.
+        eclipse_h: how long after the onset nothing can be seen, hours.
+    """
+    hpi = rows["hpi"].to_numpy(float)
+    infected = condition_codes(rows) == 1
+    before, late = hpi < 0, hpi >= eclipse_h - SAME_H
+    parts = (before, (hpi >= 0) & ~late, late)
+    return {name: infected & part for name, part in zip(PHASES, parts, strict=True)}
+
+
+def with_matched_controls(inside: np.ndarray, infected: np.ndarray, stratum: np.ndarray) -> np.ndarray:
+    """Return the frames that are ``inside``, and the uninfected ones of the same hours: (rows,) bool.
+
+    Args:
+        inside: (rows,) bool, infected frames.
+        infected: (rows,) 1 infected, 0 not, -1 unknown.
+        stratum: (rows,) of :func:`hpiclock.tables.hour_strata`.
+    """
+    return inside | ((infected == 0) & np.isin(stratum, np.unique(stratum[inside])))
+
+
+def phase_frames(rows: pd.DataFrame, *, eclipse_h: float) -> dict[str, np.ndarray]:
+    """Return, per phase, its frames of infected wells and mock frames of the same hours: (rows,) bool.
+
+    What is said of a phase, "before onset" and "after eclipse" among them, is about these frames.
+    """
+    infected, stratum = condition_codes(rows), hour_strata(rows)
+    masks = phase_masks(rows, eclipse_h=eclipse_h)
+    return {name: with_matched_controls(inside, infected, stratum) for name, inside in masks.items()}
+
+
+def frames_all_wells_share(rows: pd.DataFrame, when: str, *, eclipse_h: float) -> np.ndarray:
+    """Return the frames of hours at which all infected wells of a plate are in one phase: (rows,) bool.
+
+    Wells can be exchanged between the conditions only there, so permutations by well use these frames, which
+    are fewer than those of :func:`phase_frames`. Infected wells that are never in the phase are left out and
+    do not narrow the hours of the others; a plate without both conditions at such hours gives no frame.
+
+    Args:
+        rows: with ``plate well stack_id condition hours hpi``.
+        when: :data:`BEFORE_FIRST_ONSET` or :data:`PAST_LAST_ECLIPSE`.
+        eclipse_h: as in :func:`phase_masks`.
+    """
+    before = when == BEFORE_FIRST_ONSET
+    inside = phase_masks(rows, eclipse_h=eclipse_h)[PHASES[0 if before else 2]]
+    infected = condition_codes(rows) == 1
+    plate, well = group_codes(rows, "plate"), well_or_position_codes(rows)
+    hours = rows["hours"].to_numpy(float)
+    onset = hours - rows["hpi"].to_numpy(float)
+    chosen = np.zeros(len(rows), bool)
+    for here in (plate == code for code in np.unique(plate[inside])):
+        wells = here & infected & np.isin(well, well[here & inside])
+        if before:
+            shared = hours < onset[wells].min() - SAME_H
+        else:
+            shared = hours >= onset[wells].max() + eclipse_h - SAME_H
+        of_wells, of_controls = shared & wells, shared & here & ~infected
+        if of_wells.any() and of_controls.any():
+            chosen |= of_wells | of_controls
+    return chosen

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtr, stdtrit
 
-from hpiclock.analysis.evaluate import CLASS, TIME, matched_controls, metric_rows
+from hpiclock.analysis.evaluate import CLASS, TIME, metric_rows
 from hpiclock.analysis.frame_scores import (
     FORMULAS,
     TIME_METRICS,
@@ -27,7 +27,13 @@ from hpiclock.analysis.intervals import (
     samples_by_class,
     too_few_groups,
 )
-from hpiclock.analysis.units import ResamplingUnit, choose_resampling_unit, condition_codes, ordered_splits
+from hpiclock.analysis.units import (
+    ResamplingUnit,
+    choose_resampling_unit,
+    condition_codes,
+    ordered_splits,
+    with_matched_controls,
+)
 from hpiclock.config.schema import StudyConfig, WindowsConfig
 from hpiclock.errors import InputError
 from hpiclock.tables import METRICS, check
@@ -335,7 +341,7 @@ def frames_in_window(
         return in_window(rows["hours"].to_numpy(float), start_h, end_h, last=last)
     infected = condition_codes(rows)
     inside = in_window(rows["hpi"].to_numpy(float), start_h, end_h, last=last) & (infected == 1)
-    return inside | matched_controls(inside, infected, scores.stratum)
+    return with_matched_controls(inside, infected, scores.stratum)
 
 
 def _groups(scores: FrameScores) -> Iterator[tuple[str, np.ndarray, tuple[str, ...]]]:

@@ -15,14 +15,19 @@ from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, Stratified
 from sklearn.neighbors import NearestCentroid
 from sklearn.pipeline import make_pipeline
 
-from hpiclock.analysis.evaluate import matched_controls
-from hpiclock.analysis.frame_scores import hour_strata
 from hpiclock.analysis.linear_probe import feature_columns, fit_class_probe, fit_time_probe, reduction_steps
-from hpiclock.analysis.units import condition_codes, group_codes
+from hpiclock.analysis.units import (
+    condition_codes,
+    group_codes,
+    label_codes,
+    phase_frames,
+    well_or_position_codes,
+    with_matched_controls,
+)
 from hpiclock.audit import MORE, AuditRow
-from hpiclock.audit.controls import before_onset
-from hpiclock.audit.permutation import ScoreEstimate, auc_gain, labels_of, mean_over_wells, score_auc
+from hpiclock.audit.permutation import ScoreEstimate, auc_gain, mean_over_wells, score_auc
 from hpiclock.format import short_interval
+from hpiclock.tables import hour_strata, n_wells
 
 MODEL = "the model"
 
@@ -59,14 +64,14 @@ def model_row(test: pd.DataFrame, *, level: float) -> pd.DataFrame:
         test: test rows of a PREDICTIONS table.
         level: of the interval.
     """
-    score, label = test["p_infected"].to_numpy(float), labels_of(test)
+    score, label = test["p_infected"].to_numpy(float), label_codes(test)
     errors = (test["time_pred"] - test["time_target"]).abs()[label == 1]
     row = {
         "source": MODEL,
         **_aucs(test, score, label, level),
         "mae": float(errors.mean()),
         "n": int((label >= 0).sum()),
-        "n_wells": len(np.unique(group_codes(test, "well"))),
+        "n_wells": n_wells(test),
     }
     return pd.DataFrame([row])
 
@@ -85,7 +90,7 @@ def judge_beyond_statistics(
     scores = table.attrs["scores"]
     rows = test.merge(scores[["stack_id", "frame", source]], on=["stack_id", "frame"])
     model, plain = rows["p_infected"].to_numpy(float), rows[source].to_numpy(float)
-    truth = labels_of(rows)
+    truth = label_codes(rows)
     gain = auc_gain(rows, model, plain, truth, level=level)
     aucs = [score_auc(rows, score, truth, level=level).value for score in (model, plain)]
     words = (
@@ -111,7 +116,7 @@ def _baseline(
     names = feature_columns(features)
     extra = [name for name in names if name not in frames.columns]
     rows = frames.merge(features[["stack_id", "frame", *extra]], on=["stack_id", "frame"])
-    x, label = rows[names].to_numpy(float), labels_of(rows)
+    x, label = rows[names].to_numpy(float), label_codes(rows)
     train, test = rows["split"].eq("train").to_numpy() & (label >= 0), rows["split"].eq("test").to_numpy()
     tested = rows[test]
     score = fit_class_probe(x[train], label[train]).decision_function(x[test])
@@ -119,14 +124,14 @@ def _baseline(
         **_aucs(tested, score, label[test], level),
         "mae": _time_error(rows, x, label),
         "n": int((label[test] >= 0).sum()),
-        "n_wells": len(np.unique(group_codes(tested, "well"))),
+        "n_wells": n_wells(tested),
     }
     return row, tested[["stack_id", "frame"]].assign(score=score)
 
 
 def _aucs(rows: pd.DataFrame, score: np.ndarray, label: np.ndarray, level: float) -> dict[str, float]:
     same = score_auc(rows, score, label, level=level)
-    early = before_onset(rows)
+    early = phase_frames(rows, eclipse_h=0.0)["before onset"]
     return {
         "auc_all": score_auc(rows, score, label, level=level, metric="auc").value,
         "auc": same.value,
@@ -256,8 +261,8 @@ def sampling_experiments(
 
 
 def _controls(rows: pd.DataFrame, x: np.ndarray, level: float) -> Iterator[dict[str, Any]]:
-    label, stratum = labels_of(rows), hour_strata(rows)
-    matched = (label == 1) | matched_controls(label == 1, label, stratum)
+    label, stratum = label_codes(rows), hour_strata(rows)
+    matched = with_matched_controls(label == 1, label, stratum)
     sets: dict[str, np.ndarray] = {"all controls": np.ones(len(rows), bool), "matched controls": matched}
     sides = {side: rows["split"].eq(side).to_numpy() for side in ("train", "test")}
     for learnt, of_train in sets.items():
@@ -268,7 +273,7 @@ def _controls(rows: pd.DataFrame, x: np.ndarray, level: float) -> Iterator[dict[
 
 
 def _later(rows: pd.DataFrame, x: np.ndarray, level: float) -> Iterator[dict[str, Any]]:
-    hours, label = rows["hours"].to_numpy(float), labels_of(rows)
+    hours, label = rows["hours"].to_numpy(float), label_codes(rows)
     train, test = rows["split"].eq("train").to_numpy(), rows["split"].eq("test").to_numpy()
     if not (train & (label == 1)).any():
         return
@@ -283,8 +288,8 @@ def _split(rows: pd.DataFrame, x: np.ndarray, level: float, seed: int) -> Iterat
     where = "outside training"
     if _fewest_wells(rows[held]) < 2:
         held, where = np.ones(len(rows), bool), "all wells"
-    mine, label, z = rows[held].reset_index(drop=True), labels_of(rows)[held], x[held]
-    groups = group_codes(mine, "well" if mine["well"].ne("").all() else "position")
+    mine, label, z = rows[held].reset_index(drop=True), label_codes(rows)[held], x[held]
+    groups = well_or_position_codes(mine)
     folds = min(SAMPLING_FOLDS, _fewest_wells(mine))
     if folds < 2:
         note = "fewer than two wells in a class: nothing can be held out"
@@ -303,8 +308,8 @@ def _split(rows: pd.DataFrame, x: np.ndarray, level: float, seed: int) -> Iterat
 
 
 def _fewest_wells(rows: pd.DataFrame) -> int:
-    well = group_codes(rows, "well" if rows["well"].ne("").all() else "position")
-    label = labels_of(rows)
+    well = well_or_position_codes(rows)
+    label = label_codes(rows)
     return min(len(np.unique(well[label == kind])) for kind in (0, 1))
 
 
@@ -318,7 +323,7 @@ def _asked(
     test: np.ndarray,
     level: float,
 ) -> dict[str, Any]:
-    label = labels_of(rows)
+    label = label_codes(rows)
     if len(np.unique(label[train])) < 2 or len(np.unique(label[test])) < 2:
         return _empty(experiment, learnt, asked, "one class only")
     score = fit_class_probe(x[train], label[train]).decision_function(x[test])
@@ -368,7 +373,7 @@ def perturbation_effects(test: pd.DataFrame, changed: pd.DataFrame, *, level: fl
         rows = test.merge(part[[*keys, "p_infected", "time_pred"]], on=keys, suffixes=("", "_changed"))
         score = rows["p_infected_changed"].to_numpy(float)
         auc = (
-            score_auc(rows, score, labels_of(rows), level=level).value
+            score_auc(rows, score, label_codes(rows), level=level).value
             if not np.isnan(score).all()
             else np.nan
         )
@@ -390,7 +395,7 @@ def perturbation_effects(test: pd.DataFrame, changed: pd.DataFrame, *, level: fl
                         "high": effect.high,
                         "auc": auc,
                         "n": len(mine),
-                        "n_wells": len(np.unique(well)),
+                        "n_wells": n_wells(mine),
                         "note": effect.note,
                     }
                 )

@@ -8,13 +8,19 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from hpiclock.analysis.units import condition_codes, group_codes
+from hpiclock.analysis.units import (
+    condition_codes,
+    group_codes,
+    label_codes,
+    phase_frames,
+    well_or_position_codes,
+)
 from hpiclock.audit import ELAPSED, HOUR, ONSET, AuditRow
-from hpiclock.audit.controls import after_eclipse, before_onset
 from hpiclock.audit.design import hours_auc
-from hpiclock.audit.permutation import ScoreEstimate, labels_of, mean_over_wells, permuted_onsets, score_auc
+from hpiclock.audit.permutation import ScoreEstimate, mean_over_wells, permuted_onsets, score_auc
 from hpiclock.config.schema import AuditConfig, StudyConfig
 from hpiclock.format import p_with_floor, short_interval
+from hpiclock.tables import n_wells
 
 ELAPSED_REMEDY = "more wells with staggered onsets, in training and in the test"
 
@@ -26,7 +32,7 @@ def judge_hour(test: pd.DataFrame, *, study: StudyConfig) -> AuditRow:
         test: test rows of a PREDICTIONS table.
         study: ``level`` is used.
     """
-    truth, score = labels_of(test), test["p_infected"].to_numpy(float)
+    truth, score = label_codes(test), test["p_infected"].to_numpy(float)
     pooled = score_auc(test, score, truth, level=study.level, metric="auc")
     same = score_auc(test, score, truth, level=study.level)
     alone, _ = hours_auc(test[truth >= 0]) if (truth >= 0).any() else (float("nan"), 0.0)
@@ -70,7 +76,7 @@ def judge_elapsed(
     if len(rows) == 0:
         return AuditRow(ELAPSED, "not tested", "no predicted times of infected wells")
     rows = rows[rows["hours"] >= rows["onset_h"].max() - 1e-9]
-    well = group_codes(rows, "well" if rows["well"].ne("").all() else "position")
+    well = well_or_position_codes(rows)
     onset = rows.groupby(well)["onset_h"].first().to_numpy(float)
     lead = (rows["time_pred"] - rows["hours"]).groupby(well).mean().to_numpy(float)
     n = len(onset)
@@ -105,7 +111,7 @@ def score_over_time(
     rows = held_out[held_out["p_infected"].notna()].sort_values(["stack_id", "hours"])
     found = []
     for label, name in ((0, "uninfected"), (1, "infected")):
-        mine = rows[labels_of(rows) == label]
+        mine = rows[label_codes(rows) == label]
         parts = [part["p_infected"].to_numpy(float) for _, part in mine.groupby("stack_id")]
         wells = mine.groupby("stack_id").first()
         long = [i for i, part in enumerate(parts) if len(part) >= 5 and np.ptp(part) > 0]
@@ -114,7 +120,8 @@ def score_over_time(
         parts = [stats.rankdata(parts[i]) for i in long]
         drawn = np.mean([_rhos(part, audit.shuffles, rng) for part in parts], axis=0)
         rho = [_rhos(part, 1, rng)[0] for part in parts]
-        groups = group_codes(wells.iloc[long].reset_index(), "well")
+        there = wells.iloc[long].reset_index()
+        groups = group_codes(there, "well")
         middle = mean_over_wells(np.array(rho), groups, level=level)
         p = float((np.abs(drawn) >= abs(drawn[0]) - 1e-12).mean())
         found.append(
@@ -126,7 +133,7 @@ def score_over_time(
                 "p": p,
                 "floor": 1.0 / audit.shuffles,
                 "n_stacks": len(parts),
-                "n_wells": len(np.unique(groups)),
+                "n_wells": n_wells(there),
             }
         )
     return pd.DataFrame(found, columns=["label", "rho", "low", "high", "p", "floor", "n_stacks", "n_wells"])
@@ -142,7 +149,8 @@ def onset_table(test: pd.DataFrame, *, study: StudyConfig, audit: AuditConfig) -
     found: list[dict[str, Any]] = []
     for shift in sorted({0.0, *audit.onset_shifts_h}):
         rows = _moved(test, shift)
-        early, late = rows[before_onset(rows)], rows[_late(rows, study)]
+        phases = phase_frames(rows, eclipse_h=study.eclipse_h)
+        early, late = rows[phases["before onset"]], rows[phases["after eclipse"]]
         for claim, part in (("nothing before the onset", early), ("infected after the eclipse", late)):
             auc = score_auc(
                 part, part["p_infected"].to_numpy(float), condition_codes(part), level=study.level
@@ -189,12 +197,8 @@ def _moved(test: pd.DataFrame, shift_h: float) -> pd.DataFrame:
     )
 
 
-def _late(rows: pd.DataFrame, study: StudyConfig) -> np.ndarray:
-    return after_eclipse(rows, eclipse_h=study.eclipse_h)
-
-
 def _skill(rows: pd.DataFrame) -> float:
-    mine = rows[(labels_of(rows) == 1) & rows["time_pred"].notna() & rows["time_target"].notna()]
+    mine = rows[(label_codes(rows) == 1) & rows["time_pred"].notna() & rows["time_target"].notna()]
     if len(mine) == 0:
         return float("nan")
     mean = (mine["time_target"] - mine["time_target"].mean()).abs().mean()

@@ -9,9 +9,16 @@ import numpy as np
 import pandas as pd
 
 from hpiclock.analysis.acquisition_shift import STATISTIC_WORDS
-from hpiclock.analysis.evaluate import matched_controls, phase_masks
-from hpiclock.analysis.frame_scores import hour_strata
-from hpiclock.analysis.units import condition_codes, group_codes
+from hpiclock.analysis.units import (
+    BEFORE_FIRST_ONSET,
+    PAST_LAST_ECLIPSE,
+    condition_codes,
+    frames_all_wells_share,
+    label_codes,
+    phase_frames,
+    phase_masks,
+    with_matched_controls,
+)
 from hpiclock.analysis.windows import in_window
 from hpiclock.audit import (
     BEFORE,
@@ -28,7 +35,6 @@ from hpiclock.audit.design import few_wells
 from hpiclock.audit.permutation import (
     centred,
     compare_classes,
-    labels_of,
     permutation_test,
     score_auc,
     unit_means,
@@ -36,6 +42,7 @@ from hpiclock.audit.permutation import (
 )
 from hpiclock.config.schema import AuditConfig, StudyConfig, WindowsConfig
 from hpiclock.format import p_with_floor, short_interval
+from hpiclock.tables import hour_strata
 
 # Parts of the error rate of the audit: 0.29 of 5% lies just above 1/70, the smallest p of 4 against 4 wells,
 # and 0.16 above 2/252, that of 5 against 5 on both sides. What is left is for rows that decide by size.
@@ -45,46 +52,10 @@ NOTHING_BEFORE = "no frame before the onset"
 ONE_HOUR = "all frames are of one hour"
 
 
-def before_onset(rows: pd.DataFrame) -> np.ndarray:
-    """Return which frames a control before the onset uses: (rows,) bool.
-
-    Of each plate, the hours before the earliest onset; infected wells that have no frame before their
-    onset are left out, and do not shorten the hours of the others.
-    """
-    infected = condition_codes(rows) == 1
-    chosen = np.zeros(len(rows), bool)
-    hours, plates = rows["hours"].to_numpy(float), group_codes(rows, "plate")
-    hpi = rows["hpi"].to_numpy(float)
-    well = group_codes(rows, "position") if rows["well"].eq("").any() else group_codes(rows, "well")
-    with np.errstate(invalid="ignore"):
-        early = infected & (hpi < 0)
-    for plate in np.unique(plates[early]):
-        here = plates == plate
-        wells = np.unique(well[here & early])
-        mine = here & np.isin(well, wells) & infected
-        cut = float((hours - hpi)[mine].min())
-        inside = here & (hours < cut - 1e-9) & (~infected | mine)
-        if (inside & infected).any() and (inside & ~infected).any():
-            chosen |= inside
-    return chosen
-
-
-def after_eclipse(rows: pd.DataFrame, *, eclipse_h: float) -> np.ndarray:
-    """Return the hours at which every infected well is past the eclipse; all labelled frames if none are."""
-    infected = condition_codes(rows) == 1
-    onset = rows["onset_h"].to_numpy(float)[infected]
-    hours = rows["hours"].to_numpy(float)
-    if len(onset) and not np.isnan(onset).any():
-        late = hours >= onset.max() + eclipse_h - 1e-9
-        if (late & infected).any() and (late & ~infected).any():
-            return late
-    return labels_of(rows) >= 0
-
-
 def judge_well(
     test: pd.DataFrame, *, study: StudyConfig, audit: AuditConfig, rng: np.random.Generator
 ) -> AuditRow:
-    """Is the score above chance over wells? A permutation by well of P(infected) after the eclipse.
+    """Is the score above chance over wells? A permutation by well of P(infected) past the last eclipse.
 
     Args:
         test: test rows of a PREDICTIONS table.
@@ -92,11 +63,12 @@ def judge_well(
         audit: ``alpha`` and ``shuffles`` are used.
         rng: for the permutation.
     """
-    rows = test[after_eclipse(test, eclipse_h=study.eclipse_h)]
+    rows, when = past_last_eclipse(test, eclipse_h=study.eclipse_h)
     found = compare_classes(rows, level=study.level, shuffles=audit.shuffles, rng=rng)
     auc, wells = found.auc, found.units.wells
     words = (
-        f"AUC of the test {found.auc_words()} ({wells[0]} infected, {wells[1]} mock wells); {found.words()}"
+        f"AUC of the test at equal hours {when} {found.auc_words()} ({len(rows)} frames, {wells[0]} infected "
+        f"and {wells[1]} mock wells); {found.words()}"
     )
     answer: dict[str, Any] = {"effect": auc.value, "low": auc.low, "high": auc.high}
     if not found.units.replicated:
@@ -109,19 +81,32 @@ def judge_well(
     return AuditRow(WELL, "not identifiable", f"{words}; not above chance over wells", MORE_WELLS, **answer)
 
 
+def past_last_eclipse(rows: pd.DataFrame, *, eclipse_h: float) -> tuple[pd.DataFrame, str]:
+    """Return the frames past the last eclipse, or all labelled ones where no hour is, and which in words."""
+    late = frames_all_wells_share(rows, PAST_LAST_ECLIPSE, eclipse_h=eclipse_h)
+    if late.any():
+        return rows[late], PAST_LAST_ECLIPSE
+    return rows[label_codes(rows) >= 0], "over all labelled frames"
+
+
+def before_first_onset(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the frames of a plate before its first onset, which a permutation by well can use."""
+    return rows[frames_all_wells_share(rows, BEFORE_FIRST_ONSET, eclipse_h=0.0)]
+
+
 def judge_early(
     test: pd.DataFrame, *, study: StudyConfig, audit: AuditConfig, rng: np.random.Generator
 ) -> AuditRow:
     """Does the model tell the classes apart before the onset, when there is nothing to tell?"""
     if test["hours"].nunique() < 2:
         return AuditRow(EARLY, "not tested", ONE_HOUR, BEFORE)
-    rows = test[before_onset(test)]
+    rows = before_first_onset(test)
     if len(rows) == 0:
         return _first_hours(test, study)
     found = compare_classes(rows, level=study.level, shuffles=audit.shuffles, rng=rng)
     auc, alpha = found.auc, SHARES[EARLY] * audit.alpha
     words = (
-        f"AUC before the onset {found.auc_words()}, 0.5 is honest; {len(rows)} frames at "
+        f"AUC at equal hours {BEFORE_FIRST_ONSET} {found.auc_words()}, 0.5 is honest; {len(rows)} frames at "
         f"{_hours(rows)}; {found.words()}"
     )
     answer: dict[str, Any] = {"effect": auc.value, "low": auc.low, "high": auc.high}
@@ -137,15 +122,11 @@ def judge_early(
 
 
 def _first_hours(test: pd.DataFrame, study: StudyConfig) -> AuditRow:
-    infected = condition_codes(test)
-    hpi = test["hpi"].to_numpy(float)
-    with np.errstate(invalid="ignore"):
-        inside = (infected == 1) & (hpi >= 0) & (hpi < study.eclipse_h)
-    rows = test[inside | matched_controls(inside, infected, hour_strata(test))]
-    if not inside.any():
+    if not phase_masks(test, eclipse_h=study.eclipse_h)["eclipse"].any():
         return AuditRow(
             EARLY, "not tested", f"{NOTHING_BEFORE}, and none in the first hours after it", BEFORE
         )
+    rows = test[phase_frames(test, eclipse_h=study.eclipse_h)["eclipse"]]
     auc = score_auc(rows, rows["p_infected"].to_numpy(float), condition_codes(rows), level=study.level)
     words = (
         f"{NOTHING_BEFORE}; in the first {study.eclipse_h:g} h after it the AUC is "
@@ -178,7 +159,7 @@ def nuisance_table(
         differs most stands for its question, ``difference`` is in SDs between wells. Empty without a frame
         before the onset.
     """
-    rows = frames[before_onset(frames)].merge(statistics, on=["stack_id", "frame"])
+    rows = before_first_onset(frames).merge(statistics, on=["stack_id", "frame"])
     found: list[dict[str, Any]] = []
     if len(rows) == 0:
         return pd.DataFrame(found, columns=NUISANCE)
@@ -245,7 +226,7 @@ def _nuisance_row(row: Any, audit: AuditConfig) -> AuditRow:
     alpha = SHARES[row.question] * audit.alpha
     what = STATISTIC_WORDS.get(row.statistic, row.statistic)
     words = (
-        f"before the onset raw frames differ most in {what}: AUC "
+        f"{BEFORE_FIRST_ONSET} raw frames differ most in {what}: AUC "
         f"{short_interval(row.auc, row.low, row.high)}, {row.n_infected} infected and {row.n_mock} mock "
         f"wells; {row.unit}s shuffled: {p_with_floor(row.p, row.floor)}"
     )
@@ -290,8 +271,8 @@ def negative_controls(
     """
     infected, stratum, hpi = condition_codes(test), hour_strata(test), test["hpi"].to_numpy(float)
 
-    def row(what: str, start_h: float, end_h: float, inside: np.ndarray) -> dict[str, Any]:
-        rows = test[inside | matched_controls(inside, infected, stratum)]
+    def row(what: str, start_h: float, end_h: float, chosen: np.ndarray) -> dict[str, Any]:
+        rows = test[chosen]
         auc = score_auc(rows, rows["p_infected"].to_numpy(float), condition_codes(rows), level=study.level)
         return {
             "what": what,
@@ -305,14 +286,14 @@ def negative_controls(
         }
 
     found = [
-        row(name, np.nan, np.nan, inside)
-        for name, inside in phase_masks(test, eclipse_h=study.eclipse_h).items()
+        row(name, np.nan, np.nan, chosen)
+        for name, chosen in phase_frames(test, eclipse_h=study.eclipse_h).items()
     ]
     edges = _edges(hpi[infected == 1], windows)
-    each = [
-        row(WINDOW, start, end, in_window(hpi, start, end, last=end == edges[-1][1]) & (infected == 1))
-        for start, end in edges
-    ]
+    each = []
+    for start, end in edges:
+        inside = in_window(hpi, start, end, last=end == edges[-1][1]) & (infected == 1)
+        each.append(row(WINDOW, start, end, with_matched_controls(inside, infected, stratum)))
     first = _first(each)
     found += each + ([first | {"what": FIRST}] if first else [])
     if not np.isnan(visible_h):
@@ -341,22 +322,23 @@ def _edges(hpi: np.ndarray, windows: WindowsConfig) -> list[tuple[float, float]]
     return [(float(s), float(s + windows.width_h)) for s in starts]
 
 
-PERMUTATIONS = ["frames", "unit", "n_infected", "n_mock", "auc", "low", "high", "p", "floor", "well_floor"]
+PERMUTATIONS = ["frames", "unit", "n", "n_infected", "n_mock", "auc", "low", "high", "p", "floor"]
 
 
 def permutations(
     test: pd.DataFrame, *, study: StudyConfig, audit: AuditConfig, rng: np.random.Generator
 ) -> pd.DataFrame:
-    """Return both permutations by well: ``frames unit n_infected n_mock auc low high p floor well_floor``.
+    """Return both permutations by well: ``frames unit n n_infected n_mock auc low high p floor well_floor``.
 
-    ``n_infected n_mock`` are wells, ``floor`` is the smallest p that shuffling the units can give, and
-    ``well_floor`` that of shuffling wells. Arguments and draws are those
-    of :func:`hpiclock.audit.controls.judge_well` and ``judge_early``.
+    ``n`` counts frames, ``n_infected n_mock`` wells; ``floor`` is the smallest p that shuffling the units can
+    give, ``well_floor`` that of shuffling wells. Arguments and draws are those of :func:`judge_well` and
+    :func:`judge_early`.
     """
     test = test[test["p_infected"].notna()]
-    parts = {"after the eclipse": test[after_eclipse(test, eclipse_h=study.eclipse_h)]}
+    late, when = past_last_eclipse(test, eclipse_h=study.eclipse_h)
+    parts = {when: late}
     if test["hours"].min() < test["hours"].max():
-        parts["before the onset"] = test[before_onset(test)]
+        parts[BEFORE_FIRST_ONSET] = before_first_onset(test)
     rows = []
     for name, part in parts.items():
         if len(np.unique(condition_codes(part))) == 2:
@@ -366,6 +348,7 @@ def permutations(
                 (
                     name,
                     found.units.name,
+                    len(part),
                     *wells,
                     *found.auc[:3],
                     found.test.p,
@@ -373,4 +356,4 @@ def permutations(
                     found.well_floor,
                 )
             )
-    return pd.DataFrame(rows, columns=PERMUTATIONS)
+    return pd.DataFrame(rows, columns=[*PERMUTATIONS, "well_floor"])

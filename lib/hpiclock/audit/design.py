@@ -7,9 +7,9 @@ import pandas as pd
 from scipy.stats import contingency
 from sklearn.metrics import roc_auc_score
 
-from hpiclock.analysis.frame_scores import hour_strata
 from hpiclock.analysis.units import condition_codes, group_codes
 from hpiclock.audit import BEFORE, CLOCKS, ELAPSED, HOUR, MORE_WELLS, PLACE, PLATE, WELL, AuditRow
+from hpiclock.tables import hour_strata
 from hpiclock.wells import FORMATS, parse_well, plate_format
 
 ONE_CLASS, BOTH_CLASSES = "all wells are of one class", "infected and mock wells on one plate"

@@ -18,12 +18,17 @@ from hpiclock.analysis.frame_scores import (
     GroupSums,
     frame_scores,
     group_sums,
-    hour_strata,
     model_codes,
 )
 from hpiclock.analysis.intervals import jackknife_variance, samples_by_class, too_few_groups
-from hpiclock.analysis.units import choose_resampling_unit, condition_codes, group_codes
+from hpiclock.analysis.units import (
+    choose_resampling_unit,
+    condition_codes,
+    group_codes,
+    well_or_position_codes,
+)
 from hpiclock.format import p_with_floor, short_interval
+from hpiclock.tables import hour_strata
 
 NOT_THERE = float("nan")
 SAME_HOUR = "auc_stratified"
@@ -78,11 +83,6 @@ def scores_of(rows: pd.DataFrame, score: np.ndarray, truth: np.ndarray) -> Frame
     )
     scores = frame_scores(table, threshold=0.5, group=choose_resampling_unit(rows).codes)
     return scores.with_truth(np.asarray(truth))
-
-
-def labels_of(rows: pd.DataFrame) -> np.ndarray:
-    """Return the label of each row, -1 where it has none: (rows,) int8."""
-    return rows["label"].astype("Int8").fillna(-1).to_numpy(np.int8)
 
 
 def mean_over_wells(values: np.ndarray, groups: np.ndarray, *, level: float) -> ScoreEstimate:
@@ -158,7 +158,7 @@ def well_units(rows: pd.DataFrame) -> WellUnits:
         rows: with ``plate well stack_id condition``, and ``run fold seed`` where there are models.
     """
     infected = condition_codes(rows) == 1
-    wells = group_codes(rows, "position") if rows["well"].eq("").any() else group_codes(rows, "well")
+    wells = well_or_position_codes(rows)
     held = pd.DataFrame({"well": wells, "infected": infected}).groupby("well")["infected"].nunique()
     n_wells = (len(np.unique(wells[infected])), len(np.unique(wells[~infected])))
     mixed = bool((held > 1).any())

@@ -12,6 +12,7 @@ from matplotlib.figure import Figure
 
 from hpiclock.figures import style
 from hpiclock.figures.style import Treatment, styled
+from hpiclock.tables import n_wells
 
 CHANCE = 0.5
 ANSWERS = {"p_infected": "change of P(infected)", "time_pred": "change of the predicted time (h)"}
@@ -205,8 +206,7 @@ def feature_map_figure(places: pd.DataFrame, *, method: str, reading: Mapping[st
         ax.set_ylabel(_axis(places, "y", method))
     for ax in panels[1, :2]:
         ax.set_xlabel(_axis(places, "x", method))
-    wells = places.groupby("condition")["well"].nunique()
-    counts = " and ".join(f"{n} {name}" for name, n in wells.items())
+    counts = " and ".join(f"{n_wells(part)} {name}" for name, part in places.groupby("condition"))
     frames = style.plural(len(places), "held-out frame")
     text = f"{method} of the features of {frames}, of {counts} wells, coloured by hours, hpi, class and well."
     said = "; ".join(f"{asked} {answer}" for asked, answer in reading.items())

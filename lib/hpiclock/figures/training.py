@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from hpiclock.figures import style
 from hpiclock.figures.style import Treatment, styled, treatments
+from hpiclock.tables import n_wells
 
 
 @styled
@@ -76,8 +77,7 @@ def _split_legend(ax: Axes, stacks: pd.DataFrame, had: list[Treatment], title: s
     for split, colour in style.SPLIT_COLOURS.items():
         rows = stacks[stacks["split"].eq(split)]
         if len(rows):
-            n_wells = len(rows.drop_duplicates(["plate", "well"]))
-            text = f"{split}: {style.plural(n_wells, 'well')}, {style.plural(len(rows), 'stack')}"
+            text = f"{split}: {style.plural(n_wells(rows), 'well')}, {style.plural(len(rows), 'stack')}"
             handles.append(Patch(color=colour, label=text))
     marks = dict.fromkeys(had)
     handles += [
@@ -186,9 +186,8 @@ def clocks(frames: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     dashes = cycle(["-", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1))])
     words = []
     for (condition, clock, onset_h), rows in known.groupby(["condition", "clock", "onset_h"], dropna=False):
-        n_wells = len(rows.drop_duplicates(["plate", "well"]))
         onset = f", onset {onset_h:g} h" if clock == "infection" else ""
-        text = f"{condition}: {clock} clock{onset} ({style.plural(n_wells, 'well')})"
+        text = f"{condition}: {clock} clock{onset} ({style.plural(n_wells(rows), 'well')})"
         line = rows.drop_duplicates("hours").sort_values("hours")
         looks = "--" if condition == "mock" else next(dashes)
         colour = style.CONDITION_COLOURS[condition]

@@ -19,6 +19,7 @@ from hpiclock.errors import InputError
 from hpiclock.files import atomic
 from hpiclock.plate.cache import FrameCache
 from hpiclock.progress import progress
+from hpiclock.tables import n_wells
 from hpiclock.training.batches import Batches
 from hpiclock.training.device import autocast, in_parts
 from hpiclock.training.experiment import LoadedModel
@@ -106,8 +107,7 @@ def fit_reference(machine: LoadedModel, cache: FrameCache, frames: pd.DataFrame)
     fitted = describe(_features(machine, cache, train))
     distance = pd.Series(fitted.distance(_features(machine, cache, held_out)))
     per_stack = distance.groupby(held_out["stack_id"].to_numpy()).median().sort_values()
-    wells = held_out[["plate", "well"]].drop_duplicates()
-    return fitted._replace(held_out=per_stack.to_numpy(), n_wells=len(wells))
+    return fitted._replace(held_out=per_stack.to_numpy(), n_wells=n_wells(held_out))
 
 
 def _thinned(frames: pd.DataFrame) -> pd.DataFrame:

@@ -19,6 +19,7 @@ from scipy import ndimage, stats
 from hpiclock.config.schema import DataConfig
 from hpiclock.plate.readers import open_stack
 from hpiclock.progress import progress
+from hpiclock.tables import n_wells
 
 SMALL = 96  # px: the side at which fields are compared
 FINE = 4.0  # px: coarser structure (shading, drift) is taken out first
@@ -202,14 +203,17 @@ def _grain(spectra: np.ndarray, size: int) -> float:
     return max(1.0, float(alike.sum()))
 
 
-def burned_in_marks(fields: Fields, condition: Iterable[str], wells: Iterable[str]) -> pd.DataFrame:
+def burned_in_marks(fields: Fields, stacks: pd.DataFrame) -> pd.DataFrame:
     """Return how many pixels are constant over all stacks of one condition only, and of both.
 
     Columns: ``condition`` (infected, mock, both), ``pixels``, ``share`` (of the field), ``n_stacks``,
     ``n_wells``, ``note``. With so few stacks that chance would give a constant pixel the count is missing.
+
+    Args:
+        fields: pictures of the stacks.
+        stacks: ``plate well condition`` of each, in the order of the fields.
     """
-    images = fields.images
-    conditions, wells = np.asarray(list(condition)), np.asarray(list(wells))
+    images, conditions = fields.images, stacks["condition"].to_numpy()
     varies, notes, rows = {}, {}, []
     for name in ("infected", "mock"):
         varies[name], notes[name] = _variation(images[conditions == name])
@@ -228,7 +232,7 @@ def burned_in_marks(fields: Fields, condition: Iterable[str], wells: Iterable[st
                 "pixels": float(pixels.sum()) if testable else np.nan,
                 "share": float(pixels.mean()) if testable else np.nan,
                 "n_stacks": int(mine.sum()),
-                "n_wells": len(set(wells[mine])),
+                "n_wells": n_wells(stacks[mine]),
                 "note": notes.get(name, ""),
             }
         )

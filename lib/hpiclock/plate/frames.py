@@ -12,10 +12,9 @@ from hpiclock.config.schema import ClassWindow, Config, FramesConfig, SplitFrame
 from hpiclock.errors import InputError
 from hpiclock.plate.manifest.survey import acquisition_times, load_manifest
 from hpiclock.plate.splits import SplitPlan, split_wells
-from hpiclock.tables import FRAMES, IDENTITY, MANIFEST, SPLITS, check
+from hpiclock.tables import FRAMES, IDENTITY, MANIFEST, SAME_H, SPLITS, check, hour_strata
 from hpiclock.targets import add_targets
 
-SAME_H = 1e-6  # hours; 3 * 0.1 h is 0.30000000000000004 h, and still inside a window that ends at 0.3 h
 CLASS_OF = {"infected": "infected", "mock": "uninfected"}  # condition -> section of the config
 
 
@@ -78,22 +77,13 @@ def _select_split(frames: pd.DataFrame, config: SplitFrames, split: str) -> pd.D
 
 
 def match_controls(frames: pd.DataFrame) -> pd.DataFrame:
-    """Keep a mock frame only where a frame labelled infected lies within half a frame step of its hour.
+    """Keep a mock frame only where a frame labelled infected is of the same hour.
 
-    The step is the median one of the frames given, strides included; stills, which have none, must share
-    the hour.
+    Hours are those of :func:`hpiclock.tables.hour_strata` for the frames given, strides included.
     """
-    mock = frames["condition"].eq("mock")
-    reference = np.sort(frames.loc[frames["label"].eq(1).fillna(False), "hours"].to_numpy())
-    if reference.size == 0:
-        return frames[~mock]
-    steps = frames.sort_values(["stack_id", "frame"]).groupby("stack_id")["hours"].diff()
-    tolerance = float(steps.median()) / 2 if steps.notna().any() else 0.0
-    hours = frames["hours"].to_numpy()
-    after = np.searchsorted(reference, hours).clip(0, reference.size - 1)
-    before = (after - 1).clip(0)
-    distance = np.minimum(np.abs(reference[after] - hours), np.abs(reference[before] - hours))
-    return frames[~mock | (distance <= tolerance + SAME_H)]
+    hour = hour_strata(frames)
+    infected = frames["label"].eq(1).fillna(False).to_numpy(bool)
+    return frames[frames["condition"].ne("mock") | np.isin(hour, hour[infected])]
 
 
 def _within(rows: pd.DataFrame, window: ClassWindow) -> pd.Series:

@@ -93,7 +93,7 @@ def _controls(table: pd.DataFrame) -> pd.DataFrame:
     hours = [_hours(start, end) for start, end in rows[["start_h", "end_h"]].to_numpy(float)]
     words = {
         "hours after onset": hours,
-        "AUC (95% interval)": _ranges(rows, "auc"),
+        "AUC at equal hours (95% interval)": _ranges(rows, "auc"),
         "frames": rows["n"],
         "note": rows["note"].fillna(""),
     }
@@ -124,7 +124,8 @@ def _probes(table: pd.DataFrame) -> pd.DataFrame:
 
 def _permutations(table: pd.DataFrame) -> pd.DataFrame:
     words = {
-        "AUC (95% interval)": _ranges(table, "auc"),
+        "AUC at equal hours (95% interval)": _ranges(table, "auc"),
+        "frames": table.get("n", "not counted"),  # audits made before frames were counted
         "shuffled": table["unit"] + "s",
         "p": _p(table["p"]),
         "smallest p": _p(table["floor"]),
@@ -132,7 +133,7 @@ def _permutations(table: pd.DataFrame) -> pd.DataFrame:
         "infected wells": table["n_infected"],
         "mock wells": table["n_mock"],
     }
-    return _indexed(words, table["frames"], "frames")
+    return _indexed(words, table["frames"], "when")
 
 
 def _over_time(table: pd.DataFrame) -> pd.DataFrame:

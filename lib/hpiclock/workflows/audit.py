@@ -20,7 +20,7 @@ from hpiclock.audit.baselines import (
     shortcut_baselines,
 )
 from hpiclock.audit.clocks import onset_table, score_over_time
-from hpiclock.audit.controls import before_onset, negative_controls, nuisance_table, permutations
+from hpiclock.audit.controls import before_first_onset, negative_controls, nuisance_table, permutations
 from hpiclock.audit.design import design_table
 from hpiclock.audit.leakage import with_sides
 from hpiclock.audit.verdict import Draws, Evidence, generators, verdict
@@ -172,13 +172,13 @@ def visible_from(manifest: pd.DataFrame, frames: pd.DataFrame) -> float:
 
 
 def _of_plate(every: pd.DataFrame, cfg: Config) -> tuple[Evidence, dict[str, pd.DataFrame]]:
-    early = every[before_onset(every)]
+    early = before_first_onset(every)
     raw = frame_statistics(early, cfg.data) if len(early) else early[["stack_id", "frame"]]
     fields = load_fields(every, cfg.data, per_stack=2)
     stacks = every.drop_duplicates("stack_id").set_index("stack_id").loc[fields.stack_id]
     place = (stacks["plate"] + "/" + stacks["condition"]).tolist()
     pairs = overlapping_fields(fields, groups=place, max_pairs=MOST_PAIRS)
-    marks = burned_in_marks(fields, stacks["condition"], (stacks["plate"] + "/" + stacks["well"]).tolist())
+    marks = burned_in_marks(fields, stacks)
     rng = _draws(cfg).statistics
     nuisance = nuisance_table(every, raw, KINDS, audit=cfg.audit, level=cfg.study.level, rng=rng)
     evidence = Evidence(every, raw, KINDS, pairs, pairs.attrs["compared"], marks)

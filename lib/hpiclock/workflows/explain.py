@@ -37,7 +37,7 @@ from hpiclock.runs.tables import (
     load_arrays,
     save_arrays,
 )
-from hpiclock.tables import FRAMES, MANIFEST, PREDICTIONS, read_any
+from hpiclock.tables import FRAMES, MANIFEST, PREDICTIONS, n_wells, read_any
 from hpiclock.workflows.audit import thin_frames
 
 if TYPE_CHECKING:
@@ -170,7 +170,7 @@ def _row(
         "high": value.high,
         "chance": chance,
         "n": int(np.isfinite(values).sum()),
-        "n_wells": int(rows["well"].nunique()),
+        "n_wells": n_wells(rows),
         "note": note,
     }
 

@@ -24,7 +24,7 @@ from hpiclock.analysis.compare.paired_tests import (
     studentized_flips,
 )
 from hpiclock.analysis.compare.sentences import comparison_sentences, verdict_of
-from hpiclock.analysis.units import group_codes
+from hpiclock.analysis.units import count_codes, group_codes, well_codes
 from hpiclock.analysis.windows import Axis, frames_in_window, window_edges
 from hpiclock.config.schema import CompareConfig, StudyConfig, WindowsConfig
 
@@ -72,7 +72,7 @@ class PairedComparison:
         self.level, self.settings, self.rng = level, settings, rng
         self.truth = one.seeds[0].truth
         self.k = int(aligned.unit.codes.max()) + 1
-        self.stack, self.well = group_codes(self.frames, "position"), group_codes(self.frames, "well")
+        self.stack, self.well = group_codes(self.frames, "position"), well_codes(self.frames)
         self._signs: dict[bytes, np.ndarray] = {}
         self._taken: dict[bytes, tuple[list[PairedSeed], list[PairedSeed]]] = {}
 
@@ -119,7 +119,7 @@ class PairedComparison:
             windows = [self._seeds(mine & mask) for mask in masks]
             one, other = ([pair[side] for pair in windows] for side in (0, 1))
             found = paired_stability_test(one, other, metric, signs, level=self.level)
-            n_wells = len(np.unique(self.well[mine]))
+            n_wells = count_codes(self.well[mine])
             rows += [
                 {
                     "group": group,
@@ -163,7 +163,7 @@ class PairedComparison:
             "metric": metric,
             "n": int(mask.sum()),
             "n_stacks": len(np.unique(self.stack[mask])),
-            "n_wells": len(np.unique(self.well[mask])),
+            "n_wells": count_codes(self.well[mask]),
         }
 
     def _row(self, found: Difference, metric: str) -> dict[str, Any]:

@@ -17,9 +17,9 @@ from hpiclock.analysis.detection import choose_threshold
 from hpiclock.analysis.frame_scores import FrameScores, frame_scores
 from hpiclock.analysis.units import ResamplingUnit, choose_resampling_unit
 from hpiclock.errors import InputError
+from hpiclock.tables import SAME_H
 
 KEY = ["stack_id", "frame"]
-SAME_H = 1e-6
 Rule = float | Literal["youden", "f1"]
 
 

@@ -9,7 +9,6 @@ from typing import Any
 import ipywidgets as ipw
 import numpy as np
 
-from hpiclock.analysis.frame_scores import frame_interval_h
 from hpiclock.analysis.interactive import RATES, UNITS, InteractiveWindows, at_threshold
 from hpiclock.analysis.units import choose_resampling_unit
 from hpiclock.figures.live import Drawing
@@ -24,6 +23,7 @@ from hpiclock.figures.live.windows import (
 from hpiclock.figures.windows import LABELS
 from hpiclock.report.widgets.explorer import Explorer, Source, choice
 from hpiclock.runs.run import Run
+from hpiclock.tables import frame_interval_h
 
 STEP = 0.01
 
