@@ -12,8 +12,9 @@ from collections.abc import Iterator
 import numpy as np
 from scipy.special import ndtr, ndtri
 
-from hpiclock.analysis.frame_scores import FORMULAS, FrameScores, group_sums
+from hpiclock.analysis.frame_scores import FrameScores, group_sums
 from hpiclock.analysis.intervals import metric_interval
+from hpiclock.metrics import METRICS
 
 CLASS = ("precision", "recall")
 TIME = ("mae_one_class", "rmse", "mse", "bias", "r2", "mae_of_clock", "gain_over_clock", "skill_over_clock")
@@ -85,7 +86,7 @@ def limits(
             source = sums if metric in CLASS else time_sums
             name = metric.removesuffix("_one_class")
             made = metric_interval(source, name, level=level)
-            value = float(FORMULAS[name](source.total))
+            value = float(METRICS[name].value(source.total))
             # no interval because every group says the same: the point is all there is
             found[metric].append((made.low, made.high) if np.isfinite(made.low) else (value, value))
     for metric in metrics:

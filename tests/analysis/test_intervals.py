@@ -7,9 +7,10 @@ import pandas as pd
 import pytest
 from scipy.stats import multivariate_normal, norm
 
-from hpiclock.analysis.frame_scores import FORMULAS, FrameScores, group_sums, icc_of_normal_scores
+from hpiclock.analysis.frame_scores import FrameScores, group_sums, icc_of_normal_scores
 from hpiclock.analysis.intervals import jackknife_variance, metric_interval, samples_by_class, variance_trust
 from hpiclock.analysis.intervals.score_interval import auc_variance_model, excess_degrees
+from hpiclock.metrics import METRICS
 
 
 def scores_of(
@@ -28,7 +29,7 @@ def scores_of(
 def variance_of(scores: FrameScores, metric: str) -> float:
     sums = group_sums(scores)
     samples = list(samples_by_class(sums.kind, needed="all").values())
-    return float(jackknife_variance(FORMULAS[metric](sums.without), samples)[0])
+    return float(jackknife_variance(METRICS[metric].value(sums.without), samples)[0])
 
 
 def clustered(rng: np.random.Generator, k: int, sizes: tuple[int, int]) -> FrameScores:
@@ -49,7 +50,7 @@ def test_ungrouped_auc_has_the_published_standard_error_of_the_hanley_mcneil_rat
     p = np.concatenate([np.repeat(np.arange(1, 6), normal), np.repeat(np.arange(1, 6), abnormal)]) / 5
     truth = np.repeat([0, 1], [58, 51])
     scores = scores_of(truth, p, np.arange(109))
-    assert float(FORMULAS["auc"](group_sums(scores).total)) == pytest.approx(0.8932, abs=5e-5)
+    assert float(METRICS["auc"].value(group_sums(scores).total)) == pytest.approx(0.8932, abs=5e-5)
     assert np.sqrt(variance_of(scores, "auc")) == pytest.approx(0.0307, abs=5e-5)
 
 
@@ -100,7 +101,7 @@ def test_clustered_auc_variance_is_what_r_prints() -> None:
     # funcs_clusteredROC.R has it), R 4.2.2, prints auc 0.7439236111, auc.var 0.009481397087
     p = np.concatenate(RATINGS) / 10
     scores = scores_of(np.repeat([1, 0], 24), p, np.repeat(np.arange(12), 4))
-    assert float(FORMULAS["auc"](group_sums(scores).total)) == pytest.approx(0.7439236111, abs=5e-11)
+    assert float(METRICS["auc"].value(group_sums(scores).total)) == pytest.approx(0.7439236111, abs=5e-11)
     assert variance_of(scores, "auc") == pytest.approx(0.009481397087, abs=5e-13)
 
 
@@ -110,7 +111,7 @@ def test_clustered_auc_variance_of_mixed_groups_is_near_what_r_prints() -> None:
     sizes = [[len(part) for part in side] for side in MIXED]
     group = np.concatenate([np.repeat(np.arange(10), side) for side in sizes])
     scores = scores_of(np.repeat([1, 0], [sum(sizes[0]), sum(sizes[1])]), p, group)
-    assert float(FORMULAS["auc"](group_sums(scores).total)) == pytest.approx(0.8050699301, abs=5e-11)
+    assert float(METRICS["auc"].value(group_sums(scores).total)) == pytest.approx(0.8050699301, abs=5e-11)
     assert obuchowski_variance(scores) == pytest.approx(0.002084549424, abs=5e-13)
     # the jackknife is not linearised: with ten groups its standard error is a little larger
     assert 1 < np.sqrt(variance_of(scores, "auc")) / 0.04565686612 < 1.1
@@ -132,8 +133,8 @@ def test_leaving_a_group_out_is_computing_without_it(metric: str) -> None:
     sums = group_sums(scores)
     for group in range(8):
         alone = group_sums(scores.take(scores.group != group))
-        expected = float(FORMULAS[metric](alone.total))
-        assert float(FORMULAS[metric](sums.without)[group]) == pytest.approx(expected, abs=1e-12)
+        expected = float(METRICS[metric].value(alone.total))
+        assert float(METRICS[metric].value(sums.without)[group]) == pytest.approx(expected, abs=1e-12)
 
 
 def test_groups_that_hold_both_classes_are_left_out_with_both() -> None:
@@ -145,7 +146,7 @@ def test_groups_that_hold_both_classes_are_left_out_with_both() -> None:
         kept = scores.group != one
         x, y = scores.p[kept & (truth == 1)], scores.p[kept & (truth == 0)]
         expected = ((x[:, None] > y) + 0.5 * (x[:, None] == y)).mean()
-        assert float(FORMULAS["auc"](sums.without)[one]) == pytest.approx(expected, abs=1e-12)
+        assert float(METRICS["auc"].value(sums.without)[one]) == pytest.approx(expected, abs=1e-12)
 
 
 def test_excess_is_the_bivariate_normal_integral() -> None:

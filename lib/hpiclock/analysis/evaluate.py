@@ -11,18 +11,7 @@ import pandas as pd
 from scipy.special import stdtrit
 
 from hpiclock.analysis.detection import choose_threshold
-from hpiclock.analysis.frame_scores import (
-    BASELINE_METRICS,
-    CLASS_METRICS,
-    FORMULAS,
-    PREDICTED_CLOCK_METRICS,
-    TIME_METRICS,
-    FrameScores,
-    GroupSums,
-    dense_codes,
-    frame_scores,
-    group_sums,
-)
+from hpiclock.analysis.frame_scores import FrameScores, GroupSums, dense_codes, frame_scores, group_sums
 from hpiclock.analysis.intervals import (
     Interval,
     jackknife_variance,
@@ -40,11 +29,9 @@ from hpiclock.analysis.units import (
     phase_frames,
 )
 from hpiclock.config.schema import StudyConfig
-from hpiclock.tables import METRICS, check
-
-CLASS = tuple(CLASS_METRICS)
-TIME = (*TIME_METRICS, "median_error", *PREDICTED_CLOCK_METRICS)
-BASELINES = tuple(BASELINE_METRICS)
+from hpiclock.metrics import EVERY, METRICS, Frames, Metric, metrics_of
+from hpiclock.tables import METRICS as METRICS_TABLE
+from hpiclock.tables import check
 
 
 def metric_rows(
@@ -60,7 +47,7 @@ def metric_rows(
 
     Args:
         scores: the frames; those whose truth is unknown are left out and counted in the note.
-        metrics: names of :data:`hpiclock.analysis.frame_scores.FORMULAS` or ``median_error``.
+        metrics: names in :data:`hpiclock.metrics.METRICS`.
         level: of the intervals.
         unit: what a group is (plate, well, position), for the note.
         remark: added to every note.
@@ -68,27 +55,21 @@ def metric_rows(
     """
     known = scores.take(scores.truth >= 0)
     sums = group_sums(known) if sums is None else sums
-    counts = {kind: _counts(known, used) for kind, used in _used_rows(known).items()}
+    counts = {frames: _counts(known, used) for frames, used in _used_rows(known).items()}
     rows = []
-    for metric in metrics:
-        value, limits = _value(known, sums, metric, level)
-        kind = _kind(metric)
-        reason = _why_undefined(metric, sums, known) if np.isnan(value) else ""
-        words = [reason, limits.note, _lost(scores, known, kind), _groups(sums, unit), remark]
-        note = "; ".join(word for word in words if word)
+    for metric in map(METRICS.__getitem__, metrics):
+        if metric.interval == "median":
+            value, limits = _median_error(known, sums, level)
+        else:
+            value, limits = float(metric.value(sums.total)), metric_interval(sums, metric.name, level=level)
+        reason = _why_undefined(metric, sums, counts) if np.isnan(value) else ""
+        words = [reason, limits.note, _lost(scores, known, metric.frames), _groups(sums, unit), remark]
         rows.append(
-            {"metric": metric, "value": value, "low": limits.low, "high": limits.high}
-            | counts[kind]
-            | {"note": note}
+            {"metric": metric.name, "value": value, "low": limits.low, "high": limits.high}
+            | counts[metric.frames]
+            | {"note": "; ".join(word for word in words if word)}
         )
     return rows
-
-
-def _value(scores: FrameScores, sums: GroupSums, metric: str, level: float) -> tuple[float, Interval]:
-    if metric == "median_error":
-        return _median_error(scores, sums, level)
-    value = float(FORMULAS[metric](sums.total))
-    return value, metric_interval(sums, metric, level=level)
 
 
 def _median_error(scores: FrameScores, sums: GroupSums, level: float) -> tuple[float, Interval]:
@@ -115,15 +96,7 @@ def _median_error(scores: FrameScores, sums: GroupSums, level: float) -> tuple[f
     return value, Interval(float(low), float(high), "")
 
 
-def _kind(metric: str) -> str:
-    if metric in CLASS_METRICS:
-        return "class"
-    if metric in PREDICTED_CLOCK_METRICS:
-        return "predicted clock"
-    return "baseline" if metric in BASELINE_METRICS else "time"
-
-
-def _used_rows(scores: FrameScores) -> dict[str, np.ndarray]:
+def _used_rows(scores: FrameScores) -> dict[Frames, np.ndarray]:
     timed = ~np.isnan(scores.error)
     return {
         "class": ~np.isnan(scores.p),
@@ -147,57 +120,43 @@ def _groups(sums: GroupSums, unit: str) -> str:
     return f"unit {unit}: {infected} infected, {mock} mock" if len(sums.kind) else ""
 
 
-def _lost(scores: FrameScores, known: FrameScores, kind: str) -> str:
+def _lost(scores: FrameScores, known: FrameScores, frames: Frames) -> str:
     words = []
     unknown = len(scores) - len(known)
     if unknown:
         words.append(f"{unknown} frames without a label not scored")
-    if kind == "class" and (blank := int(np.isnan(known.p).sum())):
+    if frames == "class" and (blank := int(np.isnan(known.p).sum())):
         words.append(f"{blank} frames without P(infected) left out")
-    if kind in ("time", "baseline") and (blank := int(np.isnan(known.error).sum())):
+    if frames in ("time", "baseline") and (blank := int(np.isnan(known.error).sum())):
         words.append(f"{blank} frames without a time target or prediction left out")
-    if kind == "predicted clock":
+    if frames == "predicted clock":
         blank = int((np.isnan(known.error_predicted) & ~np.isnan(known.error)).sum())
         if blank:
             words.append(f"{blank} mock frames called infected have no onset and are left out")
     return "; ".join(words)
 
 
-def _why_undefined(metric: str, sums: GroupSums, scores: FrameScores) -> str:
-    if len(scores) == 0:
+NO_FRAMES: dict[Frames, str] = {
+    "class": "no P(infected)",
+    "time": "no time predictions",
+    "predicted clock": "no frame has a time under the predicted clock",
+    "baseline": "no training or validation frames to fit the baseline on",
+}
+
+
+def _why_undefined(metric: Metric, sums: GroupSums, counts: dict[Frames, dict[str, int]]) -> str:
+    if len(sums.kind) == 0:
         return "no frames"
-    t = sums.total
-    if metric in CLASS_METRICS:
-        return _why_no_class_metric(metric, sums)
-    if not (~np.isnan(scores.error)).any():
-        return "no time predictions"
-    if metric in BASELINE_METRICS:
-        if t["n_base"] == 0:
-            return "no training or validation frames to fit the baseline on"
-        if metric == "skill_over_clock":
-            return "the time target is the clock less a constant: a clock alone makes no error"
-        return "the time target does not vary"
-    if metric in PREDICTED_CLOCK_METRICS and t["n_pc"] == 0:
-        return "no frame has a time under the predicted clock"
-    return "the time target does not vary"
-
-
-def _why_no_class_metric(metric: str, sums: GroupSums) -> str:
-    t = sums.total
-    if t["n"] == 0:
-        return "no P(infected)"
-    positives, negatives = t["tp"] + t["fn"], t["tn"] + t["fp"]
-    if metric == "recall":
-        return "no infected frames"
-    if metric == "specificity":
-        return "no uninfected frames"
-    if positives == 0 or negatives == 0:
-        return "one class only: " + ("no uninfected frames" if positives else "no infected frames")
-    if metric == "precision":
-        return "nothing called infected"
-    if metric in ("auc_stratified", "auc_gap"):
-        return "no hour holds frames of both classes"
-    return "no two frames of different class come from the same model"
+    if metric.frames != "class" and counts["time"]["n"] == 0:
+        return NO_FRAMES["time"]
+    n, infected = counts[metric.frames]["n"], counts[metric.frames]["n_infected"]
+    if n == 0:
+        return NO_FRAMES[metric.frames]
+    if metric.needs != "all":
+        return f"no {'infected' if metric.needs == 'infected' else 'uninfected'} frames"
+    if metric.frames == "class" and infected in (0, n):
+        return "one class only: " + ("no uninfected frames" if infected else "no infected frames")
+    return metric.undefined
 
 
 Mask = Callable[[pd.DataFrame], np.ndarray]
@@ -232,7 +191,7 @@ def metrics_by_split(predictions: pd.DataFrame, *, threshold: float, study: Stud
 
 def as_metrics(rows: list[dict[str, Any]]) -> pd.DataFrame:
     """Return the rows as a checked METRICS table."""
-    return check(METRICS, pd.DataFrame(rows, columns=list(METRICS.columns)))
+    return check(METRICS_TABLE, pd.DataFrame(rows, columns=list(METRICS_TABLE.columns)))
 
 
 def _by_label(
@@ -246,13 +205,15 @@ def _by_label(
             yield {"group": group} | row
 
 
-def _label_groups(rows: pd.DataFrame) -> Iterator[tuple[str, Mask, tuple[str, ...]]]:
-    timed = (*TIME, *BASELINES)
-    yield "all", _every, (*CLASS, *timed)
-    yield "infected", partial(_labelled, label=1), ("recall", "brier", *timed)
-    yield "mock", partial(_labelled, label=0), ("specificity", "brier", *timed)
+def _label_groups(rows: pd.DataFrame) -> Iterator[tuple[str, Mask, Sequence[str]]]:
+    every = metrics_of("all", "split")
+    yield "all", _every, every
+    yield "infected", partial(_labelled, label=1), metrics_of("infected", "split")
+    yield "mock", partial(_labelled, label=0), metrics_of("mock", "split")
+    of_class = [name for name in every if METRICS[name].frames == "class"]
+    timed = [name for name in every if METRICS[name].frames != "class"]
     for moi in sorted(rows.loc[condition_codes(rows) == 1, "moi"].dropna().unique()):
-        yield f"moi={moi:g}", partial(_against_mock, moi=moi), CLASS
+        yield f"moi={moi:g}", partial(_against_mock, moi=moi), of_class
         yield f"moi={moi:g}", partial(_labelled, label=1, moi=moi), timed
 
 
@@ -277,18 +238,13 @@ def _by_phase(
     for phase, matched in phase_frames(rows, eclipse_h=study.eclipse_h).items():
         remark = "truth is the condition of the well; mock frames of the same hours"
         remark = "; ".join(word for word in (remark, unit.caveat) if word)
-        names = ("auc", "auc_stratified", "recall", "specificity")
+        names = [name for name, metric in METRICS.items() if metric.phases]
         for row in metric_rows(
             by_condition.take(matched), names, level=study.level, unit=unit.unit, remark=remark
         ):
             yield {"group": phase} | row
 
 
-GROUPS = {
-    "all": ("auc", "auc_stratified", "accuracy", "f1"),
-    "infected": ("recall", "mae"),
-    "mock": ("specificity", "mae"),
-}
 LABELS = {"infected": 1, "mock": 0}
 COLUMNS = [
     "group",
@@ -332,10 +288,12 @@ def pooled_metrics(
     models = rows[["fold", "seed"]].drop_duplicates()
     counts = {"n_seeds": models["seed"].nunique(), "n_folds": models["fold"].nunique()}
     found: list[dict[str, Any]] = []
-    for group, metrics in GROUPS.items():
+    for group in EVERY:
         mine = scores.truth == LABELS[group] if group in LABELS else np.ones(len(scores), bool)
         part = scores.take(mine)
-        for row in metric_rows(part, metrics, level=study.level, unit=unit.unit, remark=unit.caveat):
+        for row in metric_rows(
+            part, metrics_of(group, "compared"), level=study.level, unit=unit.unit, remark=unit.caveat
+        ):
             once = {name: row[name] // counts["n_seeds"] for name in ("n", "n_infected")}
             found.append({"group": group} | row | once | counts)
     return pd.DataFrame(found, columns=COLUMNS)

@@ -1,14 +1,10 @@
 """From rows of predictions to plain arrays and sums per group; every metric and every interval reads these.
 
-A metric is a function of totals. The totals of all groups give the point estimate; the totals with one
-group left out give the jackknife; weighted totals give any resampling (``intervals/bootstrap.py``).
-The AUC is wins / pairs: pairs of an infected and an uninfected frame, and how many of them the infected
-frame wins (a tie is half a win).
+What the sums are called, and which metric divides which, stands in :mod:`hpiclock.metrics`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import NamedTuple
 
@@ -182,33 +178,6 @@ def icc_of_normal_scores(p: np.ndarray, group: np.ndarray, k: int) -> float:
     return extra / (extra + within) if extra + within > 0 else 0.0
 
 
-Totals = Mapping[str, np.ndarray]
-LINEAR = (
-    "n",
-    "tp",
-    "fp",
-    "tn",
-    "fn",
-    "n_time",
-    "abs",
-    "err",
-    "sq",
-    "y",
-    "yy",
-    "n_pc",
-    "abs_pc",
-    "err_pc",
-    "sq_pc",
-    "y_pc",
-    "yy_pc",
-    "n_base",
-    "abs_base",
-    "abs_clock",
-    "abs_mean",
-    "brier",
-)
-
-
 @dataclass(frozen=True)
 class GroupSums:
     """Sufficient statistics of a set of frames in ``k`` groups.
@@ -244,7 +213,7 @@ def group_sums(scores: FrameScores) -> GroupSums:
 
 
 def linear_sums(scores: FrameScores, group: np.ndarray, k: int) -> dict[str, np.ndarray]:
-    """Return the sums named in :data:`LINEAR` of each group, (k,) each; groups are coded 0..k-1."""
+    """Return the sums of each group that add up over groups, (k,) each; groups are coded 0..k-1."""
     seen = ~np.isnan(scores.p)
     positive, called = scores.truth == 1, scores.called
     columns: dict[str, np.ndarray] = {
@@ -347,61 +316,3 @@ def _wins_of_positives(
     upto = np.searchsorted(negatives, mine, "right") - first
     pairs = np.searchsorted(negatives, start + width, "left") - first
     return (below + upto) / 2, pairs.astype(float)
-
-
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(denominator > 0, np.divide(numerator, denominator), np.nan)
-
-
-def _both_classes(t: Totals, values: np.ndarray) -> np.ndarray:
-    return np.where((t["tp"] + t["fn"] > 0) & (t["tn"] + t["fp"] > 0), values, np.nan)
-
-
-def _r2(t: Totals, suffix: str) -> np.ndarray:
-    n = t["n_time" if suffix == "" else "n_pc"]
-    spread = t[f"yy{suffix}"] - _ratio(t[f"y{suffix}"] ** 2, n)
-    # a target that does not vary leaves rounding, not zero
-    flat = spread <= 1e-12 * np.maximum(np.max(t[f"yy{suffix}"], initial=0.0), 1.0)
-    return 1 - _ratio(t[f"sq{suffix}"], np.where(flat, 0.0, spread))
-
-
-def _skill(t: Totals, baseline: str) -> np.ndarray:
-    flat = t[baseline] <= 1e-9 * np.maximum(t["n_base"], 1)
-    return 1 - _ratio(t["abs_base"], np.where(flat, 0.0, t[baseline]))
-
-
-CLASS_METRICS: dict[str, Callable[[Totals], np.ndarray]] = {
-    "auc": lambda t: _ratio(t["wins"], t["pairs"]),
-    "auc_stratified": lambda t: _ratio(t["wins_same_hour"], t["pairs_same_hour"]),
-    "auc_gap": lambda t: _ratio(t["wins"], t["pairs"]) - _ratio(t["wins_same_hour"], t["pairs_same_hour"]),
-    "accuracy": lambda t: _ratio(t["tp"] + t["tn"], t["n"]),
-    "f1": lambda t: _both_classes(t, _ratio(2 * t["tp"], 2 * t["tp"] + t["fp"] + t["fn"])),
-    "precision": lambda t: _both_classes(t, _ratio(t["tp"], t["tp"] + t["fp"])),
-    "recall": lambda t: _ratio(t["tp"], t["tp"] + t["fn"]),
-    "specificity": lambda t: _ratio(t["tn"], t["tn"] + t["fp"]),
-    "brier": lambda t: _ratio(t["brier"], t["n"]),
-}
-TIME_METRICS: dict[str, Callable[[Totals], np.ndarray]] = {
-    "mae": lambda t: _ratio(t["abs"], t["n_time"]),
-    "rmse": lambda t: np.sqrt(_ratio(t["sq"], t["n_time"])),
-    "mse": lambda t: _ratio(t["sq"], t["n_time"]),
-    "bias": lambda t: _ratio(t["err"], t["n_time"]),
-    "r2": lambda t: _r2(t, ""),
-}
-PREDICTED_CLOCK_METRICS: dict[str, Callable[[Totals], np.ndarray]] = {
-    "mae_predicted_clock": lambda t: _ratio(t["abs_pc"], t["n_pc"]),
-    "rmse_predicted_clock": lambda t: np.sqrt(_ratio(t["sq_pc"], t["n_pc"])),
-    "mse_predicted_clock": lambda t: _ratio(t["sq_pc"], t["n_pc"]),
-    "bias_predicted_clock": lambda t: _ratio(t["err_pc"], t["n_pc"]),
-    "r2_predicted_clock": lambda t: _r2(t, "_pc"),
-}
-BASELINE_METRICS: dict[str, Callable[[Totals], np.ndarray]] = {
-    "mae_of_clock": lambda t: _ratio(t["abs_clock"], t["n_base"]),
-    "mae_of_mean": lambda t: _ratio(t["abs_mean"], t["n_base"]),
-    "gain_over_clock": lambda t: _ratio(t["abs_clock"] - t["abs_base"], t["n_base"]),
-    "gain_over_mean": lambda t: _ratio(t["abs_mean"] - t["abs_base"], t["n_base"]),
-    "skill_over_clock": lambda t: _skill(t, "abs_clock"),
-    "skill_over_mean": lambda t: _skill(t, "abs_mean"),
-}
-FORMULAS = CLASS_METRICS | TIME_METRICS | PREDICTED_CLOCK_METRICS | BASELINE_METRICS

@@ -15,7 +15,7 @@ from hpiclock.analysis.frame_scores import GroupSums, frame_scores, group_sums
 from hpiclock.analysis.units import ResamplingUnit, choose_resampling_unit, group_codes
 from hpiclock.analysis.windows import Axis, windowed_frames
 from hpiclock.config.schema import StudyConfig, WindowsConfig
-from hpiclock.tables import METRICS
+from hpiclock.tables import METRICS as METRICS_TABLE
 
 UNITS = ("auto", "plate", "well", "position")
 RATES = ("recall", "specificity", "precision", "accuracy")
@@ -97,7 +97,7 @@ class InteractiveWindows:
                 sums=self._sums[about],
             )
             found.append(key | {"start_h": edge[0], "end_h": edge[1]} | row)
-        return pd.DataFrame(found, columns=list(METRICS.columns))
+        return pd.DataFrame(found, columns=list(METRICS_TABLE.columns))
 
 
 @dataclass(frozen=True)
@@ -128,5 +128,5 @@ def at_threshold(rows: pd.DataFrame, *, threshold: float, study: StudyConfig) ->
     times = detection_times(rows, thresholds={"chosen": threshold}, frames=study.detection_frames)
     # one curve for all: those of each MOI cost three times as much and stand in the report
     curves, summary = detection_curves(times.assign(moi=np.nan), level=study.level)
-    found = pd.DataFrame(rates, columns=list(METRICS.columns))
+    found = pd.DataFrame(rates, columns=list(METRICS_TABLE.columns))
     return AtThreshold(confusion_table(rows, threshold=threshold), found, curves, summary)

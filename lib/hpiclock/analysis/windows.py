@@ -11,15 +11,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtr, stdtrit
 
-from hpiclock.analysis.evaluate import CLASS, TIME, metric_rows
-from hpiclock.analysis.frame_scores import (
-    FORMULAS,
-    TIME_METRICS,
-    FrameScores,
-    GroupSums,
-    frame_scores,
-    group_sums,
-)
+from hpiclock.analysis.evaluate import metric_rows
+from hpiclock.analysis.frame_scores import FrameScores, GroupSums, frame_scores, group_sums
 from hpiclock.analysis.intervals import (
     Interval,
     jackknife_variance,
@@ -36,7 +29,9 @@ from hpiclock.analysis.units import (
 )
 from hpiclock.config.schema import StudyConfig, WindowsConfig
 from hpiclock.errors import InputError
-from hpiclock.tables import METRICS, check
+from hpiclock.metrics import EVERY, METRICS, metrics_of
+from hpiclock.tables import METRICS as METRICS_TABLE
+from hpiclock.tables import check
 
 SD_GOOD, SD_POOR = 0.05, 0.1  # what the field calls stable and unstable, for metrics between 0 and 1
 
@@ -60,9 +55,9 @@ def over_windows(parts: list[GroupSums], whole: GroupSums, metric: str) -> Windo
     Args:
         parts: the sums of each window's frames.
         whole: the sums of the frames of all windows.
-        metric: a key of :data:`hpiclock.analysis.frame_scores.FORMULAS`.
+        metric: a key of :data:`hpiclock.metrics.METRICS`.
     """
-    formula = FORMULAS[metric]
+    formula = METRICS[metric].value
     values = np.full(len(parts), np.nan)
     left_out = np.full((len(parts), len(whole.codes)), np.nan)
     for at, sums in enumerate(parts):
@@ -73,8 +68,7 @@ def over_windows(parts: list[GroupSums], whole: GroupSums, metric: str) -> Windo
         values[at] = value
         left_out[at] = value  # a group that is not in the window changes nothing
         left_out[at, np.searchsorted(whole.codes, sums.codes)] = left
-    needed = {"recall": "infected", "specificity": "mock"}.get(metric, "all")
-    samples = samples_by_class(whole.kind, needed=needed)
+    samples = samples_by_class(whole.kind, needed=METRICS[metric].needs)
     return WindowJackknife(
         values,
         left_out,
@@ -182,12 +176,6 @@ def _drawn(
 
 
 Axis = Literal["hours", "hpi"]
-# the metrics whose band over all windows is given, too
-BANDS = {
-    "all": ("auc", "accuracy", "f1", "precision", "recall"),
-    "infected": ("recall", "mae"),
-    "mock": ("specificity", "mae"),
-}
 NOTHING = (float("nan"), float("nan"))
 NO_BAND = {"low_simultaneous": NOTHING[0], "high_simultaneous": NOTHING[0]}
 
@@ -227,9 +215,9 @@ def metrics_by_window(
     """Return every metric per run, split, group and window; each window stays in the table.
 
     Groups are ``all``, ``infected`` and ``mock``. ``low`` and ``high`` hold in each window by itself,
-    ``low_simultaneous`` and ``high_simultaneous`` (for the metrics in ``BANDS``) in all together.
-    On the axis ``hpi`` a window holds the infected wells'
-    frames at that hpi and the mock frames of the same hours since start.
+    ``low_simultaneous`` and ``high_simultaneous`` in all together (for the ``bands`` of a metric). On the
+    axis ``hpi`` a window holds the infected wells' frames at that hpi and the mock frames of the same hours
+    since start.
 
     Args:
         predictions: a PREDICTIONS table.
@@ -258,7 +246,7 @@ def window_table(
                 resamples=study.resamples,
                 rng=rng,
             )
-            for metric in BANDS[key["group"]]
+            for metric in metrics_of(key["group"], "bands")
         }
         for edge, mask, part in zip(view.edges, view.masks, sums, strict=True):
             band = _bands(part, wide)
@@ -272,8 +260,8 @@ def window_table(
                 sums=part,
             )
             rows += [place | row | band.get(row["metric"], NO_BAND) for row in measured]
-    columns = [*METRICS.columns, "low_simultaneous", "high_simultaneous"]
-    return check(METRICS, pd.DataFrame(rows, columns=columns))
+    columns = [*METRICS_TABLE.columns, "low_simultaneous", "high_simultaneous"]
+    return check(METRICS_TABLE, pd.DataFrame(rows, columns=columns))
 
 
 @dataclass(frozen=True)
@@ -345,9 +333,9 @@ def frames_in_window(
 
 
 def _groups(scores: FrameScores) -> Iterator[tuple[str, np.ndarray, tuple[str, ...]]]:
-    yield "all", np.ones(len(scores), bool), (*CLASS, *TIME)
-    yield "infected", scores.truth == 1, ("recall", *TIME)
-    yield "mock", scores.truth == 0, ("specificity", *TIME)
+    masks = (np.ones(len(scores), bool), scores.truth == 1, scores.truth == 0)
+    for group, mask in zip(EVERY, masks, strict=True):
+        yield group, mask, metrics_of(group, "windows")
 
 
 COLUMNS = [
@@ -414,7 +402,7 @@ def temporal_stability(
     differences: list[dict[str, Any]] = []
     for key, view in views:
         sums, whole = view.sums
-        for metric in BANDS[key["group"]]:
+        for metric in metrics_of(key["group"], "bands"):
             place = key | {"axis": axis, "metric": metric}
             found = over_windows(sums, whole, metric)
             p = differing_windows(found, resamples=study.resamples, rng=rng)
@@ -461,7 +449,7 @@ def _row(
         "range_high": np.nan,
         "range_of_noise": expected_range(found, level=study.level, resamples=study.resamples, rng=rng),
         "sd": sd,
-        "sd_says": "" if metric in TIME_METRICS else _judged(sd),
+        "sd_says": _judged(sd) if METRICS[metric].is_share else "",
         "slope_per_h": slope,
         "slope_low": low,
         "slope_high": high,

@@ -13,7 +13,6 @@ from scipy import stats
 
 from hpiclock.analysis.evaluate import metric_rows
 from hpiclock.analysis.frame_scores import (
-    FORMULAS,
     FrameScores,
     GroupSums,
     frame_scores,
@@ -28,6 +27,7 @@ from hpiclock.analysis.units import (
     well_or_position_codes,
 )
 from hpiclock.format import p_with_floor, short_interval
+from hpiclock.metrics import METRICS
 from hpiclock.tables import hour_strata
 
 NOT_THERE = float("nan")
@@ -68,7 +68,7 @@ def auc_gain(
 ) -> ScoreEstimate:
     """Return how much larger the AUC (same hour) of one score is than that of another, paired by group."""
     sums = [group_sums(scores_of(rows, score, truth)) for score in (one, other)]
-    formula = FORMULAS[SAME_HOUR]
+    formula = METRICS[SAME_HOUR].value
     gain = float(formula(sums[0].total) - formula(sums[1].total))
     return _paired(sums, gain, level)
 
@@ -102,7 +102,7 @@ def mean_over_wells(values: np.ndarray, groups: np.ndarray, *, level: float) -> 
 def _paired(sums: list[GroupSums], gain: float, level: float) -> ScoreEstimate:
     samples = samples_by_class(sums[0].kind, needed="all")
     few = too_few_groups(samples)
-    formula = FORMULAS[SAME_HOUR]
+    formula = METRICS[SAME_HOUR].value
     left_out = formula(sums[0].without) - formula(sums[1].without)
     if few or np.isnan(left_out).any() or np.isnan(gain):
         return ScoreEstimate(

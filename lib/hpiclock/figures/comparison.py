@@ -11,11 +11,11 @@ from matplotlib.figure import Figure
 
 from hpiclock.figures import style
 from hpiclock.figures.style import styled
-from hpiclock.figures.windows import CHANCE, LABELS, SHARES
+from hpiclock.figures.windows import chance_line
+from hpiclock.metrics import METRICS
 
 VARIANT_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", style.INK)
 MARKERS = ("o", "s", "D", "^", "v", "P", "X")
-HOURS = ("mae",)
 OVER_TIME = (("all", "auc"), ("all", "accuracy"), ("all", "f1"), ("infected", "mae"), ("mock", "mae"))
 
 
@@ -32,7 +32,7 @@ def difference_figure(comparison: pd.DataFrame, *, level: float) -> Figure:
         figure = style.new_figure(style.COLUMN_IN, 1.5)
         style.nothing(figure.add_subplot(), "nothing that could be compared")
         return figure
-    in_hours = there["metric"].isin(HOURS)
+    in_hours = there["metric"].map(_in_hours)
     parts = [part for part in (there[~in_hours], there[in_hours]) if len(part)]
     names = list(dict.fromkeys(there["variant"]))
     tall = max(part.drop_duplicates(["group", "metric"]).shape[0] for part in parts)
@@ -77,9 +77,9 @@ def _forest(ax: Axes, rows: pd.DataFrame, names: list[str], level: float) -> Non
         )
     ax.set_yticks(range(len(places)), [_name(*place) for place in places])
     ax.set(ylim=(len(places) - 0.5, -0.5))
-    better = "left is better" if rows["metric"].iloc[0] in HOURS else "right is better"
-    unit = "difference (h)" if rows["metric"].iloc[0] in HOURS else "difference"
-    ax.set_xlabel(f"{unit}, {better}")
+    first = METRICS[rows["metric"].iloc[0]]
+    better = "left is better" if first.better == "lower" else "right is better"
+    ax.set_xlabel(f"difference{_unit(first.name)}, {better}")
 
 
 @styled
@@ -101,7 +101,7 @@ def differences_over_time_figure(windows: pd.DataFrame, *, level: float, clock: 
         ax.axhline(0, color=style.GREY, linewidth=0.8, linestyle=":")
         for number, (name, line) in enumerate(part.groupby("variant", sort=False)):
             words.append(_draw_differences(ax, line, variant_style(number), str(name), level))
-        _dress(ax, part, clock, f"difference of {_name(group, metric)}" + (" (h)" if metric in HOURS else ""))
+        _dress(ax, part, clock, f"difference of {_name(group, metric)}" + _unit(metric))
     _finish(
         figure, panels, f"{level:.0%} interval of one window at a time; filled: differs, all windows together"
     )
@@ -145,8 +145,8 @@ def variants_over_time_figure(windows: pd.DataFrame, *, clock: str) -> Figure:
             looks = variant_style(number if number < len(lines) - 1 else -1)
             ax.plot((line["start_h"] + line["end_h"]) / 2, values, label=name, **looks)
             words.append(f"{name}, {_name(group, metric)}: {style.range_text(values, 3)}")
-        _dress(ax, part, clock, _name(group, metric) + (" (h)" if metric in HOURS else ""))
-        if metric in HOURS:
+        _dress(ax, part, clock, _name(group, metric) + _unit(metric))
+        if METRICS[metric].least == 0 and not METRICS[metric].is_share:
             ax.set_ylim(bottom=0)
     _finish(
         figure, panels, "Each point is a window at its middle; values without interval, differences have one"
@@ -191,9 +191,17 @@ def _finish(figure: Figure, panels: list[tuple[Axes, tuple[str, str]]], title: s
     figure.suptitle(title, x=0.01, ha="left", fontsize=7, fontweight="normal")
 
 
+def _in_hours(metric: str) -> bool:
+    return METRICS[metric].unit == "h"
+
+
+def _unit(metric: str) -> str:
+    return f" ({METRICS[metric].unit})" if METRICS[metric].unit else ""
+
+
 def _name(group: str, metric: str) -> str:
-    name = LABELS.get(metric, metric).removesuffix(" (h)")
-    return name if group == "all" or metric in ("recall", "specificity") else f"{name}, {group}"
+    name = METRICS[metric].title
+    return name if group == "all" or METRICS[metric].needs == group else f"{name}, {group}"
 
 
 @styled
@@ -212,11 +220,10 @@ def runs_over_time(
     """
     ax = style.axes_or_new(ax, style.PAGE_IN, 3.2)
     rows = windows[windows["metric"].eq(metric) & windows["group"].eq(group) & windows["start_h"].notna()]
-    name = LABELS.get(metric, metric)
+    name = METRICS[metric].label
     if rows["value"].notna().sum() == 0:
         return style.nothing(ax, f"no window of these runs has {name}")
-    if metric in CHANCE:
-        ax.axhline(CHANCE[metric], color=style.GREY, linewidth=0.8, linestyle=":")
+    chance_line(ax, metric)
     words = []
     for number, (run, line) in enumerate(rows.groupby("run", sort=False)):
         line = line.sort_values("start_h")
@@ -229,7 +236,7 @@ def runs_over_time(
         )
         words.append(f"{run}: {style.range_text(line['value'], 3)}")
     ax.set(xlabel=style.TIME_AXES[clock], ylabel=name if group == "all" else f"{name}, {group} frames")
-    if metric in SHARES:
+    if METRICS[metric].is_share:
         ax.set_ylim(-0.02, 1.03)
     else:
         ax.set_ylim(bottom=0)
@@ -295,9 +302,8 @@ def _figure(summary: pd.DataFrame, x: pd.Series, label: str, level: float, note:
             line = mine[mine["mode"].eq(kind[0]) & mine["controls"].eq(kind[1])].sort_values("x")
             words.append(_line(ax, line, kind, metric))
         handles, labels = ax.get_legend_handles_labels()
-        if metric in CHANCE:
-            ax.axhline(CHANCE[metric], color=style.GREY, linewidth=0.8, linestyle=":", zorder=0)
-        name = LABELS[metric] + ("" if group == "all" else f",\n{group} frames")
+        chance_line(ax, metric)
+        name = METRICS[metric].label + ("" if group == "all" else f",\n{group} frames")
         _dress_sweep(ax, mine, metric, name)
         below = figure.add_subplot(grid[1, column], sharex=ax)
         _counts(below, mine, kinds, label, first=column == 0)
@@ -322,12 +328,12 @@ def _line(ax: Axes, line: pd.DataFrame, kind: tuple[str, str], metric: str) -> s
     )
     known = (line["low"].notna() & line["high"].notna()).to_numpy()
     ax.fill_between(line["x"], line["low"], line["high"], where=known, color=colour, alpha=0.10, linewidth=0)
-    return f"{LABELS[metric]}, {WORDS[kind]}: {style.range_text(line['value'], 2)}"
+    return f"{METRICS[metric].label}, {WORDS[kind]}: {style.range_text(line['value'], 2)}"
 
 
 def _dress_sweep(ax: Axes, rows: pd.DataFrame, metric: str, name: str) -> None:
     ax.set_title(name, fontsize=8)
-    if metric in CHANCE:
+    if METRICS[metric].is_share:
         lowest = float(np.nanmin(rows[["value", "low"]].to_numpy(float), initial=0.5))
         ax.set_ylim(min(0.4, lowest - 0.03), 1.03)
     else:

@@ -15,6 +15,7 @@ from matplotlib.ticker import MaxNLocator
 
 from hpiclock.figures import style
 from hpiclock.figures.style import Treatment, styled, treatments
+from hpiclock.metrics import METRICS
 from hpiclock.tables import n_wells
 
 
@@ -205,12 +206,8 @@ LABELS = {
     "class_loss": "class loss (cross-entropy)",
     "time_loss": "time loss (smooth L1)",
     "lr": "learning rate",
-    "auc": "AUC",
-    "accuracy": "accuracy",
-    "f1": "F1",
-    "mae": "time MAE (h)",
     "combined": "combined score",
-}
+} | {name: metric.label for name, metric in METRICS.items()}
 LOSSES = ("loss", "class_loss", "time_loss", "lr")
 SCORES = ("auc", "accuracy", "f1", "mae", "combined")
 

@@ -12,29 +12,8 @@ from matplotlib.figure import Figure
 
 from hpiclock.figures import style
 from hpiclock.figures.style import Treatment, hatch_undefined, mark_undefined, reasons_of, styled
+from hpiclock.metrics import METRICS
 
-LABELS = {
-    "auc": "AUC",
-    "auc_stratified": "AUC within the hour",
-    "accuracy": "accuracy",
-    "f1": "F1",
-    "precision": "precision",
-    "recall": "recall",
-    "specificity": "specificity",
-    "brier": "Brier score",
-    "mae": "time MAE (h)",
-    "rmse": "time RMSE (h)",
-    "mse": "time MSE (h²)",
-    "bias": "time bias (h)",
-    "median_error": "median time error (h)",
-    "r2": "R² of time",
-    "skill_over_clock": "skill over the clock",
-    "skill_over_mean": "skill over the mean",
-}
-SHARES = ("auc", "auc_stratified", "accuracy", "f1", "precision", "recall", "specificity")
-FROM_ZERO = ("mae", "rmse", "mse", "brier")
-# Where a model without any knowledge stands.
-CHANCE = {"auc": 0.5, "auc_stratified": 0.5, "bias": 0, "skill_over_clock": 0, "skill_over_mean": 0}
 # The reference's figure: these five over windows, and the time error.
 GENERALIZATION = ("auc", "accuracy", "f1", "precision", "recall", "mae")
 _OTHER_COLOURS = (style.INK, "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -70,7 +49,7 @@ def metric_by_window(
     ax = style.axes_or_new(ax, 5.4, 2.9)
     of_metric = windows[windows["metric"].eq(metric) & windows["start_h"].notna()]
     rows = of_metric[of_metric["group"].isin(groups)].sort_values("start_h")
-    name = LABELS.get(metric, metric)
+    name = METRICS[metric].label
     if rows.empty:
         return style.nothing(ax, f"no windows with {name}")
     words = []
@@ -78,8 +57,7 @@ def metric_by_window(
         line = rows[rows["group"].eq(group)]
         if len(line):
             words.append(_draw_line(ax, line, group, line_style(group, number), level))
-    if metric in CHANCE:
-        ax.axhline(CHANCE[metric], color=style.GREY, linewidth=0.8, linestyle=":", zorder=0)
+    chance_line(ax, metric)
     ax.set(ylabel=name, xlabel=style.TIME_AXES[clock])
     _value_limits(ax, rows, metric)
     style.hour_ticks(ax, float(rows["start_h"].min()), float(rows["end_h"].max()))
@@ -197,6 +175,13 @@ def line_style(group: str, number: int) -> dict[str, Any]:
     return {"color": _OTHER_COLOURS[number % len(_OTHER_COLOURS)], "marker": "o", "linestyle": "-"}
 
 
+def chance_line(ax: Axes, metric: str) -> None:
+    """Draw where a model without knowledge stands, for a metric that has such a value."""
+    chance = METRICS[metric].chance
+    if chance is not None:
+        ax.axhline(chance, color=style.GREY, linewidth=0.8, linestyle=":", zorder=0)
+
+
 def _draw_line(ax: Axes, line: pd.DataFrame, group: str, looks: dict[str, Any], level: float) -> str:
     middles = ((line["start_h"] + line["end_h"]) / 2).to_numpy()
     values = line["value"].to_numpy(dtype=float)
@@ -232,9 +217,9 @@ def _value_limits(ax: Axes, rows: pd.DataFrame, metric: str) -> None:
     drawn = rows[["value", *limits]].to_numpy(dtype=float)
     if not np.isfinite(drawn).any():
         return
-    if metric in SHARES:
+    if METRICS[metric].is_share:
         ax.set_ylim(0.38 if float(np.nanmin(drawn)) >= 0.45 else -0.02, 1.03)
-    elif metric in FROM_ZERO:
+    elif METRICS[metric].least == 0:
         # few wells give bands so wide that they would flatten the line: those run out of the picture
         ax.set_ylim(0, 1.1 * min(float(np.nanmax(drawn)), 3 * float(rows["value"].max())) + 1e-9)
     else:

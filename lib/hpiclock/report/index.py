@@ -18,17 +18,18 @@ from hpiclock import tables
 from hpiclock.config.load import NOT_PATHS, PATH_KEYS
 from hpiclock.errors import InputError
 from hpiclock.files import atomic
+from hpiclock.metrics import METRICS
 from hpiclock.report.audit_text import verdict_of
 from hpiclock.report.pages import TEMPLATE, origin, title
 from hpiclock.runs.run import CONFIG, WHERE_KEYS, Run
 
-# What a reader asks first: (words, group, metric, unit), all on the test frames.
+# What a reader asks first: (words, group, metric), all on the test frames.
 QUESTIONS = (
-    ("Infected or not, after the eclipse (AUC)", "after eclipse", "auc", ""),
-    ("Infected or not, all frames (AUC)", "all", "auc", ""),
-    ("The same before the onset, where nothing can be seen (AUC, should be 0.5)", "before onset", "auc", ""),
-    ("Time since infection, infected frames (mean absolute error)", "infected", "mae", "h"),
-    ("The same for a model that only knows the clock", "infected", "mae_of_clock", "h"),
+    ("Infected or not, after the eclipse (AUC)", "after eclipse", "auc"),
+    ("Infected or not, all frames (AUC)", "all", "auc"),
+    ("The same before the onset, where nothing can be seen (AUC, should be 0.5)", "before onset", "auc"),
+    ("Time since infection, infected frames (mean absolute error)", "infected", "mae"),
+    ("The same for a model that only knows the clock", "infected", "mae_of_clock"),
 )
 # The same from results.json, which has no intervals.
 FALLBACK = (
@@ -146,8 +147,8 @@ def answers(run: Run) -> list[dict[str, str]]:
     if run.path("metrics.csv").is_file():
         metrics = run.read_table("metrics.csv", tables.METRICS)
         whole = metrics[metrics["split"].eq("test") & metrics["start_h"].isna()]
-        found = ((words, _row(whole, group, metric), unit) for words, group, metric, unit in QUESTIONS)
-        return [{"question": words, **_answer(row, unit)} for words, row, unit in found if row is not None]
+        found = [(words, _row(whole, group, metric)) for words, group, metric in QUESTIONS]
+        return [{"question": words, **_answer(row)} for words, row in found if row is not None]
     if run.path("results.json").is_file():
         tested = run.read_json("results.json").get("test_metrics", {})
         return [
@@ -172,7 +173,8 @@ def _row(metrics: pd.DataFrame, group: str, metric: str) -> pd.Series | None:
     return rows.iloc[0] if len(rows) else None
 
 
-def _answer(row: pd.Series, unit: str) -> dict[str, str]:
+def _answer(row: pd.Series) -> dict[str, str]:
+    unit = METRICS[row["metric"]].unit
     counts = {"frame": row["n"], "stack": row["n_stacks"], "well": row["n_wells"]}
     n = ", ".join(f"{count} {name}{'' if count == 1 else 's'}" for name, count in counts.items())
     why = row["note"].partition(";")[0]  # the first reason; metrics.csv has all of them

@@ -14,30 +14,10 @@ from hpiclock.analysis.plate_readout import COLUMNS as FIT_COLUMNS
 from hpiclock.errors import InputError
 from hpiclock.figures.readout import QUANTITIES
 from hpiclock.files import atomic
+from hpiclock.metrics import METRICS
 from hpiclock.plate.frames import treatment_table
 
 MANY_ALIKE = 5  # problems that differ in numbers only; more of them are one line
-NAMES = {
-    "auc": "AUC",
-    "auc_stratified": "AUC within the same hour",
-    "f1": "F1",
-    "mae": "time MAE (h)",
-    "mae_predicted_clock": "time MAE, predicted clock (h)",
-    "rmse": "time RMSE (h)",
-    "bias": "time bias (h)",
-    "r2": "time R²",
-    "mae_of_mean": "MAE of predicting the mean (h)",
-    "mae_of_clock": "MAE of a clock alone (h)",
-    "auc_gap": "AUC less that within the same hour",
-    "gain_over_mean": "hours better than the mean",
-    "gain_over_clock": "hours better than a clock alone",
-    "skill_over_mean": "skill over the mean",
-    "skill_over_clock": "skill over the clock",
-}
-SUMMARY = [
-    *("auc", "auc_stratified", "auc_gap", "accuracy", "f1", "precision", "recall", "specificity"),
-    *("mae", "mae_predicted_clock"),
-]
 AGAINST = [
     "mae_of_clock",
     "gain_over_clock",
@@ -70,13 +50,15 @@ def survey_lines(manifest: pd.DataFrame, problems: pd.DataFrame) -> Iterator[str
 
 
 def readable_metrics(
-    metrics: pd.DataFrame, *, groups: list[str], names: list[str], split: str
+    metrics: pd.DataFrame, *, groups: list[str], split: str, names: list[str] | None = None
 ) -> pd.DataFrame:
     """Return METRICS rows over all hours as a table to read, indexed by ``group`` and ``metric``.
 
     Columns: ``value``, ``95% interval``, ``frames``, ``stacks``, ``wells``; in the order of ``groups`` and
-    ``names``. Where a value or an interval is undefined its reason stands in its place.
+    ``names`` (by default those of a summary). Where a value or an interval is undefined its reason stands
+    in its place.
     """
+    names = [name for name, metric in METRICS.items() if metric.summary] if names is None else names
     rows = metrics[metrics["split"].eq(split) & metrics["start_h"].isna()]
     rows = rows[rows["group"].isin(groups) & rows["metric"].isin(names)]
     place = rows["group"].map(groups.index) * len(names) + rows["metric"].map(names.index)
@@ -84,7 +66,7 @@ def readable_metrics(
     return pd.DataFrame(
         {
             "group": rows["group"],
-            "metric": [NAMES.get(name, name) for name in rows["metric"]],
+            "metric": [METRICS[name].label for name in rows["metric"]],
             "value": [f"{value:.3f}" if pd.notna(value) else "undefined" for value in rows["value"]],
             "95% interval": [_interval(row) for row in rows.itertuples()],
             "frames": rows["n"],
@@ -113,7 +95,7 @@ def summary_text(run: str, notes: list[str], threshold_note: str, metrics: pd.Da
         metrics: a METRICS table.
     """
     groups = ["all", "infected", "mock", "before onset", "eclipse", "after eclipse"]
-    table = readable_metrics(metrics, groups=groups, names=SUMMARY, split="test")
+    table = readable_metrics(metrics, groups=groups, split="test")
     rivals = readable_metrics(metrics, groups=["infected"], names=AGAINST, split="test")
     lines = [f"Run {run}", "", *(f"! {note}" for note in notes), *([""] if notes else [])]
     lines += [f"Threshold: {threshold_note}", "", "Test frames, all hours:"]

@@ -18,7 +18,7 @@ from hpiclock.analysis.compare.sentences import CANNOT
 from hpiclock.config.schema import WHERE_KEYS, Config, leaves
 from hpiclock.errors import InputError
 from hpiclock.files import atomic, make_folder
-from hpiclock.report.text import NAMES
+from hpiclock.metrics import METRICS
 from hpiclock.runs.run import CONFIG, Run, write_figure
 from hpiclock.tables import PREDICTIONS
 from hpiclock.workflows.sweep import RUNS, read_sweep
@@ -243,7 +243,7 @@ def readable_comparison(found: Comparison) -> pd.DataFrame:
         {
             "variant": rows["variant"],
             "frames": rows["group"],
-            "metric": [NAMES.get(metric, metric) for metric in rows["metric"]],
+            "metric": [METRICS[metric].label for metric in rows["metric"]],
             "value": [_short(value) for value in rows["value"]],
             "against": [_short(value) for value in rows["value_against"]],
             f"difference ({level:.0%} interval)": [_range(row) for row in rows.itertuples()],
@@ -261,7 +261,7 @@ def readable_steadiness(found: Comparison) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "variant": rows["variant"],
-            "metric": [NAMES.get(metric, metric) for metric in rows["metric"]],
+            "metric": [METRICS[metric].label for metric in rows["metric"]],
             "frames": rows["group"],
             "spread": [SPREADS[spread] for spread in rows["spread"]],
             "value": [_short(value) for value in rows["value"]],

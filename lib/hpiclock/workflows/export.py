@@ -15,7 +15,7 @@ from hpiclock.files import atomic, make_folder
 from hpiclock.plate.cache import open_cache
 from hpiclock.plate.frames import treatment_table
 from hpiclock.report.audit_text import verdict_lines
-from hpiclock.report.text import SUMMARY, readable_metrics
+from hpiclock.report.text import readable_metrics
 from hpiclock.runs.run import VERDICT, Run, plain
 from hpiclock.runs.tables import read_study_tables
 from hpiclock.tables import FRAMES, MANIFEST, METRICS, read_any
@@ -44,7 +44,7 @@ def model_card(run: Run) -> str:
     cut = read_study_tables(run.folder)["threshold"].iloc[0]
     made = run.read_json("provenance.json")
     groups = ["all", "infected", "mock", "before onset", "eclipse", "after eclipse"]
-    scores = readable_metrics(metrics, groups=groups, names=SUMMARY, split="test")
+    scores = readable_metrics(metrics, groups=groups, split="test")
     image = cfg.image
     limits = "" if image.low is None else f" {image.low:g} to {image.high:g}"
     heads = " and one for ".join(cfg.model.tasks)

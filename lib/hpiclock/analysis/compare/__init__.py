@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -27,21 +27,7 @@ from hpiclock.analysis.compare.sentences import comparison_sentences, verdict_of
 from hpiclock.analysis.units import count_codes, group_codes, well_codes
 from hpiclock.analysis.windows import Axis, frames_in_window, window_edges
 from hpiclock.config.schema import CompareConfig, StudyConfig, WindowsConfig
-
-HOURS = ("mae",)
-# group -> metrics; a group is all frames, or those of one label
-WHOLE = {
-    "all": ("auc", "auc_stratified", "accuracy", "f1"),
-    "infected": ("recall", "mae"),
-    "mock": ("specificity", "mae"),
-}
-IN_WINDOWS = {
-    "all": ("auc", "accuracy", "f1"),
-    "infected": ("recall", "mae"),
-    "mock": ("specificity", "mae"),
-}
-STEADY = {"all": ("auc", "accuracy", "f1"), "infected": ("mae",), "mock": ("mae",)}
-LABEL = {"infected": 1, "mock": 0}
+from hpiclock.metrics import EVERY, METRICS, metrics_of
 
 
 def window_masks(
@@ -80,13 +66,13 @@ class PairedComparison:
         """Rows over all hours."""
         return [
             self._place(group, metric, mask) | self._row(self._difference(mask, metric), metric)
-            for group, metric, mask in self._asked(WHOLE)
+            for group, metric, mask in self._compared()
         ]
 
     def windows(self, masks: Mapping[tuple[float, float], np.ndarray]) -> list[dict[str, Any]]:
         """Rows per window, with the chance over all windows of a metric."""
         rows = []
-        for group, metric, mine in self._asked(IN_WINDOWS):
+        for group, metric, mine in self._compared(windows=True):
             found = [self._difference(mine & mask, metric) for mask in masks.values()]
             over_all = self._over_all(found)
             for (edge, mask), one, p_all in zip(masks.items(), found, over_all, strict=True):
@@ -111,7 +97,9 @@ class PairedComparison:
     def steadiness(self, masks: list[np.ndarray]) -> list[dict[str, Any]]:
         """Rows on the spread over windows."""
         rows = []
-        for group, metric, mine in self._asked(STEADY):
+        for group, metric, mine in self._compared(windows=True):
+            if METRICS[metric].needs != "all":  # the accuracy of all frames holds them both
+                continue
             whole = self._difference(mine, metric)
             if whole.why_not:
                 continue
@@ -138,10 +126,12 @@ class PairedComparison:
             ]
         return rows
 
-    def _asked(self, asked: Mapping[str, Sequence[str]]) -> list[tuple[str, str, np.ndarray]]:
-        masks = {"all": self.truth >= 0}
-        masks |= {group: self.truth == label for group, label in LABEL.items()}
-        return [(group, metric, masks[group]) for group, metrics in asked.items() for metric in metrics]
+    def _compared(self, *, windows: bool = False) -> Iterator[tuple[str, str, np.ndarray]]:
+        """Yield group, metric and frames of all that is compared, or is compared in windows."""
+        for group, mask in zip(EVERY, (self.truth >= 0, self.truth == 1, self.truth == 0), strict=True):
+            for metric in metrics_of(group, "compared"):
+                if not windows or group in METRICS[metric].bands:
+                    yield group, metric, mask
 
     def _difference(self, mask: np.ndarray, metric: str) -> Difference:
         return paired_difference(*self._seeds(mask), metric, self.k)
@@ -172,7 +162,7 @@ class PairedComparison:
         # two one-sided tests at 1 - level each
         inner = difference_limits(found, result, level=2 * self.level - 1)
         power = float(stdtrit(result.df, self.settings.power))
-        margin = self.settings.margin_h if metric in HOURS else self.settings.margin
+        margin = self.settings.margin_h if METRICS[metric].unit == "h" else self.settings.margin
         could_see = (detectable_difference(result, level=self.level) + power) * result.error
         return {
             "value": found.first,

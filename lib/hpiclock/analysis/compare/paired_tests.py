@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -12,18 +11,8 @@ from hpiclock.analysis.frame_scores import FrameScores, linear_sums, pair_sums
 from hpiclock.analysis.intervals import samples_by_class
 from hpiclock.analysis.intervals.bootstrap import pair_wins
 from hpiclock.analysis.units import MIN_GROUPS
+from hpiclock.metrics import METRICS, Ratio, Totals
 
-# metric -> (numerator, denominator), names of per-group sums
-RATIOS: dict[str, tuple[dict[str, float], dict[str, float]]] = {
-    "accuracy": ({"tp": 1, "tn": 1}, {"n": 1}),
-    "f1": ({"tp": 2}, {"tp": 2, "fp": 1, "fn": 1}),
-    "recall": ({"tp": 1}, {"tp": 1, "fn": 1}),
-    "specificity": ({"tn": 1}, {"tn": 1, "fp": 1}),
-    "brier": ({"brier": 1}, {"n": 1}),
-    "mae": ({"abs": 1}, {"n_time": 1}),
-}
-PAIRS = {"auc": "model", "auc_stratified": "stratum"}
-NEEDED = {"recall": "infected", "specificity": "mock"}
 ABSENT = 3  # the kind of a group without a frame here
 
 
@@ -79,20 +68,25 @@ def parts_of(seeds: list[PairedSeed], metric: str, k: int) -> PairedParts:
 
     Args:
         seeds: the same frames by each seed, groups coded 0..k-1.
-        metric: of :data:`RATIOS` or :data:`PAIRS`.
+        metric: one with a :class:`hpiclock.metrics.Ratio`.
         k: how many groups there are.
     """
-    made = [_pairs(one.scores, metric, k) if metric in PAIRS else _ratio(one.sums, metric) for one in seeds]
+    made = [_pairs(one.scores, metric, k) if _is_auc(metric) else _ratio(one.sums, metric) for one in seeds]
     numerator, denominator = (np.stack(values) for values in zip(*made, strict=True))
-    twice = 2.0 if metric in PAIRS else 1.0  # a pair stands with both of its groups
+    twice = 2.0 if _is_auc(metric) else 1.0  # a pair stands with both of its groups
     top, bottom = numerator.sum(1) / twice, denominator.sum(1) / twice
     bottom = np.where(bottom > 0, bottom, np.nan)
     return PairedParts(float(top.sum() / bottom.sum()), top / bottom, bottom, numerator, denominator)
 
 
-def _ratio(sums: Mapping[str, np.ndarray], metric: str) -> tuple[np.ndarray, np.ndarray]:
-    top, bottom = (sum(weight * sums[name] for name, weight in part.items()) for part in RATIOS[metric])
-    return np.asarray(top), np.asarray(bottom)
+def _is_auc(metric: str) -> bool:
+    return METRICS[metric].interval == "auc"
+
+
+def _ratio(sums: Totals, metric: str) -> tuple[np.ndarray, np.ndarray]:
+    formula = METRICS[metric].formula
+    assert isinstance(formula, Ratio), f"{metric} is no ratio of sums"
+    return formula.parts(sums)
 
 
 def _pairs(scores: FrameScores, metric: str, k: int) -> tuple[np.ndarray, np.ndarray]:
@@ -114,16 +108,16 @@ def paired_difference(first: list[PairedSeed], second: list[PairedSeed], metric:
     Args:
         first: the frames by each seed of a variant, groups coded 0..k-1.
         second: those of the other.
-        metric: of :data:`RATIOS` or :data:`PAIRS`.
+        metric: one with a :class:`hpiclock.metrics.Ratio`.
         k: how many groups there are.
     """
     one, other = parts_of(first, metric, k), parts_of(second, metric, k)
     why = _unlike(first[0].scores, second[0].scores, metric)
     if not why and np.isnan(one.value - other.value):
-        why = "one class only" if metric != "mae" else "no predicted times"
+        why = "one class only" if METRICS[metric].frames == "class" else "no predicted times"
     kinds = _kinds(first[0].scores, k)
     samples = [
-        at[kinds[at] != ABSENT] for at in samples_by_class(kinds, needed=NEEDED.get(metric, "all")).values()
+        at[kinds[at] != ABSENT] for at in samples_by_class(kinds, needed=METRICS[metric].needs).values()
     ]
     samples = [at for at in samples if len(at)]
     if why:
@@ -138,7 +132,7 @@ def paired_difference(first: list[PairedSeed], second: list[PairedSeed], metric:
             why,
         )
     common = (one.value + other.value) / 2
-    added = [_added(part, common if metric in RATIOS else None) for part in (one, other)]
+    added = [_added(part, None if _is_auc(metric) else common) for part in (one, other)]
     own = [_added(part, part.value) for part in (one, other)]
     return Difference(
         one.value,
@@ -164,13 +158,13 @@ def _kinds(scores: FrameScores, k: int) -> np.ndarray:
 
 def _unlike(one: FrameScores, other: FrameScores, metric: str) -> str:
     """Why two variants cannot be compared on these frames: one does not say it of all of them."""
-    answers = [s.error if metric == "mae" else s.p for s in (one, other)]
+    answers = [s.p if METRICS[metric].frames == "class" else s.error for s in (one, other)]
     said = [~np.isnan(answer) for answer in answers]
     if not len(said[0]):
         return "no frames"
     if (said[0] == said[1]).all():
         return "" if said[0].any() else "neither says it"
-    what = "time" if metric == "mae" else "class"
+    what = "class" if METRICS[metric].frames == "class" else "time"
     which = "the first" if said[0].sum() < said[1].sum() else "the second"
     return f"{which} gives no {what} for {'these' if not min(map(np.sum, said)) else 'some of these'} frames"
 
@@ -347,7 +341,7 @@ def paired_stability_test(
     Args:
         first: per window, its frames by each seed of a variant, groups coded 0..k-1.
         second: those of the other, as many.
-        metric: of :data:`hpiclock.analysis.compare.paired_tests.RATIOS`, or ``auc``.
+        metric: ``auc``, or one with a :class:`hpiclock.metrics.Ratio` of sums over frames.
         signs: (exchanges, k) from :func:`flips`; the first row exchanges nothing.
         level: for ``by_chance``.
     """
@@ -357,7 +351,7 @@ def paired_stability_test(
         why = f"no test: {n} seeds against {len(second[0])}"
         return dict.fromkeys(SPREADS, StabilityTest(nan, nan, nan, nan, 0, why))
     values = [np.empty((n, len(signs), len(first))) for _ in range(2)]
-    exchanged = _pairs_in_windows if metric in PAIRS else _ratios
+    exchanged = _pairs_in_windows if _is_auc(metric) else _ratios
     for at, window in enumerate(zip(first, second, strict=True)):
         for seed, (one, other) in enumerate(zip(*window, strict=True)):
             both = exchanged(one, other, metric, k, signs)
@@ -387,7 +381,6 @@ def _ratios(
     one: PairedSeed, other: PairedSeed, metric: str, k: int, signs: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Values of both variants under every exchange: two arrays (exchanges,)."""
-    assert metric in RATIOS
     parts = [parts_of([seed], metric, k) for seed in (one, other)]
     kept = (signs + 1) / 2  # 1: the group keeps its variant
     top = [part.numerator[0] for part in parts]

@@ -8,16 +8,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-NAMES = {
-    "auc": "AUC",
-    "auc_stratified": "AUC within the same hour",
-    "accuracy": "accuracy",
-    "f1": "F1",
-    "recall": "recall of infected frames",
-    "specificity": "specificity (mock frames called mock)",
-    "brier": "Brier score",
-}
-LESS_IS_BETTER = ("mae", "brier")
+from hpiclock.metrics import METRICS
+
 BETTER, WORSE, EQUAL = "better", "worse", "equal within the margin"
 SAME = "the two say the same of every group"
 LEAST = 0.001  # chances below it are not told apart
@@ -33,8 +25,7 @@ def verdict_of(row: Mapping[str, Any], *, alpha: float) -> str:
     if np.isnan(row["p_holm"]):
         return CANNOT
     if row["p_holm"] <= alpha:
-        gained = row["difference"] < 0 if row["metric"] in LESS_IS_BETTER else row["difference"] > 0
-        return BETTER if gained else WORSE
+        return BETTER if (row["difference"] > 0) != _less_is_better(row["metric"]) else WORSE
     inside = -row["margin"] < row["low_margin"] and row["high_margin"] < row["margin"]
     return EQUAL if inside or row["note"] == SAME else NOT_SHOWN
 
@@ -58,9 +49,13 @@ Sentences = Iterator[tuple[str, str, str]]
 
 def variant_name(metric: str, group: str) -> str:
     """Return a metric of a group in words, e.g. ``time error of infected frames``."""
-    if metric == "mae":
-        return "time error" + ("" if group == "all" else f" of {group} frames")
-    return NAMES[metric]
+    known = METRICS[metric]
+    of_group = "" if group in ("all", known.needs) else f" of {group} frames"
+    return (known.words or known.title) + of_group
+
+
+def _less_is_better(metric: str) -> bool:
+    return METRICS[metric].better == "lower"
 
 
 def _whole(table: pd.DataFrame, level: float, power: float) -> Sentences:
@@ -123,7 +118,7 @@ def _windows(table: pd.DataFrame, level: float) -> Sentences:
                 f"{_chance(most['p_over_all_windows'])}, at {most['start_h']:g}-{most['end_h']:g} h).",
             )
             continue
-        for gained, part in found.groupby((found["difference"] > 0) != (metric in LESS_IS_BETTER)):
+        for gained, part in found.groupby((found["difference"] > 0) != _less_is_better(metric)):
             spans = ", ".join(f"{row.start_h:g}-{row.end_h:g} h" for row in part.itertuples())
             word = BETTER if gained else WORSE
             yield "windows", word, f"{what}: {word} in {spans} (chances hold for all windows together)."
@@ -156,11 +151,11 @@ def _pair(row: Mapping[str, Any]) -> str:
 
 
 def _plain(value: float, row: Mapping[str, Any]) -> str:
-    return f"{value:.2f} h" if row["metric"] == "mae" else f"{value:.3f}"
+    return f"{value:.2f} h" if METRICS[row["metric"]].unit == "h" else f"{value:.3f}"
 
 
 def _size(value: float, row: Mapping[str, Any]) -> str:
-    return f"{value:+.2f} h" if row["metric"] == "mae" else f"{value:+.3f}"
+    return f"{value:+.2f} h" if METRICS[row["metric"]].unit == "h" else f"{value:+.3f}"
 
 
 def _chance(p: float) -> str:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.special import stdtrit
 
-from hpiclock.analysis.frame_scores import FORMULAS, GroupSums
+from hpiclock.analysis.frame_scores import GroupSums
 from hpiclock.analysis.intervals.clustered import (
     NO_VARIATION,
     ONE_DECIDES,
@@ -28,8 +28,6 @@ from hpiclock.analysis.intervals.clustered import (
     variance_trust,
 )
 from hpiclock.analysis.intervals.error_interval import (
-    ABSOLUTE,
-    SQUARES,
     interval_of_mean_absolute_error,
     interval_of_mean_square,
 )
@@ -39,46 +37,45 @@ from hpiclock.analysis.intervals.score_interval import (
     score_interval,
     share_variance_model,
 )
+from hpiclock.metrics import METRICS, Metric
 
-SHARES = frozenset({"auc", "auc_stratified", "accuracy", "f1", "precision", "recall", "specificity"})
 ENOUGH = 10.0  # contributing groups with which the variance of a share is trusted
 
 
-def metric_interval(sums: GroupSums, metric: str, *, level: float) -> Interval:
+def metric_interval(sums: GroupSums, name: str, *, level: float) -> Interval:
     """Return the confidence interval of one metric.
 
     Args:
         sums: of the frames the metric is computed on.
-        metric: a key of :data:`hpiclock.analysis.frame_scores.FORMULAS`.
+        name: a key of :data:`hpiclock.metrics.METRICS`.
         level: for example 0.95.
     """
-    formula = FORMULAS[metric]
-    value = float(formula(sums.total))
+    metric = METRICS[name]
+    value = float(metric.value(sums.total))
     if np.isnan(value):
         return Interval(UNDEFINED, UNDEFINED, "")
-    samples = samples_by_class(sums.kind, needed=_needed(metric))
+    samples = samples_by_class(sums.kind, needed=metric.needs)
     few = too_few_groups(samples)
     if few:
         return Interval(UNDEFINED, UNDEFINED, few)
-    left_out = formula(sums.without)
+    left_out = metric.value(sums.without)
     groups = list(samples.values())
     if np.isnan(left_out[np.concatenate(groups)]).any():
         return Interval(UNDEFINED, UNDEFINED, "no interval: one group alone makes the value defined")
-    if metric in SHARES:
-        return _share(sums, metric, value, left_out, groups, level)
-    if metric in ABSOLUTE:
-        return interval_of_mean_absolute_error(sums, metric, value, left_out, groups, level)
-    if metric in SQUARES:
-        return interval_of_mean_square(sums, metric, value, left_out, groups, level)
+    if metric.is_share:
+        return _share(sums, metric, left_out, groups, level)
+    if metric.interval == "absolute":
+        return interval_of_mean_absolute_error(sums, metric, left_out, groups, level)
+    if metric.interval in ("square", "root", "r2"):
+        return interval_of_mean_square(sums, metric, left_out, groups, level)
     variance, df = jackknife_variance(left_out, groups)
     if variance == 0:
         return Interval(UNDEFINED, UNDEFINED, NO_VARIATION)
     half = float(
         stdtrit(reduced_df(df, jackknife_deviations(left_out, groups)), (1 + level) / 2) * np.sqrt(variance)
     )
-    if not metric.startswith("skill"):
-        low = max(value - half, 0.0) if metric.startswith("mae_of_") else value - half
-        return Interval(low, value + half, "")
+    if metric.interval == "difference":
+        return Interval(max(value - half, metric.least), value + half, "")
     step = half / (1 - value)  # on the scale of log(1 - value)
     if step > WIDEST:
         return Interval(UNDEFINED, UNDEFINED, ONE_DECIDES)
@@ -114,24 +111,21 @@ def share_interval(
 
 
 def _share(
-    sums: GroupSums, metric: str, value: float, left_out: np.ndarray, groups: list[np.ndarray], level: float
+    sums: GroupSums, metric: Metric, left_out: np.ndarray, groups: list[np.ndarray], level: float
 ) -> Interval:
+    value = float(metric.value(sums.total))
     shape, icc = _shape(sums, metric)
     low, high = share_interval(np.array(value), left_out, groups, shape=shape, icc=np.array(icc), level=level)
     note = "no group errs: limit from how alike the scores of a group are" if value in (0.0, 1.0) else ""
     return Interval(float(low), float(high), note)
 
 
-def _shape(sums: GroupSums, metric: str) -> tuple[VarianceModel, float]:
+def _shape(sums: GroupSums, metric: Metric) -> tuple[VarianceModel, float]:
     alike = sums.alike
-    if metric.startswith("auc"):
+    if metric.interval == "auc":
         mock, infected = zip(alike.same_frame, alike.same_group, strict=True)
         return auc_variance_model(infected, mock), float(alike.icc.mean())
-    weight = {"recall": np.array([0.0, 1.0]), "specificity": np.array([1.0, 0.0])}.get(metric, alike.n)
+    weight = {"infected": np.array([0.0, 1.0]), "mock": np.array([1.0, 0.0])}.get(metric.needs, alike.n)
     weight = weight / weight.sum()
     frame, group = (weight**2 * alike.same_frame).sum(), (weight**2 * alike.same_group).sum()
     return share_variance_model(frame, group), float((weight * alike.icc).sum())
-
-
-def _needed(metric: str) -> str:
-    return {"recall": "infected", "specificity": "mock"}.get(metric, "all")

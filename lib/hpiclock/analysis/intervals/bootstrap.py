@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from hpiclock.analysis.frame_scores import FORMULAS, FrameScores, linear_sums
+from hpiclock.analysis.frame_scores import FrameScores, linear_sums
+from hpiclock.metrics import METRICS
 
 CHUNK = 500  # resamples at a time: memory stays bounded
 CELLS = 1 << 22  # of a table of frames and groups, for the same reason
@@ -96,7 +97,7 @@ def resampled_metric(
     Args:
         tables: for example one per window, over the same groups.
         weights: (resamples, k) how often each group is drawn.
-        metrics: keys of :data:`hpiclock.analysis.frame_scores.FORMULAS` except ``auc_stratified``.
+        metrics: keys of :data:`hpiclock.metrics.METRICS` except ``auc_stratified``.
     """
     out = {metric: np.empty((len(weights), len(tables))) for metric in metrics}
     for start in range(0, len(weights), CHUNK):
@@ -106,7 +107,7 @@ def resampled_metric(
             if "auc" in metrics:
                 totals |= _pair_totals(table, part)
             for metric in metrics:
-                out[metric][start : start + CHUNK, at] = FORMULAS[metric](totals)
+                out[metric][start : start + CHUNK, at] = METRICS[metric].value(totals)
     return out
 
 

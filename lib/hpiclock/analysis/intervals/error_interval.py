@@ -19,6 +19,7 @@ from hpiclock.analysis.intervals.clustered import (
     jackknife_variance,
     reduced_df,
 )
+from hpiclock.metrics import Metric
 
 MIDDLE = 0.975  # the quantile whose ratio of Student's t to normal says how unsure a spread of few groups is
 
@@ -110,9 +111,6 @@ def _parts(
         )
 
 
-ABSOLUTE = frozenset({"mae", "brier", "mae_predicted_clock"})
-PREDICTED = "_predicted_clock"
-SQUARES = frozenset({name + clock for name in ("mse", "rmse", "r2") for clock in ("", PREDICTED)})
 REACH = 1.5  # steps on the log scale beyond which the upper limit does not grow faster
 
 
@@ -159,13 +157,12 @@ def error_interval(
 
 
 def interval_of_mean_absolute_error(
-    sums: GroupSums, metric: str, value: float, left_out: np.ndarray, groups: list[np.ndarray], level: float
+    sums: GroupSums, metric: Metric, left_out: np.ndarray, groups: list[np.ndarray], level: float
 ) -> Interval:
-    """Return the interval of a metric of :data:`ABSOLUTE`; ``left_out`` and ``groups`` as elsewhere."""
-    floor = np.array(0.0)
-    if metric != "brier":
-        suffix = "_pc" if metric.endswith(PREDICTED) else ""
-        floor = variance_of_mean_absolute_error(sums.linear, groups, suffix=suffix)
+    """Return the interval of a mean absolute error; ``left_out`` and ``groups`` as elsewhere."""
+    value, floor = float(metric.value(sums.total)), np.array(0.0)
+    if metric.frames != "class":
+        floor = variance_of_mean_absolute_error(sums.linear, groups, suffix=metric.suffix)
     if value == 0 or jackknife_variance(left_out, groups)[0] == 0:
         return Interval(UNDEFINED, UNDEFINED, NO_VARIATION)
     low, high, step = error_interval(np.array(value), left_out, groups, floor=floor, level=level)
@@ -175,23 +172,22 @@ def interval_of_mean_absolute_error(
 
 
 def interval_of_mean_square(
-    sums: GroupSums, metric: str, value: float, left_out: np.ndarray, groups: list[np.ndarray], level: float
+    sums: GroupSums, metric: Metric, left_out: np.ndarray, groups: list[np.ndarray], level: float
 ) -> Interval:
-    """Return the interval of a metric of :data:`SQUARES`; an R2 is 1 less a ratio of mean squares."""
-    kind = metric.removesuffix(PREDICTED)
+    """Return the interval of a mean square or its root; an R2 is 1 less a ratio of mean squares."""
+    value, kind, suffix = float(metric.value(sums.total)), metric.interval, metric.suffix
     scale, left = (1 - value, 1 - left_out) if kind == "r2" else (value, left_out)
     if scale == 0:
         return Interval(UNDEFINED, UNDEFINED, NO_VARIATION)
-    variance, _ = jackknife_variance((left / scale) ** 2 if kind == "rmse" else left / scale, groups)
+    variance, _ = jackknife_variance((left / scale) ** 2 if kind == "root" else left / scale, groups)
     if variance == 0:
         return Interval(UNDEFINED, UNDEFINED, NO_VARIATION)
-    n, suffix = ("n_pc", "_pc") if metric.endswith(PREDICTED) else ("n_time", "")
-    mean = sums.total[f"sq{suffix}"] / sums.total[n]
+    mean = sums.total[f"sq{suffix}"] / sums.total[f"n{suffix or '_time'}"]
     floor = variance_of_mean_squared_error(sums.linear, groups, suffix=suffix) / mean**2
     low, high = factors_of_mean_square(np.maximum(variance, floor), level=level)
     if high > np.exp(WIDEST):
         return Interval(UNDEFINED, UNDEFINED, ONE_DECIDES)
-    if kind == "rmse":
+    if kind == "root":
         low, high = np.sqrt(low), np.sqrt(high)
     limits = (1 - scale * high, 1 - scale * low) if kind == "r2" else (scale * low, scale * high)
     return Interval(float(limits[0]), float(limits[1]), "")

@@ -12,7 +12,8 @@ from hpiclock.figures import style
 from hpiclock.figures.classes import LABEL_NAMES
 from hpiclock.figures.live import Drawing
 from hpiclock.figures.style import reasons_of, styled
-from hpiclock.figures.windows import CHANCE, LABELS, SHARES, line_style
+from hpiclock.figures.windows import line_style
+from hpiclock.metrics import METRICS
 
 THRESHOLD_WIDTH_IN, THRESHOLD_HEIGHT_IN = 9.0, 2.7
 
@@ -49,7 +50,7 @@ class ThresholdDrawing(Drawing):
             middle.errorbar([0.5], [y], xerr=[[0.1], [0.1]], fmt="o", color=style.SPLIT_COLOURS["test"])
             for y in place
         ]
-        middle.set_yticks(place, [LABELS.get(metric, metric) for metric in metrics])
+        middle.set_yticks(place, [METRICS[metric].label for metric in metrics])
         middle.set(xlim=(-0.02, 1.02), ylim=(len(metrics) - 0.5, -0.6))
         middle.set_xlabel(f"share of frames, {level:.0%} interval")
         self._values = [
@@ -152,8 +153,8 @@ class WindowDrawing(Drawing):
             )
             for condition, colour in reversed(style.CONDITION_COLOURS.items())
         )
-        # the widest labels that any metric has, so that none is cut off later
-        upper.set(ylim=(0, 1), ylabel="skill over the clock")
+        # the longest label that any metric has, so that none is cut off later
+        upper.set(ylim=(0, 1), ylabel=max((metric.label for metric in METRICS.values()), key=len))
         lower.set(ylim=(0, 1000), ylabel="frames", xlabel=style.TIME_AXES["hours"])
         style.hour_ticks(lower, *hours)
         for ax in (upper, lower):
@@ -187,7 +188,7 @@ class WindowDrawing(Drawing):
         self._bars(rows, middle)
         undefined = f" Undefined: {'; '.join(reasons_of(rows))}." if len(lost) else ""
         ends = f"{style.range_text(value, 2)} in {style.plural(len(rows), 'window')}"
-        style.describe(self.figure, f"{LABELS[metric]} by window, {group}: {ends}.{undefined}")
+        style.describe(self.figure, f"{METRICS[metric].label} by window, {group}: {ends}.{undefined}")
 
     @styled
     def _set_axes(self, metric: str, group: str, clock: str, values: np.ndarray, n: float) -> None:
@@ -202,9 +203,10 @@ class WindowDrawing(Drawing):
         self._line.set(**looks, label="all frames" if group == "all" else f"{group} frames")
         self._band.set_color(looks["color"])
         self._extents.set_color(looks["color"])
-        self._chance.set_visible(metric in CHANCE)
-        self._chance.set_ydata([CHANCE.get(metric, 0)] * 2)
-        self._upper.set(ylim=(low, high), ylabel=LABELS[metric])
+        chance = METRICS[metric].chance
+        self._chance.set_visible(chance is not None)
+        self._chance.set_ydata([chance or 0] * 2)
+        self._upper.set(ylim=(low, high), ylabel=METRICS[metric].label)
         self._lower.set(ylim=(0, n_top), xlabel=style.TIME_AXES[clock])
         style.legend_outside(self._upper)
         self.stale()
@@ -224,11 +226,11 @@ def _steps(counts: Any) -> np.ndarray:
 
 
 def _range(metric: str, values: np.ndarray) -> tuple[float, float]:
-    if metric in SHARES:
+    if METRICS[metric].is_share:
         return -0.02, 1.03
     known = np.abs(values[np.isfinite(values)])
     top = _round_up(float(known.max()) if len(known) else 1.0)
-    return (-top if metric == "bias" else 0.0), top
+    return (0.0 if METRICS[metric].least == 0 else -top), top
 
 
 def _round_up(value: float) -> float:

@@ -16,16 +16,17 @@ from hpiclock.errors import InputError
 from hpiclock.figures.comparison import VARIANT_COLOURS, runs_over_time
 from hpiclock.figures.live import Drawing
 from hpiclock.figures.style import PAGE_IN, figure_of
-from hpiclock.figures.windows import LABELS
+from hpiclock.metrics import METRICS
 from hpiclock.report.widgets.explorer import Explorer, choice
 from hpiclock.runs.run import CONFIG, Run
 from hpiclock.runs.tables import FOLDER, of_split
-from hpiclock.tables import METRICS, read_any
+from hpiclock.tables import METRICS as METRICS_TABLE
+from hpiclock.tables import read_any
 
 HEIGHT_IN = 3.2
 AT_FIRST = 4  # runs shown before anybody chooses
 CHOICES = {
-    **{LABELS[name]: (name, "all") for name in ("auc", "accuracy", "f1", "recall", "specificity")},
+    **{METRICS[name].label: (name, "all") for name in ("auc", "accuracy", "f1", "recall", "specificity")},
     "time MAE, infected (h)": ("mae", "infected"),
     "time MAE, mock (h)": ("mae", "mock"),
 }
@@ -105,7 +106,7 @@ class RunComparer(Explorer[RunsSelection]):
         if (name, axis) not in self._windows:
             table = read_any(self._runs[name].path(FOLDER, f"windows_{axis}.csv"))
             table = of_split({"windows": table}, "windows")
-            self._windows[name, axis] = table[list(METRICS.columns)].assign(run=name)
+            self._windows[name, axis] = table[list(METRICS_TABLE.columns)].assign(run=name)
         return self._windows[name, axis]
 
 

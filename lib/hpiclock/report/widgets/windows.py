@@ -20,7 +20,7 @@ from hpiclock.figures.live.windows import (
     ThresholdDrawing,
     WindowDrawing,
 )
-from hpiclock.figures.windows import LABELS
+from hpiclock.metrics import EVERY, METRICS, metrics_of
 from hpiclock.report.widgets.explorer import Explorer, Source, choice
 from hpiclock.runs.run import Run
 from hpiclock.tables import frame_interval_h
@@ -99,11 +99,6 @@ def threshold_explorer(run: Run | str | Path) -> ThresholdExplorer:
 
 
 HOURS = (0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0)
-METRICS_OF = {
-    "all": ("auc", "accuracy", "f1", "precision", "recall", "specificity", "mae"),
-    "infected": ("recall", "mae", "rmse", "bias"),
-    "mock": ("specificity", "mae", "rmse", "bias"),
-}
 AXES = {"hours since start": "hours", "hpi": "hpi"}
 
 
@@ -142,7 +137,7 @@ class WindowExplorer(Explorer[WindowSelection]):
         units |= {unit: unit for unit in UNITS[1:]}
         controls: dict[str, Any] = {
             "split": choice("frames of", source.splits, width=160, label=65),
-            "group": choice("which", list(METRICS_OF), width=160, label=65),
+            "group": choice("which", list(EVERY), width=160, label=65),
             "metric": choice("metric", _named("all"), width=200, label=65),
             "axis": choice("over", list(AXES.items()), width=230, label=65),
             "width_h": _slider("width", fit, cfg.windows.width_h),
@@ -183,7 +178,7 @@ class WindowExplorer(Explorer[WindowSelection]):
         )
         self._drawing.show(rows, clock=selection.axis)
         undefined = int(rows["value"].isna().sum())
-        words = f"{LABELS[selection.metric]} of {selection.group} frames by {selection.axis}: "
+        words = f"{METRICS[selection.metric].label} of {selection.group} frames by {selection.axis}: "
         words += f"{len(rows)} windows of {selection.width_h:g} h every {selection.stride_h:g} h, "
         words += f"{int(rows['n'].min())} to {int(rows['n'].max())} frames each"
         words += f"; {undefined} undefined" if undefined else ""
@@ -203,7 +198,7 @@ def window_explorer(run: Run | str | Path) -> WindowExplorer:
 
 
 def _named(group: str) -> list[tuple[str, str]]:
-    return [(LABELS[metric], metric) for metric in METRICS_OF[group]]
+    return [(METRICS[metric].label, metric) for metric in metrics_of(group, "windows")]
 
 
 def _slider(name: str, hours: list[float], value: float) -> Any:
