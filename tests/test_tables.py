@@ -9,7 +9,7 @@ import pytest
 
 from hpiclock import tables
 from hpiclock.errors import InputError
-from hpiclock.tables import FRAMES, HISTORY, MANIFEST, METRICS, check, hpi, read, write
+from hpiclock.tables import FRAMES, HISTORY, MANIFEST, METRICS, check, read, write
 
 
 def manifest(**changes: object) -> pd.DataFrame:
@@ -174,9 +174,3 @@ def test_overall_metrics_have_no_window_and_windows_do_not_clash() -> None:
 def test_history_counts_epochs_from_1() -> None:
     rows = pd.DataFrame({"epoch": [0], "split": "val", "metric": "auc", "value": 0.5})
     assert "row 2, column epoch: 0 is below 1" in refusal(rows, HISTORY)
-
-
-def test_hours_post_infection_are_signed_and_missing_for_mock() -> None:
-    found = hpi(pd.Series([5.0, 1.0, 5.0]), pd.Series([2.0, 2.0, np.nan]))
-    assert found.iloc[:2].tolist() == [3.0, -1.0]
-    assert np.isnan(found.iloc[2])

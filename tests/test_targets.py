@@ -6,7 +6,7 @@ import pytest
 
 from hpiclock.config.schema import TargetsConfig
 from hpiclock.errors import InputError
-from hpiclock.targets import add_targets
+from hpiclock.targets import add_targets, hpi
 
 NAN = float("nan")
 # one infected well with its onset at 2 h, one mock well; frames at 0, 1, 2, 3 and 50 h
@@ -96,3 +96,9 @@ def test_the_frames_given_are_left_as_they_are() -> None:
     given = plate()
     add_targets(given, TargetsConfig())
     pd.testing.assert_frame_equal(given, plate())
+
+
+def test_hours_post_infection_are_signed_and_missing_for_mock() -> None:
+    found = hpi(pd.Series([5.0, 1.0, 5.0]), pd.Series([2.0, 2.0, np.nan]))
+    assert found.iloc[:2].tolist() == [3.0, -1.0]
+    assert np.isnan(found.iloc[2])

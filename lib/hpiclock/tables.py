@@ -261,11 +261,6 @@ def write(table: Table, data: pd.DataFrame, path: str | Path) -> Path:
     return path
 
 
-def hpi(hours: pd.Series, onset_h: pd.Series) -> pd.Series:
-    """Hours post infection: the one subtraction of an onset; missing where no onset is given (mock)."""
-    return hours - onset_h
-
-
 def n_wells(rows: pd.DataFrame) -> int:
     """Return of how many wells the rows are (B03 of two plates are two); 0 where wells are not given."""
     return len(rows.loc[rows["well"].ne(""), ["plate", "well"]].drop_duplicates())

@@ -1,24 +1,45 @@
-"""The two clocks: what a frame's label and time target are."""
+"""The two clocks: how long a frame's well has been infected, and what a model should say of the frame.
+
+``hpi = hours - onset_h`` (hours post infection). On the infection clock, that of infected frames, the time
+target is ``hpi``; on the experiment clock, that of mock frames, it is ``hours`` since imaging began. Onsets
+are subtracted in this file only.
+"""
 
 from __future__ import annotations
+
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
 
 from hpiclock.config.schema import TargetsConfig
 from hpiclock.errors import InputError
-from hpiclock.tables import hpi
+
+
+Hours = TypeVar("Hours", pd.Series, np.ndarray)
+
+
+def hpi(hours: Hours, onset_h: Hours | float) -> Hours:
+    """Return hours post infection; missing where there is no onset (mock)."""
+    return hours - onset_h
 
 
 def add_targets(frames: pd.DataFrame, targets: TargetsConfig) -> pd.DataFrame:
-    """Return the frames with ``hpi``, ``label``, ``clock`` and ``time_target``.
+    """Return the frames with ``hpi``, ``label`` (1 infected, 0 not), ``clock`` and ``time_target`` (hours).
 
-    Infected frames run on the infection clock (``time_target = hours - onset_h``), mock frames on the
-    experiment clock (``time_target = hours``). What frames of an infected well before its onset are is the
-    choice ``targets.before_onset``: ``drop`` leaves label and target missing, ``uninfected`` calls them
-    uninfected on the experiment clock, ``clip`` calls them infected at time 0, ``signed`` infected at a
-    negative time. With ``targets.clock: experiment`` every target is on the experiment clock and
-    ``before_onset`` decides labels only. Targets are clamped to ``targets.range_h``.
+    What frames of an infected well before its onset are is the choice ``targets.before_onset``:
+
+    ==============  =========  ==========  =================================
+    choice          label      clock       time target
+    ==============  =========  ==========  =================================
+    ``drop``        missing    infection   missing
+    ``uninfected``  0          experiment  ``hours``
+    ``clip``        1          infection   0
+    ``signed``      1          infection   ``hpi``, which is below 0 there
+    ==============  =========  ==========  =================================
+
+    With ``targets.clock: experiment`` every frame is on the experiment clock, and the choice decides labels
+    only. Time targets are clamped to ``targets.range_h``.
 
     Args:
         frames: rows with ``stack_id``, ``condition``, ``hours`` and ``onset_h`` (hours after imaging start).
@@ -35,16 +56,16 @@ def add_targets(frames: pd.DataFrame, targets: TargetsConfig) -> pd.DataFrame:
             "give its onset_h in the plate map or targets.onset_h"
         )
     since_onset = hpi(frames["hours"], frames["onset_h"]).where(infected)
-    before = since_onset < 0
-    dropped = before & (targets.before_onset == "drop")
-    labelled = infected & ~(before & (targets.before_onset == "uninfected"))
-    on_infection_clock = labelled & (targets.clock == "class")
-    target = frames["hours"].where(~on_infection_clock, since_onset)
+    before_onset = since_onset < 0
+    label = infected & ~(before_onset & (targets.before_onset == "uninfected"))
+    on_infection_clock = label & (targets.clock == "class")
+    time_target = frames["hours"].mask(on_infection_clock, since_onset)
     if targets.before_onset == "clip":
-        target = target.where(~(before & on_infection_clock), 0.0)
+        time_target = time_target.mask(on_infection_clock & before_onset, 0.0)
+    dropped = before_onset & (targets.before_onset == "drop")
     return frames.assign(
         hpi=since_onset,
-        label=labelled.astype("Int8").mask(dropped),
+        label=label.astype("Int8").mask(dropped),
         clock=np.where(on_infection_clock, "infection", "experiment"),
-        time_target=target.clip(*targets.range_h).mask(dropped),
+        time_target=time_target.clip(*targets.range_h).mask(dropped),
     )

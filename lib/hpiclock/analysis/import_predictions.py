@@ -12,7 +12,8 @@ import pandas as pd
 
 from hpiclock.config.schema import DataConfig
 from hpiclock.errors import InputError
-from hpiclock.tables import CLOCKS, PREDICTIONS, check, hpi, read_any
+from hpiclock.tables import CLOCKS, PREDICTIONS, check, read_any
+from hpiclock.targets import hpi
 
 NPZ = ("time_preds", "time_targets", "cls_preds", "cls_targets")
 LABELS = {

@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
-from hpiclock.tables import PREDICTIONS, check, hpi
+from hpiclock.tables import PREDICTIONS, check
+from hpiclock.targets import hpi
 from hpiclock.wells import well_name
 
 MOIS = (0.1, 1.0, 5.0)
@@ -63,13 +64,11 @@ def _well(
     well = f"{well}{'' if number < 96 else number // 96}"
     stacks = []
     for position in range(design.stacks):
-        signs = (
-            expit((hours - onset - design.eclipse_h - design.rise_h) / (design.rise_h / 2)) if infected else 0
-        )
+        since = hpi(hours, onset) if infected else hours
+        signs = expit((since - design.eclipse_h - design.rise_h) / (design.rise_h / 2)) if infected else 0
         stack_logit = well_logit + rng.normal(0, design.stack_sd)
         noise = rng.normal(0, design.frame_sd, len(hours))
         logit = design.strength * (np.asarray(signs) - 0.5) + stack_logit + noise
-        since = hours - onset if infected else hours
         name = f"{plate}_{well}_p{position + 1}"
         stacks.append(
             pd.DataFrame(

@@ -23,6 +23,7 @@ from hpiclock.simulate.biology import Infection, grow_culture, shed_floaters, sp
 from hpiclock.simulate.design import Design
 from hpiclock.simulate.morphology import draw_damage, draw_morphology
 from hpiclock.simulate.optics import LEVELS, Field, Optics, expose
+from hpiclock.targets import hpi
 from hpiclock.wells import normal_well
 
 MARK_LEVEL = 200  # grey level of the planted border mark, of 255
@@ -170,7 +171,7 @@ def _stack(
         "onset_h": plan.onset_h,
     }
     truth = pd.DataFrame(rows).assign(**identity, frame=np.arange(frames.size))
-    truth["hpi"] = truth["hours"] - truth["onset_h"]
+    truth["hpi"] = hpi(truth["hours"], truth["onset_h"])
     first = [*identity, "frame", "hours", "hpi"]
     truth = truth[[*first, *truth.columns.drop(first)]]
     return Stack(name, plan, float(hours[frames[0]]), pictures, masks, truth)

@@ -19,7 +19,8 @@ from hpiclock.plate.manifest.manifest_csv import write_quarantine
 from hpiclock.plate.manifest.survey import acquisition_times, survey
 from hpiclock.plate.passport import passport, to_quarantine
 from hpiclock.report.text import passport_lines, survey_lines
-from hpiclock.tables import CONDITIONS, MANIFEST, NEW_MANIFEST, hpi, write
+from hpiclock.tables import CONDITIONS, MANIFEST, NEW_MANIFEST, write
+from hpiclock.targets import hpi
 
 
 class DesignAudit(NamedTuple):
