@@ -15,7 +15,6 @@ import pandas as pd
 from hpiclock.config.schema import TargetsConfig
 from hpiclock.errors import InputError
 
-
 Hours = TypeVar("Hours", pd.Series, np.ndarray)
 
 
