@@ -5,6 +5,7 @@ import os
 for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ.setdefault(name, "1")  # before numpy is imported; kernels and subprocesses inherit it
 os.environ.setdefault("MPLBACKEND", "agg")
+os.environ.setdefault("HPICLOCK_PROGRESS", "off")
 
 from collections.abc import Callable  # noqa: E402
 from pathlib import Path  # noqa: E402
@@ -14,8 +15,25 @@ import pandas as pd  # noqa: E402
 import pytest  # noqa: E402
 
 from hpiclock import tables  # noqa: E402
+from hpiclock.config.load import config_of  # noqa: E402
+from hpiclock.runs.run import Run  # noqa: E402
 from hpiclock.simulate.design import design  # noqa: E402
 from hpiclock.simulate.write import synthesize  # noqa: E402
+
+Settings = dict[str, object]
+QUICK: Settings = {
+    "image.size": 32,
+    "model.backbone": "shufflenet_v2_x0_5",
+    "model.hidden_dim": 8,
+    "split.train": 0.5,
+    "split.val": 0.25,
+    "split.test": 0.25,
+    "train.epochs": 1,
+    "train.batch_size": 16,
+    "train.threads": 1,
+    "train.device": "cpu",
+    "study.resamples": 100,
+}
 
 
 @pytest.fixture(scope="session")
@@ -23,6 +41,47 @@ def tiny_plate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The plate map of 4 mock and 4 infected wells, one field of 64 px each, 13 frames over 48 h."""
     folder = tmp_path_factory.mktemp("plates") / "tiny"
     return synthesize(folder, design=design("tiny"), seed=0, progress=False, workers=1)
+
+
+@pytest.fixture(scope="session")
+def demo_settings(tiny_plate: Path, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """What makes ``configs/demo.yaml`` a run of seconds, its files in a folder of their own."""
+    folder = tmp_path_factory.mktemp("demo_run")
+    return {
+        "data.source": str(tiny_plate),
+        "data.cache_dir": str(folder / "cache"),
+        "reports_dir": str(folder / "reports"),
+        "image.size": 32,
+        "train.epochs": 1,
+        "study.resamples": 100,
+    }
+
+
+@pytest.fixture(scope="session")
+def quick_settings(tiny_plate: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Settings]:
+    """Make the settings of a training of seconds, its cache and reports in a folder of its own.
+
+    Arguments: config keys to change; ``folder`` to put the files into another one.
+    """
+
+    def make(changes: Settings | None = None, *, folder: Path | None = None) -> Settings:
+        folder = folder or tmp_path_factory.mktemp("quick")
+        files = {"data.cache_dir": str(folder / "cache"), "reports_dir": str(folder / "reports")}
+        return {"data.source": str(tiny_plate)} | files | QUICK | (changes or {})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def quick_run(quick_settings: Callable[..., Settings]) -> Callable[..., Run]:
+    """Train with :func:`quick_settings` and return the finished run."""
+
+    def make(changes: Settings | None = None, *, folder: Path | None = None) -> Run:
+        from hpiclock.workflows.train import train
+
+        return train(config_of(quick_settings(changes, folder=folder)), None, say=lambda _: None)
+
+    return make
 
 
 @pytest.fixture(scope="session")

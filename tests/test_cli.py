@@ -36,7 +36,6 @@ Command = Callable[..., Ended]
 @pytest.fixture
 def hpiclock(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     """Run a command in this process."""
-    monkeypatch.setenv("HPICLOCK_PROGRESS", "off")
 
     def command(*words: object) -> Ended:
         monkeypatch.setattr(sys, "argv", ["hpiclock", *map(str, words)])

@@ -25,9 +25,8 @@ KEPT = Path(__file__).parent / "data" / "runs_of_0.1.0.tar.xz"  # data/README.md
 
 
 @pytest.fixture
-def old(tmp_path, monkeypatch):
+def old(tmp_path):
     """The folder that 0.1.0 left, elsewhere than it was made."""
-    monkeypatch.setenv("HPICLOCK_PROGRESS", "off")
     with tarfile.open(KEPT) as archive:
         archive.extractall(tmp_path, filter="data")
     return tmp_path

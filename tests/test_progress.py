@@ -14,6 +14,11 @@ class Watched(io.StringIO):
         return True
 
 
+@pytest.fixture(autouse=True)
+def _bars_are_on(monkeypatch):
+    monkeypatch.delenv(OFF, raising=False)
+
+
 @pytest.fixture
 def drawn(monkeypatch):
     def draw(stream):
@@ -21,7 +26,6 @@ def drawn(monkeypatch):
         assert list(progress(range(3), desc="converting", total=3, file=stream)) == [0, 1, 2]
         return stream.getvalue()
 
-    monkeypatch.delenv(OFF, raising=False)
     return draw
 
 

@@ -1,6 +1,5 @@
 """A real browser on a small run. Without a browser every test here is skipped, and the reason is said."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -20,26 +19,15 @@ def pytest_collection_modifyitems(items):
 
 
 @pytest.fixture(scope="session")
-def settings(tiny_plate, tmp_path_factory):
-    """What makes the demo's config a run of seconds; relative to nothing."""
-    folder = tmp_path_factory.mktemp("browser")
-    return {
-        "data.source": str(tiny_plate), "data.cache_dir": str(folder / "cache"),
-        "reports_dir": str(folder / "reports"), "image.size": 32, "train.epochs": 1, "study.resamples": 100,
-    }  # fmt: skip
-
-
-@pytest.fixture(scope="session")
-def run(request, settings):
+def run(request, demo_settings):
     """The run, its executed notebooks, pages and index: what `hpiclock run` leaves."""
     request.getfixturevalue("browser")  # without one nothing is trained
     command = [sys.executable, "-m", "hpiclock", "run", str(ROOT / "configs" / "demo.yaml")]
     command += ["--notebooks", "01-04"]
-    command += [text for key, value in settings.items() for text in ("--set", f"{key}={value}")]
-    env = {**os.environ, "HPICLOCK_PROGRESS": "off"}
-    done = subprocess.run(command, capture_output=True, check=False, stdin=subprocess.DEVNULL, env=env)
+    command += [text for key, value in demo_settings.items() for text in ("--set", f"{key}={value}")]
+    done = subprocess.run(command, capture_output=True, check=False, stdin=subprocess.DEVNULL)
     assert done.returncode == 0, done.stderr.decode()[-4000:]
-    return Run.open(Path(settings["reports_dir"]) / "demo" / "seed0")
+    return Run.open(Path(demo_settings["reports_dir"]) / "demo" / "seed0")
 
 
 @pytest.fixture(scope="session")

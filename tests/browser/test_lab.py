@@ -30,11 +30,11 @@ PICTURE = """async box => {
 
 
 @pytest.fixture(scope="module")
-def notebooks(run, settings, tmp_path_factory):
+def notebooks(run, demo_settings, tmp_path_factory):
     """Copies with the parameters of the small run, and a last cell that says that all ran."""
     folder = tmp_path_factory.mktemp("lab")
     values = {
-        "config": str(ROOT / "configs" / "demo.yaml"), "overrides": settings, "run_dir": str(run.folder),
+        "config": str(ROOT / "configs" / "demo.yaml"), "overrides": demo_settings, "run_dir": str(run.folder),
     }  # fmt: skip
     for name in NOTEBOOKS:
         copy = folder / f"{name}.ipynb"
@@ -56,7 +56,7 @@ def lab(notebooks, tmp_path_factory):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     token = secrets.token_hex(16)
-    env = {**os.environ, "HPICLOCK_PROGRESS": "off"}
+    env = dict(os.environ)
     for name in ("JUPYTER_CONFIG_DIR", "JUPYTERLAB_SETTINGS_DIR", "JUPYTERLAB_WORKSPACES_DIR", "IPYTHONDIR"):
         env[name] = str(home / name.lower())
     command = [

@@ -85,9 +85,7 @@ def machine(cfg: Config, tmp_path_factory: pytest.TempPathFactory) -> LoadedMode
         for rows in (clear, clear.iloc[::10])
     )
     folder = tmp_path_factory.mktemp("looks")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HPICLOCK_PROGRESS", "off")
-        fit(cfg, made.model, train, val, folder, precision=torch.float32, say=lambda _: None)
+    fit(cfg, made.model, train, val, folder, precision=torch.float32, say=lambda _: None)
     return made
 
 

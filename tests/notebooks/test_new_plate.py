@@ -11,23 +11,14 @@ import papermill
 import pytest
 from bs4 import BeautifulSoup
 
-from hpiclock.config.load import config_of
 from hpiclock.report.pages import write_pages
 from hpiclock.simulate.design import design, grid
 from hpiclock.simulate.write import synthesize
 from hpiclock.workflows.predict import predict
-from hpiclock.workflows.train import train
 
 ROOT = Path(__file__).parents[2]
 NOTEBOOK = ROOT / "notebooks" / "07_new_plate.ipynb"
 CLAIMS = re.compile(r"\b(AUC|accuracy|recall|specificity|MAE|F1)\b[^.\n]{0,30}\d")  # a score and its number
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _no_bars():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HPICLOCK_PROGRESS", "off")
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -36,14 +27,8 @@ def base(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def run(base, tiny_plate):
-    values = {
-        "data.source": str(tiny_plate), "data.cache_dir": str(base / "cache"), "image.size": 32,
-        "reports_dir": str(base / "reports"), "model.backbone": "resnet10", "model.hidden_dim": 8,
-        "train.epochs": 1, "train.threads": 1, "train.device": "cpu", "study.resamples": 100,
-        "split.train": 0.5, "split.val": 0.25, "split.test": 0.25,
-    }  # fmt: skip
-    return train(config_of(values), None, say=lambda _: None)
+def run(quick_run, base):
+    return quick_run({"model.backbone": "resnet10"}, folder=base)
 
 
 @pytest.fixture(scope="module")

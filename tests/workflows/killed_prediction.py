@@ -10,7 +10,6 @@ from hpiclock.plate import cache
 from hpiclock.workflows import predict
 
 WORDS, KILL = (globals()[name] for name in ("WORDS", "KILL"))  # from runpy
-os.environ["HPICLOCK_PROGRESS"] = "off"
 predict.PIECE = 26  # two stacks
 replace, images_of, converted = os.replace, cache.stack_images, []
 

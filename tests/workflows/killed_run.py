@@ -9,7 +9,6 @@ from hpiclock.training.batches import Batches
 from hpiclock.workflows import train
 
 CONFIG, RUN, KILL, EXIT = (globals()[name] for name in ("CONFIG", "RUN", "KILL", "EXIT"))  # from runpy
-os.environ["HPICLOCK_PROGRESS"] = "off"
 replace, write, epoch = os.replace, checkpoint.write_checkpoint, Batches.epoch
 
 

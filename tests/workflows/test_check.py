@@ -22,11 +22,6 @@ from hpiclock.tables import NEW_MANIFEST, read
 from hpiclock.workflows.check import check_plate
 
 
-@pytest.fixture(autouse=True)
-def _no_bars(monkeypatch):
-    monkeypatch.setenv("HPICLOCK_PROGRESS", "off")
-
-
 def stack(path: Path, n_frames: int = 6, seed: int = 0) -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     field = np.random.default_rng(seed).integers(90, 160, (24, 24))

@@ -10,7 +10,6 @@ import pytest
 
 from hpiclock import figures
 from hpiclock.analysis.saliency_maps import border_mask
-from hpiclock.config.load import config_of
 from hpiclock.errors import InputError
 from hpiclock.report import widgets
 from hpiclock.report.audit_text import feature_reading, readable_maps
@@ -18,7 +17,6 @@ from hpiclock.runs.run import Run
 from hpiclock.runs.tables import KeptExplanations, read_gradcam, read_heat_maps
 from hpiclock.tables import PREDICTIONS
 from hpiclock.workflows.explain import explain_run, feature_map
-from hpiclock.workflows.train import train
 
 METHODS = ["Grad-CAM", "integrated gradients", "saliency"]
 
@@ -28,27 +26,14 @@ ANSWERS = {"fp32": 1e-4, "bf16": 5e-3}
 
 
 @pytest.fixture(scope="module", params=["fp32", "bf16"])
-def run(tmp_path_factory, tiny_plate, request):
+def run(quick_run, request):
     """A finished run of both tasks, trained for one epoch."""
-    base = tmp_path_factory.mktemp("explaining")
-    values = {
-        "data.source": str(tiny_plate), "data.cache_dir": str(base / "cache"),
-        "reports_dir": str(base / "reports"),
-        "image.size": 32, "model.backbone": "resnet10", "model.hidden_dim": 8, "train.epochs": 1,
-        "train.batch_size": 16, "train.threads": 1, "train.device": "cpu", "study.resamples": 100,
-        "split.train": 0.5, "split.val": 0.25, "split.test": 0.25,
-        "train.precision": request.param,
-    }  # fmt: skip
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HPICLOCK_PROGRESS", "off")
-        return train(config_of(values), None, say=lambda _: None)
+    return quick_run({"model.backbone": "resnet10", "train.precision": request.param})
 
 
 @pytest.fixture(scope="module")
 def found(run):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HPICLOCK_PROGRESS", "off")
-        return explain_run(run, say=lambda _: None)
+    return explain_run(run, say=lambda _: None)
 
 
 def test_training_keeps_maps_of_both_heads_for_frames_from_early_to_late(run):

@@ -5,26 +5,15 @@ import json
 import numpy as np
 import pytest
 
-from hpiclock.config.load import config_of
 from hpiclock.errors import InputError, RunFailed
 from hpiclock.inference import export as onnx_export
 from hpiclock.runs.run import Run
 from hpiclock.workflows.export import export
-from hpiclock.workflows.train import train
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory, tiny_plate):
-    base = tmp_path_factory.mktemp("export")
-    values = {
-        "data.source": str(tiny_plate), "data.cache_dir": str(base / "cache"), "image.size": 32,
-        "reports_dir": str(base / "reports"), "model.backbone": "resnet10", "model.hidden_dim": 8,
-        "train.epochs": 1, "train.max_steps": 3, "train.threads": 1, "train.device": "cpu",
-        "study.resamples": 100, "split.train": 0.5, "split.val": 0.25, "split.test": 0.25,
-    }  # fmt: skip
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HPICLOCK_PROGRESS", "off")
-        return train(config_of(values), None, say=lambda _: None)
+def run(quick_run):
+    return quick_run({"model.backbone": "resnet10", "train.max_steps": 3})
 
 
 def test_every_file_is_written_and_agrees(run, tmp_path):

@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from hpiclock.config.load import config_of
 from hpiclock.simulate.design import design, grid
 from hpiclock.simulate.write import synthesize
-from hpiclock.workflows.train import train
 
 pytestmark = pytest.mark.precision
 
@@ -24,16 +22,8 @@ def base(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def run(base, tiny_plate):
-    values = {
-        "data.source": str(tiny_plate), "data.cache_dir": str(base / "cache"), "image.size": 32,
-        "reports_dir": str(base / "reports"), "model.backbone": "shufflenet_v2_x0_5", "model.hidden_dim": 8,
-        "train.epochs": 1, "train.threads": 1, "train.device": "cpu", "study.resamples": 100,
-        "split.train": 0.5, "split.val": 0.25, "split.test": 0.25,
-    }  # fmt: skip
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HPICLOCK_PROGRESS", "off")
-        return train(config_of(values), None, say=lambda _: None)
+def run(quick_run):
+    return quick_run()
 
 
 @pytest.fixture(scope="module")

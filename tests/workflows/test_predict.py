@@ -3,7 +3,6 @@
 import json
 import shutil
 import sys
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -11,7 +10,6 @@ import pytest
 import tifffile
 
 from hpiclock import cli
-from hpiclock.config.load import config_of
 from hpiclock.errors import InputError
 from hpiclock.runs.run import Run
 from hpiclock.simulate.design import design
@@ -19,14 +17,6 @@ from hpiclock.simulate.write import synthesize
 from hpiclock.tables import PREDICTIONS
 from hpiclock.workflows import predict as predicting
 from hpiclock.workflows.predict import own_test_wells, predict, read_readout
-from hpiclock.workflows.train import train
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _no_bars():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HPICLOCK_PROGRESS", "off")
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -34,31 +24,26 @@ def base(tmp_path_factory):
     return tmp_path_factory.mktemp("newplate")
 
 
-def settings(base: Path, source: object) -> dict[str, object]:
-    return {
-        "data.source": source, "data.cache_dir": str(base / "cache"), "reports_dir": str(base / "reports"),
-        "image.size": 32, "model.backbone": "resnet10", "model.hidden_dim": 8, "train.epochs": 2,
-        "train.batch_size": 16, "train.threads": 1, "train.device": "cpu", "train.lr": 3e-3,
-        "train.precision": "fp32",
-        "study.resamples": 100, "split.train": 0.5, "split.val": 0.25, "split.test": 0.25,
-        "image.intensity": "fixed", "image.low": 64, "image.high": 192, "targets.before_onset": "uninfected",
-    }  # fmt: skip
+SETTINGS = {
+    "model.backbone": "resnet10", "train.epochs": 2, "train.lr": 3e-3, "train.precision": "fp32",
+    "image.intensity": "fixed", "image.low": 64, "image.high": 192, "targets.before_onset": "uninfected",
+}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
-def run(base, tiny_plate):
-    return train(config_of(settings(base, str(tiny_plate))), None, say=lambda _: None)
+def run(base, quick_run):
+    return quick_run(SETTINGS, folder=base)
 
 
 @pytest.fixture(scope="module")
-def run_in_bf16(base, tiny_plate):
+def run_in_bf16(base, quick_run):
     changes = {"experiment": "bf16", "train.precision": "bf16", "train.epochs": 1}
-    return train(config_of(settings(base, str(tiny_plate)) | changes), None, say=lambda _: None)
+    return quick_run(SETTINGS | changes, folder=base)
 
 
 @pytest.fixture(scope="module")
-def other_run(base, tiny_plate):
-    return train(config_of(settings(base, str(tiny_plate)) | {"seed": 1}), None, say=lambda _: None)
+def other_run(base, quick_run):
+    return quick_run(SETTINGS | {"seed": 1}, folder=base)
 
 
 @pytest.fixture(scope="module")

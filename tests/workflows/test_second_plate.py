@@ -7,13 +7,11 @@ import pandas as pd
 import pytest
 from scipy.stats import spearmanr
 
-from hpiclock.config.load import config_of
 from hpiclock.errors import InputError
 from hpiclock.simulate.design import design, grid
 from hpiclock.simulate.write import synthesize
 from hpiclock.workflows.predict import predict
 from hpiclock.workflows.readout import PlateReadOut
-from hpiclock.workflows.train import train
 
 pytestmark = pytest.mark.precision
 
@@ -45,19 +43,13 @@ def plates(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def run(plates, tmp_path_factory):
-    base = tmp_path_factory.mktemp("run")
-    values = {
-        "data.source": str(plates["first"]), "data.cache_dir": str(base / "cache"), "image.size": 48,
-        "reports_dir": str(base / "reports"), "model.backbone": "resnet10", "model.hidden_dim": 16,
-        "model.dropout": 0.0, "train.epochs": 6, "train.batch_size": 16, "train.lr": 2e-3, "train.threads": 1,
-        "train.device": "cpu", "study.resamples": 100, "split.train": 0.5, "split.val": 0.25,
-        "split.test": 0.25, "image.intensity": "fixed", "image.low": 64, "image.high": 192,
+def run(plates, quick_run):
+    return quick_run({
+        "data.source": str(plates["first"]), "image.size": 48, "model.backbone": "resnet10",
+        "model.hidden_dim": 16, "model.dropout": 0.0, "train.epochs": 6, "train.lr": 2e-3,
+        "image.intensity": "fixed", "image.low": 64, "image.high": 192,
         "targets.before_onset": "uninfected", "train.augment": {"quarter_turns": True, "rotate_deg": 0.0},
-    }  # fmt: skip
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HPICLOCK_PROGRESS", "off")
-        return train(config_of(values), None, say=lambda _: None)
+    })  # fmt: skip
 
 
 @pytest.fixture(scope="module")

@@ -189,8 +189,7 @@ def test_the_summary_puts_seeds_together(killed):
     assert (mine["n"] == auc["n"].iloc[0]).all()
 
 
-def test_a_run_that_fails_is_listed_and_stops_no_other(tmp_path, tiny_plate, monkeypatch):
-    monkeypatch.setenv("HPICLOCK_PROGRESS", "off")
+def test_a_run_that_fails_is_listed_and_stops_no_other(tmp_path, tiny_plate):
     said = {
         "set": {"split.train": 0.5, "split.val": 0.25, "split.test": 0.25, "train.epochs": 1},
         "grid": {"model.backbone": ["no_such_net", "shufflenet_v2_x0_5"]},

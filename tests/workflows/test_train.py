@@ -31,40 +31,21 @@ CLASS = ("cls_accuracy", "cls_precision", "cls_recall", "cls_f1", "cls_auc")
 TIME = ("reg_mae", "reg_rmse", "reg_mse")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _no_bars():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HPICLOCK_PROGRESS", "off")
-        yield
-
-
-def small(base: Path, source: object) -> dict[str, object]:
-    """What makes any config a matter of seconds."""
-    return {
-        "data.source": source,
-        "data.cache_dir": str(base / "cache"),
-        "reports_dir": str(base / "reports"),
-        "image.size": 32,
-        "model.backbone": "shufflenet_v2_x0_5",
-        "train.epochs": 1,
-        "train.batch_size": 16,
-        "train.threads": 1,
-        "train.device": "cpu",
-        "train.precision": "fp32",
-        "study.resamples": 100,
-    }
-
-
 @pytest.fixture(scope="module")
 def base(tmp_path_factory):
     return tmp_path_factory.mktemp("training")
 
 
 @pytest.fixture(scope="module")
-def trained(base, tiny_plate):
+def small(base, quick_settings):
+    """What makes any config a matter of seconds, in float32."""
+    return quick_settings({"train.precision": "fp32"}, folder=base)
+
+
+@pytest.fixture(scope="module")
+def trained(small):
     """A finished run of both tasks, and the lines it said."""
-    values = small(base, str(tiny_plate)) | {"experiment": "both", "train.epochs": 3, "train.lr": 3e-3}
-    values |= {"split.train": 0.5, "split.val": 0.25, "split.test": 0.25, "model.hidden_dim": 8}
+    values = small | {"experiment": "both", "train.epochs": 3, "train.lr": 3e-3}
     values |= {"windows.width_h": 4.0, "windows.stride_h": 4.0}  # the first holds 0 h alone: no onset yet
     lines: list[str] = []
     return train(config_of(values), None, say=lines.append), lines
@@ -239,8 +220,8 @@ def test_a_finished_run_is_left_as_it_is(trained, monkeypatch, capsys):
         ("frames.train.infected.end_h", 2.0, "^train: all labelled frames are uninfected"),
     ],
 )
-def test_what_cannot_run_leaves_nothing_behind(base, tiny_plate, tmp_path, key, value, line):
-    cfg = config_of(small(base, str(tiny_plate)) | {"reports_dir": str(tmp_path / "reports"), key: value})
+def test_what_cannot_run_leaves_nothing_behind(small, tmp_path, key, value, line):
+    cfg = config_of(small | {"reports_dir": str(tmp_path / "reports"), key: value})
     with pytest.raises(InputError, match=line):
         train(cfg, None, say=str)
     assert not (tmp_path / "reports").exists()
@@ -259,9 +240,8 @@ def test_every_config_loads(name):
         ("one_clock", set(), ""),
     ],
 )
-def test_single_tasks_and_one_clock_run_end_to_end(base, tiny_plate, name, missing, note):
-    changes = small(base, str(tiny_plate)) | {"split.train": 0.5, "split.val": 0.25, "split.test": 0.25}
-    run = train(load_config(CONFIGS / f"{name}.yaml", changes), None, say=str)
+def test_single_tasks_and_one_clock_run_end_to_end(small, name, missing, note):
+    run = train(load_config(CONFIGS / f"{name}.yaml", small), None, say=str)
     results = check_files(run)
     assert {key for key, value in results["test_metrics"].items() if value is None} == missing
     assert results["why_undefined"].keys() == missing
@@ -327,8 +307,10 @@ def test_the_reference_settings_run_on_the_reference_layout(base, reference_layo
 
 
 @pytest.mark.skipif(not SYNCYTIA.is_dir(), reason="the real syncytia stacks are not beside this project")
-def test_the_real_syncytia_run_and_the_notes_say_what_they_cannot(base):
-    changes = small(base, str(SYNCYTIA)) | {
+def test_the_real_syncytia_run_and_the_notes_say_what_they_cannot(small):
+    changes = {key: value for key, value in small.items() if not key.startswith("split.")}
+    changes["data.source"] = str(SYNCYTIA)
+    changes |= {
         f"frames.{split}.{kind}.stride": 4
         for split in ("train", "val", "test")
         for kind in ("infected", "uninfected")
