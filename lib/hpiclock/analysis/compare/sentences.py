@@ -1,4 +1,4 @@
-"""What a comparison says, in plain words, made from its tables."""
+"""What a comparison says, in plain words: a template per sentence, filled with facts from its tables."""
 
 from __future__ import annotations
 
@@ -8,12 +8,50 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hpiclock.format import LEAST_P, number_text, p_text, window_text
 from hpiclock.metrics import METRICS
 
 BETTER, WORSE, EQUAL = "better", "worse", "equal within the margin"
 SAME = "the two say the same of every group"
-LEAST = 0.001  # chances below it are not told apart
 NOT_SHOWN, CANNOT = "no difference shown", "cannot tell"
+SPREADS = {"sd": "standard deviation", "range": "range"}
+SIZES = ("value", "value_against", "difference", "low", "high", "margin", "could_see", "by_chance")
+SIGNED = ("difference", "low", "high")  # of SIZES, which have the unit of the row's metric
+
+WORDS = {
+    "not compared": "{what}: cannot be compared ({note}).",
+    # over all hours
+    "difference": "{what}: {value} against {value_against}; difference {difference}, {limits}, {n_wells} "
+    "wells{seeds}; p = {p}{floor}, {p_holm} after correction. {meaning}",
+    "no interval": "no interval",
+    "interval": "{level:.0%} interval {low} to {high}",
+    "smallest p": " (the least that so few wells can give)",
+    "seeds": ", same sign in {seeds_agree} seeds",
+    "better or worse": "{variant} is {verdict} in this.",
+    "better or worse by little": "{variant} is {verdict} in this, but by less than the {margin} that matter.",
+    "same": "They say the same of every well.",
+    "equal": "Equal: the difference is below the margin of {margin} set beforehand.",
+    "not shown": "No difference shown, which is not the same as none: {reach}.",
+    "power unknown": "how small a difference could have been seen is not known",
+    "power": "with these wells a difference of {could_see} would have been seen in {power:.0%} of such "
+    "experiments",
+    # over windows
+    "no window": "{what}: no window differs surely (the least chance over all windows is {p}, at {window}).",
+    "windows": "{what}: {word} in {windows} (chances hold for all windows together).",
+    # spread over windows
+    "steadier": "{what}: {value} against {value_against} (p = {p}, {p_holm} after correction). {variant} is "
+    "{word} over time.",
+    "not steadier": "{what}: {value} against {value_against} (p = {p}, {p_holm} after correction). Not shown "
+    "to be steadier or less steady; differences of up to {by_chance} come by chance.",
+}
+
+
+def words(key: str, **facts: Any) -> str:
+    """Return the template of this name with its facts filled in."""
+    return WORDS[key].format(**facts)
+
+
+Sentences = Iterator[tuple[str, str, str]]  # topic, verdict, sentence
 
 
 def verdict_of(row: Mapping[str, Any], *, alpha: float) -> str:
@@ -39,12 +77,9 @@ def comparison_sentences(tables: Mapping[str, pd.DataFrame], *, level: float, po
         *(("beware", CANNOT, note) for note in tables["notes"]["note"]),
         *_whole(tables["comparison"], level, power),
         *_windows(tables["comparison_windows"], level),
-        *_steadier(tables["steadiness"], level),
+        *_steadiness(tables["steadiness"], level),
     ]
     return pd.DataFrame(rows, columns=["topic", "verdict", "sentence"])
-
-
-Sentences = Iterator[tuple[str, str, str]]
 
 
 def variant_name(metric: str, group: str) -> str:
@@ -58,105 +93,68 @@ def _less_is_better(metric: str) -> bool:
     return METRICS[metric].better == "lower"
 
 
+def _facts(row: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a row of ``comparison`` or ``steadiness`` as facts: numbers written, what is compared named."""
+    digits, unit = (2, " h") if METRICS[row["metric"]].unit == "h" else (3, "")
+    written = {
+        name: number_text(row[name], digits, signed=name in SIGNED) + unit for name in SIZES if name in row
+    }
+    written |= {name: p_text(row[name], least=LEAST_P) for name in ("p", "p_holm")}
+    spread = f"{SPREADS[row['spread']]} over windows of the " if "spread" in row else ""
+    name = f"{spread}{variant_name(row['metric'], row['group'])}"
+    return dict(row) | written | {"what": f"{row['variant']} against {row['against']}, {name}"}
+
+
 def _whole(table: pd.DataFrame, level: float, power: float) -> Sentences:
     for row in table.to_dict("records"):
-        what = f"{row['variant']} against {row['against']}, {variant_name(row['metric'], row['group'])}"
+        facts = _facts(row)
         if row["verdict"] == CANNOT:
-            yield "comparison", CANNOT, f"{what}: cannot be compared ({row['note']})."
+            yield "comparison", CANNOT, words("not compared", **facts)
             continue
-        said = f"{what}: {_pair(row)}; {_evidence(row, level)}."
-        yield "comparison", row["verdict"], f"{said} {_meaning(row, power)}"
+        least = row["p"] <= row["p_floor"] * 1.001 and row["p_floor"] >= LEAST_P
+        facts |= {
+            "limits": words("interval" if np.isfinite(row["low"]) else "no interval", level=level, **facts),
+            "floor": words("smallest p") if least else "",
+            "seeds": words("seeds", **facts) if row["seeds_agree"] else "",
+            "meaning": _meaning(row, facts, power),
+        }
+        yield "comparison", row["verdict"], words("difference", **facts)
 
 
-def _evidence(row: Mapping[str, Any], level: float) -> str:
-    limits = "no interval"
-    if np.isfinite(row["low"]):
-        limits = f"{level:.0%} interval {_size(row['low'], row)} to {_size(row['high'], row)}"
-    least = row["p"] <= row["p_floor"] * 1.001 and row["p_floor"] >= LEAST
-    floor = " (the least that so few wells can give)" if least else ""
-    seeds = f", same sign in {row['seeds_agree']} seeds" if row["seeds_agree"] else ""
-    return (
-        f"difference {_size(row['difference'], row)}, {limits}, {row['n_wells']} wells{seeds}; "
-        f"p = {_chance(row['p'])}{floor}, {_chance(row['p_holm'])} after correction"
-    )
-
-
-def _meaning(row: Mapping[str, Any], power: float) -> str:
-    margin = _plain(row["margin"], row)
+def _meaning(row: Mapping[str, Any], facts: dict[str, Any], power: float) -> str:
     if row["verdict"] in (BETTER, WORSE):
-        small = np.isfinite(row["low"]) and -row["margin"] < row["low"] and row["high"] < row["margin"]
-        little = f", but by less than the {margin} that matter" if small else ""
-        return f"{row['variant']} is {row['verdict']} in this{little}."
+        little = np.isfinite(row["low"]) and -row["margin"] < row["low"] and row["high"] < row["margin"]
+        return words("better or worse by little" if little else "better or worse", **facts)
     if row["verdict"] == EQUAL:
-        if row["note"] == SAME:
-            return "They say the same of every well."
-        return f"Equal: the difference is below the margin of {margin} set beforehand."
-    reach = "how small a difference could have been seen is not known"
-    if np.isfinite(row["could_see"]):
-        reach = (
-            f"with these wells a difference of {_plain(row['could_see'], row)} would have been seen in "
-            f"{power:.0%} of such experiments"
-        )
-    return f"No difference shown, which is not the same as none: {reach}."
+        return words("same" if row["note"] == SAME else "equal", **facts)
+    reach = words("power" if np.isfinite(row["could_see"]) else "power unknown", power=power, **facts)
+    return words("not shown", reach=reach)
 
 
 def _windows(table: pd.DataFrame, level: float) -> Sentences:
     keys = ["variant", "against", "group", "metric"]
-    for place, rows in table[table["axis"].eq("hours")].groupby(keys, sort=False):
-        variant, against, group, metric = map(str, place)
-        tested = rows[rows["p_over_all_windows"].notna()]
+    tested = table[table["axis"].eq("hours") & table["p_over_all_windows"].notna()]
+    for (variant, against, group, metric), rows in tested.groupby(keys, sort=False):
         what = f"{variant} against {against}, {variant_name(metric, group)} over hours"
-        if tested.empty:
-            continue  # said of all hours already
-        found = tested[tested["p_over_all_windows"] <= 1 - level]
+        found = rows[rows["p_over_all_windows"] <= 1 - level]
         if found.empty:
-            most = tested.loc[tested["p_over_all_windows"].idxmin()]
-            yield (
-                "windows",
-                NOT_SHOWN,
-                f"{what}: no window differs surely (the least chance over all windows is "
-                f"{_chance(most['p_over_all_windows'])}, at {most['start_h']:g}-{most['end_h']:g} h).",
-            )
-            continue
+            most = rows.loc[rows["p_over_all_windows"].idxmin()]
+            p = p_text(most["p_over_all_windows"], least=LEAST_P)
+            window = window_text(most["start_h"], most["end_h"])
+            yield "windows", NOT_SHOWN, words("no window", what=what, p=p, window=window)
         for gained, part in found.groupby((found["difference"] > 0) != _less_is_better(metric)):
-            spans = ", ".join(f"{row.start_h:g}-{row.end_h:g} h" for row in part.itertuples())
+            windows = ", ".join(window_text(row.start_h, row.end_h) for row in part.itertuples())
             word = BETTER if gained else WORSE
-            yield "windows", word, f"{what}: {word} in {spans} (chances hold for all windows together)."
+            yield "windows", word, words("windows", what=what, word=word, windows=windows)
 
 
-def _steadier(table: pd.DataFrame, level: float) -> Sentences:
+def _steadiness(table: pd.DataFrame, level: float) -> Sentences:
     for row in table.to_dict("records"):
-        spread = "standard deviation" if row["spread"] == "sd" else "range"
-        what = f"{spread} over windows of the {variant_name(row['metric'], row['group'])}"
-        pair = f"{row['variant']} against {row['against']}, {what}"
+        facts = _facts(row)
         if np.isnan(row["p"]):
-            yield "steadier", CANNOT, f"{pair}: cannot be compared ({row['note']})."
-            continue
-        sizes = f"{_plain(row['value'], row)} against {_plain(row['value_against'], row)}"
-        chance = f"p = {_chance(row['p'])}, {_chance(row['p_holm'])} after correction"
-        if row["p_holm"] <= 1 - level:
+            yield "steadier", CANNOT, words("not compared", **facts)
+        elif row["p_holm"] <= 1 - level:
             word = "steadier" if row["difference"] < 0 else "less steady"
-            yield "steadier", word, f"{pair}: {sizes} ({chance}). {row['variant']} is {word} over time."
+            yield "steadier", word, words("steadier", word=word, **facts)
         else:
-            yield (
-                "steadier",
-                NOT_SHOWN,
-                f"{pair}: {sizes} ({chance}). Not shown to be steadier or less steady; differences of up to "
-                f"{_plain(row['by_chance'], row)} come by chance.",
-            )
-
-
-def _pair(row: Mapping[str, Any]) -> str:
-    return f"{_plain(row['value'], row)} against {_plain(row['value_against'], row)}"
-
-
-def _plain(value: float, row: Mapping[str, Any]) -> str:
-    return f"{value:.2f} h" if METRICS[row["metric"]].unit == "h" else f"{value:.3f}"
-
-
-def _size(value: float, row: Mapping[str, Any]) -> str:
-    return f"{value:+.2f} h" if METRICS[row["metric"]].unit == "h" else f"{value:+.3f}"
-
-
-def _chance(p: float) -> str:
-    return f"{p:.2g}" if p >= LEAST else "below 0.001"
+            yield "steadier", NOT_SHOWN, words("not steadier", **facts)
