@@ -24,11 +24,11 @@ from hpiclock.analysis.linear_probe import fit_class_probe, fit_time_probe
 from hpiclock.audit import BORDER, CLOCKS, ELAPSED, FOCUS, HOUR, LIGHT, MARK, PLATE, QUESTIONS, TWICE, WELL
 from hpiclock.audit.verdict import Evidence, verdict
 from hpiclock.config.schema import AuditConfig, SplitConfig, StudyConfig
-from hpiclock.plate.duplicates import Fields, burned_in_marks, overlapping_fields, shrunk, spread
+from hpiclock.plate.duplicates import Fields, burned_in_marks, downscaled, evenly_spaced, overlapping_fields
 from hpiclock.plate.splits import split_wells
 from hpiclock.plate.stack_statistics import KINDS, image_statistics
 from hpiclock.simulate.design import Design, design, grid
-from hpiclock.simulate.write import Stack, simulate
+from hpiclock.simulate.write import SimulatedStack, simulate_plate
 
 FLAGS = ("contradicted", "not identifiable")
 ANY = "any row contradicted"
@@ -85,9 +85,9 @@ CASES: dict[str, Case] = {
 AUDIT = AuditConfig(onset_shifts_h=())  # other onsets never contradict, and take half of the time
 
 
-def tables(plate: Design, seed: int) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray, list[Stack]]:
+def tables(plate: Design, seed: int) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray, list[SimulatedStack]]:
     """Return frames, raw statistics, frozen features (frames, features) and the stacks."""
-    stacks = list(simulate(plate, seed=seed))
+    stacks = list(simulate_plate(plate, seed=seed))
     frames = pd.concat([stack.truth for stack in stacks], ignore_index=True)
     frames = frames.assign(plate=plate.name, path="")
     pictures = [picture for stack in stacks for picture in stack.pictures]
@@ -144,8 +144,8 @@ def one(case: str, seed: int) -> pd.DataFrame:
     first = frames.drop_duplicates("stack_id")
     split = split_wells(first.assign(n_frames=1), SplitConfig(**SPLIT, seed=seed)).stacks
     frames["split"] = frames["stack_id"].map(split.set_index("stack_id")["split"])
-    chosen = [stack.pictures[spread(np.arange(len(stack.pictures)), 2)] for stack in stacks]
-    images = np.stack([[shrunk(picture) for picture in part] for part in chosen])
+    chosen = [stack.pictures[evenly_spaced(np.arange(len(stack.pictures)), 2)] for stack in stacks]
+    images = np.stack([[downscaled(picture) for picture in part] for part in chosen])
     fields = Fields(list(first["stack_id"]), images)
     pairs = overlapping_fields(fields, groups=first["plate"] + "/" + first["condition"], max_pairs=10_000)
     marks = burned_in_marks(fields, first)

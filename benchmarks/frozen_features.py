@@ -24,7 +24,7 @@ from hpiclock.analysis.linear_probe import linear_probe, principal_components
 from hpiclock.config.load import config_of
 from hpiclock.inference.embed import embed
 from hpiclock.plate.cache import FrameCache
-from hpiclock.simulate.predictions import Simulation, simulate
+from hpiclock.simulate.predictions import Simulation, simulate_predictions
 from hpiclock.training.experiment import prepare_model
 
 PROBES = 70
@@ -33,7 +33,11 @@ PROBES = 70
 def rows_like(n: int) -> pd.DataFrame:
     """Return FRAMES of about ``n`` rows, split by well."""
     design = Simulation(wells=52, stacks=1, hours=48.0, interval_h=48.0 * 104 / n)
-    rows = simulate(design, rng=np.random.default_rng(0), splits=("test",)).iloc[:n].reset_index(drop=True)
+    rows = (
+        simulate_predictions(design, rng=np.random.default_rng(0), splits=("test",))
+        .iloc[:n]
+        .reset_index(drop=True)
+    )
     split = pd.Series(pd.factorize(rows["well"])[0] % 5).map({0: "test", 1: "val"}).fillna("train")
     return rows.drop(columns=["p_infected", "time_pred", "run", "seed"]).assign(split=split.to_numpy())
 

@@ -24,7 +24,7 @@ from hpiclock.analysis.run_study import run_study
 from hpiclock.analysis.units import group_codes
 from hpiclock.analysis.windows import in_window, window_edges
 from hpiclock.config.schema import StudyConfig, WindowsConfig
-from hpiclock.simulate.predictions import Simulation, simulate
+from hpiclock.simulate.predictions import Simulation, simulate_predictions
 
 METRICS = ("auc", "accuracy", "f1", "mae", "r2")
 THRESHOLD = 0.5
@@ -34,7 +34,7 @@ GOALS = {1_000: 2_000, 10_000: 4_500}  # resamples -> ratio
 def frames() -> tuple[FrameScores, list[np.ndarray], np.ndarray]:
     """About 10,000 frames of 104 stacks, the 15 windows, and the condition of each stack."""
     design = Simulation(wells=52, stacks=1, hours=48.0, interval_h=0.5)
-    rows = simulate(design, rng=np.random.default_rng(0), splits=("test",))
+    rows = simulate_predictions(design, rng=np.random.default_rng(0), splits=("test",))
     rows = rows[rows["label"].notna()].reset_index(drop=True)
     stack = group_codes(rows, "position")
     scores = frame_scores(rows, threshold=THRESHOLD, group=stack)
@@ -89,7 +89,7 @@ def compare(resamples: int, loop: int) -> tuple[Row, float]:
 
 def million() -> None:
     design = Simulation(wells=52, stacks=50, interval_h=0.5, plates=4)
-    rows = simulate(design, rng=np.random.default_rng(0)).iloc[:1_000_000]
+    rows = simulate_predictions(design, rng=np.random.default_rng(0)).iloc[:1_000_000]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.perf_counter(), time.process_time()
     run_study(rows, cfg_windows=WindowsConfig(), end_h=48, cfg_study=StudyConfig(), seed=0)

@@ -37,7 +37,7 @@ from hpiclock.config.load import config_of
 from hpiclock.config.schema import DataConfig, StudyConfig, WindowsConfig
 from hpiclock.plate.cache import FrameCache, open_cache
 from hpiclock.plate.manifest.survey import load_manifest
-from hpiclock.simulate.predictions import Simulation, simulate
+from hpiclock.simulate.predictions import Simulation, simulate_predictions
 from stacks import frames_of, write_stacks
 
 LIMIT = 12.0  # what ten times as much may cost: ten, and some noise
@@ -47,7 +47,7 @@ Work = Callable[[], object]
 def predictions(n: int) -> pd.DataFrame:
     """Return about ``n`` predictions of stacks with 97 frames, 16 wells a split."""
     design = Simulation(wells=16, stacks=max(1, round(n / 64 / 97)), interval_h=0.5)
-    return simulate(design, rng=np.random.default_rng(0))
+    return simulate_predictions(design, rng=np.random.default_rng(0))
 
 
 def study(rows: pd.DataFrame, *, stride_h: float = 3.0, resamples: int = 2000) -> Work:

@@ -16,7 +16,7 @@ from hpiclock.analysis.units import choose_resampling_unit
 from hpiclock.config.schema import CompareConfig, StudyConfig, WindowsConfig
 from hpiclock.metrics import ALL, METRICS, Metric, Ratio, metrics_of
 from hpiclock.report.text import readable_metrics
-from hpiclock.simulate.predictions import Simulation, simulate
+from hpiclock.simulate.predictions import Simulation, simulate_predictions
 
 NPV = Metric(
     "npv",
@@ -34,7 +34,7 @@ NPV = Metric(
 
 @pytest.fixture(scope="module")
 def predictions() -> pd.DataFrame:
-    return simulate(Simulation(wells=8, interval_h=3.0), rng=np.random.default_rng(2))
+    return simulate_predictions(Simulation(wells=8, interval_h=3.0), rng=np.random.default_rng(2))
 
 
 @pytest.fixture(scope="module")

@@ -117,7 +117,7 @@ PREDICTIONS = Table(
     key=("run", "fold", "seed", "stack_id", "frame"),
 )
 
-# New plates are read out without anybody saying what was done to their wells.
+# The wells of new plates may be of unknown condition.
 _BLIND = {"condition": _text(*CONDITIONS, UNKNOWN)}
 NEW_MANIFEST = Table("manifest", MANIFEST.columns | _BLIND, key=MANIFEST.key)
 NEW_PREDICTIONS = Table("predictions", PREDICTIONS.columns | _BLIND, key=PREDICTIONS.key)

@@ -10,14 +10,16 @@ from sklearn import metrics as sk
 from hpiclock.analysis.frame_scores import FrameScores, frame_scores
 from hpiclock.analysis.intervals.bootstrap import bootstrap_weights, resampled_metric, resampling_table
 from hpiclock.analysis.units import group_codes
-from hpiclock.simulate.predictions import Simulation, simulate
+from hpiclock.simulate.predictions import Simulation, simulate_predictions
 
 METRICS = ("auc", "accuracy", "f1", "mae", "r2", "recall", "bias")
 
 
 @pytest.fixture(scope="module")
 def scores() -> FrameScores:
-    rows = simulate(Simulation(wells=4, interval_h=4.0), rng=np.random.default_rng(2), splits=("test",))
+    rows = simulate_predictions(
+        Simulation(wells=4, interval_h=4.0), rng=np.random.default_rng(2), splits=("test",)
+    )
     rows = rows[rows["label"].notna()].reset_index(drop=True)
     rows["p_infected"] = rows["p_infected"].round(1)  # ties
     return frame_scores(rows, threshold=0.5, group=group_codes(rows, "position"))

@@ -11,7 +11,7 @@ from hpiclock.analysis.compare.align_runs import align_runs
 from hpiclock.analysis.compare.paired_tests import paired_difference, seed_of, sign_flip_test, sign_flips
 from hpiclock.config.schema import CompareConfig, StudyConfig, WindowsConfig
 from hpiclock.errors import InputError
-from hpiclock.simulate.predictions import Simulation, simulate
+from hpiclock.simulate.predictions import Simulation, simulate_predictions
 
 STUDY = StudyConfig(threshold=0.5)
 SETTINGS = CompareConfig(shuffles=1000)
@@ -21,7 +21,7 @@ WINDOWS = WindowsConfig(width_h=12, stride_h=12)
 def plate(wells=6, **changes):
     """Test frames of 2 x ``wells`` wells, every 4 h."""
     design = Simulation(wells=wells, stacks=1, interval_h=4.0, **changes)
-    return simulate(design, rng=np.random.default_rng(0), splits=("test",))
+    return simulate_predictions(design, rng=np.random.default_rng(0), splits=("test",))
 
 
 def rerun(table, run, *, seed=0, fold=0, p=None, time=None):

@@ -11,12 +11,12 @@ from hpiclock.analysis.evaluate import metrics_by_split
 from hpiclock.analysis.time_errors import time_errors
 from hpiclock.analysis.windows import in_window, metrics_by_window, window_edges
 from hpiclock.config.schema import StudyConfig, WindowsConfig
-from hpiclock.simulate.predictions import Simulation, simulate
+from hpiclock.simulate.predictions import Simulation, simulate_predictions
 
 
 @pytest.fixture(scope="module")
 def predictions() -> pd.DataFrame:
-    rows = simulate(Simulation(wells=4, interval_h=2.0), rng=np.random.default_rng(1))
+    rows = simulate_predictions(Simulation(wells=4, interval_h=2.0), rng=np.random.default_rng(1))
     return rows.assign(p_infected=rows["p_infected"].round(2))  # many ties
 
 

@@ -26,12 +26,12 @@ from hpiclock.analysis.time_errors import (
     worst_hours,
 )
 from hpiclock.config.schema import StudyConfig
-from hpiclock.simulate.predictions import Simulation, simulate
+from hpiclock.simulate.predictions import Simulation, simulate_predictions
 
 
 @pytest.fixture(scope="module")
 def predictions() -> pd.DataFrame:
-    return simulate(Simulation(wells=12, interval_h=3.0), rng=np.random.default_rng(4))
+    return simulate_predictions(Simulation(wells=12, interval_h=3.0), rng=np.random.default_rng(4))
 
 
 def test_nine_groups_are_needed_for_90_percent_and_19_for_95() -> None:

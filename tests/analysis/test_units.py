@@ -21,7 +21,7 @@ from hpiclock.audit.clocks import onset_table
 from hpiclock.audit.controls import negative_controls
 from hpiclock.config.schema import AuditConfig, CompareConfig, StudyConfig, WindowsConfig
 from hpiclock.plate.frames import match_controls
-from hpiclock.simulate.predictions import Simulation, simulate
+from hpiclock.simulate.predictions import Simulation, simulate_predictions
 from hpiclock.tables import frame_interval_h, hour_strata, n_wells
 
 STUDY = StudyConfig()
@@ -93,7 +93,7 @@ def test_a_phase_holds_its_frames_and_the_mock_frames_of_their_hours():
 @pytest.fixture(scope="module")
 def staggered():
     design = Simulation(wells=6, interval_h=2.0, onset_h=(5.0, 11.0))
-    return simulate(design, rng=np.random.default_rng(0), splits=("test",))
+    return simulate_predictions(design, rng=np.random.default_rng(0), splits=("test",))
 
 
 CLAIMS = {"before onset": "nothing before the onset", "after eclipse": "infected after the eclipse"}
@@ -179,7 +179,7 @@ def counts(rows):
 
 
 def test_a_well_is_a_name_on_a_plate_in_every_table():
-    rows = simulate(
+    rows = simulate_predictions(
         Simulation(wells=3, stacks=1, interval_h=8.0), rng=np.random.default_rng(0), splits=("test",)
     )
     both = dict.fromkeys(counts(rows), 12)
@@ -187,7 +187,7 @@ def test_a_well_is_a_name_on_a_plate_in_every_table():
 
 
 def test_wells_that_are_not_given_are_none_in_every_table():
-    rows = simulate(
+    rows = simulate_predictions(
         Simulation(wells=3, stacks=1, interval_h=8.0), rng=np.random.default_rng(0), splits=("test",)
     )
     assert set(counts(rows.assign(well="")).values()) == {0}

@@ -18,7 +18,7 @@ from hpiclock.analysis.windows import (
     slope_per_h,
 )
 from hpiclock.config.schema import StudyConfig, WindowsConfig
-from hpiclock.simulate.predictions import Simulation, simulate
+from hpiclock.simulate.predictions import Simulation, simulate_predictions
 
 STUDY = StudyConfig(resamples=500)
 
@@ -84,7 +84,7 @@ def test_undefined_windows_are_left_out_not_counted_as_zero() -> None:
 
 @pytest.fixture(scope="module")
 def tables() -> dict[str, pd.DataFrame]:
-    rows = simulate(Simulation(wells=6, interval_h=2.0), rng=np.random.default_rng(5))
+    rows = simulate_predictions(Simulation(wells=6, interval_h=2.0), rng=np.random.default_rng(5))
     return run_study(rows, cfg_windows=WindowsConfig(), end_h=48, cfg_study=STUDY, seed=0)
 
 
@@ -108,7 +108,7 @@ def test_the_rise_after_the_eclipse_is_a_change_of_the_auc(tables: dict[str, pd.
 
 
 def test_the_same_seed_gives_the_same_tables(tables: dict[str, pd.DataFrame]) -> None:
-    rows = simulate(Simulation(wells=6, interval_h=2.0), rng=np.random.default_rng(5))
+    rows = simulate_predictions(Simulation(wells=6, interval_h=2.0), rng=np.random.default_rng(5))
     again = run_study(rows, cfg_windows=WindowsConfig(), end_h=48, cfg_study=STUDY, seed=0)
     assert list(again) == list(tables)
     for name, table in tables.items():
@@ -124,7 +124,7 @@ def test_conclusions_raise_no_alarm_before_the_onset_and_say_when_infection_is_s
 
 
 def test_one_well_per_class_is_said_in_the_conclusions_and_taken_as_positions() -> None:
-    rows = simulate(
+    rows = simulate_predictions(
         Simulation(wells=1, stacks=4, interval_h=6.0, onset_h=(1.0, 1.0)), rng=np.random.default_rng(6)
     )
     test = rows[rows["split"].eq("test")]
@@ -141,7 +141,7 @@ def test_one_well_per_class_is_said_in_the_conclusions_and_taken_as_positions() 
 
 
 def test_two_wells_a_class_stay_the_unit_and_give_no_interval() -> None:
-    rows = simulate(
+    rows = simulate_predictions(
         Simulation(wells=2, stacks=6, interval_h=6.0), rng=np.random.default_rng(7), splits=("test",)
     )
     assert choose_resampling_unit(rows).unit == "well"
@@ -153,7 +153,7 @@ def test_two_wells_a_class_stay_the_unit_and_give_no_interval() -> None:
 
 
 def test_plates_are_the_unit_when_three_hold_each_class() -> None:
-    rows = simulate(
+    rows = simulate_predictions(
         Simulation(wells=6, plates=3, interval_h=12.0), rng=np.random.default_rng(8), splits=("test",)
     )
     assert choose_resampling_unit(rows).unit == "plate"

@@ -14,7 +14,7 @@ from hpiclock.audit.baselines import (
     shortcut_baselines,
 )
 from hpiclock.audit.permutation import auc_gain, mean_over_wells, score_auc
-from hpiclock.simulate.predictions import Simulation, simulate
+from hpiclock.simulate.predictions import Simulation, simulate_predictions
 
 SMALL = Simulation(wells=4, interval_h=4.0, onset_h=(4.0, 12.0))
 KEYS = ["stack_id", "frame"]
@@ -22,7 +22,7 @@ KEYS = ["stack_id", "frame"]
 
 @pytest.fixture(scope="module")
 def said():
-    return simulate(SMALL, rng=np.random.default_rng(0), splits=("train", "val", "test"))
+    return simulate_predictions(SMALL, rng=np.random.default_rng(0), splits=("train", "val", "test"))
 
 
 def features(rows, *columns, seed=0, noise=0.1):
@@ -129,7 +129,7 @@ def test_early_frames_do_not_teach_late_signs(said):
 
 
 def test_one_well_a_class_leaves_nothing_to_hold_out():
-    rows = simulate(SMALL._replace(wells=1), rng=np.random.default_rng(0), splits=("test",))
+    rows = simulate_predictions(SMALL._replace(wells=1), rng=np.random.default_rng(0), splits=("test",))
     found = sampling_experiments(rows, features(rows), level=0.95, seed=0)
     assert "nothing can be held out" in found.loc[found["experiment"].eq("split"), "note"].iloc[0]
 

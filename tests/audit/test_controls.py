@@ -18,7 +18,7 @@ from hpiclock.audit.controls import (
     nuisance_table,
 )
 from hpiclock.config.schema import AuditConfig, StudyConfig, WindowsConfig
-from hpiclock.simulate.predictions import Simulation, simulate
+from hpiclock.simulate.predictions import Simulation, simulate_predictions
 
 STUDY, AUDIT = StudyConfig(), AuditConfig(shuffles=2000)
 KINDS = {"light": ["mean"], "focus": ["laplacian"], "contrast": ["sd"], "border": ["border_mean"]}
@@ -26,7 +26,7 @@ KINDS = {"light": ["mean"], "focus": ["laplacian"], "contrast": ["sd"], "border"
 
 def said(*, seed=0, splits=("test",), **changes):
     design = Simulation(wells=6, interval_h=2.0, onset_h=(5.0, 11.0))._replace(**changes)
-    return simulate(design, rng=np.random.default_rng(seed), splits=splits)
+    return simulate_predictions(design, rng=np.random.default_rng(seed), splits=splits)
 
 
 def infected(rows):

@@ -11,7 +11,7 @@ from hpiclock.audit.verdict import Evidence, verdict
 from hpiclock.config.schema import AuditConfig, StudyConfig
 from hpiclock.plate.stack_statistics import image_statistics
 from hpiclock.simulate.design import design
-from hpiclock.simulate.write import simulate
+from hpiclock.simulate.write import simulate_plate
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +21,7 @@ def said() -> pd.DataFrame:
     Small fields and the first hours only; the infection begins at 1 h, and nothing is to be seen before 5 h.
     """
     plate = design("one-well-each", n_frames=5, microscope={"size_px": 64})
-    stacks = list(simulate(plate, seed=0))
+    stacks = list(simulate_plate(plate, seed=0))
     frames = pd.concat([stack.truth for stack in stacks], ignore_index=True).assign(plate=plate.name, path="")
     seen = pd.DataFrame([image_statistics(picture) for stack in stacks for picture in stack.pictures])
     infected = frames["condition"].eq("infected").to_numpy()

@@ -21,14 +21,14 @@ from hpiclock.audit import (
 )
 from hpiclock.audit.verdict import Evidence, verdict
 from hpiclock.config.schema import AuditConfig, StudyConfig
-from hpiclock.simulate.predictions import Simulation, simulate
+from hpiclock.simulate.predictions import Simulation, simulate_predictions
 
 STUDY, AUDIT = StudyConfig(), AuditConfig(shuffles=1000)
 
 
 def judged(*, seed=0, **changes):
     design = Simulation(wells=6, interval_h=2.0, onset_h=(5.0, 11.0))._replace(**changes)
-    said = simulate(design, rng=np.random.default_rng(seed), splits=("test",))
+    said = simulate_predictions(design, rng=np.random.default_rng(seed), splits=("test",))
     evidence = Evidence(said, predictions=said)
     return verdict(evidence, study=STUDY, audit=AUDIT, rng=np.random.default_rng(0))
 
@@ -62,7 +62,9 @@ def test_one_onset_is_not_identifiable_however_well_times_fit():
 
 
 def test_the_same_seed_gives_the_same_verdict_and_rows_may_come_in_any_order():
-    said = simulate(Simulation(wells=4, interval_h=4.0), rng=np.random.default_rng(0), splits=("test",))
+    said = simulate_predictions(
+        Simulation(wells=4, interval_h=4.0), rng=np.random.default_rng(0), splits=("test",)
+    )
     mixed = said.sample(frac=1, random_state=1).reset_index(drop=True)
     first, second = (
         verdict(Evidence(rows, predictions=rows), study=STUDY, audit=AUDIT, rng=np.random.default_rng(0))
@@ -74,7 +76,9 @@ def test_the_same_seed_gives_the_same_verdict_and_rows_may_come_in_any_order():
 
 
 def test_predictions_of_one_class_are_judged_by_the_design_alone():
-    said = simulate(Simulation(wells=4, interval_h=4.0), rng=np.random.default_rng(0), splits=("test",))
+    said = simulate_predictions(
+        Simulation(wells=4, interval_h=4.0), rng=np.random.default_rng(0), splits=("test",)
+    )
     mock = said[said["condition"].eq("mock")]
     table = verdict(Evidence(said, predictions=mock), study=STUDY, audit=AUDIT, rng=np.random.default_rng(0))
     assert table.set_index("question").loc[EARLY, "verdict"] == "not tested"

@@ -8,13 +8,13 @@ from scipy.ndimage import gaussian_filter
 
 from hpiclock.config.schema import DataConfig
 from hpiclock.plate.duplicates import (
-    SMALL,
+    FIELD_PX,
     Fields,
     burned_in_marks,
+    downscaled,
+    evenly_spaced,
     load_fields,
     overlapping_fields,
-    shrunk,
-    spread,
 )
 
 
@@ -113,16 +113,16 @@ def test_few_stacks_cannot_tell_a_mark_from_chance():
 
 
 def test_frames_are_taken_evenly_from_the_first_half():
-    assert spread(np.arange(49), 3).tolist() == [0, 12, 24]
-    assert spread(np.array([7]), 2).tolist() == [7, 7]
+    assert evenly_spaced(np.arange(49), 3).tolist() == [0, 12, 24]
+    assert evenly_spaced(np.array([7]), 2).tolist() == [7, 7]
 
 
 def test_large_frames_are_shrunk_by_their_means_and_small_ones_kept():
-    blocks = np.arange(4.0).reshape(2, 2).repeat(SMALL, 0).repeat(SMALL, 1)
-    assert shrunk(blocks).shape == (SMALL, SMALL)
-    assert shrunk(blocks)[0, 0] == 0
-    assert shrunk(blocks)[-1, -1] == 3
-    assert shrunk(np.ones((48, 48), np.uint8)).shape == (48, 48)
+    blocks = np.arange(4.0).reshape(2, 2).repeat(FIELD_PX, 0).repeat(FIELD_PX, 1)
+    assert downscaled(blocks).shape == (FIELD_PX, FIELD_PX)
+    assert downscaled(blocks)[0, 0] == 0
+    assert downscaled(blocks)[-1, -1] == 3
+    assert downscaled(np.ones((48, 48), np.uint8)).shape == (48, 48)
 
 
 def test_fields_are_read_from_stacks(tmp_path):

@@ -13,7 +13,7 @@ from hpiclock.config.schema import DataConfig, QualityConfig
 from hpiclock.errors import InputError
 from hpiclock.plate.manifest.manifest_csv import read_quarantine, write_quarantine
 from hpiclock.plate.manifest.survey import load_manifest, survey
-from hpiclock.plate.passport import COLUMNS, passport, to_quarantine
+from hpiclock.plate.passport import COLUMNS, passport, quarantine_rows
 
 N_FRAMES, SIDE = 24, 48
 
@@ -142,7 +142,7 @@ def test_stack_that_went_away_after_the_survey_does_not_stop_the_others(plate: P
 def test_quarantine_list_made_from_the_passport_is_honoured_and_reported(plate: Path) -> None:
     source = DataConfig(source=str(plate))
     table = passport_of(source)
-    listed = write_quarantine(to_quarantine(table, ["suspect", "failed"]), plate / "lists" / "out.csv")
+    listed = write_quarantine(quarantine_rows(table, ["suspect", "failed"]), plate / "lists" / "out.csv")
     reasons = read_quarantine(listed)
     assert reasons == {
         row.path: row.findings for row in table.itertuples() if row.status in ("suspect", "failed")

@@ -7,8 +7,8 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from hpiclock.errors import InputError
-from hpiclock.simulate.design import Design, design, names
-from hpiclock.simulate.write import Stack, plan_wells, simulate
+from hpiclock.simulate.design import Design, design, design_names
+from hpiclock.simulate.write import SimulatedStack, plan_wells, simulate_plate
 
 SLOW = {
     "eclipse_h": 6.0,
@@ -19,18 +19,18 @@ SLOW = {
 PAIR = {"wells": {"A1": 0.0, "A2": 2.0}, "n_frames": 3}
 
 
-def plate(name: str = "audit", **changes: Any) -> tuple[Design, list[Stack]]:
+def plate(name: str = "audit", **changes: Any) -> tuple[Design, list[SimulatedStack]]:
     plan = design(name, **changes)
-    return plan, list(simulate(plan, seed=5))
+    return plan, list(simulate_plate(plan, seed=5))
 
 
-def one_well(moi: float, **changes: Any) -> Stack:
+def one_well(moi: float, **changes: Any) -> SimulatedStack:
     """A well with onset at 8 h, whose culture does not depend on the MOI."""
     changes = {"onsets_h": (8.0,), "n_frames": 25, "interval_h": 2.0, "biology": SLOW} | changes
     return plate("tiny", wells={"A1": moi}, **changes)[1][0]
 
 
-def of(stacks: list[Stack], condition: str) -> list[Stack]:
+def of(stacks: list[SimulatedStack], condition: str) -> list[SimulatedStack]:
     return [stack for stack in stacks if stack.plan.condition == condition]
 
 
@@ -158,7 +158,7 @@ def likeness(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.corrcoef(a.ravel().astype(float), b.ravel().astype(float))[0, 1])
 
 
-def twins(stacks: list[Stack]) -> list[tuple[Stack, Stack]]:
+def twins(stacks: list[SimulatedStack]) -> list[tuple[SimulatedStack, SimulatedStack]]:
     return [
         (a, b)
         for a in stacks
@@ -201,10 +201,10 @@ def test_a_fixed_onset_ties_the_two_clocks_and_staggered_onsets_do_not() -> None
         assert len({plan.onset_h for plan in plans if plan.moi > 0}) == spread
 
 
-@pytest.mark.parametrize("name", names())
+@pytest.mark.parametrize("name", design_names())
 def test_every_named_design_can_be_made(name: str) -> None:
     small = design(name, n_frames=13, interval_h=4.0)
-    stack = next(simulate(small, seed=0))
+    stack = next(simulate_plate(small, seed=0))
     assert stack.pictures.shape == (len(stack.truth), *2 * [small.microscope.size_px])
     assert stack.pictures.std() > 5
 

@@ -10,7 +10,7 @@ from hpiclock import cli, figures
 from hpiclock.config.load import load_config
 from hpiclock.errors import InputError
 from hpiclock.runs.run import Run
-from hpiclock.simulate.predictions import Simulation, simulate
+from hpiclock.simulate.predictions import Simulation, simulate_predictions
 from hpiclock.tables import PREDICTIONS
 from hpiclock.workflows.compare import (
     by_variant,
@@ -26,7 +26,7 @@ from hpiclock.workflows.compare import (
 @pytest.fixture(scope="module")
 def table():
     design = Simulation(wells=5, stacks=1, interval_h=6.0)
-    return simulate(design, rng=np.random.default_rng(0))
+    return simulate_predictions(design, rng=np.random.default_rng(0))
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hpiclock.simulate.predictions import Simulation, simulate
+from hpiclock.simulate.predictions import Simulation, simulate_predictions
 from hpiclock.tables import METRICS, PREDICTIONS, read, write
 
 PROGRAM = """
@@ -42,7 +42,7 @@ FIGURES = {
 @pytest.fixture(scope="module")
 def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("studies")
-    rows = simulate(Simulation(wells=4, stacks=1, interval_h=8.0), rng=np.random.default_rng(0))
+    rows = simulate_predictions(Simulation(wells=4, stacks=1, interval_h=8.0), rng=np.random.default_rng(0))
     for suffix in ("parquet", "csv"):
         write(PREDICTIONS, rows, folder / f"predictions.{suffix}")
     test = rows[rows["split"].eq("test") & rows["label"].notna()]

@@ -213,4 +213,4 @@ def test_every_sweep_that_comes_along_can_be_asked_for(path):
     plan = load_sweep(path)
     assert len({trial.run for trial in plan.trials}) == len(plan.configs) > 1
     assert len({json.dumps(trial.labels, sort_keys=True) for trial in plan.trials}) == len(plan.trials)
-    assert plan.said.name == path.stem or path.stem == "demo"
+    assert plan.file.name == path.stem or path.stem == "demo"

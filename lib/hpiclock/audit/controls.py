@@ -20,17 +20,7 @@ from hpiclock.analysis.units import (
     with_matched_controls,
 )
 from hpiclock.analysis.windows import in_window
-from hpiclock.audit import (
-    BEFORE,
-    BORDER,
-    EARLY,
-    FOCUS,
-    KIND_OF,
-    LIGHT,
-    MORE_WELLS,
-    WELL,
-    AuditRow,
-)
+from hpiclock.audit import BEFORE, BORDER, EARLY, FOCUS, KIND_OF, LIGHT, MORE_WELLS, WELL, AuditRow
 from hpiclock.audit.design import few_wells
 from hpiclock.audit.permutation import (
     centred,

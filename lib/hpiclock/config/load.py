@@ -48,25 +48,25 @@ def parse(text: str) -> Any:
         raise ValueError(str(error).splitlines()[0]) from None
 
 
-SHOWN = 3  # problems of one config that are listed
+LISTED = 3  # problems of one config that are listed
 
 
-def explain(error: ValidationError, said_by: Mapping[str, str], place: str) -> str:
+def config_errors(error: ValidationError, set_by: Mapping[str, str], place: str) -> str:
     """Return the problems of a config as one line.
 
     Args:
         error: what pydantic found.
-        said_by: the file (or ``--set``) that says each key.
-        place: the file to be named for a key that nobody says.
+        set_by: the file (or ``--set``) that sets each key.
+        place: the file to be named for a key that nobody sets.
     """
     by_key: dict[str, list[Any]] = {}
     for item in error.errors():
         if not _other_kind(item):
             by_key.setdefault(_key(item), []).append(item)
     lines = [
-        f"{said_by.get(key, place)}: {_problem(key, items)}" for key, items in list(by_key.items())[:SHOWN]
+        f"{set_by.get(key, place)}: {_problem(key, items)}" for key, items in list(by_key.items())[:LISTED]
     ]
-    more = len(by_key) - SHOWN
+    more = len(by_key) - LISTED
     return "; ".join(lines) + (f"; and {more} more" if more > 0 else "")
 
 
@@ -110,8 +110,8 @@ def _problem(key: str, items: Iterable[Any]) -> str:
         return f"{key}: a section with keys below it, got {first['input']!r}"
     # a tuple whose items were refused is also too short
     telling = [item for item in items if item["type"] != "too_short"] or items
-    said = dict.fromkeys(item["msg"][0].lower() + item["msg"][1:] for item in telling)
-    return f"{key}: {' or '.join(said)}, got {first['input']!r}"
+    messages = dict.fromkeys(item["msg"][0].lower() + item["msg"][1:] for item in telling)
+    return f"{key}: {' or '.join(messages)}, got {first['input']!r}"
 
 
 @lru_cache(maxsize=1)
@@ -123,7 +123,7 @@ def _known() -> tuple[str, ...]:
 
 
 def _nearest(key: str) -> str:
-    """Return the key that was meant: one beside it, one of that name elsewhere, one that looks like it."""
+    """Return the key that was meant: one beside it, one of that name elsewhere, one of similar spelling."""
     section, _, name = key.rpartition(".")
     beside = {known.rpartition(".")[2]: known for known in _known() if known.rpartition(".")[0] == section}
     elsewhere = {known.rpartition(".")[2]: known for known in reversed(_known())}
@@ -148,11 +148,11 @@ PATH_KEYS = (
 NOT_PATHS = {"", "none", "imagenet", "mobilenet_v2_wheel"}
 
 
-class _Said(NamedTuple):
-    """The values of a config and the file (or ``--set``) that says each key."""
+class _Settings(NamedTuple):
+    """The values of a config and the file (or ``--set``) that sets each key."""
 
     values: dict[str, Any]
-    by: dict[str, str]
+    set_by: dict[str, str]
 
 
 def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Config:
@@ -166,13 +166,13 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
         InputError: a missing file, an unknown key (with the nearest right one) or a bad value.
     """
     path = Path(path)
-    said = _with_base(path)
-    _override(said, overrides or {})
+    settings = _with_base(path)
+    _override(settings, overrides or {})
     defaults = dict(leaves(Config()))
     for key in WHERE_KEYS:
-        if _get(said.values, key) is None:
-            _put(said.values, key, os.path.abspath(path.parent / defaults[key]))
-    return _checked(said, str(path))
+        if _get(settings.values, key) is None:
+            _put(settings.values, key, os.path.abspath(path.parent / defaults[key]))
+    return _checked(settings, str(path))
 
 
 def config_of(overrides: Mapping[str, Any]) -> Config:
@@ -181,9 +181,9 @@ def config_of(overrides: Mapping[str, Any]) -> Config:
     Raises:
         InputError: an unknown key or a bad value.
     """
-    said = _Said({}, {})
-    _override(said, overrides)
-    return _checked(said, "--set")
+    settings = _Settings({}, {})
+    _override(settings, overrides)
+    return _checked(settings, "--set")
 
 
 def read_setting(text: str) -> tuple[str, Any]:
@@ -212,7 +212,7 @@ def dump_config(cfg: Config, folder: str | Path) -> str:
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
-def _with_base(path: Path, seen: tuple[Path, ...] = ()) -> _Said:
+def _with_base(path: Path, seen: tuple[Path, ...] = ()) -> _Settings:
     if path.resolve() in seen:
         raise InputError(f"{path}: its base leads back to itself; take out one `base:`")
     values = _read(path)
@@ -220,7 +220,7 @@ def _with_base(path: Path, seen: tuple[Path, ...] = ()) -> _Said:
     for key in PATH_KEYS:
         if _get(values, key) is not None:
             _put(values, key, _moved(_get(values, key), path.parent))
-    mine = _Said(values, {key: str(path) for key, _ in _flat(values)})
+    mine = _Settings(values, {key: str(path) for key, _ in _flat(values)})
     if base is None:
         return mine
     if not isinstance(base, str):
@@ -228,7 +228,7 @@ def _with_base(path: Path, seen: tuple[Path, ...] = ()) -> _Said:
     if not (path.parent / base).is_file():
         raise InputError(f"{path}: base: no config file {path.parent / base}; correct the name")
     below = _with_base(path.parent / base, (*seen, path.resolve()))
-    return _Said(_merged(below.values, mine.values), below.by | mine.by)
+    return _Settings(_merged(below.values, mine.values), below.set_by | mine.set_by)
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -259,10 +259,10 @@ def _without_empty_sections(values: dict[Any, Any], known: Mapping[str, Any]) ->
     return kept
 
 
-def _override(said: _Said, overrides: Mapping[str, Any]) -> None:
+def _override(settings: _Settings, overrides: Mapping[str, Any]) -> None:
     for key, value in _flat(overrides):
-        _put(said.values, key, _moved(value, Path()) if key in PATH_KEYS else value)
-        said.by[key] = "--set"
+        _put(settings.values, key, _moved(value, Path()) if key in PATH_KEYS else value)
+        settings.set_by[key] = "--set"
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -307,8 +307,8 @@ def _put(values: dict[str, Any], key: str, value: Any) -> None:
     values[last] = value
 
 
-def _checked(said: _Said, place: str) -> Config:
+def _checked(settings: _Settings, place: str) -> Config:
     try:
-        return Config.model_validate(said.values)
+        return Config.model_validate(settings.values)
     except ValidationError as error:
-        raise InputError(explain(error, said.by, place)) from None
+        raise InputError(config_errors(error, settings.set_by, place)) from None

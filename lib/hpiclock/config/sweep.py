@@ -1,7 +1,7 @@
-"""Sweep files: one base config, and everything that is to be varied; here they become a list of trials.
+"""Sweep files: one base config, and everything that is to be varied; here it becomes a list of trials.
 
-A trial is one point of the sweep: the run that must be trained for it, and the test frames that it is asked
-about. Trials that differ by the frames they are asked about share a run.
+A trial is one point of the sweep: the run that must be trained for it, and the test frames on which it is
+evaluated. Trials that differ by those frames only share a run.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ class HoursAxis(Section):
     modes: tuple[Mode, ...] = Field(
         ("train-test", "test-only"),
         min_length=1,
-        description="train-test: learnt and asked in these hours; test-only: learnt in all, asked in these",
+        description="train-test: trained and evaluated in these hours; test-only: trained on all",
     )
     controls: tuple[Controls, ...] = Field(
         ("full", "matched"), min_length=1, description="mock frames of all hours, or of the same hours"
@@ -57,7 +57,7 @@ class HoursAxis(Section):
         return [(start, start + (self.width_h or 0)) for start in self.starts_h]
 
 
-class Frozen(Section):
+class FrozenFeatures(Section):
     """Heads alone are trained, on features that are computed once: a probe, no training."""
 
     run: str = Field(
@@ -74,7 +74,7 @@ class SweepFile(Section):
     variants: dict[str, dict[str, Any]] = Field({}, description="name -> keys: ways of training to compare")
     grid: dict[str, list[Any]] = Field({}, description="key -> values: every combination is run")
     hours: HoursAxis | None = None
-    frozen: Frozen | None = None
+    frozen: FrozenFeatures | None = None
 
     @model_validator(mode="after")
     def _possible(self) -> SweepFile:
@@ -95,32 +95,33 @@ class Trial(NamedTuple):
     """One point of a sweep.
 
     labels: what is varied (variant, keys of the grid, start_h, end_h, mode, controls); run: name of the
-    folder of the run it needs; overrides: of that run; asked: overrides of ``frames`` for what it is asked.
+    folder of the run it needs; overrides: of that run; test_frames: overrides of
+    ``frames`` for what it is evaluated on.
     """
 
     labels: dict[str, Any]
     run: str
     overrides: dict[str, Any]
-    asked: dict[str, Any]
+    test_frames: dict[str, Any]
 
 
 class Sweep(NamedTuple):
     """A sweep that can be run: its file, what it says, its trials, and the config of each run."""
 
     path: Path
-    said: SweepFile
+    file: SweepFile
     trials: list[Trial]
     configs: dict[str, Config]
 
     @property
     def base(self) -> Path:
         """The base config."""
-        return self.path.parent / self.said.base
+        return self.path.parent / self.file.base
 
     @property
     def folder(self) -> Path:
         """Where its runs and results go."""
-        return Path(next(iter(self.configs.values())).reports_dir) / self.said.name
+        return Path(next(iter(self.configs.values())).reports_dir) / self.file.name
 
 
 def load_sweep(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Sweep:
@@ -134,19 +135,19 @@ def load_sweep(path: str | Path, overrides: Mapping[str, Any] | None = None) -> 
         InputError: a missing file, an unknown key or value, or a run whose config cannot be.
     """
     path = Path(path)
-    said = _read(path)
-    if not (path.parent / said.base).is_file():
-        raise InputError(f"{path}: base: no config file {path.parent / said.base}; correct the name")
-    fixed = {"experiment": said.name, "train.threads": 1} | said.set | dict(overrides or {})
-    trials = list(_expanded(said, fixed))
+    file = _read(path)
+    if not (path.parent / file.base).is_file():
+        raise InputError(f"{path}: base: no config file {path.parent / file.base}; correct the name")
+    fixed = {"experiment": file.name, "train.threads": 1} | file.set | dict(overrides or {})
+    trials = list(_expanded(file, fixed))
     needed = {trial.run: trial.overrides for trial in trials}
     configs = {}
     for run, keys in needed.items():
         try:
-            configs[run] = load_config(path.parent / said.base, keys)
+            configs[run] = load_config(path.parent / file.base, keys)
         except InputError as error:
             raise InputError(f"{path}: run {run}: {str(error).replace('--set: ', '')}") from None
-    return Sweep(path, said, trials, configs)
+    return Sweep(path, file, trials, configs)
 
 
 def _read(path: Path) -> SweepFile:
@@ -170,7 +171,7 @@ def _problem(error: ValidationError) -> str:
     first = error.errors()[0]
     where = ".".join(str(part) for part in first["loc"])
     if first["type"] in ("extra_forbidden", "invalid_key"):
-        sections: dict[str, type[Section]] = {"hours": HoursAxis, "frozen": Frozen}
+        sections: dict[str, type[Section]] = {"hours": HoursAxis, "frozen": FrozenFeatures}
         section = sections.get(str(first["loc"][0]), SweepFile)
         near = difflib.get_close_matches(str(first["loc"][-1]), section.model_fields, n=1)
         known = f"did you mean {near[0]}?" if near else f"there are {', '.join(section.model_fields)}"
@@ -182,18 +183,18 @@ def _problem(error: ValidationError) -> str:
     return f"{where}: {message}" if where else message
 
 
-def _expanded(said: SweepFile, fixed: Mapping[str, Any]) -> Iterator[Trial]:
+def _expanded(file: SweepFile, fixed: Mapping[str, Any]) -> Iterator[Trial]:
     # variants within a seed and fold: a sweep that is stopped half-way can be compared already
-    for values in itertools.product(*said.grid.values()):
-        for name, keys in (said.variants or {"": {}}).items():
-            point = dict(zip(said.grid, values, strict=True))
+    for values in itertools.product(*file.grid.values()):
+        for name, keys in (file.variants or {"": {}}).items():
+            point = dict(zip(file.grid, values, strict=True))
             labels = ({"variant": name} if name else {}) | point
             overrides = {**fixed, **keys, **point}
             folder = _folder(name, point)
-            if said.hours is None:
+            if file.hours is None:
                 yield Trial(labels, folder, overrides, {})
             else:
-                yield from _by_hours(said.hours, labels, folder, overrides)
+                yield from _by_hours(file.hours, labels, folder, overrides)
 
 
 def _by_hours(
@@ -203,13 +204,13 @@ def _by_hours(
         for controls in axis.controls:
             for start, end in axis.windows():
                 mine = labels | {"mode": mode, "controls": controls, "start_h": start, "end_h": end}
-                asked = _limited(("test",), start, end, controls)
+                test_frames = _limited(("test",), start, end, controls)
                 if mode == "test-only":
-                    yield Trial(mine, folder, overrides, asked)
+                    yield Trial(mine, folder, overrides, test_frames)
                 else:
-                    learnt = _limited(get_args(Split), start, end, controls)
+                    trained = _limited(get_args(Split), start, end, controls)
                     name = f"{folder}_{start:g}-{end:g}h_{controls}".strip("_")
-                    yield Trial(mine, name, overrides | learnt, asked)
+                    yield Trial(mine, name, overrides | trained, test_frames)
 
 
 def _limited(splits: tuple[str, ...], start_h: float, end_h: float, controls: str) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from hpiclock.plate.preprocess import stack_images
 from hpiclock.plate.readers import open_stack, source_files
 
 FORMAT = 2  # raise it when the conversion changes pixels
-ENDS = 1 << 16  # bytes hashed at each end of a file
+HASHED_BYTES = 1 << 16  # bytes hashed at each end of a file
 FRAMES = "frames.npy"
 READY = "ready"  # one line per converted stack
 
@@ -67,7 +67,7 @@ def open_cache(
     shape = (n, image.size, image.size)
     if not (folder / FRAMES).is_file():
         _refuse_full(folder, shape)
-        with _only_one(folder):
+        with _build_lock(folder):
             if not (folder / FRAMES).is_file():  # nobody made it while this process waited
                 _build(folder, shape, manifest, offset, data, image, progress)
     try:
@@ -97,9 +97,9 @@ def _fingerprint(path: Path) -> list[str | int]:
     try:
         facts = path.stat()
         with path.open("rb") as stream:
-            ends = stream.read(ENDS)
-            stream.seek(max(facts.st_size - ENDS, 0))
-            ends += stream.read(ENDS)
+            ends = stream.read(HASHED_BYTES)
+            stream.seek(max(facts.st_size - HASHED_BYTES, 0))
+            ends += stream.read(HASHED_BYTES)
     except OSError as error:
         raise InputError(
             f"{path}: cannot be read ({error.strerror}); check the file and its rights"
@@ -107,14 +107,14 @@ def _fingerprint(path: Path) -> list[str | int]:
     return [facts.st_size, facts.st_mtime_ns, hashlib.sha256(ends).hexdigest()]
 
 
-def _only_one(folder: Path) -> FileLock:
+def _build_lock(folder: Path) -> FileLock:
     """Return the lock under which this cache is built; it is freed when its process ends, killed or not."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         with (lock := folder.with_name(folder.name + ".lock")).open("a"):
             return FileLock(lock)
     except OSError as error:
-        raise _not_written(folder.parent, error) from None
+        raise _cannot_write(folder.parent, error) from None
 
 
 def _build(
@@ -127,7 +127,7 @@ def _build(
     progress: bool,
 ) -> None:
     partial = folder.with_name(folder.name + ".partial")
-    images, done = _partial(partial, shape)
+    images, done = _unfinished(partial, shape)
     todo = [row for row in manifest.itertuples() if row.stack_id not in done]
 
     def convert(row: Any) -> str:
@@ -158,7 +158,7 @@ def _build(
     partial.replace(folder)
 
 
-def _partial(partial: Path, shape: tuple[int, int, int]) -> tuple[np.ndarray, set[str]]:
+def _unfinished(partial: Path, shape: tuple[int, int, int]) -> tuple[np.ndarray, set[str]]:
     """Take up a build that was killed, or begin one: the pixels and the stacks that are done."""
     frames, ready = partial / FRAMES, partial / READY
     try:
@@ -174,7 +174,7 @@ def _partial(partial: Path, shape: tuple[int, int, int]) -> tuple[np.ndarray, se
     except OSError as error:
         if not ready.is_file():
             shutil.rmtree(partial, ignore_errors=True)
-        raise _not_written(partial.parent, error) from None
+        raise _cannot_write(partial.parent, error) from None
     return images, set()
 
 
@@ -201,7 +201,7 @@ def _refuse_full(folder: Path, shape: tuple[int, int, int]) -> None:
         )
 
 
-def _not_written(place: Path, error: OSError) -> InputError:
+def _cannot_write(place: Path, error: OSError) -> InputError:
     return InputError(f"{place}: cannot be written ({error.strerror}); set data.cache_dir")
 
 

@@ -2,7 +2,7 @@
 
 Two fields are laid over each other at every shift (cross-correlation by FFT with zero padding, normalised by
 what overlaps: Padfield, IEEE Trans. Image Process. 2012). Of the shifts the one with the largest
-correlation against what chance gives at that overlap is kept, and it counts only when a second frame of
+correlation against what unrelated fields give at that overlap is kept, and it counts only when a second frame of
 both stacks says the same shift.
 """
 
@@ -21,17 +21,19 @@ from hpiclock.plate.readers import open_stack
 from hpiclock.progress import progress
 from hpiclock.tables import n_wells
 
-SMALL = 96  # px: the side at which fields are compared
-FINE = 4.0  # px: coarser structure (shading, drift) is taken out first
-STRONG = 7.0  # standard errors; unrelated fields that agree on a shift reach about 4
-LEAST_OVERLAP = 0.04  # of a field
-SAME_SHIFT = 2.0  # px: between the two frames of a pair
-COPY = 0.9  # correlation from which single pictures count as copies: cut-out cells share an outline
-HASH = 16  # px: the side at which fields are looked over for pictures that stand twice
-TWIN = 0.8  # correlation from which two such small fields are laid over each other
+FIELD_PX = 96  # px: the side at which fields are compared
+COARSE_SIGMA_PX = 4.0  # px: coarser structure (shading, drift) is taken out first
+MIN_STRENGTH = 7.0  # standard errors; unrelated fields that agree on a shift reach about 4
+MIN_OVERLAP = 0.04  # of a field
+SHIFT_TOLERANCE_PX = 2.0  # px: between the two frames of a pair
+MIN_COPY = 0.9  # correlation from which single pictures count as copies: cut-out cells share an outline
+THUMBNAIL_PX = 16  # px: the side at which fields are looked over for pictures that stand twice
+THUMBNAIL_CORRELATION = 0.8  # correlation from which two such small fields are laid over each other
 CONSTANT = 0.2  # a burned-in pixel varies this little between stacks, as a share of the usual SD
-FREE = 0.5  # and this much at least where it is not burned in: the rim of a dark background varies a little
-RARE = 0.01  # chance that any pixel of a field without marks would look burned in
+VARYING = (
+    0.5  # and this much at least where it is not burned in: the rim of a dark background varies a little
+)
+MAX_CHANCE = 0.01  # chance that any pixel of a field without marks would look burned in
 
 
 class Fields(NamedTuple):
@@ -59,25 +61,25 @@ def load_fields(
     bar = progress(groups, desc="fields", total=len(groups), leave=False) if progress_bar else groups
     names, images = [], []
     for name, mine in bar:
-        chosen = spread(np.sort(mine["frame"].to_numpy()), per_stack)
+        chosen = evenly_spaced(np.sort(mine["frame"].to_numpy()), per_stack)
         with open_stack(mine["path"].iloc[0], channel=data.channel, z=data.z) as stack:
-            images.append(np.stack([shrunk(stack.frame(int(frame))) for frame in chosen]))
+            images.append(np.stack([downscaled(stack.frame(int(frame))) for frame in chosen]))
         names.append(str(name))
     side = min(part.shape[-1] for part in images)  # pictures of different sizes can be compared at the least
-    return Fields(names, np.stack([np.stack([_at(image, side) for image in part]) for part in images]))
+    return Fields(names, np.stack([np.stack([_resized(image, side) for image in part]) for part in images]))
 
 
-def spread(values: np.ndarray, n: int) -> np.ndarray:
+def evenly_spaced(values: np.ndarray, n: int) -> np.ndarray:
     """Return ``n`` of the values, evenly spread over the first half, where fields have not changed much."""
     return values[np.linspace(0, (len(values) - 1) // 2, n).round().astype(int)]
 
 
-def shrunk(image: np.ndarray) -> np.ndarray:
+def downscaled(image: np.ndarray) -> np.ndarray:
     """Return a frame at :data:`SMALL` px or its own size if that is smaller: (side, side) float32."""
-    return _at(image, min(SMALL, *image.shape))
+    return _resized(image, min(FIELD_PX, *image.shape))
 
 
-def _at(image: np.ndarray, side: int) -> np.ndarray:
+def _resized(image: np.ndarray, side: int) -> np.ndarray:
     if image.shape == (side, side) and image.dtype == np.float32:
         return image
     small = Image.fromarray(image.astype(np.float32)).resize((side, side), Image.Resampling.BOX)
@@ -94,10 +96,10 @@ def overlapping_fields(fields: Fields, *, groups: Iterable[str], max_pairs: int)
     Args:
         fields: two frames or more of each stack.
         groups: of each stack: fields of one group may share a pattern (for example plate and condition).
-        max_pairs: compare at most so many pairs: of more, those that look alike as they stand, and all pairs
+        max_pairs: compare at most so many pairs: of more, those that are similar without a shift, and all pairs
             of some stacks; ``attrs["compared"]`` says how many were.
     """
-    fine = _fine(fields.images[:, :2], np.asarray(list(groups)))
+    fine = _fine_structure(fields.images[:, :2], np.asarray(list(groups)))
     chosen = _pairs(fine[:, 0], max_pairs)
     used, places = np.unique(chosen, return_inverse=True)
     names, images = [fields.stack_id[i] for i in used], fine[used]
@@ -107,22 +109,22 @@ def overlapping_fields(fields: Fields, *, groups: Iterable[str], max_pairs: int)
     energy = np.fft.rfft2(images**2, (size, size)).astype(np.complex64)
     mask = np.fft.rfft2(np.ones((side, side), np.float32), (size, size)).astype(np.complex64)
     covered = np.maximum(np.fft.irfft2(mask * mask.conj(), (size, size)), 0)
-    grain = _grain(spectra[:, 0], size)
+    grain = _correlated_area(spectra[:, 0], size)
     # a correlation over m grains has a standard error of 1 / sqrt(m)
-    weight = np.where(covered >= LEAST_OVERLAP * side * side, np.sqrt(covered / grain), 0.0)
+    weight = np.where(covered >= MIN_OVERLAP * side * side, np.sqrt(covered / grain), 0.0)
     own = np.maximum(np.fft.irfft2(energy * mask.conj(), (size, size)), 1e-6).astype(np.float32)
     other = np.maximum(np.fft.irfft2(mask * energy.conj(), (size, size)), 1e-6).astype(np.float32)
     still = (images[:, 0] == images[:, 1]).all((-2, -1))
     found = []
     for i, j in places.reshape(chosen.shape):
         first = _best(spectra[i, 0], spectra[j, 0], own[i, 0], other[j, 0], weight, size)
-        if first.strength < STRONG:
+        if first.strength < MIN_STRENGTH:
             continue
         second = _best(spectra[i, 1], spectra[j, 1], own[i, 1], other[j, 1], weight, size)
         apart = np.hypot(first.x - second.x, first.y - second.y)
-        if second.strength < STRONG or apart > SAME_SHIFT:
+        if second.strength < MIN_STRENGTH or apart > SHIFT_TOLERANCE_PX:
             continue
-        if (still[i] or still[j]) and first.correlation < COPY:  # no second frame can object
+        if (still[i] or still[j]) and first.correlation < MIN_COPY:  # no second frame can object
             continue
         overlap = (1 - abs(first.x) / side) * (1 - abs(first.y) / side)
         found.append(
@@ -147,23 +149,23 @@ def _pairs(images: np.ndarray, max_pairs: int) -> np.ndarray:
     n = len(images)
     if n * (n - 1) // 2 <= max_pairs:
         return np.stack(np.triu_indices(n, 1), axis=1)
-    twins = _twins(images)[: max_pairs // 2]
+    twins = _similar_pairs(images)[: max_pairs // 2]
     some = int((1 + np.sqrt(1 + 8 * (max_pairs - len(twins)))) / 2)
     at = np.linspace(0, n - 1, some).astype(int)
     every = at[np.stack(np.triu_indices(some, 1), axis=1)]
     return np.unique(np.concatenate([twins, every]), axis=0)
 
 
-def _twins(images: np.ndarray) -> np.ndarray:
-    """Return pairs of fields that are alike without a shift, the most alike first: (pairs, 2)."""
-    step = max(1, images.shape[-1] // HASH)
+def _similar_pairs(images: np.ndarray) -> np.ndarray:
+    """Return pairs of fields that are similar without a shift, the most similar first: (pairs, 2)."""
+    step = max(1, images.shape[-1] // THUMBNAIL_PX)
     small = ndimage.uniform_filter(images, (0, step, step))[:, step // 2 :: step, step // 2 :: step]
     flat = small.reshape(len(images), -1)
     flat = flat - flat.mean(1, keepdims=True)
     flat = flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1e-6)
-    alike = np.triu(flat @ flat.T, 1)
-    first, second = np.nonzero(alike > TWIN)
-    order = np.argsort(-alike[first, second], kind="stable")
+    correlation = np.triu(flat @ flat.T, 1)
+    first, second = np.nonzero(correlation > THUMBNAIL_CORRELATION)
+    order = np.argsort(-correlation[first, second], kind="stable")
     return np.stack([first[order], second[order]], axis=1)
 
 
@@ -184,23 +186,22 @@ def _best(
     return _Match(float(x), float(y), float(correlation.flat[at]), float(strength.flat[at]))
 
 
-def _fine(images: np.ndarray, groups: np.ndarray) -> np.ndarray:
-    blurred = ndimage.gaussian_filter(images, (0, 0, FINE, FINE))
+def _fine_structure(images: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    blurred = ndimage.gaussian_filter(images, (0, 0, COARSE_SIGMA_PX, COARSE_SIGMA_PX))
     fine = images - blurred
     fine = fine / np.maximum(fine.std((-2, -1), keepdims=True), 1e-6)
     for group in np.unique(groups):
         mine = groups == group
         if mine.sum() >= 4:
-            # the median is what most share; two that are alike do not move it
+            # the median is what most share; two that are similar do not move it
             fine[mine] -= np.median(fine[mine], axis=0)
     return fine.astype(np.float32)
 
 
-def _grain(spectra: np.ndarray, size: int) -> float:
-    """The area (px) within which pixels of a field are alike: the integral of its squared correlation."""
+def _correlated_area(spectra: np.ndarray, size: int) -> float:
+    """The area (px) within which pixels of a field are correlated: the integral of its squared correlation."""
     power = np.fft.irfft2((np.abs(spectra) ** 2).mean(0), (size, size))
-    alike = (power / power.flat[0]) ** 2
-    return max(1.0, float(alike.sum()))
+    return max(1.0, float(((power / power.flat[0]) ** 2).sum()))
 
 
 def burned_in_marks(fields: Fields, stacks: pd.DataFrame) -> pd.DataFrame:
@@ -220,8 +221,8 @@ def burned_in_marks(fields: Fields, stacks: pd.DataFrame) -> pd.DataFrame:
     testable = not notes["infected"] and not notes["mock"]
     constant = {name: ratio < CONSTANT for name, ratio in varies.items()}
     sets = {
-        "infected": constant["infected"] & (varies["mock"] > FREE),
-        "mock": constant["mock"] & (varies["infected"] > FREE),
+        "infected": constant["infected"] & (varies["mock"] > VARYING),
+        "mock": constant["mock"] & (varies["infected"] > VARYING),
         "both": constant["infected"] & constant["mock"],
     }
     for name, pixels in sets.items():
@@ -241,11 +242,11 @@ def burned_in_marks(fields: Fields, stacks: pd.DataFrame) -> pd.DataFrame:
 
 def _variation(images: np.ndarray) -> tuple[np.ndarray, str]:
     """Return each pixel's SD over stacks, as a share of the usual one, and why it cannot be used."""
-    stacks, _, side, _ = images.shape if len(images) else (0, 0, SMALL, SMALL)
+    stacks, _, side, _ = images.shape if len(images) else (0, 0, FIELD_PX, FIELD_PX)
     usual_everywhere = np.ones(images.shape[-2:])
     # chance of so small a variance from stacks that are free of marks, over all pixels
     chance = stats.chi2.cdf((stacks - 1) * CONSTANT**2, stacks - 1) * side * side if stacks > 1 else 1.0
-    if chance > RARE:
+    if chance > MAX_CHANCE:
         return usual_everywhere, f"{stacks} stacks are too few to tell a burned-in mark from chance"
     spread_ = images[:, 0].std(0)
     usual = float(np.median(spread_))

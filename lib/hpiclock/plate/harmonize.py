@@ -7,9 +7,9 @@ import pandas as pd
 from hpiclock.config.schema import ImageConfig
 from hpiclock.errors import InputError
 
-SAME = 0.02  # sizes and intervals that differ by less than this share are the same
-LEAST_PX = 16  # side of the smallest image that image.size allows
-NARROWEST = 0.5  # of the training field: less of it is not what the model learnt to judge
+SAME_SIZE = 0.02  # sizes and intervals that differ by less than this share are the same
+MIN_IMAGE_PX = 16  # side of the smallest image that image.size allows
+MIN_FIELD_RATIO = 0.5  # of the training field: less of it is not what the model was trained on
 
 
 def harmonize(trained: pd.DataFrame, new: pd.DataFrame, image: ImageConfig) -> tuple[ImageConfig, list[str]]:
@@ -78,7 +78,7 @@ def _sizes(trained: pd.DataFrame, new: pd.DataFrame, image: ImageConfig) -> list
         return []
     note = f"Frames are {now} px, in training {was} px: both are resized to {image.size} x {image.size} px."
     stretched = _aspect(new) / _aspect(trained)
-    if abs(stretched - 1) > SAME:
+    if abs(stretched - 1) > SAME_SIZE:
         note += f" Their shape differs, so cells are stretched by {max(stretched, 1 / stretched):.2f}."
     return [note]
 
@@ -86,7 +86,7 @@ def _sizes(trained: pd.DataFrame, new: pd.DataFrame, image: ImageConfig) -> list
 def _intervals(trained: pd.DataFrame, new: pd.DataFrame) -> list[str]:
     notes = []
     was, now = trained["interval_h"].median(), new["interval_h"].median()
-    if pd.notna(was) and pd.notna(now) and abs(now / was - 1) > SAME:
+    if pd.notna(was) and pd.notna(now) and abs(now / was - 1) > SAME_SIZE:
         notes.append(
             f"Frames are {now:g} h apart, in training {was:g} h: each frame is read alone, so P(infected) "
             f"and time do not change, but a detection of k frames in a row spans (k - 1) x {now:g} h here."
@@ -94,7 +94,7 @@ def _intervals(trained: pd.DataFrame, new: pd.DataFrame) -> list[str]:
     last = [
         float((t["start_h"] + (t["n_frames"] - 1) * t["interval_h"].fillna(0)).max()) for t in (trained, new)
     ]
-    if last[1] > last[0] * (1 + SAME):
+    if last[1] > last[0] * (1 + SAME_SIZE):
         notes.append(
             f"Imaging goes on until {last[1]:g} h, in training until {last[0]:g} h: what the model says of "
             "later frames was never tested."
@@ -108,38 +108,40 @@ def _to_scale(trained: pd.DataFrame, new: pd.DataFrame, image: ImageConfig) -> t
         side = "The files of the " + " and of the ".join(
             name for name, known in (("training plate", was), ("new plate", now)) if known is None
         )
-        alike = _size_text(trained) == _size_text(new)
+        same_size = _size_text(trained) == _size_text(new)
         tail = (
             "frames of the same size are taken as one magnification"
-            if alike
+            if same_size
             else ("whether cells are as large as in training cannot be told")
         )
         return image, [f"{side} do not say how large a pixel is: {tail}."]
     field_was = float(trained["width"].median()) * was * (1 - 2 * image.crop_border)
     field_now = float(new["width"].median()) * now
     ratio = field_now * (1 - 2 * image.crop_border) / field_was
-    said = f"A pixel is {now:.3g} um, in training {was:.3g} um"
-    if abs(ratio - 1) <= SAME:
-        return image, [] if abs(now / was - 1) <= SAME else [f"{said}: the field is as large as in training."]
+    scale_text = f"A pixel is {now:.3g} um, in training {was:.3g} um"
+    if abs(ratio - 1) <= SAME_SIZE:
+        return image, [] if abs(now / was - 1) <= SAME_SIZE else [
+            f"{scale_text}: the field is as large as in training."
+        ]
     if ratio < 1:
-        return _smaller(image, ratio, said)
+        return _smaller(image, ratio, scale_text)
     border = round((1 - field_was / field_now) / 2, 4)
     cut = image.model_copy(update={"crop_border": border})
     return cut, [
-        f"{said}: {border:.1%} of each side is cut off ({image.crop_border:.1%} in training), so that cells "
+        f"{scale_text}: {border:.1%} of each side is cut off ({image.crop_border:.1%} in training), so that cells "
         "are as large to the model as in training; what lies outside is not read."
     ]
 
 
-def _smaller(image: ImageConfig, ratio: float, said: str) -> tuple[ImageConfig, list[str]]:
+def _smaller(image: ImageConfig, ratio: float, scale_text: str) -> tuple[ImageConfig, list[str]]:
     wide = f"the field is {ratio:.2g} times as wide as in training"
     size = round(image.size * ratio)
-    if ratio < NARROWEST or size < LEAST_PX:
+    if ratio < MIN_FIELD_RATIO or size < MIN_IMAGE_PX:
         raise InputError(
-            f"{wide} ({said}): too little of it for this model; image the plate at the training magnification"
+            f"{wide} ({scale_text}): too little of it for this model; image the plate at the training magnification"
         )
     return image.model_copy(update={"size": size}), [
-        f"{said}: {wide}, so frames are resized to {size} x {size} px instead of {image.size} x {image.size} "
+        f"{scale_text}: {wide}, so frames are resized to {size} x {size} px instead of {image.size} x {image.size} "
         "px, and cells are as large to the model as in training."
     ]
 

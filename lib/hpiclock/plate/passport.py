@@ -26,7 +26,7 @@ from hpiclock.progress import progress
 IDENTITY = ("stack_id", "path", "plate", "well", "position", "condition")
 COUNTS = ("n_frames", "unreadable", "gaps", "dead", "copies", "jumps", "blurred")
 COLUMNS = (*IDENTITY, "status", *COUNTS, "saturated", "brightness", "sharpness", "findings")
-AROUND = 9  # frames of which the median is a frame's usual sharpness
+NEIGHBOURHOOD = 9  # frames of which the median is a frame's usual sharpness
 FULL_SCALE = (255, 1023, 4095, 16383, 65535)  # cameras of 8 to 16 bit
 
 
@@ -58,7 +58,7 @@ def passport(
     digests: dict[str, str] = {}
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         stacks = manifest.to_dict("records")
-        measured = pool.map(lambda stack: _measured(str(stack["path"]), data), stacks)
+        measured = pool.map(lambda stack: _frame_measurements(str(stack["path"]), data), stacks)
         for stack, frames in progress(
             zip(stacks, measured, strict=True), desc="passport", total=len(stacks), show=show_progress
         ):
@@ -78,25 +78,25 @@ def passport(
     return table
 
 
-def to_quarantine(table: pd.DataFrame, statuses: Iterable[str]) -> pd.DataFrame:
+def quarantine_rows(table: pd.DataFrame, statuses: Iterable[str]) -> pd.DataFrame:
     """Return ``path`` and ``reason`` of the stacks of these statuses, for a quarantine list to be edited."""
     rows = table[table["status"].isin(list(statuses))]
     return rows[["path"]].assign(reason=rows["findings"])
 
 
-def _measured(path: str, data: DataConfig) -> pd.DataFrame:
+def _frame_measurements(path: str, data: DataConfig) -> pd.DataFrame:
     try:
         with open_stack(path, channel=data.channel, z=data.z) as stack:
             return pd.DataFrame([_frame(stack, index) for index in range(stack.facts.n_frames)])
     except InputError as error:  # it went away since it was surveyed
-        return pd.DataFrame([_nothing(str(error))])
+        return pd.DataFrame([_unreadable_frame(str(error))])
 
 
 def _frame(stack: Stack, index: int) -> dict[str, Any]:
     try:
         image = stack.frame(index)
     except InputError as error:
-        return _nothing(str(error))
+        return _unreadable_frame(str(error))
     grey = np.nan_to_num(image.astype(np.float32))
     peak, variance = float(grey.max()), float(grey.var())
     edges = float(ndimage.laplace(grey, mode="nearest").var())
@@ -111,7 +111,7 @@ def _frame(stack: Stack, index: int) -> dict[str, Any]:
     }
 
 
-def _nothing(wrong: str) -> dict[str, Any]:
+def _unreadable_frame(wrong: str) -> dict[str, Any]:
     return {"wrong": wrong, "digest": "", "at_peak": 0.0} | dict.fromkeys(
         ("mean", "sd", "focus", "peak"), np.nan
     )
@@ -139,7 +139,7 @@ def _row(stack: dict[str, Any], frames: pd.DataFrame, quality: QualityConfig) ->
         (jumps, "brightness jumps"),
         (blurred, "out of focus against the frames around"),
     ):
-        findings += [f"{_listed(indices)}: {what}"] if len(indices) else []
+        findings += [f"{_frame_numbers(indices)}: {what}"] if len(indices) else []
     return {
         **{name: stack[name] for name in IDENTITY},
         "status": "failed" if len(wrong) else None,
@@ -172,7 +172,7 @@ def _jumps(frames: pd.DataFrame, quality: QualityConfig) -> np.ndarray:
 
 
 def _blurred(frames: pd.DataFrame, quality: QualityConfig) -> np.ndarray:
-    around = frames["focus"].rolling(AROUND, center=True, min_periods=3).median()
+    around = frames["focus"].rolling(NEIGHBOURHOOD, center=True, min_periods=3).median()
     return np.flatnonzero(frames["focus"] < (1 - quality.focus_drop) * around)
 
 
@@ -184,7 +184,7 @@ def _gaps(stack: dict[str, Any]) -> list[tuple[int, float]]:
     return [(int(i), float(steps[i])) for i in np.flatnonzero(steps > 1.5 * stack["interval_h"])]
 
 
-def _listed(indices: np.ndarray) -> str:
+def _frame_numbers(indices: np.ndarray) -> str:
     shown = ", ".join(str(index) for index in indices[:5])
     more = f" and {len(indices) - 5} more" if len(indices) > 5 else ""
     return f"frame{'s' if len(indices) > 1 else ''} {shown}{more}"

@@ -57,13 +57,13 @@ def stack_limits(stack: Stack, image: ImageConfig) -> tuple[float, float]:
 
 def _limits(planes: Iterable[np.ndarray], image: ImageConfig) -> tuple[float, float]:
     # config refuses low and high without each other, and none where they are needed
-    asked = (image.low or 0.0, image.high or 0.0)
+    limits = (image.low or 0.0, image.high or 0.0)
     if image.intensity == "fixed":
-        return asked
+        return limits
     if image.intensity == "minmax":
         extremes = [(float(plane.min()), float(plane.max())) for plane in planes]
         return min(low for low, _ in extremes), max(high for _, high in extremes)
-    low, high = np.percentile(np.concatenate([plane.ravel() for plane in planes]), asked)
+    low, high = np.percentile(np.concatenate([plane.ravel() for plane in planes]), limits)
     return float(low), float(high)
 
 

@@ -49,10 +49,10 @@ def read_split(path: str | Path, manifest: pd.DataFrame) -> SplitPlan:
         InputError: not a split file, a changed file (its sha256 differs), stacks that are not in it, a group
             on two sides, or a side without a class that the manifest holds.
     """
-    plan, said = _parse(Path(path))
-    if said not in (None, plan.sha256):
+    plan, sha256 = _parse(Path(path))
+    if sha256 not in (None, plan.sha256):
         raise InputError(f"{path}: changed since it was written; remove its sha256 line if that is meant")
-    _refuse(plan.stacks, path)
+    _refuse_inconsistent(plan.stacks, path)
     stacks = plan.stacks.set_index("stack_id")
     absent = sorted(set(manifest["stack_id"]) - set(stacks.index))
     if absent:
@@ -84,7 +84,7 @@ def _parse(path: Path) -> tuple[SplitPlan, Any]:
     return plan, content.get("sha256")
 
 
-def _refuse(stacks: pd.DataFrame, path: str | Path) -> None:
+def _refuse_inconsistent(stacks: pd.DataFrame, path: str | Path) -> None:
     strange = stacks[~stacks["split"].isin(SPLITS)]
     if len(strange):
         row = strange.iloc[0]
@@ -99,7 +99,7 @@ def _refuse(stacks: pd.DataFrame, path: str | Path) -> None:
 
 __all__ = ["SplitPlan", "read_split", "split_wells"]
 
-SIDES = len(SPLITS)  # a class needs a group on every side
+N_SIDES = len(SPLITS)  # a class needs a group on every side
 
 
 class _Groups(NamedTuple):
@@ -113,7 +113,7 @@ def split_wells(manifest: pd.DataFrame, config: SplitConfig) -> SplitPlan:
     """Assign every stack to train, val or test so that no group stands on two sides.
 
     Raises:
-        InputError: too few groups of a class for the unit that was asked for, an unknown plate or stack_id.
+        InputError: too few groups of a class for the chosen unit, an unknown plate or stack_id.
     """
     if config.file:
         return read_split(config.file, manifest)
@@ -201,7 +201,7 @@ def _by_position(why: str, config: SplitConfig) -> str:
 
 
 def _needed(config: SplitConfig) -> int:
-    return 2 if config.leave_out_plate else max(SIDES, config.folds)
+    return 2 if config.leave_out_plate else max(N_SIDES, config.folds)
 
 
 def _shortage(groups: _Groups, config: SplitConfig, out: np.ndarray, countable: np.ndarray) -> str:
@@ -252,7 +252,7 @@ def _shuffled(groups: pd.DataFrame, rng: np.random.Generator) -> list[str]:
     return list(shuffled.sort_values(["moi", "plate", "onset_h"], kind="stable").index)
 
 
-def _every(order: list[str], n: int, rng: np.random.Generator) -> list[str]:
+def _every_kth(order: list[str], n: int, rng: np.random.Generator) -> list[str]:
     step, start = len(order) / max(n, 1), rng.random()
     return [order[int((i + start) * step)] for i in range(n)]
 
@@ -260,13 +260,13 @@ def _every(order: list[str], n: int, rng: np.random.Generator) -> list[str]:
 def _one_split(groups: pd.DataFrame, config: SplitConfig, rng: np.random.Generator) -> dict[str, str]:
     sides: dict[str, str] = {}
     for _, rows in groups.groupby("stratum"):
-        least = 1 if len(rows) >= SIDES else 0  # a few groups that hold both classes need not be everywhere
+        least = 1 if len(rows) >= N_SIDES else 0  # a few groups that hold both classes need not be everywhere
         n_test = min(max(round(config.test * len(rows)), least), len(rows) - 2 * least)
         n_val = min(max(round(config.val * len(rows)), least), len(rows) - n_test - least)
         order = _shuffled(rows, rng)
-        test = _every(order, n_test, rng)
+        test = _every_kth(order, n_test, rng)
         order = [group for group in order if group not in test]
-        val = _every(order, n_val, rng)
+        val = _every_kth(order, n_val, rng)
         sides |= {group: "val" if group in val else "train" for group in order} | dict.fromkeys(test, "test")
     return sides
 
@@ -293,7 +293,7 @@ def _leave_out(
     sides = dict.fromkeys(tested, "test")
     for _, rows in groups.table[~groups.table.index.isin(tested)].groupby("stratum"):
         order, least = _shuffled(rows, rng), min(len(rows) - 1, 1)
-        val = _every(order, min(max(round(share * len(rows)), least), len(rows) - least), rng)
+        val = _every_kth(order, min(max(round(share * len(rows)), least), len(rows) - least), rng)
         sides |= {group: "val" if group in val else "train" for group in order}
     return sides
 

@@ -139,8 +139,8 @@ STACK_COLUMNS = (
     "border_mean",
     "border_sd",
 )
-FIRST = 2  # frames of a stack
-MOST_FRAMES = 2000  # of a plate; every n-th of each stack of more, and the first ones
+N_FIRST = 2  # frames of a stack
+MAX_FRAMES = 2000  # of a plate; every n-th of each stack of more, and the first ones
 
 
 def stack_statistics(cache: FrameCache, frames: pd.DataFrame) -> pd.DataFrame:
@@ -156,7 +156,7 @@ def stack_statistics(cache: FrameCache, frames: pd.DataFrame) -> pd.DataFrame:
         frames: FRAMES rows, of each stack in the order of time.
     """
     number = frames.groupby("stack_id").cumcount()
-    early, thinned = number.lt(FIRST), number % max(-(-len(frames) // MOST_FRAMES), 1) == 0
+    early, thinned = number.lt(N_FIRST), number % max(-(-len(frames) // MAX_FRAMES), 1) == 0
     rows = frames[early | thinned]
     found = cached_statistics(cache, rows).set_index(rows.index)
     reach = found["p99"] - found["p01"]  # both are counted from the median

@@ -1,7 +1,7 @@
 """The biology of a simulated well: a sheet of cells that grows, and a virus that goes through it.
 
 The virus is an overlay on the lineage of the healthy culture: until a cell shows CPE, an infected well
-looks exactly as it would have looked uninfected.
+is exactly as it would have been uninfected.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import numpy as np
 from scipy.spatial.distance import cdist
 
 from hpiclock.simulate.design import Biology
-from hpiclock.simulate.render import relax
+from hpiclock.simulate.render import push_apart
 
 MOTILITY = 0.02  # of the pitch, SD of a cell's steps per hour
 ROUND_H = 1.5  # a dividing cell is round for about so long
@@ -58,7 +58,7 @@ def grow_culture(
     rate = np.log(biology.growth) / 48.0
     room = int(count * biology.growth ** (hours[-1] / 48.0) * 1.5) + 24
     x, y = rng.uniform(0, width_px, room), rng.uniform(0, height_px, room)
-    relax(x, y, count, width_px, height_px, pitch_px, 25)
+    push_apart(x, y, count, width_px, height_px, pitch_px, 25)
     speed = np.zeros((2, room))
     mother, born = np.full(room, -1), np.zeros(room, dtype=int)
     tracks = np.zeros((2, hours.size, room), dtype=np.float32)
@@ -81,7 +81,7 @@ def grow_culture(
         since_h = step_h * rng.random(room)[: dividing.size]  # a division lies anywhere in the step
         rounding[t, dividing] = rounding[t, new] = np.maximum(1 - since_h / ROUND_H, 0)
         rest_px = np.sqrt(width_px * height_px / count)
-        relax(x, y, count, width_px, height_px, rest_px, 3)
+        push_apart(x, y, count, width_px, height_px, rest_px, 3)
         tracks[0, t], tracks[1, t], alive[t] = x, y, count
     x_px, y_px = tracks[:, :, :count]
     rounding, mother, born = rounding[:, :count], mother[:count], born[:count]

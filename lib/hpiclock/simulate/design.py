@@ -13,11 +13,11 @@ from hpiclock.wells import letters, parse_well, plate_format
 Range = tuple[float, float]
 
 
-class _Part(BaseModel):
+class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
-class Biology(_Part):
+class Biology(_Section):
     """The culture and the virus; times in hours."""
 
     growth: float = Field(2.4, ge=1, le=3, description="cells at 48 h for each cell at 0 h")
@@ -30,7 +30,7 @@ class Biology(_Part):
     spread_per_h: float = Field(0.45, ge=0, description="rate of infection by one releasing cell close by")
 
 
-class Microscope(_Part):
+class Microscope(_Section):
     """Field of view, optics and camera; lengths in pixels of the written picture."""
 
     size_px: int = Field(192, ge=32, le=2048, description="side of the square field")
@@ -50,7 +50,7 @@ class Microscope(_Part):
     drift_sd: float = Field(0.8, ge=0, description="of the slow drift of the light, grey levels of 255")
 
 
-class Plant(_Part):
+class PlantedFlaws(_Section):
     """Flaws put in on purpose; all off by default."""
 
     well_tint: float = Field(0.0, description="grey levels (of 255) added to every infected well")
@@ -64,7 +64,7 @@ class Plant(_Part):
     )
 
 
-class Design(_Part):
+class Design(_Section):
     """A simulated plate.
 
     ``wells`` gives every well its MOI (0 = mock). Infected wells get their onset from ``onsets_h``, in
@@ -80,7 +80,7 @@ class Design(_Part):
     masks: bool = Field(False, description="also write where CPE is to be seen, as mask stacks")
     biology: Biology = Biology()
     microscope: Microscope = Microscope()
-    plant: Plant = Plant()
+    plant: PlantedFlaws = PlantedFlaws()
 
     @model_validator(mode="after")
     def _possible(self) -> Design:
@@ -103,7 +103,7 @@ def grid(rows: int, mois: tuple[float, ...]) -> dict[str, float]:
     return {f"{letters(row)}{column + 1}": moi for row in range(rows) for column, moi in enumerate(mois)}
 
 
-def _small(name: str, **changes: Any) -> dict[str, Any]:
+def _audit_plate(name: str, **changes: Any) -> dict[str, Any]:
     """The plate of the audit's trials: few, small frames."""
     optics = {"size_px": 48, "pitch_px": 9.0, "positions": 2}
     optics.update(changes.pop("microscope", {}))
@@ -155,12 +155,12 @@ _PRESETS: dict[str, dict[str, Any]] = {
             "blur_px": 1.2,
         },
     },
-    "audit": _small("audit"),
-    "audit-fixed-onset": _small("audit-fixed-onset", onsets_h=(8.0,)),
-    "audit-tint": _small("audit-tint", plant={"well_tint": 6.0}),
-    "audit-focus": _small("audit-focus", plant={"well_blur_px": 0.8}),
-    "audit-border": _small("audit-border", plant={"border_mark": True}),
-    "audit-clock": _small("audit-clock", plant={"infected_h": (20.0, 48.0), "mock_h": (0.0, 28.0)}),
+    "audit": _audit_plate("audit"),
+    "audit-fixed-onset": _audit_plate("audit-fixed-onset", onsets_h=(8.0,)),
+    "audit-tint": _audit_plate("audit-tint", plant={"well_tint": 6.0}),
+    "audit-focus": _audit_plate("audit-focus", plant={"well_blur_px": 0.8}),
+    "audit-border": _audit_plate("audit-border", plant={"border_mark": True}),
+    "audit-clock": _audit_plate("audit-clock", plant={"infected_h": (20.0, 48.0), "mock_h": (0.0, 28.0)}),
     "planted-clock": {
         "wells": grid(6, (0.0, 1.0, 0.0, 1.0)),
         "n_frames": 25,
@@ -170,15 +170,15 @@ _PRESETS: dict[str, dict[str, Any]] = {
         "plant": {"infected_h": (20.0, 48.0), "mock_h": (0.0, 34.0)},
         "microscope": {"positions": 1, "pitch_px": 14.0},
     },
-    "audit-neighbours": _small("audit-neighbours", plant={"twin_wells": 4, "twin_overlap": 0.5}),
-    "audit-duplicates": _small("audit-duplicates", plant={"twin_wells": 4, "twin_overlap": 1.0}),
-    "audit-one-well-each": _small(
+    "audit-neighbours": _audit_plate("audit-neighbours", plant={"twin_wells": 4, "twin_overlap": 0.5}),
+    "audit-duplicates": _audit_plate("audit-duplicates", plant={"twin_wells": 4, "twin_overlap": 1.0}),
+    "audit-one-well-each": _audit_plate(
         "audit-one-well-each", wells={"B2": 2.0, "C4": 0.0}, onsets_h=(8.0,), microscope={"positions": 8}
     ),
 }
 
 
-def names() -> list[str]:
+def design_names() -> list[str]:
     """Names of the designs that :func:`design` knows."""
     return list(_PRESETS)
 
@@ -196,11 +196,11 @@ def design(name: str, **changes: Any) -> Design:
     """
     key = name.replace("_", "-")
     if key not in _PRESETS:
-        near = difflib.get_close_matches(key, names(), n=1)
+        near = difflib.get_close_matches(key, design_names(), n=1)
         raise InputError(
             f"design {name}: did you mean {near[0]}?"
             if near
-            else f"design {name}: no such design; take one of {', '.join(names())}"
+            else f"design {name}: no such design; take one of {', '.join(design_names())}"
         )
     values = {"name": key} | _PRESETS[key]
     for field, value in changes.items():

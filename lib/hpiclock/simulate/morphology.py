@@ -26,7 +26,7 @@ class Morphology(NamedTuple):
     offset: np.ndarray  # (2, cells) into the texture
 
 
-class Damage(NamedTuple):
+class Cpe(NamedTuple):
     """How CPE will look on each cell; arrays over cells, blebs (cells, BLEBS)."""
 
     rounds: np.ndarray  # rounds up, else becomes a spindle
@@ -59,9 +59,9 @@ def draw_morphology(cells: int, rng: np.random.Generator) -> Morphology:
     )
 
 
-def draw_damage(culture: Culture, looks: Morphology, rng: np.random.Generator) -> Damage:
+def draw_cpe(culture: Culture, morphology: Morphology, rng: np.random.Generator) -> Cpe:
     """Draw how each cell would look under CPE; only cells that show it ever use it."""
-    cells, pitch = looks.size.size, culture.pitch_px
+    cells, pitch = morphology.size.size, culture.pitch_px
     partner = _partners(culture, rng)
     to_x, to_y = culture.x[-1, partner] - culture.x[-1], culture.y[-1, partner] - culture.y[-1]
     axis = np.arctan2(to_y, to_x)
@@ -69,12 +69,12 @@ def draw_damage(culture: Culture, looks: Morphology, rng: np.random.Generator) -
     length = pitch * rng.uniform(0.5, 1.3, (cells, PROCESSES))
     around = rng.uniform(0, 2 * np.pi, (cells, BLEBS))
     far = pitch * rng.uniform(0.15, 0.8, (cells, BLEBS))
-    return Damage(
+    return Cpe(
         rounds=rng.random(cells) < 0.35,
         lysis_h=6.0 + rng.gamma(2.5, 7.0, cells),
         detaches=rng.random(cells) < 0.9,
         stretch=rng.uniform(1.2, 2.0, cells),
-        turn=(axis - looks.angle + np.pi / 2) % np.pi - np.pi / 2,
+        turn=(axis - morphology.angle + np.pi / 2) % np.pi - np.pi / 2,
         process_x=length * np.cos(arm),
         process_y=length * np.sin(arm),
         partner=partner,

@@ -15,7 +15,7 @@ from scipy.ndimage import gaussian_filter
 from hpiclock.simulate import render
 from hpiclock.simulate.biology import Culture, Floaters, Infection
 from hpiclock.simulate.design import Microscope
-from hpiclock.simulate.morphology import PROCESSES, Damage, Morphology
+from hpiclock.simulate.morphology import PROCESSES, Cpe, Morphology
 
 GREY = 128.0
 LEVELS = {"uint8": 1, "uint16": 16}  # camera levels per grey level of 255; a uint16 camera has 12 bits
@@ -50,10 +50,10 @@ class Field:
     """One field of view: draws its frames one after the other, with its working memory."""
 
     def __init__(
-        self, culture: Culture, infection: Infection, looks: Morphology, damage: Damage, floaters: Floaters
+        self, culture: Culture, infection: Infection, morphology: Morphology, cpe: Cpe, floaters: Floaters
     ) -> None:
         self.culture, self.infection = culture, infection
-        self.looks, self.damage, self.floaters = looks, damage, floaters
+        self.morphology, self.cpe, self.floaters = morphology, cpe, floaters
 
     def draw(
         self, t: int, *, left: float, top: float, size: int
@@ -95,25 +95,25 @@ class Field:
         phase: np.ndarray,
         mask: np.ndarray,
     ) -> None:
-        looks, damage, pitch = self.looks, self.damage, self.culture.pitch_px
+        morphology, cpe, pitch = self.morphology, self.cpe, self.culture.pitch_px
         shrunk = 1 - np.exp(-np.maximum(age, 0) / RETRACT_H)
-        gone = _ramp(age - damage.lysis_h[near], LYSIS_H)
-        rounds = damage.rounds[near]
+        gone = _ramp(age - cpe.lysis_h[near], LYSIS_H)
+        rounds = cpe.rounds[near]
         dividing = np.where(age > 0, 0, self.culture.rounding[t, near])
         spread = 0.74 + 0.06 * min(float(self.culture.hours[t]) / 12.0, 1.0)
-        healthy = pitch * spread * looks.size[near] * (1 - 0.5 * dividing)
+        healthy = pitch * spread * morphology.size[near] * (1 - 0.5 * dividing)
         reach = healthy * (1 - np.where(rounds, 0.62, 0.45) * shrunk) * (1 - 0.3 * gone)
-        axis = np.where(rounds, 1.0, damage.stretch[near])
-        stretch = looks.stretch[near] * (1 - shrunk) + axis * shrunk
-        angle = looks.angle[near] + damage.turn[near] * shrunk
+        axis = np.where(rounds, 1.0, cpe.stretch[near])
+        stretch = morphology.stretch[near] * (1 - shrunk) + axis * shrunk
+        angle = morphology.angle[near] + cpe.turn[near] * shrunk
         lobes = np.where(rounds, 1 - 0.9 * shrunk, 1 + 0.6 * shrunk) * (1 - 0.8 * dividing)
         thick = 0.5 + 0.9 * dividing + np.where(rounds, 1.5, 0.9) * shrunk
-        thick = thick * (1 - np.where(damage.detaches[near], 0.97, 0.6) * gone)
+        thick = thick * (1 - np.where(cpe.detaches[near], 0.97, 0.6) * gone)
         nucleus = np.minimum(0.19 * pitch, 0.42 * reach)
-        grain = 0.62 * looks.grain[near] * (1 + 0.5 * shrunk) * (1 - 0.8 * gone)
+        grain = 0.62 * morphology.grain[near] * (1 + 0.5 * shrunk) * (1 - 0.8 * gone)
         nearest, second = np.empty((2, *phase.shape), dtype=np.float32)
         owner = np.empty(phase.shape, dtype=np.int32)
-        render.claim(
+        render.assign_pixels(
             owner,
             nearest,
             second,
@@ -123,10 +123,10 @@ class Field:
             stretch,
             np.cos(angle),
             np.sin(angle),
-            looks.lobe_c[near] * lobes,
-            looks.lobe_s[near] * lobes,
+            morphology.lobe_c[near] * lobes,
+            morphology.lobe_s[near] * lobes,
         )
-        render.fill(
+        render.fill_cells(
             phase,
             owner,
             nearest,
@@ -136,13 +136,13 @@ class Field:
             y,
             reach,
             thick,
-            looks.joint[near],
+            morphology.joint[near],
             nucleus,
             grain,
-            *looks.offset[:, near],
+            *morphology.offset[:, near],
         )
         sick = np.flatnonzero(age > VISIBLE_H)
-        render.discs(
+        render.add_discs(
             phase,
             mask,
             x[sick],
@@ -161,23 +161,23 @@ class Field:
         phase: np.ndarray,
         mask: np.ndarray,
     ) -> None:
-        damage = self.damage
-        mine = np.flatnonzero((age > VISIBLE_H) & ~damage.rounds[near])
+        cpe = self.cpe
+        mine = np.flatnonzero((age > VISIBLE_H) & ~cpe.rounds[near])
         if not mine.size:
             return
         cell = near[mine]
         strength = 1.5 * _ramp(age[mine] - VISIBLE_H, 4.0)
-        strength *= 1 - 0.7 * _ramp(age[mine] - damage.lysis_h[cell] - 6.0, 8.0)
+        strength *= 1 - 0.7 * _ramp(age[mine] - cpe.lysis_h[cell] - 6.0, 8.0)
         from_x, from_y = np.repeat(x[cell], PROCESSES), np.repeat(y[cell], PROCESSES)
-        end_x, end_y = from_x + damage.process_x[cell].ravel(), from_y + damage.process_y[cell].ravel()
+        end_x, end_y = from_x + cpe.process_x[cell].ravel(), from_y + cpe.process_y[cell].ravel()
         taper = np.full(from_x.size, 0.8)
-        render.strands(phase, mask, from_x, from_y, end_x, end_y, np.repeat(strength, PROCESSES), taper)
-        to = damage.partner[cell]
-        near_enough = (to < x.size) & damage.holds[cell]
+        render.add_strands(phase, mask, from_x, from_y, end_x, end_y, np.repeat(strength, PROCESSES), taper)
+        to = cpe.partner[cell]
+        near_enough = (to < x.size) & cpe.holds[cell]
         cell, to, strength = cell[near_enough], to[near_enough], strength[near_enough]
         short = np.hypot(x[to] - x[cell], y[to] - y[cell]) < 2.5 * self.culture.pitch_px
         cell, to, strength = cell[short], to[short], strength[short]
-        render.strands(phase, mask, x[cell], y[cell], x[to], y[to], strength, np.full(cell.size, 0.35))
+        render.add_strands(phase, mask, x[cell], y[cell], x[to], y[to], strength, np.full(cell.size, 0.35))
 
     def _blebs(
         self,
@@ -188,20 +188,20 @@ class Field:
         phase: np.ndarray,
         mask: np.ndarray,
     ) -> None:
-        damage = self.damage
-        since = age[:, None] - damage.bleb_h[near]
+        cpe = self.cpe
+        since = age[:, None] - cpe.bleb_h[near]
         cell, bleb = np.nonzero(since > 0)
         if not cell.size:
             return
         which = near[cell], bleb
         away = 1 + 0.04 * np.minimum(since[cell, bleb], 12.0)
         strength = 2.0 * np.clip(since[cell, bleb] / 1.5, 0, 1)
-        render.discs(
+        render.add_discs(
             phase,
             mask,
-            x[cell] + damage.bleb_x[which] * away,
-            y[cell] + damage.bleb_y[which] * away,
-            damage.bleb_px[which],
+            x[cell] + cpe.bleb_x[which] * away,
+            y[cell] + cpe.bleb_y[which] * away,
+            cpe.bleb_px[which],
             strength,
             np.ones(cell.size, dtype=bool),
         )
@@ -216,7 +216,7 @@ class Field:
         y = (f.y[here] + f.drift_y[here] * for_h) % self.culture.height_px - top
         seen = (x > -9) & (x < size + 9) & (y > -9) & (y < size + 9)
         x, y, here = x[seen], y[seen], here[seen]
-        render.discs(
+        render.add_discs(
             phase, mask, x, y, f.radius_px[here], 2.2 * f.strength[here], np.zeros(here.size, dtype=bool)
         )
 

@@ -20,7 +20,7 @@ MOIS = (0.1, 1.0, 5.0)
 
 
 class Simulation(NamedTuple):
-    """A design and the sizes of what makes frames of one well alike (logit units and hours)."""
+    """A design and the sizes of what frames of one well share (logit units and hours)."""
 
     wells: int = 8  # per class and split
     stacks: int = 2  # per well
@@ -38,7 +38,7 @@ class Simulation(NamedTuple):
     well_time_sd_h: float = 1.0
 
 
-def simulate(
+def simulate_predictions(
     design: Simulation, *, rng: np.random.Generator, splits: tuple[str, ...] = ("val", "test")
 ) -> pd.DataFrame:
     """Return a PREDICTIONS table: ``wells`` infected and ``wells`` mock wells in each split."""

@@ -21,7 +21,7 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 @_compiled
-def relax(x, y, count, width, height, rest, rounds):
+def push_apart(x, y, count, width, height, rest, rounds):
     """Push the first ``count`` points apart on a torus until neighbours keep about the distance ``rest``."""
     reach = min(rest * 1.15, 0.49 * height, 0.49 * width)
     push = np.empty((2, count))
@@ -52,7 +52,7 @@ def relax(x, y, count, width, height, rest, rounds):
 
 
 @_compiled
-def claim(owner, nearest, second, x, y, reach, stretch, cosine, sine, lobe_c, lobe_s):
+def assign_pixels(owner, nearest, second, x, y, reach, stretch, cosine, sine, lobe_c, lobe_s):
     """Give each pixel to the cell whose scaled distance to it is least.
 
     ``owner, nearest, second`` are (height, width) and written to: the cell's index (-1 where no cell reaches)
@@ -89,7 +89,9 @@ def claim(owner, nearest, second, x, y, reach, stretch, cosine, sine, lobe_c, lo
 
 
 @_compiled
-def fill(phase, owner, nearest, second, texture, x, y, reach, thick, joint, nucleus, grain, off_x, off_y):
+def fill_cells(
+    phase, owner, nearest, second, texture, x, y, reach, thick, joint, nucleus, grain, off_x, off_y
+):
     """Add the thickness of the claimed cells: outline, thin joints between cells, nucleus, granules."""
     height, width = phase.shape
     for row in range(height):
@@ -121,7 +123,7 @@ def fill(phase, owner, nearest, second, texture, x, y, reach, thick, joint, nucl
 
 
 @_compiled
-def discs(phase, mask, x, y, radius, strength, visible):
+def add_discs(phase, mask, x, y, radius, strength, visible):
     """Add round bodies (floaters, blebs, debris) to the phase; those that are ``visible`` CPE to the mask."""
     height, width = phase.shape
     for i in range(x.size):
@@ -141,7 +143,7 @@ def discs(phase, mask, x, y, radius, strength, visible):
 
 
 @_compiled
-def strands(phase, mask, x0, y0, x1, y1, strength, taper):
+def add_strands(phase, mask, x0, y0, x1, y1, strength, taper):
     """Add thin processes from one point to another, thinner at the end; all of them are visible CPE."""
     height, width = phase.shape
     for i in range(x0.size):

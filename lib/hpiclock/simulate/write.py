@@ -21,7 +21,7 @@ from hpiclock import progress as bars
 from hpiclock.errors import InputError
 from hpiclock.simulate.biology import Infection, grow_culture, shed_floaters, spread_infection
 from hpiclock.simulate.design import Design
-from hpiclock.simulate.morphology import draw_damage, draw_morphology
+from hpiclock.simulate.morphology import draw_cpe, draw_morphology
 from hpiclock.simulate.optics import LEVELS, Field, Optics, expose
 from hpiclock.targets import hpi
 from hpiclock.wells import normal_well
@@ -44,7 +44,7 @@ class WellPlan(NamedTuple):
         return "infected" if self.moi > 0 else "mock"
 
 
-class Stack(NamedTuple):
+class SimulatedStack(NamedTuple):
     """One position over time.
 
     ``truth`` has one row per frame: identity (``stack_id well position condition moi onset_h``), ``frame``,
@@ -60,7 +60,7 @@ class Stack(NamedTuple):
     truth: pd.DataFrame
 
 
-def simulate(design: Design, *, seed: int) -> Iterator[Stack]:
+def simulate_plate(design: Design, *, seed: int) -> Iterator[SimulatedStack]:
     """Yield the stacks of a plate, well by well."""
     for plan in plan_wells(design, seed=seed):
         yield from well_stacks(design, plan, seed=seed)
@@ -98,7 +98,7 @@ def _twins(design: Design, plans: list[WellPlan], rng: np.random.Generator) -> l
     return plans
 
 
-def well_stacks(design: Design, plan: WellPlan, *, seed: int) -> Iterator[Stack]:
+def well_stacks(design: Design, plan: WellPlan, *, seed: int) -> Iterator[SimulatedStack]:
     """Grow, infect and image one well; yield its positions."""
     scope, biology = design.microscope, design.biology
     growth, loose, form, optics, virus, harm = (
@@ -116,9 +116,9 @@ def well_stacks(design: Design, plan: WellPlan, *, seed: int) -> Iterator[Stack]
         rng=growth,
     )
     floaters = shed_floaters(culture, biology, rng=loose)
-    looks = draw_morphology(culture.mother.size, form)
+    morphology = draw_morphology(culture.mother.size, form)
     infection = spread_infection(culture, biology, moi=plan.moi, onset_h=plan.onset_h, rng=virus)
-    field = Field(culture, infection, looks, draw_damage(culture, looks, harm), floaters)
+    field = Field(culture, infection, morphology, draw_cpe(culture, morphology, harm), floaters)
     lens = _optics(design, plan, optics)
     for position in range(scope.positions):
         camera = np.random.default_rng([seed, 2, plan.stream, position, round(1000 * plan.shift)])
@@ -145,9 +145,9 @@ def _stack(
     lens: Optics,
     corner: tuple[float, float],
     camera: np.random.Generator,
-) -> Stack:
+) -> SimulatedStack:
     scope, hours = design.microscope, field.culture.hours
-    frames = imaged(design, plan)
+    frames = imaged_frames(design, plan)
     light = scope.drift_sd * np.sqrt(design.interval_h / 24.0) * camera.standard_normal(hours.size).cumsum()
     stage = camera.normal(0, 0.3, (hours.size, 2)) + hours[:, None] * camera.normal(0, 0.03, 2) + corner
     pictures = np.empty((frames.size, scope.size_px, scope.size_px), dtype=scope.dtype)
@@ -174,10 +174,10 @@ def _stack(
     truth["hpi"] = hpi(truth["hours"], truth["onset_h"])
     first = [*identity, "frame", "hours", "hpi"]
     truth = truth[[*first, *truth.columns.drop(first)]]
-    return Stack(name, plan, float(hours[frames[0]]), pictures, masks, truth)
+    return SimulatedStack(name, plan, float(hours[frames[0]]), pictures, masks, truth)
 
 
-def imaged(design: Design, plan: WellPlan) -> np.ndarray:
+def imaged_frames(design: Design, plan: WellPlan) -> np.ndarray:
     """Indices of the plate's frames in which a well is imaged: all, unless a clock is planted."""
     hours = np.arange(design.n_frames) * design.interval_h
     window = design.plant.infected_h if plan.moi > 0 else design.plant.mock_h
@@ -204,7 +204,7 @@ MAP_NAME, TABLE_NAME, TRUTH_NAME, RECIPE_NAME = "plate.yaml", "manifest.csv", "t
 def synthesize(folder: Path, *, design: Design, seed: int, progress: bool, workers: int = WORKERS) -> Path:
     """Write a simulated plate into ``folder``.
 
-    Beside the stacks stand ``truth.csv`` (see :class:`~hpiclock.simulate.write.Stack`) and ``synth.json``
+    Beside the stacks stand ``truth.csv`` (of :class:`SimulatedStack`) and ``synth.json``
     (design and seed). A folder that already holds exactly this design and seed is used as it is. The plate
     is written beside the folder and moved there when it is complete; the same seed gives the same bytes
     whatever the number of ``workers``.

@@ -17,7 +17,7 @@ from hpiclock.files import atomic, make_folder
 from hpiclock.plate.frames import expand_frames
 from hpiclock.plate.manifest.manifest_csv import write_quarantine
 from hpiclock.plate.manifest.survey import acquisition_times, survey
-from hpiclock.plate.passport import passport, to_quarantine
+from hpiclock.plate.passport import passport, quarantine_rows
 from hpiclock.report.text import passport_lines, survey_lines
 from hpiclock.tables import CONDITIONS, MANIFEST, NEW_MANIFEST, write
 from hpiclock.targets import hpi
@@ -87,7 +87,7 @@ class Checked:
                 table.to_csv(partial, index=False)
             yield f"{passport}: the passport, {len(table)} stacks"
         if quarantine:
-            left_out = to_quarantine(table, ("failed", "suspect") if suspects else ("failed",))
+            left_out = quarantine_rows(table, ("failed", "suspect") if suspects else ("failed",))
             write_quarantine(left_out, quarantine)
             yield (
                 f"{quarantine}: {len(left_out)} stacks to leave out; read it, change it, and name it in a "

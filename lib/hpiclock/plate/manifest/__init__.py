@@ -14,7 +14,7 @@ from hpiclock.errors import InputError
 from hpiclock.plate.readers.file_series import PLACES
 from hpiclock.wells import normal_well
 
-MANY = 3  # notes that say the same of more stacks than this become one
+MAX_SEPARATE_NOTES = 3  # notes that say the same of more stacks than this become one
 
 
 class Problem(NamedTuple):
@@ -31,27 +31,27 @@ class Problem(NamedTuple):
         return where + self.problem + (f"; {self.remedy}" if self.remedy else "")
 
 
-def from_error(path: str, error: InputError) -> Problem:
+def problem_from_error(path: str, error: InputError) -> Problem:
     """Turn ``PATH: problem; remedy`` into a problem of that path."""
     problem, _, remedy = str(error).removeprefix(f"{path}: ").rpartition("; ")
     return Problem(path, "error", problem or remedy, remedy if problem else "")
 
 
-def table(problems: Iterable[Problem]) -> pd.DataFrame:
+def problem_table(problems: Iterable[Problem]) -> pd.DataFrame:
     """Return the columns ``path, severity, problem, remedy``, errors first."""
     rows = sorted(problems, key=lambda problem: problem.severity)  # stable: order of discovery within
     return pd.DataFrame(rows, columns=list(Problem._fields)).astype(object)
 
 
-def as_notes(problems: Iterable[Problem]) -> list[str]:
-    """Return one line per note, or one for all stacks of which the same is to be said."""
+def note_lines(problems: Iterable[Problem]) -> list[str]:
+    """Return one line per note, or one for all stacks with the same note."""
     same: dict[tuple[str, str], list[str]] = {}
     for one in problems:
         if one.severity == "note":
             same.setdefault((one.problem, one.remedy), []).append(one.path)
     lines = []
     for (problem, remedy), paths in same.items():
-        if len(paths) > MANY:
+        if len(paths) > MAX_SEPARATE_NOTES:
             lines.append(Problem(f"{len(paths)} stacks (first {paths[0]})", "note", problem, remedy).line())
         else:
             lines += [Problem(path, "note", problem, remedy).line() for path in paths]
@@ -59,7 +59,7 @@ def as_notes(problems: Iterable[Problem]) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Entry:
+class StackEntry:
     """What a source says about one stack; None and "" where it says nothing."""
 
     path: Path
@@ -81,14 +81,14 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Found:
+class Source:
     """The entries of a source and what is wrong with it."""
 
-    entries: list[Entry]
+    entries: list[StackEntry]
     problems: list[Problem]
 
 
-def with_groups(entry: Entry, groups: dict[str, str]) -> Entry:
+def complete_from_name(entry: StackEntry, groups: dict[str, str]) -> StackEntry:
     """Fill in what a file name says and the source does not."""
     known = {"plate", "well", "position", "series", "first_frame", "last_frame", *PLACES}
     more = {key: value for key, value in groups.items() if key not in known}
@@ -103,7 +103,7 @@ def with_groups(entry: Entry, groups: dict[str, str]) -> Entry:
     )
 
 
-def compiled(pattern: str, place: str) -> re.Pattern[str]:
+def compile_pattern(pattern: str, place: str) -> re.Pattern[str]:
     """Compile a name pattern.
 
     Args:

@@ -13,7 +13,14 @@ import pandas as pd
 from hpiclock.config.schema import DataConfig
 from hpiclock.errors import InputError
 from hpiclock.files import atomic
-from hpiclock.plate.manifest import Entry, Found, Problem, compiled, parse_name, with_groups
+from hpiclock.plate.manifest import (
+    Problem,
+    Source,
+    StackEntry,
+    compile_pattern,
+    complete_from_name,
+    parse_name,
+)
 from hpiclock.plate.manifest.plate_maps import read_condition
 from hpiclock.plate.manifest.spreadsheet import read_sheets
 from hpiclock.tables import UNKNOWN
@@ -33,7 +40,7 @@ MEASURED = (
 )  # read from the files again
 
 
-def read_table(path: Path, data: DataConfig, *, blind: bool = False) -> Found:
+def read_manifest_csv(path: Path, data: DataConfig, *, blind: bool = False) -> Source:
     """Read a manifest CSV; ``blind``: a stack without a condition is of an unknown one.
 
     Raises:
@@ -41,8 +48,8 @@ def read_table(path: Path, data: DataConfig, *, blind: bool = False) -> Found:
     """
     rows = read_text_table(path)
     if blind:
-        said = rows["condition"] if "condition" in rows.columns else pd.Series("", rows.index)
-        rows = rows.assign(condition=said.mask(said.eq(""), UNKNOWN))
+        condition = rows["condition"] if "condition" in rows.columns else pd.Series("", rows.index)
+        rows = rows.assign(condition=condition.mask(condition.eq(""), UNKNOWN))
     missing = [name for name in REQUIRED if name not in rows.columns]
     if missing:
         raise InputError(
@@ -51,21 +58,21 @@ def read_table(path: Path, data: DataConfig, *, blind: bool = False) -> Found:
         )
     if rows.empty:
         raise InputError(f"{path}: no rows in it; list one stack per row")
-    problems = _misspelt(path, rows)
-    pattern = compiled(data.name_pattern, "data.name_pattern")
+    problems = _misspelled(path, rows)
+    pattern = compile_pattern(data.name_pattern, "data.name_pattern")
     extra = _typed(rows.drop(columns=[*REQUIRED, *TEXTS, *NUMBERS, *MEASURED], errors="ignore"))
     entries = []
     for index, row in zip(rows.index, rows.to_dict("records"), strict=True):
         place = f"{path}: row {index}"
         entry = _entry(path, place, {str(key): str(value) for key, value in row.items()})
         more = {str(key): value for key, value in extra.loc[index].to_dict().items()}
-        entry = with_groups(entry, parse_name(entry.path.name, pattern) or {})
+        entry = complete_from_name(entry, parse_name(entry.path.name, pattern) or {})
         plate = entry.plate or Path(os.path.abspath(path)).parent.name
         entries.append(replace(entry, plate=plate, extra=entry.extra | more))
-    return Found(entries, problems)
+    return Source(entries, problems)
 
 
-def _entry(path: Path, place: str, row: dict[str, str]) -> Entry:
+def _entry(path: Path, place: str, row: dict[str, str]) -> StackEntry:
     try:
         condition = read_condition(row["condition"])
     except ValueError as error:
@@ -81,7 +88,7 @@ def _entry(path: Path, place: str, row: dict[str, str]) -> Entry:
         raise InputError(f"{place}, column moi: infected with MOI 0; give the MOI or write mock")
     if numbers["hours"] is not None and numbers["start_h"] not in (None, numbers["hours"]):
         raise InputError(f"{place}: hours and start_h differ; give one of them")
-    return Entry(
+    return StackEntry(
         path=_beside(path, row["path"]),
         condition=condition,
         plate=row.get("plate", ""),
@@ -119,7 +126,7 @@ def _number(place: str, column: str, text: str) -> float | None:
     return value
 
 
-def _misspelt(path: Path, rows: pd.DataFrame) -> list[Problem]:
+def _misspelled(path: Path, rows: pd.DataFrame) -> list[Problem]:
     optional = [*TEXTS, *NUMBERS]
     free = [name for name in optional if name not in rows.columns]
     problems = []

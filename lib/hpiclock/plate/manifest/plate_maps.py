@@ -1,4 +1,4 @@
-"""Plate maps: what was done to each well, as YAML or as a layout in a sheet."""
+"""Plate maps: the treatment of each well, as YAML or as a layout in a sheet."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def read_condition(text: str) -> str:
         raise ValueError(f"condition {text!r} is not known; write infected or mock") from None
 
 
-class Well(Section):
-    """What was done to one well."""
+class WellTreatment(Section):
+    """The treatment of one well."""
 
     condition: Text
     moi: float | None = Field(None, ge=0, description="multiplicity of infection")
@@ -59,7 +59,7 @@ class Well(Section):
         return read_condition(value)
 
     @model_validator(mode="after")
-    def _mock_is_mock(self) -> Well:
+    def _mock_is_mock(self) -> WellTreatment:
         if self.condition == "mock" and self.onset_h is not None:
             raise ValueError("a mock well has no onset; remove onset_h")
         if self.condition == "mock" and self.moi:
@@ -70,13 +70,13 @@ class Well(Section):
 
 
 NUMBERS = ("moi", "onset_h", "dose")
-KEYS = tuple(key for key in Well.model_fields if key != "more")
-_DOSED = re.compile(r"(?P<word>[a-z]*)\s*(?:moi\s*[:=]?\s*(?P<moi>[0-9.]+))?", re.IGNORECASE)
+KEYS = tuple(key for key in WellTreatment.model_fields if key != "more")
+_CONDITION_MOI = re.compile(r"(?P<word>[a-z]*)\s*(?:moi\s*[:=]?\s*(?P<moi>[0-9.]+))?", re.IGNORECASE)
 
 Values = dict[str, Cell]
 
 
-def read_wells(path: Path, *, blind: bool = False) -> dict[str, Well]:
+def read_wells(path: Path, *, blind: bool = False) -> dict[str, WellTreatment]:
     """Read a plate layout from a CSV or XLSX file.
 
     Args:
@@ -84,7 +84,7 @@ def read_wells(path: Path, *, blind: bool = False) -> dict[str, Well]:
         blind: a well without a condition is of an unknown one.
 
     Returns:
-        What was done to each well, by name (``B03``).
+        The treatment of each well, by name (``B03``).
 
     Raises:
         InputError: no layout in it, or a value that cannot be; the message names the cell.
@@ -217,7 +217,7 @@ def _key(text: str) -> str:
     return re.sub(r"\W+", "_", text.strip().lower()).strip("_")
 
 
-def _well(path: Path, well: str, values: Values, blind: bool) -> Well:
+def _well(path: Path, well: str, values: Values, blind: bool) -> WellTreatment:
     known: dict[str, object] = {}
     more: dict[str, object] = {}
     for key, cell in values.items():
@@ -249,7 +249,7 @@ def _well(path: Path, well: str, values: Values, blind: bool) -> Well:
         place = condition or next(iter(values.values()))
         raise InputError(f"{path}: {place.address}: well {well} has no condition; write infected or mock")
     try:
-        return Well.model_validate(known | {"more": more})
+        return WellTreatment.model_validate(known | {"more": more})
     except ValidationError as error:
         first = error.errors()[0]
         cell = values.get(str(first["loc"][0]) if first["loc"] else "condition") or next(
@@ -260,7 +260,7 @@ def _well(path: Path, well: str, values: Values, blind: bool) -> Well:
 
 
 def _condition(path: Path, cell: Cell) -> tuple[str, float | None]:
-    match = _DOSED.fullmatch(cell.text)
+    match = _CONDITION_MOI.fullmatch(cell.text)
     word = match["word"].lower() if match else ""
     if match is None or not (word in CONDITION or (word == "" and match["moi"])):
         raise InputError(
@@ -292,14 +292,14 @@ def _reason(cell: Cell) -> str:
 
 
 class PlateMap(Section):
-    """A plate: where its stacks are and what was done to its wells."""
+    """A plate: where its stacks are and the treatment of its wells."""
 
     plate: Text = Field("", description="name; empty = the name of the folder")
     folder: str = Field(".", description="folder (or one file of many images), relative to the plate map")
     pattern: str | None = Field(None, description="name pattern; null = data.name_pattern")
     interval_h: Hours | None = Field(None, gt=0)
     start_h: Hours | None = None
-    wells: dict[str, Well] = Field(min_length=1)
+    wells: dict[str, WellTreatment] = Field(min_length=1)
 
 
 def read_platemap(path: Path, *, blind: bool = False) -> PlateMap:
@@ -316,7 +316,7 @@ def read_platemap(path: Path, *, blind: bool = False) -> PlateMap:
     if isinstance(values["wells"], str):
         values = values | {"wells": read_wells(path.parent / Path(values["wells"]).expanduser(), blind=blind)}
     elif blind:
-        values = values | {"wells": {name: _unsaid(well) for name, well in values["wells"].items()}}
+        values = values | {"wells": {name: _unknown(well) for name, well in values["wells"].items()}}
     try:
         plate = PlateMap.model_validate(values)
     except ValidationError as error:
@@ -336,7 +336,7 @@ def read_platemap(path: Path, *, blind: bool = False) -> PlateMap:
     )
 
 
-def _unsaid(well: Any) -> Any:
+def _unknown(well: Any) -> Any:
     return {"condition": UNKNOWN} | (well or {}) if well is None or isinstance(well, dict) else well
 
 
@@ -353,7 +353,7 @@ def _yaml(path: Path) -> dict[str, Any]:
         raise InputError(f"{path}: {error}; correct the YAML there") from None
     wells = values.get("wells") if isinstance(values, dict) else None
     if not isinstance(wells, (dict, str)):
-        raise InputError(f"{path}: no table `wells:` in it; a plate map says what was done to each well")
+        raise InputError(f"{path}: no table `wells:` in it; a plate map says the condition of each well")
     if isinstance(wells, str):
         return dict(values)
     return values | {"wells": {str(name): well for name, well in wells.items()}}
@@ -363,7 +363,7 @@ def _line(item: Any) -> str:
     *parents, last = [str(part) for part in item["loc"]] or [""]
     where = ".".join([*parents, last])
     if item["type"] in ("extra_forbidden", "invalid_key"):
-        known = Well.model_fields if parents else PlateMap.model_fields
+        known = WellTreatment.model_fields if parents else PlateMap.model_fields
         near = difflib.get_close_matches(last, known, n=1, cutoff=0.5)
         return f"unknown key {where}; " + (
             f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"

@@ -10,19 +10,26 @@ from pathlib import Path
 
 from hpiclock.config.schema import DataConfig, FolderPair
 from hpiclock.errors import InputError
-from hpiclock.plate.manifest import Entry, Found, Problem, compiled, parse_name, with_groups
-from hpiclock.plate.manifest.manifest_csv import read_table
-from hpiclock.plate.manifest.plate_maps import PlateMap, Well, is_layout, read_platemap
+from hpiclock.plate.manifest import (
+    Problem,
+    Source,
+    StackEntry,
+    compile_pattern,
+    complete_from_name,
+    parse_name,
+)
+from hpiclock.plate.manifest.manifest_csv import read_manifest_csv
+from hpiclock.plate.manifest.plate_maps import PlateMap, WellTreatment, is_layout, read_platemap
 from hpiclock.plate.manifest.spreadsheet import SUFFIXES as SHEETS
 from hpiclock.plate.readers import SUFFIXES, Scene, list_stacks
 from hpiclock.plate.readers.file_series import template
 from hpiclock.progress import progress
 from hpiclock.tables import UNKNOWN
 
-MUTE = "its name does not follow the name pattern"
+NO_MATCH = "its name does not follow the name pattern"
 
 
-def stacks_in(folder: Path, pattern: re.Pattern[str]) -> tuple[list[Entry], list[Problem]]:
+def list_folder(folder: Path, pattern: re.Pattern[str]) -> tuple[list[StackEntry], list[Problem]]:
     """List the stacks of a folder and its subfolders.
 
     The pattern is searched in the file name; of a file with several images in ``file name/image name``,
@@ -39,7 +46,7 @@ def stacks_in(folder: Path, pattern: re.Pattern[str]) -> tuple[list[Entry], list
     Raises:
         InputError: no image file there.
     """
-    found: dict[Path, Entry] = {}
+    found: dict[Path, StackEntry] = {}
     files, problems = _scan(folder)
     for path in progress(files, desc="looking into files", total=len(files), delay=2, leave=False):
         match = pattern.search(path.name)
@@ -47,22 +54,24 @@ def stacks_in(folder: Path, pattern: re.Pattern[str]) -> tuple[list[Entry], list
         scenes = [Scene(str(path.with_name(numbered)))] if numbered else _images(path)
         for scene in scenes:
             groups = parse_name(f"{path.name}/{scene.name}" if len(scenes) > 1 else path.name, pattern)
-            entry = Entry(Path(scene.path), well=scene.well, position=scene.position)
+            entry = StackEntry(Path(scene.path), well=scene.well, position=scene.position)
             if groups is None and not scene.well:
                 remedy = "rename it, move it out, or set data.name_pattern"
-                problems.append(Problem(scene.path, "error", MUTE, remedy))
+                problems.append(Problem(scene.path, "error", NO_MATCH, remedy))
             else:
-                found.setdefault(entry.path, with_groups(entry, groups or {}))
+                found.setdefault(entry.path, complete_from_name(entry, groups or {}))
     return list(found.values()), problems
 
 
-def refuse_silent(entries: list[Entry], problems: list[Problem], pattern: re.Pattern[str], key: str) -> None:
+def check_pattern(
+    entries: list[StackEntry], problems: list[Problem], pattern: re.Pattern[str], key: str
+) -> None:
     """Refuse a name pattern that is found in no name.
 
     Raises:
         InputError: it names the pattern, the key it comes from and one of the names.
     """
-    mute = [problem for problem in problems if problem.problem == MUTE]
+    mute = [problem for problem in problems if problem.problem == NO_MATCH]
     if mute and not entries:
         name = Path(mute[0].path).name
         raise InputError(
@@ -109,22 +118,22 @@ def _walk(folder: Path, seen: set[str], problems: list[Problem]) -> Iterator[Pat
             yield from _walk(path, seen, problems)
 
 
-PAIRED = ("uninfected", "mock", "control")  # names of the second folder of a pair
+MOCK_FOLDERS = ("uninfected", "mock", "control")  # names of the second folder of a pair
 HELP = "set data.source to a folder pair, a plate map (.yaml, .csv, .xlsx), a manifest (.csv) or their folder"
 
 
-def find(data: DataConfig, *, blind: bool = False) -> Found:
+def find_stacks(data: DataConfig, *, blind: bool = False) -> Source:
     """List the stacks of ``data.source``.
 
     Args:
         data: the source and its name pattern.
-        blind: what was done to the wells need not be said: a folder (or store) of stacks will do.
+        blind: conditions may be unknown: a folder (or store) of stacks will do.
 
     Raises:
         InputError: no such source, nothing in it, or a table that cannot be read.
     """
     if isinstance(data.source, FolderPair):
-        return _pair(_folder(data.source.infected), _folder(data.source.uninfected), data)
+        return _from_folder_pair(_folder(data.source.infected), _folder(data.source.uninfected), data)
     if not data.source:
         raise InputError(f"data.source is empty; {HELP}")
     path = Path(os.path.abspath(os.path.expanduser(data.source)))
@@ -133,65 +142,69 @@ def find(data: DataConfig, *, blind: bool = False) -> Found:
     if not path.exists():
         raise InputError(f"{path}: no such file or folder; {HELP}")
     if blind and path.suffix.lower() in SUFFIXES:
-        return _unmapped_stacks(path, data)
+        return _without_conditions(path, data)
     return _from_file(path, data, blind)
 
 
-def _from_file(path: Path, data: DataConfig, blind: bool) -> Found:
+def _from_file(path: Path, data: DataConfig, blind: bool) -> Source:
     if path.suffix.lower() in (".yaml", ".yml"):
         return _from_platemap(path, data, blind)
     if path.suffix.lower() in SHEETS:
-        return _from_platemap(path, data, blind) if is_layout(path) else read_table(path, data, blind=blind)
+        return (
+            _from_platemap(path, data, blind)
+            if is_layout(path)
+            else read_manifest_csv(path, data, blind=blind)
+        )
     raise InputError(f"{path}: neither a plate map nor a manifest; {HELP}")
 
 
-def _from_folder(folder: Path, data: DataConfig, blind: bool) -> Found:
+def _from_folder(folder: Path, data: DataConfig, blind: bool) -> Source:
     for name in ("plate.yaml", "plate.yml", "plate.csv", "plate.xlsx", "manifest.csv"):
         if (folder / name).is_file():
             return _from_file(folder / name, data, blind)
-    second = [folder / name for name in PAIRED if (folder / name).is_dir()]
+    second = [folder / name for name in MOCK_FOLDERS if (folder / name).is_dir()]
     if (folder / "infected").is_dir() and second:
-        return _pair(folder / "infected", second[0], data)
+        return _from_folder_pair(folder / "infected", second[0], data)
     maps = sorted(folder.glob("*/plate.yaml"))
     if maps:
         found = [_from_platemap(path, data, blind) for path in maps]
-        return Found([e for one in found for e in one.entries], [p for one in found for p in one.problems])
+        return Source([e for one in found for e in one.entries], [p for one in found for p in one.problems])
     if blind:
-        return _unmapped_stacks(folder, data)
+        return _without_conditions(folder, data)
     raise InputError(
         f"{folder}: neither plate.yaml nor manifest.csv nor the folders infected and uninfected in it; {HELP}"
     )
 
 
-def _pair(infected: Path, mock: Path, data: DataConfig) -> Found:
-    pattern = compiled(data.name_pattern, "data.name_pattern")
+def _from_folder_pair(infected: Path, mock: Path, data: DataConfig) -> Source:
+    pattern = compile_pattern(data.name_pattern, "data.name_pattern")
     shared = Path(os.path.commonpath([infected, mock]))
-    entries: list[Entry] = []
+    entries: list[StackEntry] = []
     problems: list[Problem] = []
     for folder, condition in ((infected, "infected"), (mock, "mock")):
-        named, wrong = stacks_in(folder, pattern)
+        named, wrong = list_folder(folder, pattern)
         entries += [replace(one, condition=condition, plate=one.plate or shared.name) for one in named]
         problems += wrong
-    refuse_silent(entries, problems, pattern, "data.name_pattern")
-    return Found(entries, problems)
+    check_pattern(entries, problems, pattern, "data.name_pattern")
+    return Source(entries, problems)
 
 
-def _unmapped_stacks(place: Path, data: DataConfig) -> Found:
-    pattern = compiled(data.name_pattern, "data.name_pattern")
-    named, problems = stacks_in(place, pattern)
-    refuse_silent(named, problems, pattern, "data.name_pattern")
-    return Found([replace(e, condition=UNKNOWN, plate=e.plate or place.name) for e in named], problems)
+def _without_conditions(place: Path, data: DataConfig) -> Source:
+    pattern = compile_pattern(data.name_pattern, "data.name_pattern")
+    named, problems = list_folder(place, pattern)
+    check_pattern(named, problems, pattern, "data.name_pattern")
+    return Source([replace(e, condition=UNKNOWN, plate=e.plate or place.name) for e in named], problems)
 
 
-def _from_platemap(path: Path, data: DataConfig, blind: bool) -> Found:
+def _from_platemap(path: Path, data: DataConfig, blind: bool) -> Source:
     plate = read_platemap(path, blind=blind)
     key = f"{path}: pattern" if plate.pattern is not None else "data.name_pattern"
-    pattern = compiled(data.name_pattern if plate.pattern is None else plate.pattern, key)
-    entries: list[Entry] = []
+    pattern = compile_pattern(data.name_pattern if plate.pattern is None else plate.pattern, key)
+    entries: list[StackEntry] = []
     problems: list[Problem] = []
-    named, wrong = stacks_in(_folder(plate.folder), pattern)
+    named, wrong = list_folder(_folder(plate.folder), pattern)
     problems += wrong
-    refuse_silent(named, problems, pattern, key)
+    check_pattern(named, problems, pattern, key)
     for entry in named:
         well = plate.wells.get(entry.well)
         if well is None:
@@ -205,15 +218,15 @@ def _from_platemap(path: Path, data: DataConfig, blind: bool) -> Found:
     empty = [well for well in empty if well not in {entry.well for entry in entries}]
     if empty:
         problems.append(Problem(str(path), "note", f"no stack of well {', '.join(empty)} in {plate.folder}"))
-    return Found(entries, problems)
+    return Source(entries, problems)
 
 
-def _unmapped(entry: Entry, path: Path) -> Problem:
+def _unmapped(entry: StackEntry, path: Path) -> Problem:
     what = f"well {entry.well} is not in the plate map {path}" if entry.well else "its name says no well"
     return Problem(str(entry.path), "error", what, "add the well to the map, with exclude: why, if unused")
 
 
-def _treated(entry: Entry, well: Well, plate: PlateMap, path: Path) -> Entry:
+def _treated(entry: StackEntry, well: WellTreatment, plate: PlateMap, path: Path) -> StackEntry:
     more = {"replicate": well.replicate, "virus": well.virus, "compound": well.compound, "dose": well.dose}
     more |= {"dose_unit": well.dose_unit}
     return replace(

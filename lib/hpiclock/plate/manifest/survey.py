@@ -1,4 +1,4 @@
-"""Find the stacks, open and check each, join what was done to its well: the MANIFEST table."""
+"""Find the stacks, open and check each, join the treatment of its well: the MANIFEST table."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ import pandas as pd
 
 from hpiclock.config.schema import DataConfig, FolderPair
 from hpiclock.errors import InputError
-from hpiclock.plate.manifest import Entry, Problem, as_notes, from_error, table
+from hpiclock.plate.manifest import Problem, StackEntry, note_lines, problem_from_error, problem_table
 from hpiclock.plate.manifest.manifest_csv import read_quarantine
-from hpiclock.plate.manifest.sources import find
+from hpiclock.plate.manifest.sources import find_stacks
 from hpiclock.plate.readers import StackFacts, open_stack
 from hpiclock.progress import progress
 from hpiclock.tables import CONDITIONS, MANIFEST, NEW_MANIFEST, UNKNOWN, check
 
 
-def check_together(entries: list[Entry], stacks: pd.DataFrame) -> list[Problem]:
+def check_across_stacks(entries: list[StackEntry], stacks: pd.DataFrame) -> list[Problem]:
     """Return what can be seen only over all stacks: doubles, mixed sizes, contradicting wells."""
     problems: list[Problem] = []
     seen: dict[Path, str] = {}
@@ -31,7 +31,7 @@ def check_together(entries: list[Entry], stacks: pd.DataFrame) -> list[Problem]:
         seen[entry.path] = entry.place
     if stacks.empty:
         return problems
-    problems += _doubled(stacks)
+    problems += _duplicated_ids(stacks)
     problems += _sizes(stacks)
     problems += _two_conditions(stacks, listed=any(entry.listed for entry in entries))
     unknown = stacks[stacks["well"] == ""]
@@ -42,7 +42,7 @@ def check_together(entries: list[Entry], stacks: pd.DataFrame) -> list[Problem]:
     return problems
 
 
-def _doubled(stacks: pd.DataFrame) -> list[Problem]:
+def _duplicated_ids(stacks: pd.DataFrame) -> list[Problem]:
     problems = []
     for name, same in stacks.groupby("stack_id", sort=False):
         paths = list(dict.fromkeys(same["path"]))
@@ -88,7 +88,7 @@ def _two_conditions(stacks: pd.DataFrame, *, listed: bool) -> list[Problem]:
 
 
 # Intervals that differ by less than this share are one; frames off the raster by less of it are on it.
-AGREE = 0.01
+INTERVAL_TOLERANCE = 0.01
 
 
 class Survey(NamedTuple):
@@ -115,7 +115,7 @@ def survey(data: DataConfig, onset_h: float, *, blind: bool = False) -> Survey:
         InputError: the source itself is missing, empty or cannot be read.
     """
     manifest, problems = _survey(data, onset_h, blind)
-    return Survey(manifest, table(problems))
+    return Survey(manifest, problem_table(problems))
 
 
 def load_manifest(
@@ -148,7 +148,7 @@ def load_manifest(
             f"{_source(data)}: no {missing[0]} stack among {len(manifest)}; "
             "training needs infected and mock wells"
         )
-    return manifest, as_notes(problems)
+    return manifest, note_lines(problems)
 
 
 def _quarantined(problem: Problem) -> Problem:
@@ -169,32 +169,34 @@ def acquisition_times(manifest: pd.DataFrame) -> dict[str, np.ndarray]:
 
 
 def _survey(data: DataConfig, onset_h: float, blind: bool) -> tuple[pd.DataFrame, list[Problem]]:
-    found = find(data, blind=blind)
+    found = find_stacks(data, blind=blind)
     problems = list(found.problems)
     rows: list[dict[str, Any]] = []
     entries, left_out = _without_quarantined(found.entries, data)
-    problems += left_out + ([] if blind else [_unsaid(e) for e in entries if e.condition == UNKNOWN])
+    problems += left_out + ([] if blind else [_unknown(e) for e in entries if e.condition == UNKNOWN])
     # a bar only for scans that take long enough to wonder
     for entry in progress(entries, desc="opening stacks", total=len(entries), delay=2, leave=False):
         try:
             row, notes = _measure(entry, data, onset_h)
         except InputError as error:
-            problems.append(from_error(str(entry.path), error))
+            problems.append(problem_from_error(str(entry.path), error))
         else:
             rows.append(row)
             problems += notes
     _name(rows)
-    problems += check_together(entries, pd.DataFrame(rows))
+    problems += check_across_stacks(entries, pd.DataFrame(rows))
     wrong = {problem.path for problem in problems if problem.severity == "error"}
     return _manifest([row for row in rows if row["path"] not in wrong], blind), problems
 
 
-def _unsaid(entry: Entry) -> Problem:
-    why = "what was done to its well is unknown: it can be predicted, not trained on"
+def _unknown(entry: StackEntry) -> Problem:
+    why = "its condition is unknown: it can be predicted, not trained on"
     return Problem(str(entry.path), "error", why, "write infected or mock in the plate map")
 
 
-def _without_quarantined(entries: list[Entry], data: DataConfig) -> tuple[list[Entry], list[Problem]]:
+def _without_quarantined(
+    entries: list[StackEntry], data: DataConfig
+) -> tuple[list[StackEntry], list[Problem]]:
     reasons = read_quarantine(data.quarantine) if data.quarantine else {}
     problems = [
         Problem(str(entry.path), "note", f"in quarantine: {reasons[str(entry.path)]}")
@@ -206,7 +208,7 @@ def _without_quarantined(entries: list[Entry], data: DataConfig) -> tuple[list[E
     return [entry for entry in entries if str(entry.path) not in reasons], problems
 
 
-def _measure(entry: Entry, data: DataConfig, onset_h: float) -> tuple[dict[str, Any], list[Problem]]:
+def _measure(entry: StackEntry, data: DataConfig, onset_h: float) -> tuple[dict[str, Any], list[Problem]]:
     with open_stack(entry.path, channel=data.channel, z=data.z) as stack:
         facts = stack.facts
         channel_name = stack.channel_name
@@ -240,22 +242,22 @@ def _measure(entry: Entry, data: DataConfig, onset_h: float) -> tuple[dict[str, 
         "start_h": start_h,
         "onset_h": (onset_h if entry.onset_h is None else entry.onset_h) if infected else np.nan,
     }
-    said = {"series": entry.series, "pixel_um": facts.pixel_um, "channel_name": channel_name}
-    row |= {key: value for key, value in said.items() if value}
+    optional = {"series": entry.series, "pixel_um": facts.pixel_um, "channel_name": channel_name}
+    row |= {key: value for key, value in optional.items() if value}
     if interval_h is not None and facts.times_h:
         off_h = np.asarray(facts.times_h) - interval_h * np.arange(facts.n_frames)
-        if np.abs(off_h).max() > AGREE * interval_h:
+        if np.abs(off_h).max() > INTERVAL_TOLERANCE * interval_h:
             row["times_h"] = json.dumps(facts.times_h)
-            notes.append(_drifts(off_h, interval_h))
+            notes.append(_timing_note(off_h, interval_h))
     row |= {key: value for key, value in entry.extra.items() if key not in row}
     return row, [Problem(str(entry.path), "note", note) for note in notes]
 
 
-def _frames_differ(entry: Entry, facts: StackFacts) -> str:
+def _frames_differ(entry: StackEntry, facts: StackFacts) -> str:
     return f"{entry.named_by} says {entry.n_named} frames, the file holds {facts.n_frames}"
 
 
-def _drifts(off_h: np.ndarray, interval_h: float) -> str:
+def _timing_note(off_h: np.ndarray, interval_h: float) -> str:
     most = float(off_h[np.abs(off_h).argmax()])
     return (
         f"its frames were taken up to {most * 60:+.3g} min off the nominal {interval_h:g} h raster; "
@@ -263,7 +265,7 @@ def _drifts(off_h: np.ndarray, interval_h: float) -> str:
     )
 
 
-def _interval(entry: Entry, data: DataConfig, facts: StackFacts) -> float | None:
+def _interval(entry: StackEntry, data: DataConfig, facts: StackFacts) -> float | None:
     """The interval on which the config, the table and the file agree."""
     stated = {
         "data.interval_h": data.interval_h,
@@ -280,7 +282,7 @@ def _interval(entry: Entry, data: DataConfig, facts: StackFacts) -> float | None
         )
     (first, value), *others = known.items()
     for name, other in others:
-        if abs(other - value) > AGREE * value:
+        if abs(other - value) > INTERVAL_TOLERANCE * value:
             raise InputError(
                 f"{entry.path}: frames are {value:g} h apart by {first}, {other:g} h by {name}; correct one"
             )

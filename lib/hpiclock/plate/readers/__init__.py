@@ -349,7 +349,7 @@ Z = int | Literal["max", "mean"]
 
 
 class Stack:
-    """One position over time. Use it as a context manager; frames are read when asked for."""
+    """One position over time. Use it as a context manager; frames are read one by one, on demand."""
 
     def __init__(self, path: Path, reader: Reader, channel: int | None, z: Z) -> None:
         self.path = path

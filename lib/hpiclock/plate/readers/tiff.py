@@ -40,7 +40,7 @@ _DAMAGE = ("invalid page offset", "invalid value offset", "corrupt", "invalid ta
 
 
 class ImageReader(Reader):
-    """One image series of a TIFF file; pages are read when asked for."""
+    """One image series of a TIFF file; pages are read on demand."""
 
     DAMAGE = (ValueError, KeyError, IndexError, struct.error)
 

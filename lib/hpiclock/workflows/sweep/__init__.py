@@ -129,9 +129,9 @@ def predictions_of(plan: Sweep) -> Callable[[str], pd.DataFrame | None]:
 def asked_of(plan: Sweep, trial: Trial, predictions: pd.DataFrame) -> pd.DataFrame:
     """Return the test rows of a run that a trial is asked about."""
     test = predictions[predictions["split"].eq("test")]
-    if not trial.asked:
+    if not trial.test_frames:
         return test
-    frames = load_config(plan.base, {**trial.overrides, **trial.asked}).frames
+    frames = load_config(plan.base, {**trial.overrides, **trial.test_frames}).frames
     return select_frames(test, frames)
 
 

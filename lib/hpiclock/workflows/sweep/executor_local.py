@@ -42,7 +42,7 @@ def train_in_processes(
     messages: dict[str, str] = {}
     waiting = list(todo)
     with progress(
-        desc=plan.said.name, total=len(plan.configs), initial=len(plan.configs) - len(todo), unit="run"
+        desc=plan.file.name, total=len(plan.configs), initial=len(plan.configs) - len(todo), unit="run"
     ) as bar:
         while waiting:
             begun, waiting = waiting, []

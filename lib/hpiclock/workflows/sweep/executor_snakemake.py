@@ -95,9 +95,9 @@ def train_only(plan: Sweep, name: str) -> None:
         InputError: no such run.
         RunFailed: why it failed.
     """
-    if name not in plan.configs or plan.said.frozen:
+    if name not in plan.configs or plan.file.frozen:
         near = difflib.get_close_matches(name, plan.configs, n=1) or list(plan.configs)[:1]
-        why = "a probe has no runs to train" if plan.said.frozen else f"did you mean {near[0]}?"
+        why = "a probe has no runs to train" if plan.file.frozen else f"did you mean {near[0]}?"
         raise InputError(f"{plan.path}: no run {name}; {why}")
     overrides = next(trial.overrides for trial in plan.trials if trial.run == name)
     message = train_one(str(plan.base), overrides, str(plan.folder / name))
@@ -125,7 +125,7 @@ def _watched(command: list[str], plan: Sweep, todo: list[str], log: Path) -> int
     """Run Snakemake, with a bar over the runs that are done; return its exit code."""
     with (
         open(log, "w", encoding="utf-8") as out,
-        progress(desc=plan.said.name, total=len(todo), unit="run") as bar,
+        progress(desc=plan.file.name, total=len(todo), unit="run") as bar,
         subprocess.Popen(command, stdout=out, stderr=out, stdin=subprocess.DEVNULL) as jobs,
     ):
         while jobs.poll() is None:

@@ -42,7 +42,7 @@ def probe_sweep(plan: Sweep, *, say: Callable[[str], None]) -> Swept:
     by_data: dict[str, list[str]] = {}
     for name, cfg in plan.configs.items():
         by_data.setdefault(_data_key(cfg), []).append(name)
-    with progress(desc=f"{plan.said.name} (probe)", total=len(plan.configs), unit="point") as bar:
+    with progress(desc=f"{plan.file.name} (probe)", total=len(plan.configs), unit="point") as bar:
         features: dict[str, pd.DataFrame] = {}
         for names in by_data.values():
             dataset, seen = _seen(plan, plan.configs[names[0]], features)
@@ -80,7 +80,7 @@ def _data_key(cfg: Config) -> str:
 
 def _seen(plan: Sweep, cfg: Config, kept: dict[str, pd.DataFrame]) -> tuple[Dataset, pd.DataFrame]:
     """Return the data set of a split with frames of all hours, and the features of every frame."""
-    all_hours = load_config(plan.base, plan.said.set).frames
+    all_hours = load_config(plan.base, plan.file.set).frames
     dataset = prepare_frames(cfg.model_copy(update={"frames": all_hours}))
     key = json.dumps(cfg.model_dump(mode="json", include={"data", "image"}), sort_keys=True)
     if key not in kept:
@@ -93,8 +93,8 @@ def _features(plan: Sweep, cfg: Config, dataset: Dataset) -> pd.DataFrame:
     from hpiclock.training.checkpoint import read_checkpoint  # torch is loaded only where a model is asked
     from hpiclock.training.experiment import prepare_model
 
-    assert plan.said.frozen is not None
-    trained = plan.said.frozen.run
+    assert plan.file.frozen is not None
+    trained = plan.file.frozen.run
     run = Run.open(plan.path.parent / trained) if trained else None
     if run is not None:
         _refuse_seen_wells(plan, run)

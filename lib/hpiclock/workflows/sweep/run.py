@@ -56,7 +56,7 @@ def run_sweep(
     plan = load_sweep(file, overrides)
     if options and engine == "local":
         raise InputError(f"{' '.join(options)}: options are Snakemake's; add --engine snakemake or slurm")
-    if plan.said.frozen:
+    if plan.file.frozen:
         swept = probe_sweep(plan, say=say)  # minutes: no jobs
     else:
         train = (
@@ -71,7 +71,7 @@ def run_sweep(
     yield from _scores_in_words(swept.runs)
     yield f"{swept.folder}: runs.csv, summary.csv, figures/"
     if comparable(plan, swept):
-        found = compare_runs(find_runs([swept.folder]), first=next(iter(plan.said.variants)))
+        found = compare_runs(find_runs([swept.folder]), first=next(iter(plan.file.variants)))
         write_comparison(found, swept.folder)
         for sentence in found.tables["conclusions"]["sentence"].head(FIRST_LINES):
             yield f"- {sentence}"
@@ -112,18 +112,18 @@ def comparable(plan: Sweep, swept: Swept) -> bool:
     """Return whether a sweep compares ways of training: two variants done, on the same test frames."""
     done = set(swept.runs.loc[swept.runs["state"].eq("done"), "run"])
     there = {trial.labels.get("variant") for trial in plan.trials if trial.run in done}
-    return len(there) > 1 and plan.said.hours is None and set(plan.said.grid) <= {"seed", "split.fold"}
+    return len(there) > 1 and plan.file.hours is None and set(plan.file.grid) <= {"seed", "split.fold"}
 
 
 def sweep_figures(plan: Sweep, summary: pd.DataFrame) -> dict[str, Figure]:
     """Return the figures of a sweep over hours: score against the end of the interval, or the window."""
-    if plan.said.hours is None or summary.empty:
+    if plan.file.hours is None or summary.empty:
         return {}
     level = next(iter(plan.configs.values())).study.level
-    note = PROBE.partition(":")[0] + "." if plan.said.frozen else ""
-    draw = figures.interval_sweep_figure if plan.said.hours.until_h else figures.window_sweep_figure
-    name = "score_by_interval" if plan.said.hours.until_h else "score_by_window"
-    keys = [key for key in ("variant", *plan.said.grid) if key in summary]
+    note = PROBE.partition(":")[0] + "." if plan.file.frozen else ""
+    draw = figures.interval_sweep_figure if plan.file.hours.until_h else figures.window_sweep_figure
+    name = "score_by_interval" if plan.file.hours.until_h else "score_by_window"
+    keys = [key for key in ("variant", *plan.file.grid) if key in summary]
     if not keys:
         return {name: draw(summary, level=level, note=note)}
     return {
