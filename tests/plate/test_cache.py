@@ -232,7 +232,7 @@ def test_a_cache_that_another_process_made_while_waiting_is_taken(
         folder.with_name("aside").rename(folder)  # done by the one who held the lock
         return FileLock(place.with_name("other.lock"))
 
-    monkeypatch.setattr(cache, "_only_one", elsewhere)
+    monkeypatch.setattr(cache, "_build_lock", elsewhere)
     found = open_cache(manifest, data, image, progress=False)
     np.testing.assert_array_equal(found.images, made.images)
     assert len(conversions) == 3

@@ -54,7 +54,7 @@ def test_a_frame_of_one_grey_level_has_no_asymmetry() -> None:
 
 
 def test_of_a_large_plate_every_stack_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MOST_FRAMES", 4)
+    monkeypatch.setattr(module, "MAX_FRAMES", 4)
     asked = []
     really = module.cached_statistics
 

@@ -2,8 +2,8 @@
 
 Two fields are laid over each other at every shift (cross-correlation by FFT with zero padding, normalised by
 what overlaps: Padfield, IEEE Trans. Image Process. 2012). Of the shifts the one with the largest
-correlation against what unrelated fields give at that overlap is kept, and it counts only when a second frame of
-both stacks says the same shift.
+correlation against that of unrelated fields at that overlap is kept, and it counts only when a second frame
+of both stacks says the same shift.
 """
 
 from __future__ import annotations
@@ -96,8 +96,8 @@ def overlapping_fields(fields: Fields, *, groups: Iterable[str], max_pairs: int)
     Args:
         fields: two frames or more of each stack.
         groups: of each stack: fields of one group may share a pattern (for example plate and condition).
-        max_pairs: compare at most so many pairs: of more, those that are similar without a shift, and all pairs
-            of some stacks; ``attrs["compared"]`` says how many were.
+        max_pairs: compare at most so many pairs: of more, those that are similar without a shift, and all
+            pairs of some stacks; ``attrs["compared"]`` says how many were.
     """
     fine = _fine_structure(fields.images[:, :2], np.asarray(list(groups)))
     chosen = _pairs(fine[:, 0], max_pairs)
@@ -199,7 +199,7 @@ def _fine_structure(images: np.ndarray, groups: np.ndarray) -> np.ndarray:
 
 
 def _correlated_area(spectra: np.ndarray, size: int) -> float:
-    """The area (px) within which pixels of a field are correlated: the integral of its squared correlation."""
+    """The area (px) of correlated pixels of a field: the integral of its squared correlation."""
     power = np.fft.irfft2((np.abs(spectra) ** 2).mean(0), (size, size))
     return max(1.0, float(((power / power.flat[0]) ** 2).sum()))
 

@@ -118,30 +118,30 @@ def _to_scale(trained: pd.DataFrame, new: pd.DataFrame, image: ImageConfig) -> t
     field_was = float(trained["width"].median()) * was * (1 - 2 * image.crop_border)
     field_now = float(new["width"].median()) * now
     ratio = field_now * (1 - 2 * image.crop_border) / field_was
-    scale_text = f"A pixel is {now:.3g} um, in training {was:.3g} um"
+    px = f"A pixel is {now:.3g} um, in training {was:.3g} um"
     if abs(ratio - 1) <= SAME_SIZE:
         return image, [] if abs(now / was - 1) <= SAME_SIZE else [
-            f"{scale_text}: the field is as large as in training."
+            f"{px}: the field is as large as in training."
         ]
     if ratio < 1:
-        return _smaller(image, ratio, scale_text)
+        return _smaller(image, ratio, px)
     border = round((1 - field_was / field_now) / 2, 4)
     cut = image.model_copy(update={"crop_border": border})
     return cut, [
-        f"{scale_text}: {border:.1%} of each side is cut off ({image.crop_border:.1%} in training), so that cells "
+        f"{px}: {border:.1%} of each side is cut off ({image.crop_border:.1%} in training), so that cells "
         "are as large to the model as in training; what lies outside is not read."
     ]
 
 
-def _smaller(image: ImageConfig, ratio: float, scale_text: str) -> tuple[ImageConfig, list[str]]:
+def _smaller(image: ImageConfig, ratio: float, px: str) -> tuple[ImageConfig, list[str]]:
     wide = f"the field is {ratio:.2g} times as wide as in training"
     size = round(image.size * ratio)
     if ratio < MIN_FIELD_RATIO or size < MIN_IMAGE_PX:
         raise InputError(
-            f"{wide} ({scale_text}): too little of it for this model; image the plate at the training magnification"
+            f"{wide} ({px}): too little of it for this model; image the plate at the training magnification"
         )
     return image.model_copy(update={"size": size}), [
-        f"{scale_text}: {wide}, so frames are resized to {size} x {size} px instead of {image.size} x {image.size} "
+        f"{px}: {wide}, so frames are resized to {size} x {size} px instead of {image.size} x {image.size} "
         "px, and cells are as large to the model as in training."
     ]
 
