@@ -19,8 +19,9 @@ from tqdm import tqdm
 import coverage_direct
 from coverage_methods import group_bootstraps, left_out_aucs, logit_t, wins_between_groups
 from coverage_report import write_report
-from hpiclock.analysis.intervals import jackknife_variance, share_interval
+from hpiclock.analysis.intervals.clustered import jackknife_variance
 from hpiclock.analysis.intervals.error_interval import error_interval, variance_of_mean_absolute_error
+from hpiclock.analysis.intervals.metric_interval import share_interval
 from hpiclock.analysis.intervals.score_interval import auc_variance_model, share_variance_model
 
 FRAMES, STACKS, LEVEL = 24, 2, 0.95

@@ -9,8 +9,9 @@ file that holds it on disk, so that a folder can be moved.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -239,6 +240,16 @@ def read_any(path: str | Path) -> pd.DataFrame:
         base = os.path.abspath(path.parent)
         data["path"] = [os.path.normpath(os.path.join(base, p)) if p else "" for p in data["path"].fillna("")]
     return data
+
+
+def table_of(rows: Iterable[Any], columns: str) -> pd.DataFrame:
+    """Return rows (dictionaries or tuples) as a table of these columns, also where there are none.
+
+    Args:
+        rows: one per row of the table.
+        columns: their names in order, separated by spaces.
+    """
+    return pd.DataFrame(list(rows), columns=columns.split())
 
 
 def write(table: Table, data: pd.DataFrame, path: str | Path) -> Path:

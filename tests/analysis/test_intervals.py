@@ -8,7 +8,8 @@ import pytest
 from scipy.stats import multivariate_normal, norm
 
 from hpiclock.analysis.frame_scores import FrameScores, group_sums, icc_of_normal_scores
-from hpiclock.analysis.intervals import jackknife_variance, metric_interval, samples_by_class, variance_trust
+from hpiclock.analysis.intervals.clustered import jackknife_variance, samples_by_class, variance_trust
+from hpiclock.analysis.intervals.metric_interval import metric_interval
 from hpiclock.analysis.intervals.score_interval import auc_variance_model, excess_degrees
 from hpiclock.metrics import METRICS
 
@@ -175,9 +176,9 @@ def test_the_shape_of_the_auc_is_its_variance_under_normal_scores() -> None:
 
 def test_icc_is_one_for_groups_of_equal_scores_and_near_zero_for_shuffled_ones() -> None:
     group = np.repeat(np.arange(20), 10)
-    assert icc_of_normal_scores(group / 20, group, 20) == pytest.approx(1.0)
+    assert icc_of_normal_scores(group / 20, group) == pytest.approx(1.0)
     shuffled = np.random.default_rng(0).permutation(200) / 200
-    assert icc_of_normal_scores(shuffled, group, 20) < 0.1
+    assert icc_of_normal_scores(shuffled, group) < 0.1
 
 
 def test_trust_is_whole_when_all_groups_contribute_and_small_when_one_does() -> None:

@@ -4,7 +4,7 @@ Split conformal prediction calibrated on validation, where the exchangeable thin
 each calibration well counts once, its weight shared by its frames, and the new well counts once at
 infinity (hierarchical conformal prediction; Lee, Barber and Willett 2023). Apart for frames called
 infected and called mock (Mondrian), because at use time only the call is known. Libraries for conformal
-prediction weigh every residual alike, which is not valid here.
+prediction weigh every residual equally, which is not valid here.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import pandas as pd
 from hpiclock.analysis.time_errors import time_errors
 from hpiclock.analysis.units import choose_resampling_unit
 from hpiclock.analysis.windows import in_window
-from hpiclock.tables import CLOCKS
+from hpiclock.tables import CLOCKS, table_of
 
 CALLS = {"infection": "called infected", "experiment": "called mock"}
 
@@ -46,11 +46,7 @@ def half_width(residuals: np.ndarray, group: np.ndarray, *, level: float) -> flo
 
 
 def conformal_intervals(
-    predictions: pd.DataFrame,
-    *,
-    threshold: float,
-    level: float,
-    edges: list[tuple[float, float]],
+    predictions: pd.DataFrame, *, threshold: float, level: float, edges: list[tuple[float, float]]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the test rows with ``time_low time_high``, and how often these hold the truth.
 
@@ -59,72 +55,55 @@ def conformal_intervals(
     time under the predicted clock; mock frames called infected have none and are not counted.
     """
     rows = time_errors(predictions, threshold=threshold)
-    tests, tables = [], []
+    tests: list[pd.DataFrame] = []
+    table: list[dict[str, Any]] = []
     for run, of_run in rows.groupby("run", sort=True):
         val = of_run[of_run["split"].eq("val") & of_run["label"].notna()].reset_index(drop=True)
         test = of_run[of_run["split"].eq("test")].reset_index(drop=True)
         if test.empty:
             continue
-        found, table = _one_run(val, test, level, edges)
-        tests.append(found)
-        tables.append(table.assign(run=run))
-    columns = [
-        "run",
-        "group",
-        "start_h",
-        "end_h",
-        "level",
-        "coverage",
-        "width_h",
-        "n",
-        "n_groups",
-        "calibration_groups",
-        "note",
-    ]
-    table = pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
-    return (pd.concat(tests, ignore_index=True) if tests else rows.iloc[:0]), table
+        with_limits, coverage = _one_run(val, test, level, edges)
+        tests.append(with_limits)
+        table += [{"run": run, "level": level} | row for row in coverage]
+    columns = "run group start_h end_h level coverage width_h n n_groups calibration_groups note"
+    return (pd.concat(tests, ignore_index=True) if tests else rows.iloc[:0]), table_of(table, columns)
 
 
 def _one_run(
     val: pd.DataFrame, test: pd.DataFrame, level: float, edges: list[tuple[float, float]]
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
     code = choose_resampling_unit(val).codes if len(val) else np.empty(0, int)
     unit = choose_resampling_unit(test)
-    low = np.full(len(test), np.nan)
-    high = low.copy()
+    half = pd.Series(np.nan, test.index)
     table: list[dict[str, Any]] = []
+    hours, error = test["hours"].to_numpy(float), test["error_predicted_clock_h"].abs().to_numpy(float)
     for clock in CLOCKS:
         mine = (val["clock_pred"].eq(clock) & val["error_predicted_clock_h"].notna()).to_numpy(bool)
-        half = half_width(val["error_predicted_clock_h"].abs().to_numpy(float)[mine], code[mine], level=level)
+        width = half_width(
+            val.loc[mine, "error_predicted_clock_h"].abs().to_numpy(float), code[mine], level=level
+        )
         groups = len(np.unique(code[mine]))
         note = f"{groups} calibration {unit.unit}s; {level:.0%} needs {needed_groups(level)}"
+        if np.isinf(width):
+            width, note = float("nan"), f"no interval: {note}"
         called = (test["clock_pred"].eq(clock) & test["time_pred"].notna()).to_numpy(bool)
-        if np.isfinite(half):
-            low[called] = test["time_pred"].to_numpy(float)[called] - half
-            high[called] = test["time_pred"].to_numpy(float)[called] + half
-        else:
-            note = "no interval: " + note
-        error = test["error_predicted_clock_h"].abs().to_numpy(float)
-        judged = called & ~np.isnan(error) & test["label"].notna().to_numpy(bool)
-        hours = test["hours"].to_numpy(float)
-        for start, end in [(np.nan, np.nan), *edges]:
-            whole = np.isnan(start)
-            inside = (
-                judged if whole else judged & in_window(hours, start, end, last=(start, end) == edges[-1])
-            )
-            known = np.isfinite(half) and bool(inside.any())
+        half[called] = width
+        scored = called & ~np.isnan(error) & test["label"].notna().to_numpy(bool)
+        windows = [in_window(hours, *edge, last=edge == edges[-1]) for edge in edges]
+        for (start, end), window in zip([(np.nan, np.nan), *edges], [scored, *windows], strict=True):
+            inside = scored & window
+            known = inside.any() and np.isfinite(width)
             table.append(
                 {
                     "group": CALLS[clock],
                     "start_h": start,
                     "end_h": end,
-                    "level": level,
-                    "coverage": float((error[inside] <= half).mean()) if known else np.nan,
-                    "width_h": 2 * half if np.isfinite(half) else np.nan,
+                    "coverage": float((error[inside] <= width).mean()) if known else np.nan,
+                    "width_h": 2 * width,
                     "n": int(inside.sum()),
                     "n_groups": len(np.unique(unit.codes[inside])),
                     "calibration_groups": groups,
-                    "note": note if inside.any() or not np.isfinite(half) else "no frames; " + note,
+                    "note": note if inside.any() or np.isnan(width) else "no frames; " + note,
                 }
             )
-    return test.assign(time_low=low, time_high=high), pd.DataFrame(table)
+    return test.assign(time_low=test["time_pred"] - half, time_high=test["time_pred"] + half), table

@@ -9,7 +9,7 @@ from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit, stdtrit
 
 from hpiclock.analysis.frame_scores import model_codes
-from hpiclock.analysis.intervals import jackknife_variance
+from hpiclock.analysis.intervals.clustered import jackknife_variance
 from hpiclock.analysis.time_errors import time_errors
 from hpiclock.analysis.units import (
     MIN_GROUPS,

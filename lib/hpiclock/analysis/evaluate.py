@@ -12,13 +12,13 @@ from scipy.special import stdtrit
 
 from hpiclock.analysis.detection import choose_threshold
 from hpiclock.analysis.frame_scores import FrameScores, GroupSums, dense_codes, frame_scores, group_sums
-from hpiclock.analysis.intervals import (
+from hpiclock.analysis.intervals.clustered import (
     Interval,
     jackknife_variance,
-    metric_interval,
     samples_by_class,
     too_few_groups,
 )
+from hpiclock.analysis.intervals.metric_interval import metric_interval
 from hpiclock.analysis.time_errors import baseline_rows, with_baselines
 from hpiclock.analysis.units import (
     ResamplingUnit,

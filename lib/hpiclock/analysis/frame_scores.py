@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
+from hpiclock.analysis.intervals.clustered import one_way_anova
 from hpiclock.analysis.units import group_codes, label_codes, well_codes
 from hpiclock.tables import hour_strata
 
@@ -142,7 +143,7 @@ class WithinGroupCorrelation(NamedTuple):
 
 
 def within_group_correlation(scores: FrameScores, group: np.ndarray, k: int) -> WithinGroupCorrelation:
-    """Return how alike the scores of a group are, class by class; groups are coded 0..k-1."""
+    """Return the correlation of the scores of a group, class by class; groups are coded 0..k-1."""
     out = np.zeros((3, 2))
     n = np.zeros(2)
     for truth in (0, 1):
@@ -153,11 +154,11 @@ def within_group_correlation(scores: FrameScores, group: np.ndarray, k: int) -> 
             continue
         out[1, truth] = 1 / n[truth]
         out[2, truth] = (size * (size - 1.0)).sum() / n[truth] ** 2
-        out[0, truth] = icc_of_normal_scores(scores.p[mine], group[mine], k)
+        out[0, truth] = icc_of_normal_scores(scores.p[mine], group[mine])
     return WithinGroupCorrelation(out[0], out[1], out[2], n)
 
 
-def icc_of_normal_scores(p: np.ndarray, group: np.ndarray, k: int) -> float:
+def icc_of_normal_scores(p: np.ndarray, group: np.ndarray) -> float:
     """Return the share of variance between groups, 0..1, of the scores turned into normal ones by rank.
 
     One-way analysis of variance with unequal group sizes; 0 where there is nothing to compare.
@@ -165,17 +166,11 @@ def icc_of_normal_scores(p: np.ndarray, group: np.ndarray, k: int) -> float:
     _, at, count = np.unique(p, return_inverse=True, return_counts=True)
     middle = np.cumsum(count) - (count - 1) / 2  # mean rank of equal scores
     z = ndtri((middle[at] - 0.5) / len(p))
-    size = np.bincount(group, minlength=k).astype(float)
-    size_there, n = size[size > 0], float(len(p))
-    groups = len(size_there)
-    if groups < 2 or n <= groups:
+    found = one_way_anova(z, group)
+    if found.groups < 2 or found.n <= found.groups:
         return 0.0
-    means = np.bincount(group, weights=z, minlength=k)[size > 0] / size_there
-    between = (size_there * (means - z.mean()) ** 2).sum()
-    within = max(float(((z - z.mean()) ** 2).sum() - between), 0.0) / (n - groups)
-    typical = (n - (size_there**2).sum() / n) / (groups - 1)
-    extra = max((between / (groups - 1) - within) / typical, 0.0)
-    return extra / (extra + within) if extra + within > 0 else 0.0
+    between = found.variance_between
+    return between / (between + found.within) if between + found.within > 0 else 0.0
 
 
 @dataclass(frozen=True)
@@ -183,8 +178,8 @@ class GroupSums:
     """Sufficient statistics of a set of frames in ``k`` groups.
 
     total: name -> () sums over all groups; without: name -> (k,) the same with one group left out;
-    linear: name -> (k,) each group's own sums; kind: (k,) 0 only uninfected, 1 only infected, 2 both;
-    codes: (k,) which group of the scores each is; alike: how alike the scores of a group are.
+    linear: name -> (k,) each group's own sums; kind: (k,) 0 only uninfected frames, 1 only infected, 2 both;
+    codes: (k,) which group of the scores each is; correlation: of the scores within groups.
     """
 
     total: dict[str, np.ndarray]
@@ -192,7 +187,7 @@ class GroupSums:
     linear: dict[str, np.ndarray]
     kind: np.ndarray
     codes: np.ndarray
-    alike: WithinGroupCorrelation
+    correlation: WithinGroupCorrelation
 
 
 def group_sums(scores: FrameScores) -> GroupSums:

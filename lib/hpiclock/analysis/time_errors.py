@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
 from hpiclock.analysis.frame_scores import FrameScores, target_under_predicted_clock
-from hpiclock.analysis.intervals import jackknife_variance, too_few_groups
-from hpiclock.analysis.units import choose_resampling_unit, group_codes, ordered_splits
-from hpiclock.tables import CLOCKS, n_wells
+from hpiclock.analysis.intervals.clustered import one_way_anova, t_interval, too_few_groups
+from hpiclock.analysis.units import choose_resampling_unit, each_run_and_split, group_codes
+from hpiclock.tables import CLOCKS, n_wells, table_of
 
 
 def time_errors(predictions: pd.DataFrame, *, threshold: float) -> pd.DataFrame:
@@ -110,10 +108,6 @@ def _every_bin(table: pd.DataFrame) -> pd.DataFrame:
     return filled.fillna({"n": 0, "n_stacks": 0}).astype({"n": int, "n_stacks": int})
 
 
-MODEL_KEY = ["run", "split", "clock"]
-RegressionParts = Iterator[tuple[dict[str, Any], pd.DataFrame]]
-
-
 def time_regression(predictions: pd.DataFrame, *, level: float) -> pd.DataFrame:
     """Return the calibration line predicted = intercept + slope x true, per run, split and true clock.
 
@@ -121,40 +115,23 @@ def time_regression(predictions: pd.DataFrame, *, level: float) -> pd.DataFrame:
     below 1 says that early times are called late and late ones early. ``r2`` is that of the predictions.
     """
     rows = []
-    for key, part in _parts(predictions):
+    for key, part in _by_clock(predictions):
         x, y = part["time_target"].to_numpy(float), part["time_pred"].to_numpy(float)
         values = np.column_stack([np.ones_like(x), x, y, x * x, x * y])
-        slope, low, high, note = _limits(part, values, _slope, level)
-        intercept = y.mean() - slope * x.mean()
+        slope, low, high, note = _with_limits(part, values, _slope, level)
         spread = ((x - x.mean()) ** 2).sum()
-        r2 = 1 - ((y - x) ** 2).sum() / spread if spread > 0 else np.nan
-        rows.append(
-            key
-            | {
-                "slope": slope,
-                "slope_low": low,
-                "slope_high": high,
-                "intercept": intercept,
-                "r2": r2,
-                "mae": np.abs(y - x).mean(),
-            }
-            | _counts(part)
-            | {"note": note}
-        )
-    columns = [
-        *MODEL_KEY,
-        "slope",
-        "slope_low",
-        "slope_high",
-        "intercept",
-        "r2",
-        "mae",
-        "n",
-        "n_stacks",
-        "n_wells",
-        "note",
-    ]
-    return pd.DataFrame(rows, columns=columns)
+        line = {
+            "slope": slope,
+            "slope_low": low,
+            "slope_high": high,
+            "intercept": y.mean() - slope * x.mean(),
+            "r2": 1 - ((y - x) ** 2).sum() / spread if spread > 0 else np.nan,
+            "mae": np.abs(y - x).mean(),
+        }
+        rows.append(key | line | _counts(part) | {"note": note})
+    return table_of(
+        rows, "run split clock slope slope_low slope_high intercept r2 mae n n_stacks n_wells note"
+    )
 
 
 def limits_of_agreement(predictions: pd.DataFrame, *, level: float) -> pd.DataFrame:
@@ -165,40 +142,63 @@ def limits_of_agreement(predictions: pd.DataFrame, *, level: float) -> pd.DataFr
     (Bland and Altman 2007, section 2): bias +- 1.96 of its root hold 95% of single predictions.
     """
     rows = []
-    for key, part in _parts(predictions):
+    for key, part in _by_clock(predictions):
         error = (part["time_pred"] - part["time_target"]).to_numpy(float)
-        bias, low, high, note = _limits(part, np.column_stack([np.ones_like(error), error]), _mean, level)
-        between, within = _variances(error, group_codes(part, "position"))
+        values = np.column_stack([np.ones_like(error), error])
+        bias, low, high, note = _with_limits(part, values, lambda sums: sums[..., 1] / sums[..., 0], level)
+        stacks = one_way_anova(error, group_codes(part, "position"))
+        between, within = stacks.variance_between, stacks.within
         half = 1.96 * np.sqrt(between + within)
-        rows.append(
-            key
-            | {
-                "bias": bias,
-                "bias_low": low,
-                "bias_high": high,
-                "lower": bias - half,
-                "upper": bias + half,
-                "sd_between": np.sqrt(between),
-                "sd_within": np.sqrt(within),
-            }
-            | _counts(part)
-            | {"note": note}
-        )
-    columns = [
-        *MODEL_KEY,
-        "bias",
-        "bias_low",
-        "bias_high",
-        "lower",
-        "upper",
-        "sd_between",
-        "sd_within",
-        "n",
-        "n_stacks",
-        "n_wells",
-        "note",
-    ]
-    return pd.DataFrame(rows, columns=columns)
+        limits = {
+            "bias": bias,
+            "bias_low": low,
+            "bias_high": high,
+            "lower": bias - half,
+            "upper": bias + half,
+            "sd_between": np.sqrt(between),
+            "sd_within": np.sqrt(within),
+        }
+        rows.append(key | limits | _counts(part) | {"note": note})
+    columns = (
+        "run split clock bias bias_low bias_high lower upper sd_between sd_within n n_stacks n_wells note"
+    )
+    return table_of(rows, columns)
+
+
+def _by_clock(predictions: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
+    needed = ["label", "time_pred", "time_target"]
+    for key, rows in each_run_and_split(predictions[predictions[needed].notna().all(axis=1)]):
+        for clock in CLOCKS:
+            part = rows[rows["clock"].eq(clock)].reset_index(drop=True)
+            if len(part):
+                yield key | {"clock": clock}, part
+
+
+def _with_limits(
+    part: pd.DataFrame, values: np.ndarray, formula: Callable[[np.ndarray], np.ndarray], level: float
+) -> tuple[float, float, float, str]:
+    """A function of sums over frames, and its jackknife interval over groups."""
+    unit = choose_resampling_unit(part)
+    code = np.unique(unit.codes, return_inverse=True)[1]
+    k = int(code.max()) + 1
+    sums = np.column_stack([np.bincount(code, weights=column, minlength=k) for column in values.T])
+    value = float(formula(sums.sum(0)))
+    few = too_few_groups({"both": np.arange(k)})
+    if few or np.isnan(value):
+        return value, np.nan, np.nan, few or "the true time does not vary"
+    limits = t_interval(value, formula(sums.sum(0) - sums), [np.arange(k)], level=level)
+    return value, *limits, f"unit {unit.unit}: {k}"
+
+
+def _slope(sums: np.ndarray) -> np.ndarray:
+    n, x, y, xx, xy = np.moveaxis(sums, -1, 0)
+    spread = xx - x * x / n
+    varies = spread > 1e-9 * np.maximum(xx, 1)
+    return np.where(varies, (xy - x * y / n) / np.where(spread > 0, spread, 1), np.nan)
+
+
+def _counts(part: pd.DataFrame) -> dict[str, int]:
+    return {"n": len(part), "n_stacks": part["stack_id"].nunique(), "n_wells": n_wells(part)}
 
 
 def time_error_by_call(predictions: pd.DataFrame, *, threshold: float) -> pd.DataFrame:
@@ -229,68 +229,16 @@ def time_error_by_call(predictions: pd.DataFrame, *, threshold: float) -> pd.Dat
     )
 
 
-def _parts(predictions: pd.DataFrame) -> RegressionParts:
-    there = (
-        predictions["label"].notna() & predictions["time_pred"].notna() & predictions["time_target"].notna()
-    )
-    for run, of_run in predictions[there].groupby("run", sort=True):
-        for split in ordered_splits(of_run):
-            for clock in CLOCKS:
-                part = of_run[of_run["split"].eq(split) & of_run["clock"].eq(clock)]
-                if len(part):
-                    yield {"run": run, "split": split, "clock": clock}, part.reset_index(drop=True)
-
-
-def _limits(
-    part: pd.DataFrame, values: np.ndarray, formula: Callable[[np.ndarray], np.ndarray], level: float
-) -> tuple[float, float, float, str]:
-    """A function of sums over frames, and its jackknife interval over groups."""
-    unit = choose_resampling_unit(part)
-    code = np.unique(unit.codes, return_inverse=True)[1]
-    k = int(code.max()) + 1
-    sums = np.column_stack([np.bincount(code, weights=column, minlength=k) for column in values.T])
-    value = float(formula(sums.sum(0)))
-    few = too_few_groups({"both": np.arange(k)})
-    if few or np.isnan(value):
-        reason = few or "the true time does not vary"
-        return value, np.nan, np.nan, reason
-    variance, df = jackknife_variance(formula(sums.sum(0) - sums), [np.arange(k)])
-    half = float(stdtrit(df, (1 + level) / 2) * np.sqrt(variance))
-    return value, value - half, value + half, f"unit {unit.unit}: {k}"
-
-
-def _slope(sums: np.ndarray) -> np.ndarray:
-    n, x, y, xx, xy = np.moveaxis(sums, -1, 0)
-    spread = xx - x * x / n
-    return np.where(
-        spread > 1e-9 * np.maximum(xx, 1), (xy - x * y / n) / np.where(spread > 0, spread, 1), np.nan
-    )
-
-
-def _mean(sums: np.ndarray) -> np.ndarray:
-    return sums[..., 1] / sums[..., 0]
-
-
-def _variances(error: np.ndarray, stack: np.ndarray) -> tuple[float, float]:
-    """Variance of the errors between stacks and within them, by one-way analysis of variance."""
-    size = np.bincount(stack).astype(float)
-    k, n = len(size), len(error)
-    means = np.bincount(stack, weights=error) / size
-    ss_between = float((size * (means - error.mean()) ** 2).sum())
-    ss_within = float(((error - means[stack]) ** 2).sum())
-    within = ss_within / (n - k) if n > k else 0.0
-    if k < 2:
-        return 0.0, within
-    typical = (n - (size**2).sum() / n) / (k - 1)
-    return max((ss_between / (k - 1) - within) / typical, 0.0), within
-
-
-def _counts(part: pd.DataFrame) -> dict[str, int]:
-    return {"n": len(part), "n_stacks": part["stack_id"].nunique(), "n_wells": n_wells(part)}
-
-
 KEY = ["run", "split", "fold", "seed", "stack_id"]
 SAME = ["plate", "well", "position", "condition", "moi", "onset_h"]
+
+
+def _judged(predictions: pd.DataFrame, threshold: float) -> pd.DataFrame:
+    """The rows of :func:`time_errors` with ``wrong`` (1 or 0, NaN without a label or P) and ``size`` (hours)."""
+    rows = time_errors(predictions, threshold=threshold)
+    wrong = (rows["p_infected"] >= threshold) != rows["label"].eq(1).fillna(False).astype(bool)
+    known = rows["label"].notna() & rows["p_infected"].notna()
+    return rows.assign(wrong=wrong.astype(float).where(known), size=rows["error_h"].abs())
 
 
 def stack_trajectories(predictions: pd.DataFrame, *, threshold: float) -> pd.DataFrame:
@@ -302,13 +250,7 @@ def stack_trajectories(predictions: pd.DataFrame, *, threshold: float) -> pd.Dat
     threshold; a jump is a step of the predicted time beyond the time that passed. Stacks are ranked in
     their run and split by the share of wrong frames, then by the mean time error.
     """
-    rows = time_errors(predictions, threshold=threshold).sort_values([*KEY, "hours"])
-    called = rows["p_infected"] >= threshold
-    wrong = (called != rows["label"].eq(1)).astype(float).to_numpy(dtype=float, na_value=np.nan)
-    judged = (rows["label"].notna() & rows["p_infected"].notna()).to_numpy(bool)
-    rows = rows.assign(wrong=np.where(judged, wrong, np.nan), size=rows["error_h"].abs()).reset_index(
-        drop=True
-    )
+    rows = _judged(predictions, threshold).sort_values([*KEY, "hours"], ignore_index=True)
     first = np.flatnonzero(~rows.duplicated(KEY).to_numpy())
     if len(first) == 0:
         return pd.DataFrame(columns=[*KEY, *SAME])
@@ -324,7 +266,7 @@ def stack_trajectories(predictions: pd.DataFrame, *, threshold: float) -> pd.Dat
             mae=grouped["size"].mean(),
             time_monotony=_monotony(rows, code, "time_pred"),
             p_monotony=_monotony(rows, code, "p_infected"),
-            **_steps(rows, code, called.to_numpy(bool)),
+            **_steps(rows, code, (rows["p_infected"] >= threshold).to_numpy(bool)),
         )
     )
     table = table.sort_values(
@@ -386,16 +328,9 @@ def worst_hours(predictions: pd.DataFrame, *, threshold: float, bin_h: float) ->
     Columns ``run split label start_h end_h share_wrong mae n n_stacks worst_stack rank``; the worst stack is
     the one with the most wrong frames there, then the largest time error.
     """
-    rows = time_errors(predictions[predictions["label"].notna()], threshold=threshold)
-    judged = rows["p_infected"].notna()
-    wrong = (rows["p_infected"] >= threshold) != rows["label"].eq(1)
+    rows = _judged(predictions[predictions["label"].notna()], threshold)
     start = np.floor(rows["hours"] / bin_h + 1e-9) * bin_h
-    rows = rows.assign(
-        wrong=wrong.astype(float).where(judged),
-        size=rows["error_h"].abs(),
-        start_h=start,
-        label=rows["label"].astype(int),
-    )
+    rows = rows.assign(start_h=start, label=rows["label"].astype(int))
     keys = ["run", "split", "label", "start_h"]
     table = rows.groupby(keys).agg(
         share_wrong=("wrong", "mean"),

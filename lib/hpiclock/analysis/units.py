@@ -5,6 +5,7 @@ Analysis and audit both read these; hours are compared by :func:`hpiclock.tables
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -98,6 +99,13 @@ def ordered_splits(rows: pd.DataFrame) -> list[str]:
     """Return the splits that are there, in the order train, val, test."""
     there = set(rows["split"].unique())
     return [split for split in SPLITS if split in there]
+
+
+def each_run_and_split(rows: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
+    """Yield ``run`` and ``split`` and their rows with a fresh index: runs by name, splits as ordered."""
+    for run, of_run in rows.groupby("run", sort=True):
+        for split in ordered_splits(of_run):
+            yield {"run": str(run), "split": split}, of_run[of_run["split"].eq(split)].reset_index(drop=True)
 
 
 def phase_masks(rows: pd.DataFrame, *, eclipse_h: float) -> dict[str, np.ndarray]:

@@ -13,13 +13,13 @@ from scipy.special import ndtr, stdtrit
 
 from hpiclock.analysis.evaluate import metric_rows
 from hpiclock.analysis.frame_scores import FrameScores, GroupSums, frame_scores, group_sums
-from hpiclock.analysis.intervals import (
+from hpiclock.analysis.intervals.clustered import (
     Interval,
     jackknife_variance,
-    metric_interval,
     samples_by_class,
     too_few_groups,
 )
+from hpiclock.analysis.intervals.metric_interval import metric_interval
 from hpiclock.analysis.units import (
     ResamplingUnit,
     choose_resampling_unit,

@@ -13,7 +13,7 @@ from scipy import stats
 
 from hpiclock.analysis.evaluate import metric_rows
 from hpiclock.analysis.frame_scores import FrameScores, GroupSums, frame_scores, group_sums, model_codes
-from hpiclock.analysis.intervals import jackknife_variance, samples_by_class, too_few_groups
+from hpiclock.analysis.intervals.clustered import jackknife_variance, samples_by_class, too_few_groups
 from hpiclock.analysis.units import (
     choose_resampling_unit,
     condition_codes,

@@ -8,8 +8,8 @@ import numpy as np
 from scipy.special import stdtr, stdtrit
 
 from hpiclock.analysis.frame_scores import FrameScores, linear_sums, pair_sums
-from hpiclock.analysis.intervals import samples_by_class
 from hpiclock.analysis.intervals.bootstrap import pair_wins
+from hpiclock.analysis.intervals.clustered import samples_by_class
 from hpiclock.analysis.units import MIN_GROUPS
 from hpiclock.metrics import METRICS, Ratio, Totals
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from scipy.special import stdtrit
 
 from hpiclock.analysis.units import MIN_GROUPS
 
@@ -27,7 +28,11 @@ def samples_by_class(kind: np.ndarray, *, needed: str) -> dict[str, np.ndarray]:
 
     Groups of one class each are two samples. Groups that hold both classes are one sample; where any of
     the samples would be too small all groups are one. Where too few groups hold a class it alone is
-    returned, for :func:`too_few` to say so.
+    returned, for :func:`too_few_groups` to say so.
+
+    Args:
+        kind: (k,) of each group: 0 only uninfected frames, 1 only infected, 2 both.
+        needed: ``all``, or the one class that decides: ``infected`` or ``mock``.
     """
     infected, mock, both = (np.flatnonzero(kind == code) for code in (1, 0, 2))
     if needed == "infected":
@@ -73,6 +78,54 @@ def jackknife_variance(left_out: np.ndarray, samples: list[np.ndarray]) -> tuple
     alone = total < 1e-30
     df = total**2 / np.where(alone, 1.0, np.sum(weights, axis=0))
     return np.where(alone, 0.0, total), np.where(alone, sum(len(at) - 1 for at in samples), df)
+
+
+def t_interval(
+    value: float, left_out: np.ndarray, samples: list[np.ndarray], *, level: float
+) -> tuple[float, float]:
+    """Return ``value`` less and plus Student's t times its jackknife standard error.
+
+    Arguments as in :func:`jackknife_variance`, and the level, for example 0.95.
+    """
+    variance, df = jackknife_variance(left_out, samples)
+    half = float(stdtrit(df, (1 + level) / 2) * np.sqrt(variance))
+    return value - half, value + half
+
+
+class OneWayAnova(NamedTuple):
+    """One-way analysis of variance of values in groups of unequal size.
+
+    groups, n: how many groups and values; between, within: mean squares (0 where there is nothing to
+    compare); size: the typical size of a group (NaN with one group).
+    """
+
+    groups: int
+    n: int
+    between: float
+    within: float
+    size: float
+
+    @property
+    def variance_between(self) -> float:
+        """The variance between groups, not below 0."""
+        return max((self.between - self.within) / self.size, 0.0) if self.groups > 1 else 0.0
+
+    @property
+    def icc(self) -> float:
+        """The share of the variance between groups, ICC(1) of Shrout and Fleiss 1979; it may be negative."""
+        total = self.between + (self.size - 1) * self.within
+        return (self.between - self.within) / total if total > 0 else float("nan")
+
+
+def one_way_anova(values: np.ndarray, group: np.ndarray) -> OneWayAnova:
+    """Return the analysis of variance of values (n,) by group (n,), codes in any order."""
+    code = np.unique(group, return_inverse=True)[1]
+    size = np.bincount(code).astype(float)
+    k, n = len(size), len(values)
+    means = np.bincount(code, weights=values) / size
+    between = float((size * (means - values.mean()) ** 2).sum()) / (k - 1) if k > 1 else 0.0
+    within = float(((values - means[code]) ** 2).sum()) / (n - k) if n > k else 0.0
+    return OneWayAnova(k, n, between, within, (n - (size**2).sum() / n) / (k - 1) if k > 1 else np.nan)
 
 
 def jackknife_deviations(left_out: np.ndarray, samples: list[np.ndarray]) -> np.ndarray:
