@@ -78,10 +78,9 @@ def _one_run(
     table: list[dict[str, Any]] = []
     hours, error = test["hours"].to_numpy(float), test["error_predicted_clock_h"].abs().to_numpy(float)
     for clock in CLOCKS:
-        mine = (val["clock_pred"].eq(clock) & val["error_predicted_clock_h"].notna()).to_numpy(bool)
-        width = half_width(
-            val.loc[mine, "error_predicted_clock_h"].abs().to_numpy(float), code[mine], level=level
-        )
+        residuals = val["error_predicted_clock_h"].abs().where(val["clock_pred"].eq(clock)).to_numpy(float)
+        mine = ~np.isnan(residuals)
+        width = half_width(residuals[mine], code[mine], level=level)
         groups = len(np.unique(code[mine]))
         note = f"{groups} calibration {unit.unit}s; {level:.0%} needs {needed_groups(level)}"
         if np.isinf(width):

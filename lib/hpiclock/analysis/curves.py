@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pandas as pd
-from scipy import stats
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit, stdtrit
 
@@ -19,11 +20,18 @@ from hpiclock.analysis.units import (
     ordered_splits,
     well_codes,
 )
+from hpiclock.tables import table_of
 
 
 def labelled_scores(predictions: pd.DataFrame) -> pd.DataFrame:
     """Return the rows that have a label and a P(infected)."""
     return predictions[predictions["label"].notna() & predictions["p_infected"].notna()]
+
+
+def _labelled_by_split(predictions: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    rows = labelled_scores(predictions)
+    for split in ordered_splits(rows):
+        yield split, rows[rows["split"].eq(split)].reset_index(drop=True)
 
 
 POINTS = 2000  # of a ROC curve: more cannot be seen, and a million make a file of 60 MB
@@ -36,8 +44,7 @@ def roc_curve(predictions: pd.DataFrame) -> pd.DataFrame:
     that follow the curve in even steps.
     """
     parts = []
-    for split in ordered_splits(predictions):
-        rows = labelled_scores(predictions[predictions["split"].eq(split)])
+    for split, rows in _labelled_by_split(predictions):
         truth = rows["label"].to_numpy(int)
         if len(np.unique(truth)) < 2:
             continue
@@ -91,10 +98,7 @@ def reliability_curve(predictions: pd.DataFrame, *, bins: int, level: float) -> 
     interval with the effective number of frames that the groups leave).
     """
     parts = []
-    for split in ordered_splits(predictions):
-        rows = labelled_scores(predictions[predictions["split"].eq(split)]).reset_index(drop=True)
-        if len(rows) == 0:
-            continue
+    for split, rows in _labelled_by_split(predictions):
         group = choose_resampling_unit(rows).codes
         p, truth = rows["p_infected"].to_numpy(float), rows["label"].to_numpy(int)
         edges = np.unique(np.quantile(p, np.linspace(0, 1, bins + 1)))
@@ -118,33 +122,20 @@ def reliability_curve(predictions: pd.DataFrame, *, bins: int, level: float) -> 
                     "note": note,
                 }
             )
-    columns = [
-        "split",
-        "bin_low",
-        "bin_high",
-        "p_mean",
-        "rate",
-        "low",
-        "high",
-        "n",
-        "n_stacks",
-        "n_wells",
-        "note",
-    ]
-    return pd.DataFrame(parts, columns=columns)
+    return table_of(parts, "split bin_low bin_high p_mean rate low high n n_stacks n_wells note")
 
 
 def _rate_band(truth: np.ndarray, group: np.ndarray, level: float) -> tuple[float, float, str]:
-    _, code = np.unique(group, return_inverse=True)
+    code = np.unique(group, return_inverse=True)[1]
     size = np.bincount(code)
     k, n, rate = len(size), len(truth), float(truth.mean())
-    if k < 3:
-        return float("nan"), float("nan"), f"no band: {k} groups, at least 3 needed"
+    if k < MIN_GROUPS:
+        return float("nan"), float("nan"), f"no band: {k} groups, at least {MIN_GROUPS} needed"
     hits = np.bincount(code, weights=truth)
     variance, _ = jackknife_variance((truth.sum() - hits) / (n - size), [np.arange(k)])
     # as many independent frames as would leave this variance; never more than there are, never below k
     effective = np.clip(rate * (1 - rate) / variance, k, n) if variance > 0 else k
-    t = float(stats.t.ppf((1 + level) / 2, k - 1))
+    t = float(stdtrit(k - 1, (1 + level) / 2))
     centre = (rate + t**2 / (2 * effective)) / (1 + t**2 / effective)
     half = t * np.sqrt(rate * (1 - rate) / effective + (t / (2 * effective)) ** 2) / (1 + t**2 / effective)
     return max(0.0, float(centre - half)), min(1.0, float(centre + half)), ""
@@ -237,28 +228,15 @@ def frames_to_list(predictions: pd.DataFrame, *, threshold: float) -> pd.DataFra
         pd.MultiIndex.from_frame(worst[["stack_id", "frame"]])
     )
     centres = place[bad].groupby(rows.loc[bad, "stack_id"]).agg(list)
-    asked = [
+    listed = [
         any(abs(at - centre) <= NEIGHBOURS for centre in centres.get(stack, ()))
         for stack, at in zip(rows["stack_id"], place, strict=True)
     ]
-    return rows[np.array(asked, bool)].sort_index()
+    return rows[np.array(listed, bool)].sort_index()
 
 
 CLIP = 1e-7  # a P of exactly 0 or 1 has no logit
 RANGE = (0.05, 20.0)
-COLUMNS = [
-    "run",
-    "split",
-    "temperature",
-    "low",
-    "high",
-    "brier",
-    "brier_after",
-    "log_loss",
-    "log_loss_after",
-    "n",
-    "note",
-]
 
 
 def temperature_scaling(predictions: pd.DataFrame, *, level: float) -> pd.DataFrame:
@@ -270,28 +248,14 @@ def temperature_scaling(predictions: pd.DataFrame, *, level: float) -> pd.DataFr
     validation (sandwich variance on the log scale, Student's t).
     """
     parts = []
-    for run, rows in labelled_scores(predictions).groupby("run", sort=True):
-        temperature, low, high, note = _fit(rows[rows["split"].eq("val")].reset_index(drop=True), level)
-        for split in ordered_splits(rows):
-            part = rows[rows["split"].eq(split)]
-            truth, z = part["label"].to_numpy(float), _logits(part)
-            after = expit(z / temperature) if np.isfinite(temperature) else np.full(len(z), np.nan)
-            parts.append(
-                (
-                    run,
-                    split,
-                    temperature,
-                    low,
-                    high,
-                    _brier(expit(z), truth),
-                    _brier(after, truth),
-                    _log_loss(expit(z), truth),
-                    _log_loss(after, truth),
-                    len(part),
-                    note,
-                )
-            )
-    return pd.DataFrame(parts, columns=COLUMNS)
+    for run, of_run in labelled_scores(predictions).groupby("run", sort=True):
+        temperature, low, high, note = _fit(of_run[of_run["split"].eq("val")].reset_index(drop=True), level)
+        for split, rows in _labelled_by_split(of_run):
+            truth, z = rows["label"].to_numpy(float), _logits(rows)
+            scores = [score(expit(x), truth) for score in (_brier, _log_loss) for x in (z, z / temperature)]
+            parts.append((run, split, temperature, low, high, *scores, len(rows), note))
+    columns = "run split temperature low high brier brier_after log_loss log_loss_after n note"
+    return table_of(parts, columns)
 
 
 def _fit(rows: pd.DataFrame, level: float) -> tuple[float, float, float, str]:

@@ -234,7 +234,7 @@ SAME = ["plate", "well", "position", "condition", "moi", "onset_h"]
 
 
 def _judged(predictions: pd.DataFrame, threshold: float) -> pd.DataFrame:
-    """The rows of :func:`time_errors` with ``wrong`` (1 or 0, NaN without a label or P) and ``size`` (hours)."""
+    """The rows of :func:`time_errors` with ``wrong`` (1, 0, NaN where unknown) and ``size`` (hours)."""
     rows = time_errors(predictions, threshold=threshold)
     wrong = (rows["p_infected"] >= threshold) != rows["label"].eq(1).fillna(False).astype(bool)
     known = rows["label"].notna() & rows["p_infected"].notna()
