@@ -11,7 +11,7 @@ import yaml
 from hpiclock import tables
 from hpiclock.config.load import dump_config, load_config
 from hpiclock.config.sweep import load_sweep
-from hpiclock.report.audit_text import verdict_of
+from hpiclock.report.audit_text import verdict_rows
 from hpiclock.report.index import write_index
 from hpiclock.runs.run import Run
 from hpiclock.runs.tables import read_gradcam, read_study_tables
@@ -100,7 +100,7 @@ def test_its_tables_maps_and_verdict_are_read(run):
         assert len(run.read_table(name, table)) > 0
     assert any(note.startswith("One plate") for note in run.notes)
     assert any("not identifiable" in note.lower() for note in run.notes)
-    assert len(verdict_of(run)) > 3
+    assert len(verdict_rows(run)) > 3
     assert set(read_gradcam(run).maps) == {("class", "Grad-CAM"), ("time", "Grad-CAM")}
 
 

@@ -9,6 +9,7 @@ import pytest
 from hpiclock import cli, figures
 from hpiclock.config.load import load_config
 from hpiclock.errors import InputError
+from hpiclock.report.text import readable_comparison, readable_steadiness
 from hpiclock.runs.run import Run
 from hpiclock.simulate.predictions import Simulation, simulate_predictions
 from hpiclock.tables import PREDICTIONS
@@ -16,8 +17,6 @@ from hpiclock.workflows.compare import (
     by_variant,
     compare_runs,
     find_runs,
-    readable_comparison,
-    readable_steadiness,
     variants_table,
     write_comparison,
 )
@@ -96,10 +95,11 @@ def test_the_tables_for_reading_say_what_is_compared(make_run):
     found = compare_runs(runs, first="b")
     assert list(found.variants) == ["b", "a"]
     assert variants_table(found)["differs in"].tolist() == ["train.epochs=7", "train.epochs=30"]
-    shown = readable_comparison(found)
+    shown = readable_comparison(found.tables["comparison"], level=0.95)
     assert shown.index.names == ["variant", "frames", "metric"]
     assert shown["says"].isin(["better", "worse", "no difference shown", "equal within the margin"]).all()
-    steady, raw = readable_steadiness(found), found.tables["steadiness"]
+    raw = found.tables["steadiness"]
+    steady = readable_steadiness(raw, level=0.95)
     assert len(steady) == len(raw) > 0
     assert steady["value"].tolist() == [f"{v:.3f}" if v == v else "–" for v in raw["value"]]
     assert set(steady.index.get_level_values("spread")) == {"SD over windows", "range over windows"}

@@ -161,15 +161,15 @@ def test_the_figure_of_features_says_what_the_audit_reads_or_that_there_is_none(
     verdict = pd.DataFrame({"question": ["Infection or well?"], "verdict": ["supported"]})
     reading = feature_reading(verdict, probes)
     assert reading == {
-        "Names the stack (share right)": "0.50 (0.40 to 0.60), by chance 0.10",
-        "Reads the hour (mean error, h)": "3.00 (2.00 to 4.00), by chance 9.00",
+        "Names the stack (share right)": "0.50 (0.40 to 0.60), chance 0.10",
+        "Reads the hour (mean error, h)": "3.00 (2.00 to 4.00), chance 9.00",
         "Infection or well?": "supported",
     }
     places = feature_map(run)
     figure = figures.feature_map_figure(places, method="PCA", reading=reading)
     assert "Infection or well? supported" in figures.alt_text(figure)
     drawn = " ".join(text.get_text() for text in figure.axes[5].texts)
-    assert "by chance 0.10" in drawn
+    assert "chance 0.10" in drawn
     bare = figures.feature_map_figure(places, method="PCA", reading={})
     assert "was not audited" in bare.axes[5].texts[-1].get_text()
     assert "no map" in figures.alt_text(figures.feature_map_figure(places.head(0), method="PCA", reading={}))

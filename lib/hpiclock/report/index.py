@@ -19,7 +19,7 @@ from hpiclock.config.load import NOT_PATHS, PATH_KEYS
 from hpiclock.errors import InputError
 from hpiclock.files import atomic
 from hpiclock.metrics import METRICS
-from hpiclock.report.audit_text import verdict_of
+from hpiclock.report.audit_text import verdict_rows
 from hpiclock.report.pages import TEMPLATE, origin, title
 from hpiclock.runs.run import CONFIG, WHERE_KEYS, Run
 
@@ -124,7 +124,7 @@ def entry(run: Run, reports: Path, *, pictured: bool) -> Entry:
         state=run.state,
         origin=origin(run).removeprefix(f"{run.name} · "),
         notes=run.notes,
-        verdict=verdict_of(run),
+        verdict=verdict_rows(run),
         answers=answers(run),
         picture=picture,
         picture_alt=words,

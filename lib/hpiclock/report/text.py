@@ -1,52 +1,100 @@
-"""Short texts and readable tables: what a scan found, what a run gave, what a read-out says."""
+"""Short texts and readable tables: what a scan found, what a run gave, what a comparison or read-out says.
+
+A readable table is a list of :class:`Column`: its name in words, where its cells come from, how they are
+written; :func:`readable` makes it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 from IPython.display import Markdown
 
-from hpiclock.analysis.acquisition_shift import COLUMNS as LOOKS_COLUMNS
-from hpiclock.analysis.plate_readout import COLUMNS as FIT_COLUMNS
+from hpiclock.analysis import sentences as study
+from hpiclock.analysis.compare.sentences import CANNOT
 from hpiclock.errors import InputError
 from hpiclock.figures.readout import QUANTITIES
 from hpiclock.files import atomic
+from hpiclock.format import (
+    LEAST_P,
+    count_text,
+    first_clause,
+    interval_text,
+    limits_text,
+    number_text,
+    p_text,
+    significant_text,
+)
 from hpiclock.metrics import METRICS
 from hpiclock.plate.frames import treatment_table
 
-MANY_ALIKE = 5  # problems that differ in numbers only; more of them are one line
-AGAINST = [
-    "mae_of_clock",
-    "gain_over_clock",
-    "skill_over_clock",
-    "mae_of_mean",
-    "gain_over_mean",
-    "skill_over_mean",
-]
+BASELINES = [f"{what}_{who}" for who in ("clock", "mean") for what in ("mae_of", "gain_over", "skill_over")]
+MARKS = {study.SAYS: "", study.CANNOT: "**Cannot tell.** ", study.BEWARE: "**Beware.** "}
+SPREADS = {"sd": "SD over windows", "range": "range over windows"}
 
 
-def survey_lines(manifest: pd.DataFrame, problems: pd.DataFrame) -> Iterator[str]:
-    """Yield a summary of the stacks that were found, then every error and note with its remedy.
+class Column(NamedTuple):
+    """One column of a readable table.
 
-    Args:
-        manifest: the MANIFEST of the stacks that can be used.
-        problems: ``path, severity, problem, remedy``.
+    Attributes:
+        words: its name.
+        source: the columns of the table from which a cell is written.
+        write: takes their values in a row and returns the cell; None = the value as it is.
     """
-    yield f"{len(manifest)} stacks can be used"
-    if len(manifest):
-        yield treatment_table(manifest).fillna({"moi": ""}).to_string(index=False)
-    for severity, rows in problems.groupby("severity"):
-        yield f"{len(rows)} {severity}{'s' if len(rows) > 1 else ''}:"
-        # numbers aside, 432 stacks with one fault are one line
-        kind = rows["problem"].str.replace(r"\d+(\.\d+)?", "0", regex=True) + rows["remedy"]
-        for _, same in rows.groupby(kind, sort=False):
-            for row in same.head(1 if len(same) > MANY_ALIKE else len(same)).itertuples():
-                yield f"  {row.path}: {row.problem}" + (f"; {row.remedy}" if row.remedy else "")
-            if len(same) > MANY_ALIKE:
-                yield f"  and the like of {len(same) - 1} more, the last {same['path'].iloc[-1]}"
+
+    words: str
+    source: str | Sequence[str]
+    write: Callable[..., object] | None = None
+
+
+def readable(table: pd.DataFrame, columns: Iterable[Column], *, index: int = 1) -> pd.DataFrame:
+    """Return a table to read with these columns, the first ``index`` of them as its index."""
+    cells: dict[str, Any] = {}
+    for words, source, write in columns:
+        if write is None:
+            cells[words] = table[source].to_numpy()
+        else:
+            sources = [source] if isinstance(source, str) else source
+            cells[words] = [write(*row) for row in zip(*(table[name] for name in sources), strict=True)]
+    return pd.DataFrame(cells).set_index(list(cells)[:index])
+
+
+def or_blank(value: Any) -> Any:
+    """Return the value, or nothing where there is none."""
+    return "" if pd.isna(value) else value
+
+
+def or_dash(value: float, *, signed: bool = False) -> str:
+    """Return a number, or a dash where there is none."""
+    return number_text(value, signed=signed, missing="–")
+
+
+two_digits = partial(number_text, digits=2, missing="")
+
+
+def metric_label(name: str) -> str:
+    """Return the label of a metric, or the name of one that is not known."""
+    return METRICS[name].label if name in METRICS else name
+
+
+def limits_or_reason(low: float, high: float, note: str) -> str:
+    """Return the limits of an interval, or why there is none."""
+    return limits_text(low, high, missing=first_clause(note))
+
+
+METRIC_COLUMNS = [
+    Column("group", "group"),
+    Column("metric", "metric", metric_label),
+    Column("value", "value", number_text),
+    Column("95% interval", ("low", "high", "note"), limits_or_reason),
+    Column("frames", "n"),
+    Column("stacks", "n_stacks"),
+    Column("wells", "n_wells"),
+]
 
 
 def readable_metrics(
@@ -62,27 +110,74 @@ def readable_metrics(
     rows = metrics[metrics["split"].eq(split) & metrics["start_h"].isna()]
     rows = rows[rows["group"].isin(groups) & rows["metric"].isin(names)]
     place = rows["group"].map(groups.index) * len(names) + rows["metric"].map(names.index)
-    rows = rows.iloc[place.argsort(kind="stable")]
-    return pd.DataFrame(
-        {
-            "group": rows["group"],
-            "metric": [METRICS[name].label for name in rows["metric"]],
-            "value": [f"{value:.3f}" if pd.notna(value) else "undefined" for value in rows["value"]],
-            "95% interval": [_interval(row) for row in rows.itertuples()],
-            "frames": rows["n"],
-            "stacks": rows["n_stacks"],
-            "wells": rows["n_wells"],
-        }
-    ).set_index(["group", "metric"])
+    return readable(rows.iloc[place.argsort(kind="stable")], METRIC_COLUMNS, index=2)
+
+
+def readable_comparison(comparison: pd.DataFrame, *, level: float) -> pd.DataFrame:
+    """Return a comparison over all hours to read, indexed by variant, frames and metric.
+
+    Args:
+        comparison: the table of that name of :func:`hpiclock.analysis.compare.compare`.
+        level: of the intervals.
+    """
+    difference = partial(interval_text, signed=True, missing="–")
+    columns = [
+        Column("variant", "variant"),
+        Column("frames", "group"),
+        Column("metric", "metric", metric_label),
+        Column("value", "value", or_dash),
+        Column("against", "value_against", or_dash),
+        Column(f"difference ({level:.0%} interval)", ("difference", "low", "high"), difference),
+        Column("p corrected", "p_holm", partial(p_text, least=LEAST_P, missing="–")),
+        Column("could see", "could_see", or_dash),
+        Column("says", ("verdict", "note"), lambda verdict, note: note if verdict == CANNOT else verdict),
+    ]
+    return readable(comparison, columns, index=3)
+
+
+def readable_steadiness(steadiness: pd.DataFrame, *, level: float) -> pd.DataFrame:
+    """Return the spreads over windows to read, indexed by variant, metric, frames and kind of spread.
+
+    Args:
+        steadiness: the table of that name of :func:`hpiclock.analysis.compare.compare`.
+        level: a share of differences under the null hypothesis lies below ``by_chance``.
+    """
+    columns = [
+        Column("variant", "variant"),
+        Column("metric", "metric", metric_label),
+        Column("frames", "group"),
+        Column("spread", "spread", SPREADS.__getitem__),
+        Column("value", "value", or_dash),
+        Column("against", "value_against", or_dash),
+        Column(
+            "difference", ("value", "value_against"), lambda *pair: or_dash(pair[0] - pair[1], signed=True)
+        ),
+        Column(f"expected under the null, {level:.0%} below", "by_chance", or_dash),
+        Column("p corrected", "p_holm", partial(p_text, least=LEAST_P, missing="–")),
+        Column("windows", "n_windows"),
+    ]
+    return readable(steadiness, columns, index=4)
 
 
 def sentences(tables: Mapping[str, pd.DataFrame], topics: list[str]) -> Markdown:
     """Return the study's conclusions on these topics as a list to show; what cannot be told is marked."""
     rows = tables["conclusions"]
     rows = rows[rows["topic"].isin(topics)]
-    marks = {"says": "", "cannot tell": "**Cannot tell.** ", "beware": "**Beware.** "}
-    lines = [f"- {marks.get(row.verdict, '')}{row.sentence}" for row in rows.itertuples()]
+    lines = [f"- {MARKS.get(row.verdict, '')}{row.sentence}" for row in rows.itertuples()]
     return Markdown("\n".join(lines) or "Nothing can be said.")
+
+
+SUMMARY_TEXT = """Run {run}
+
+{notes}Threshold: {threshold}
+
+Test frames, all hours:
+{metrics}
+
+Time of infected frames against a clock that sees no image, and against
+always saying the mean time (positive: the model is better):
+{baselines}
+"""
 
 
 def summary_text(run: str, notes: list[str], threshold_note: str, metrics: pd.DataFrame) -> str:
@@ -95,25 +190,40 @@ def summary_text(run: str, notes: list[str], threshold_note: str, metrics: pd.Da
         metrics: a METRICS table.
     """
     groups = ["all", "infected", "mock", "before onset", "eclipse", "after eclipse"]
-    table = readable_metrics(metrics, groups=groups, split="test")
-    rivals = readable_metrics(metrics, groups=["infected"], names=AGAINST, split="test")
-    lines = [f"Run {run}", "", *(f"! {note}" for note in notes), *([""] if notes else [])]
-    lines += [f"Threshold: {threshold_note}", "", "Test frames, all hours:"]
-    lines += [
-        table.to_string(),
-        "",
-        "Time of infected frames against a clock that sees no image, and against",
-    ]
-    lines += ["always saying the mean time (positive: the model is better):", rivals.to_string()]
-    return "\n".join(lines) + "\n"
+    return SUMMARY_TEXT.format(
+        run=run,
+        notes="".join(f"! {note}\n" for note in notes) + ("\n" if notes else ""),
+        threshold=threshold_note,
+        metrics=readable_metrics(metrics, groups=groups, split="test").to_string(),
+        baselines=readable_metrics(metrics, groups=["infected"], names=BASELINES, split="test").to_string(),
+    )
 
 
-def _interval(row: Any) -> str:
-    if pd.notna(row.low) and pd.notna(row.high):
-        return f"{row.low:.3f} to {row.high:.3f}"
-    return row.note.partition(";")[0]
+MANY_SIMILAR = 5  # problems that differ in numbers only; more of them are one line
 
 
+def survey_lines(manifest: pd.DataFrame, problems: pd.DataFrame) -> Iterator[str]:
+    """Yield a summary of the stacks that were found, then every error and note with its remedy.
+
+    Args:
+        manifest: the MANIFEST of the stacks that can be used.
+        problems: ``path, severity, problem, remedy``.
+    """
+    yield f"{count_text(len(manifest), 'stack')} can be used"
+    if len(manifest):
+        yield treatment_table(manifest).fillna({"moi": ""}).to_string(index=False)
+    for severity, rows in problems.groupby("severity"):
+        yield f"{count_text(len(rows), severity)}:"
+        # numbers aside, 432 stacks with one fault are one line
+        kind = rows["problem"].str.replace(r"\d+(\.\d+)?", "0", regex=True) + rows["remedy"]
+        for _, same in rows.groupby(kind, sort=False):
+            for row in same.head(1 if len(same) > MANY_SIMILAR else len(same)).itertuples():
+                yield f"  {row.path}: {row.problem}" + (f"; {row.remedy}" if row.remedy else "")
+            if len(same) > MANY_SIMILAR:
+                yield f"  and the like of {len(same) - 1} more, the last {same['path'].iloc[-1]}"
+
+
+SHOWN_STATISTICS = 6  # of an acquisition shift, the farthest first
 SHOWN = 12  # stacks that stand out are listed up to this number, the worst first
 KINDS = {
     "unreadable": "frames that cannot be used",
@@ -136,107 +246,102 @@ def passport_lines(table: pd.DataFrame) -> Iterator[str]:
     status = ", ".join(f"{counts.get(name, 0)} {name}" for name in ("ok", "suspect", "failed"))
     yield f"Passport: {len(table)} stacks ({status}), {int(opened['n_frames'].sum()):,} frames read"
     for name, words in KINDS.items():
-        number = int(opened[name].sum())
-        if number:
-            yield f"  {number:,} {words}, in {int(opened[name].gt(0).sum())} stacks"
-    over = opened[opened["findings"].str.contains("at full scale")]
+        if found := int(opened[name].sum()):
+            yield f"  {found:,} {words}, in {int(opened[name].gt(0).sum())} stacks"
+    over = opened.loc[opened["findings"].str.contains("at full scale"), "saturated"]
     if len(over):
-        most = over["saturated"].max()
-        yield f"  saturation: up to {most:.1%} of a frame at full scale, in {len(over)} stacks"
-    same = opened["findings"].str.contains("the same pictures as").sum()
-    if same:
+        yield f"  saturation: up to {over.max():.1%} of a frame at full scale, in {len(over)} stacks"
+    if same := opened["findings"].str.contains("the same pictures as").sum():
         yield f"  {same} stacks hold the same pictures as another"
     # what could not be opened is listed with its remedy already
     odd = opened[opened["status"].ne("ok")]
-    faults = odd[list(KINDS)].sum(axis=1)
-    worst = odd.assign(failed=odd["status"].eq("failed"), faults=faults)
+    worst = odd.assign(failed=odd["status"].eq("failed"), faults=odd[list(KINDS)].sum(axis=1))
     worst = worst.sort_values(["failed", "faults", "stack_id"], ascending=[False, False, True])
     for row in worst.head(SHOWN).itertuples():
         yield f"  {row.status} {row.stack_id}: {row.findings}"
     if len(worst) > SHOWN:
         yield f"  and {len(worst) - SHOWN} more stacks stand out; --passport FILE lists them all"
-    if opened.empty or odd.empty:
-        yield (
-            "  nothing stands out in the stacks that opened" if len(opened) else "  no stack could be opened"
-        )
-
-
-FIT_WORDS = {
-    "ec50": "EC50",
-    "low": "from",
-    "high": "to",
-    "slope": "slope",
-    "n_wells": "wells",
-    "n_doses": "doses",
-    "note": "note",
-}
-SHOWN_LOOKS = 6
+    if opened.empty:
+        yield "  no stack could be opened"
+    elif odd.empty:
+        yield "  nothing stands out in the stacks that opened"
 
 
 def readout_summary(wells: pd.DataFrame, *, detection: str, hour: float) -> pd.DataFrame:
-    """Return one row per treatment: wells, what is said at the hour, and detection.
+    """Return one row per treatment: wells, what is predicted at the hour, and detection.
 
     Args:
         wells: one row per well (:func:`hpiclock.analysis.plate_readout.readout_by_well`).
         detection: ``detected_hpi`` or ``detected_h``.
         hour: of the wells' values.
     """
-    since = "onset" if detection == "detected_hpi" else "start"
-    grouped = wells.groupby(["order", "treatment"])
-    table = grouped.agg(
+    table = wells.groupby(["order", "treatment"], as_index=False).agg(
         wells=("well", "size"),
         p_infected=("p_infected", "mean"),
         share=("infected_share", "mean"),
         detected=("detected", "sum"),
         median=(detection, "median"),
     )
-    named = (
-        table.reset_index("order", drop=True)
-        .round(2)
-        .rename(
-            columns={
-                "p_infected": f"P(infected) at {hour:g} h",
-                "share": f"fields called infected at {hour:g} h",
-                "detected": "wells detected",
-                "median": f"median detection (h since {since})",
-            }
-        )
-    )
-    return filled(named)
+    since = "onset" if detection == "detected_hpi" else "start"
+    columns = [
+        Column("treatment", "treatment"),
+        Column("wells", "wells"),
+        Column(f"P(infected) at {hour:g} h", "p_infected", two_digits),
+        Column(f"fields called infected at {hour:g} h", "share", two_digits),
+        Column("wells detected", "detected"),
+        Column(f"median detection (h since {since})", "median", two_digits),
+    ]
+    return readable(table, columns)
 
 
-def readable_fits(rows: Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    """Return the fits of :func:`hpiclock.analysis.plate_readout.dose_response`, a row per response."""
-    table = pd.DataFrame(list(rows), columns=FIT_COLUMNS)
-    table["response"] = table["response"].map(_label)
-    return filled(table.set_index("response")[list(FIT_WORDS)].rename(columns=FIT_WORDS).round(3))
+def quantity_label(name: str) -> str:
+    """Return a quantity of a read-out in words."""
+    return QUANTITIES.get(name, name)
 
 
-def readable_agreement(table: pd.DataFrame) -> pd.DataFrame:
-    """Return a table of :func:`hpiclock.analysis.plate_readout.replicate_agreement`."""
-    named = table.rename(columns={"n_wells": "wells", "low": "lowest", "high": "highest"})
-    named["quantity"] = named["quantity"].map(_label)
-    return filled(named.set_index(["quantity", "treatment"]).round(3))
+READOUT_TABLES = {
+    "dose_response": [
+        Column("response", "response", quantity_label),
+        Column("EC50", "ec50", significant_text),
+        Column("from", "low", significant_text),
+        Column("to", "high", significant_text),
+        Column("slope", "slope", significant_text),
+        Column("wells", "n_wells"),
+        Column("doses", "n_doses"),
+        Column("note", "note", or_blank),
+    ],
+    "replicates": [
+        Column("quantity", "quantity", quantity_label),
+        Column("treatment", "treatment"),
+        Column("wells", "n_wells"),
+        Column("mean", "mean", significant_text),
+        Column("sd", "sd", significant_text),
+        Column("lowest", "low", significant_text),
+        Column("highest", "high", significant_text),
+        Column("icc", "icc", two_digits),
+        Column("note", "note", or_blank),
+    ],
+    "looks": [
+        Column("statistic", "words"),
+        Column("this plate", "value", significant_text),
+        Column("training", ("low", "high"), lambda *ends: " to ".join(map(significant_text, ends))),
+        Column("stacks outside", ("outside", "n_stacks"), "{} of {}".format),
+        Column("", "unlike", lambda unlike: "unlike" if unlike else ""),
+    ],
+}
 
 
-def readable_shift(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """Return the first rows of an acquisition shift, and all that are unlike."""
-    table = pd.DataFrame(rows, columns=LOOKS_COLUMNS)
-    table = table.head(max(SHOWN_LOOKS, int(table["unlike"].sum())))
-    return pd.DataFrame(
-        {
-            "as the model is given it": table["words"],
-            "this plate": [f"{value:.3g}" for value in table["value"]],
-            "training": [f"{row.low:.3g} to {row.high:.3g}" for row in table.itertuples()],
-            "stacks outside": [f"{row.outside} of {row.n_stacks}" for row in table.itertuples()],
-            "": ["unlike" if unlike else "" for unlike in table["unlike"]],
-        }
-    ).set_index("as the model is given it")
+def readable_readout(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Return one table of a read-out to read.
 
-
-def filled(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the table with nothing where there is no number."""
-    return table.astype(object).where(table.notna(), "")
+    Args:
+        table: of :meth:`hpiclock.workflows.readout.PlateReadOut.tables`.
+        name: ``dose_response``, ``replicates`` or ``looks``, of which the first rows and all ``unlike`` are
+            shown.
+    """
+    if name == "looks":
+        table = table.head(max(SHOWN_STATISTICS, int(table["unlike"].sum())))
+    return readable(table, READOUT_TABLES[name], index=2 if name == "replicates" else 1)
 
 
 def write_workbook(tables: Mapping[str, pd.DataFrame], path: Path) -> None:
@@ -249,10 +354,6 @@ def write_workbook(tables: Mapping[str, pd.DataFrame], path: Path) -> None:
         import openpyxl  # noqa: F401
     except ImportError:
         raise InputError(f"{path}: XLSX needs the extra: pip install hpiclock[formats]") from None
-    with atomic(path) as partial, pd.ExcelWriter(partial, engine="openpyxl") as book:
+    with atomic(path) as written, pd.ExcelWriter(written, engine="openpyxl") as book:
         for name, table in tables.items():
             table.to_excel(book, sheet_name=name[:31], index=False)
-
-
-def _label(quantity: str) -> str:
-    return QUANTITIES.get(quantity, quantity)

@@ -14,11 +14,10 @@ from matplotlib.figure import Figure
 
 from hpiclock import figures
 from hpiclock.analysis.compare import compare
-from hpiclock.analysis.compare.sentences import CANNOT
 from hpiclock.config.schema import WHERE_KEYS, Config, leaves
 from hpiclock.errors import InputError
 from hpiclock.files import atomic, make_folder
-from hpiclock.metrics import METRICS
+from hpiclock.format import count_text
 from hpiclock.runs.run import CONFIG, Run, write_figure
 from hpiclock.tables import PREDICTIONS
 from hpiclock.workflows.sweep import RUNS, read_sweep
@@ -171,9 +170,7 @@ def summary(found: Comparison) -> list[str]:
     lines = ["Compared, on the same test frames:"]
     for name, runs in found.variants.items():
         seeds = len({run.cfg.seed for run in runs})
-        lines.append(
-            f"  {name}: {len(runs)} run{'s' if len(runs) > 1 else ''}, {seeds} seed{'s' if seeds > 1 else ''}"
-        )
+        lines.append(f"  {name}: {count_text(len(runs), 'run')}, {count_text(seeds, 'seed')}")
     lines += ["", *(f"! {note}" for note in found.notes), *([""] if found.notes else [])]
     rows = found.tables["conclusions"]
     lines += [f"- {row.sentence}" for row in rows.itertuples() if row.topic != "beware"]
@@ -218,68 +215,15 @@ def _complete(variants: dict[str, list[Run]]) -> tuple[dict[str, list[Run]], lis
     return kept, [f"Seed {listed} lacks a fold in one of the variants and is left out."]
 
 
-SPREADS = {"sd": "SD over windows", "range": "range over windows"}
-
-
 def variants_table(found: Comparison) -> pd.DataFrame:
     """Return ``variant runs seeds folds differs``: what was compared and by which keys it differs."""
     configs = [dict(leaves(runs[0].cfg)) for runs in found.variants.values()]
     differs = differing_keys([{k: v for k, v in one.items() if k not in REPEATS} for one in configs])
-    rows: list[dict[str, Any]] = []
-    for (name, runs), keys in zip(found.variants.items(), differs, strict=True):
-        folds = {(run.cfg.split.fold if run.cfg.split.folds else 0) for run in runs}
-        seeds = {run.cfg.seed for run in runs}
-        rows.append(
-            {"variant": name, "runs": len(runs), "seeds": len(seeds), "folds": len(folds), "differs in": keys}
-        )
-    return pd.DataFrame(rows).set_index("variant")
-
-
-def readable_comparison(found: Comparison) -> pd.DataFrame:
-    """Return the table over all hours for reading, indexed by variant, frames and metric."""
-    rows, level = found.tables["comparison"], found.cfg.study.level
-    says = [row.verdict if row.verdict != CANNOT else row.note for row in rows.itertuples()]
-    return pd.DataFrame(
-        {
-            "variant": rows["variant"],
-            "frames": rows["group"],
-            "metric": [METRICS[metric].label for metric in rows["metric"]],
-            "value": [_short(value) for value in rows["value"]],
-            "against": [_short(value) for value in rows["value_against"]],
-            f"difference ({level:.0%} interval)": [_range(row) for row in rows.itertuples()],
-            "p corrected": [_short(value) for value in rows["p_holm"]],
-            "could see": [_short(value) for value in rows["could_see"]],
-            "says": says,
-        }
-    ).set_index(["variant", "frames", "metric"])
-
-
-def readable_steadiness(found: Comparison) -> pd.DataFrame:
-    """Return the spreads over windows for reading, indexed by variant, metric and kind of spread."""
-    rows, level = found.tables["steadiness"], found.cfg.study.level
-    differences = rows["value"] - rows["value_against"]
-    return pd.DataFrame(
-        {
-            "variant": rows["variant"],
-            "metric": [METRICS[metric].label for metric in rows["metric"]],
-            "frames": rows["group"],
-            "spread": [SPREADS[spread] for spread in rows["spread"]],
-            "value": [_short(value) for value in rows["value"]],
-            "against": [_short(value) for value in rows["value_against"]],
-            "difference": [f"{value:+.3f}" if pd.notna(value) else "–" for value in differences],
-            f"by chance, {level:.0%} below": [_short(value) for value in rows["by_chance"]],
-            "p corrected": [_short(value) for value in rows["p_holm"]],
-            "windows": rows["n_windows"],
-        }
-    ).set_index(["variant", "metric", "frames", "spread"])
-
-
-def _short(value: float) -> str:
-    return f"{value:.3f}" if pd.notna(value) else "–"
-
-
-def _range(row: Any) -> str:
-    if pd.isna(row.difference):
-        return "–"
-    limits = f"{row.low:+.3f} to {row.high:+.3f}" if pd.notna(row.low) else "no interval"
-    return f"{row.difference:+.3f} ({limits})"
+    runs = found.variants.values()
+    columns = {
+        "runs": [len(mine) for mine in runs],
+        "seeds": [len({run.cfg.seed for run in mine}) for mine in runs],
+        "folds": [len({run.cfg.split.fold if run.cfg.split.folds else 0 for run in mine}) for mine in runs],
+        "differs in": differs,
+    }
+    return pd.DataFrame(columns, index=pd.Index(found.variants, name="variant"))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from hpiclock.analysis.acquisition_shift import COLUMNS as LOOKS
+from hpiclock.analysis.acquisition_shift import COLUMNS as SHIFT_COLUMNS
 from hpiclock.analysis.acquisition_shift import stack_distances
 from hpiclock.analysis.plate_readout import (
     COLUMNS,
@@ -26,10 +26,9 @@ from hpiclock.analysis.plate_readout import (
 )
 from hpiclock.config.schema import Config
 from hpiclock.errors import InputError
-from hpiclock.figures import readout as plate_plots
 from hpiclock.figures import readout as plots
 from hpiclock.files import atomic, make_folder
-from hpiclock.report import text as words
+from hpiclock.report.text import readable_readout, readout_summary, write_workbook
 from hpiclock.runs.run import Run, write_figure
 from hpiclock.tables import UNKNOWN
 from hpiclock.workflows.predict import PlatePredictions, own_test_wells, read_readout
@@ -90,7 +89,7 @@ class PlateReadOut:
         level = self.cfg.study.level
         return {
             name: dose_response(self.wells, dose=self.dose, response=name, level=level)
-            for name in ("p_infected", "infected_share", self.detection)
+            for name in self.responses
         }
 
     @property
@@ -111,47 +110,59 @@ class PlateReadOut:
         )
 
     @property
-    def looks(self) -> pd.DataFrame:
-        """Plain looks that lie farthest from the training plate, in words; empty where not compared."""
-        return words.readable_shift(self.found.likeness.get("looks", []))
-
-    @property
     def controls(self) -> list[str]:
         """What mock wells and wells of a high MOI say, in sentences."""
         return control_sentences(self.wells)
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """Return every table by name."""
-        fits = pd.DataFrame([fit for fit, _ in self.doses.values()], columns=COLUMNS)
         validation, notes = self.external
         notes = [*self.found.notes, *self.controls, *notes]
-        alike = self.wells[self.wells["treatment"].ne(UNKNOWN)]  # of wells of which nothing is said, none are
         return {
             "wells": self.wells,
             "curves": self.curves,
-            "dose_response": fits,
-            "replicates": replicate_agreement(alike, ("p_infected", "infected_share", self.detection)),
+            "dose_response": self._fits(self.doses),
+            "replicates": self._replicates(),
             "external_validation": validation,
             "stacks": self._stacks(),
-            "looks": pd.DataFrame(self.found.likeness.get("looks", []), columns=LOOKS),
+            "looks": self._shift(),
             "notes": pd.DataFrame({"note": notes}, dtype=object),
         }
+
+    @property
+    def responses(self) -> tuple[str, str, str]:
+        """What a dose may change and replicates should share."""
+        return "p_infected", "infected_share", self.detection
+
+    def _fits(self, responses: Iterable[str]) -> pd.DataFrame:
+        return pd.DataFrame([self.doses[name][0] for name in responses], columns=COLUMNS)
+
+    def _replicates(self) -> pd.DataFrame:
+        known = self.wells[self.wells["treatment"].ne(UNKNOWN)]  # wells of unknown treatment replicate none
+        return replicate_agreement(known, self.responses)
+
+    def _shift(self) -> pd.DataFrame:
+        return pd.DataFrame(self.found.likeness.get("looks", []), columns=SHIFT_COLUMNS)
 
     def _stacks(self) -> pd.DataFrame:
         rows = self.found.rows
         return stack_distances(rows if "distance" in rows.columns else rows.assign(distance=np.nan))
 
     def summary(self) -> pd.DataFrame:
-        """Return one row per treatment, in words: wells, what is said at the hour, and detection."""
-        return words.readout_summary(self.wells, detection=self.detection, hour=self.hour)
+        """Return one row per treatment to read: wells, what is predicted at the hour, and detection."""
+        return readout_summary(self.wells, detection=self.detection, hour=self.hour)
 
     def dose_table(self) -> pd.DataFrame:
-        """Return the fits to the dose in words, a row per response; empty where no well has a dose."""
-        return words.readable_fits(self.doses[name][0] for name in self.dosed)
+        """Return the fits to the dose to read, a row per response; empty where no well has a dose."""
+        return readable_readout(self._fits(self.dosed), "dose_response")
 
     def replicate_table(self) -> pd.DataFrame:
-        """Return how well replicates agree, in words; empty where no treatment is known."""
-        return words.readable_agreement(self.tables()["replicates"])
+        """Return how well replicates agree, to read; empty where no treatment is known."""
+        return readable_readout(self._replicates(), "replicates")
+
+    def shift_table(self) -> pd.DataFrame:
+        """Return the statistics farthest from the training plate, to read; empty where not compared."""
+        return readable_readout(self._shift(), "looks")
 
     def figures(self) -> dict[str, Axes | Figure]:
         """Return every figure by name."""
@@ -173,8 +184,8 @@ class PlateReadOut:
         """Draw P(infected) at the hour and the time to detection of every well, by plate."""
         return {
             str(plate): (
-                plate_plots.plate_heat_map(mine, value="p_infected", hour=self.hour),
-                plate_plots.plate_heat_map(mine, value="detected_h", hour=self.hour),
+                plots.plate_heat_map(mine, value="p_infected", hour=self.hour),
+                plots.plate_heat_map(mine, value="detected_h", hour=self.hour),
             )
             for plate, mine in self.wells.groupby("plate")
         }
@@ -183,7 +194,7 @@ class PlateReadOut:
         """Draw P(infected) over hours in every well, by plate."""
         cut = self.found.threshold
         return {
-            str(plate): plate_plots.well_grid_figure(rows, threshold=cut)
+            str(plate): plots.well_grid_figure(rows, threshold=cut)
             for plate, rows in self.rows.groupby("plate")
         }
 
@@ -213,7 +224,7 @@ class PlateReadOut:
             with atomic(written[-1]) as partial:
                 table.to_csv(partial, index=False)
         written.append(folder / "read_out.xlsx")
-        words.write_workbook(tables, written[-1])
+        write_workbook(tables, written[-1])
         return written
 
 

@@ -1,0 +1,80 @@
+"""Readable tables are made from their columns; what cannot be told says so in its cell."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hpiclock.report.audit_text import gap_sentences, onset_claims, readable_audit
+from hpiclock.report.text import Column, or_blank, or_dash, readable, readable_readout
+
+NAN = float("nan")
+
+
+def test_a_column_is_written_from_one_source_or_several():
+    table = pd.DataFrame({"name": ["a", "b"], "n": [3, 4], "low": [0.5, NAN], "high": [1.0, NAN]})
+    columns = [
+        Column("named", "name", str.upper),
+        Column("count", "n"),
+        Column("span", ("low", "high"), lambda low, high: f"{or_dash(low)}/{or_dash(high, signed=True)}"),
+    ]
+    shown = readable(table, columns)
+    assert shown.index.tolist() == ["A", "B"]
+    assert shown.index.name == "named"
+    assert shown["count"].dtype == table["n"].dtype
+    assert shown["span"].tolist() == ["0.500/+1.000", "–/–"]
+    assert readable(table, columns, index=2).index.names == ["named", "count"]
+    assert readable(table.head(0), columns).empty
+
+
+def test_audit_tables_leave_blank_what_there_is_not():
+    controls = pd.DataFrame(
+        {"what": ["before onset", "window", "first visible in truth"], "start_h": [NAN, 0.0, 5.0],
+         "end_h": [NAN, 6.0, 5.0], "auc": [0.3, 0.5, NAN], "low": [0.1, NAN, NAN], "high": [0.6, NAN, NAN],
+         "n": [268, 20, 0], "note": ["7 infected", NAN, NAN]}
+    )  # fmt: skip
+    shown = readable_audit(controls, "controls")
+    assert shown.index.tolist() == ["before onset", "first visible in truth"]
+    assert shown.iloc[0].tolist() == ["", "0.30 (0.10 to 0.60)", 268, "7 infected"]
+    assert shown.iloc[1].tolist() == ["5", "", 0, ""]
+    design = pd.DataFrame({"aspect": ["plates", "V"], "value": [1.0, NAN], "detail": [NAN, "one plate"]})
+    assert readable_audit(design, "design").to_numpy().tolist() == [["1", ""], ["not defined", "one plate"]]
+
+
+def test_claims_stand_side_by_side_under_each_shift_of_the_onset():
+    onset = pd.DataFrame({
+        "claim": ["seen late", "seen late"], "shift_h": [0.0, 1.5], "value": [0.9, 0.6], "low": [0.8, NAN],
+        "high": [0.95, NAN], "stands": [True, None],
+    })  # fmt: skip
+    wide = onset_claims(onset)
+    assert wide.loc["seen late"].to_dict() == {
+        "as given": "0.90 (0.80 to 0.95): stands",
+        "onset +1.5 h": "0.60: no interval",
+    }
+
+
+def test_a_gap_between_two_experiments_needs_both():
+    rows = [
+        ("split", "frames at random", "", 0.971),
+        ("split", "whole wells", "", 0.968),
+        ("later", "late hours", "", 0.8),
+    ]
+    sampling = pd.DataFrame(rows, columns=["experiment", "train", "test", "auc"])
+    text = gap_sentences(sampling).data
+    assert text == "- Frames split at random instead of whole wells held out: +0.00 (0.97 against 0.97)."
+    assert "too few wells" in gap_sentences(sampling.tail(1)).data
+
+
+@pytest.mark.parametrize(("unlike", "shown"), [(0, 6), (7, 7), (9, 9)])
+def test_every_statistic_that_is_unlike_is_shown(unlike, shown):
+    table = pd.DataFrame({
+        "words": [f"statistic {i}" for i in range(9)], "value": 12345.678, "low": 0.001234, "high": 1.0,
+        "outside": 2, "n_stacks": 9, "unlike": np.arange(9) < unlike,
+    })  # fmt: skip
+    rows = readable_readout(table, "looks")
+    assert len(rows) == shown
+    assert rows.iloc[0].tolist()[:3] == ["1.23e+04", "0.00123 to 1", "2 of 9"]
+    assert (rows[""] == "unlike").sum() == unlike
+
+
+def test_blank_stands_for_nothing_alone():
+    assert [or_blank(value) for value in (NAN, None, "few", 0)] == ["", "", "few", 0]
