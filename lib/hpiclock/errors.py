@@ -1,5 +1,10 @@
 """The exceptions that the command line turns into one line: bad input (exit 2), a failed run (exit 1)."""
 
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
 
 class InputError(ValueError):
     """Bad input from outside (file, row, column, key). The command line prints it and exits with 2."""
@@ -7,3 +12,8 @@ class InputError(ValueError):
 
 class RunFailed(RuntimeError):
     """A run stopped on the way: its message says where. The command line prints it and exits with 1."""
+
+
+def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """Return the known name of the most similar spelling; empty where none is similar."""
+    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)), "")

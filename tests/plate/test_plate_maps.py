@@ -132,7 +132,7 @@ def test_the_map_may_bring_its_own_name_pattern(plate: Path, write_stack: Callab
         ("plate: demo", "[plate, demo]: 1", "line 2: a key is a list"),
         ("plate: demo", "? {plate: demo}\n: 1", "line 2: a key is a table"),
         ("plate: demo", "? \n: 1", "line 2: a key is null"),
-        ("plate: demo", "7: demo", "unknown key 7; known are plate, folder"),
+        ("plate: demo", "7: demo", "unknown key 7; there are plate, folder"),
         ("A2: {condition: infected", "A2: {[condition]: infected", "line 8: a key is a list"),
         ("A2: {condition: infected", "A2: {~: infected", "line 8: a key is null"),
         ("A2: {condition: infected", "A2: {2: 3, condition: infected", "unknown key wells.A2.2"),

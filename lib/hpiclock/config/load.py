@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,7 +12,7 @@ import yaml
 from pydantic import ValidationError
 
 from hpiclock.config.schema import WHERE_KEYS, Config, FolderPair, leaves
-from hpiclock.errors import InputError
+from hpiclock.errors import InputError, nearest
 
 
 class _Strict(yaml.SafeLoader):
@@ -97,9 +96,8 @@ def _problem(key: str, items: Iterable[Any]) -> str:
     kind = first["type"]
     if kind == "extra_forbidden":
         near = _nearest(key)
-        return f"unknown key {key}; " + (
-            f"did you mean {near}?" if near else "`hpiclock config` lists all keys"
-        )
+        hint = f"did you mean {near}?" if near else "`hpiclock config` lists all keys"
+        return f"unknown key {key}; {hint}"
     if kind == "missing" and isinstance(first["loc"][-1], int):
         return f"{key}: too few values, got {first['input']!r}"
     if kind == "missing":
@@ -128,10 +126,34 @@ def _nearest(key: str) -> str:
     beside = {known.rpartition(".")[2]: known for known in _known() if known.rpartition(".")[0] == section}
     elsewhere = {known.rpartition(".")[2]: known for known in reversed(_known())}
     for names, cutoff in ((beside, 0.6), (elsewhere, 0.75)):
-        found = difflib.get_close_matches(name, names, n=1, cutoff=cutoff)
-        if found:
-            return names[found[0]]
-    return next(iter(difflib.get_close_matches(key, _known(), n=1, cutoff=0.65)), "")
+        if found := nearest(name, names, cutoff):
+            return names[found]
+    return nearest(key, _known(), 0.65)
+
+
+def first_problem(error: ValidationError, keys_of: Callable[[list[str]], Iterable[str]]) -> str:
+    """Return the first problem of a file of another kind than a config: key, what is wrong, what helps.
+
+    Args:
+        error: what pydantic found.
+        keys_of: gives the keys that may stand in a section, by the path that leads to it.
+    """
+    item = error.errors()[0]
+    *above, last = [str(part) for part in item["loc"]] or [""]
+    where = ".".join([*above, last])
+    message = item["msg"].removeprefix("Value error, ")
+    if item["type"] in ("extra_forbidden", "invalid_key"):
+        known = list(keys_of(above))
+        near = nearest(last, known, 0.5)
+        hint = f"did you mean {near}?" if near else f"there are {', '.join(known)}"
+        return f"unknown key {where}; {hint}"
+    if last == "[key]":
+        return f"{'.'.join(above[:-1])}: the key {item['input']!r} is not a word; write it in quotes"
+    if item["type"] == "missing":
+        return f"{where} is missing; give it"
+    if item["type"] == "value_error":
+        return f"{where}: {message}" if where else message
+    return f"{where}: {message[0].lower() + message[1:]}, got {item['input']!r}; correct it"
 
 
 # Keys whose values are paths, so that they can be moved with the file that says them.

@@ -6,16 +6,15 @@ evaluated. Trials that differ by those frames only share a run.
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 from pydantic import Field, ValidationError, model_validator
 
-from hpiclock.config.load import load_config, parse
+from hpiclock.config.load import first_problem, load_config, parse
 from hpiclock.config.schema import Config, Section, Split
 from hpiclock.errors import InputError
 
@@ -164,23 +163,12 @@ def _read(path: Path) -> SweepFile:
     try:
         return SweepFile.model_validate(values)
     except ValidationError as error:
-        raise InputError(f"{path}: {_problem(error)}") from None
+        raise InputError(f"{path}: {first_problem(error, _keys_of)}") from None
 
 
-def _problem(error: ValidationError) -> str:
-    first = error.errors()[0]
-    where = ".".join(str(part) for part in first["loc"])
-    if first["type"] in ("extra_forbidden", "invalid_key"):
-        sections: dict[str, type[Section]] = {"hours": HoursAxis, "frozen": FrozenFeatures}
-        section = sections.get(str(first["loc"][0]), SweepFile)
-        near = difflib.get_close_matches(str(first["loc"][-1]), section.model_fields, n=1)
-        known = f"did you mean {near[0]}?" if near else f"there are {', '.join(section.model_fields)}"
-        return f"unknown key {where}; {known}"
-    if first["loc"][-1:] == ("[key]",):
-        above = ".".join(str(part) for part in first["loc"][:-2])
-        return f"{above}: the key {first['input']!r} is not a word; write it in quotes"
-    message = first["msg"].removeprefix("Value error, ")
-    return f"{where}: {message}" if where else message
+def _keys_of(above: list[str]) -> Iterable[str]:
+    sections: dict[str, type[Section]] = {"hours": HoursAxis, "frozen": FrozenFeatures}
+    return sections.get(above[0] if above else "", SweepFile).model_fields
 
 
 def _expanded(file: SweepFile, fixed: Mapping[str, Any]) -> Iterator[Trial]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from hpiclock.errors import InputError
+from hpiclock.config.load import first_problem
+from hpiclock.errors import InputError, nearest
 from hpiclock.wells import letters, parse_well, plate_format
 
 Range = tuple[float, float]
@@ -196,12 +197,9 @@ def design(name: str, **changes: Any) -> Design:
     """
     key = name.replace("_", "-")
     if key not in _PRESETS:
-        near = difflib.get_close_matches(key, design_names(), n=1)
-        raise InputError(
-            f"design {name}: did you mean {near[0]}?"
-            if near
-            else f"design {name}: no such design; take one of {', '.join(design_names())}"
-        )
+        near = nearest(key, design_names())
+        hint = f"did you mean {near}?" if near else f"no such design; take one of {', '.join(_PRESETS)}"
+        raise InputError(f"design {name}: {hint}")
     values = {"name": key} | _PRESETS[key]
     for field, value in changes.items():
         nested = isinstance(value, dict) and isinstance(values.get(field, {}), dict) and field != "wells"
@@ -209,7 +207,13 @@ def design(name: str, **changes: Any) -> Design:
     try:
         return Design.model_validate(values)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        message = first["msg"].removeprefix("Value error, ")
-        raise InputError(f"design {name}: {where + ': ' if where else ''}{message}") from None
+        raise InputError(f"design {name}: {first_problem(error, _keys_of)}") from None
+
+
+def _keys_of(above: list[str]) -> Iterable[str]:
+    sections: dict[str, type[_Section]] = {
+        "biology": Biology,
+        "microscope": Microscope,
+        "plant": PlantedFlaws,
+    }
+    return sections.get(".".join(above), Design).model_fields

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
 from dataclasses import replace
@@ -11,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from hpiclock.config.schema import DataConfig
-from hpiclock.errors import InputError
+from hpiclock.errors import InputError, nearest
 from hpiclock.files import atomic
 from hpiclock.plate.manifest import (
     Problem,
@@ -22,7 +21,7 @@ from hpiclock.plate.manifest import (
     parse_name,
 )
 from hpiclock.plate.manifest.plate_maps import read_condition
-from hpiclock.plate.manifest.spreadsheet import read_sheets
+from hpiclock.plate.manifest.spreadsheet import check_names, number_in, read_sheets
 from hpiclock.tables import UNKNOWN
 from hpiclock.wells import normal_well
 
@@ -79,7 +78,11 @@ def _entry(path: Path, place: str, row: dict[str, str]) -> StackEntry:
         raise InputError(f"{place}, column condition: {error}") from None
     if not row["path"]:
         raise InputError(f"{place}, column path: is empty; every row names a file")
-    numbers = {name: _number(place, name, row.get(name, "")) for name in NUMBERS}
+    numbers = {name: number_in(row.get(name, ""), f"{place}, column {name}") for name in NUMBERS}
+    for name, lowest in (("moi", 0.0), ("interval_h", math.ulp(0.0))):
+        value = numbers[name]
+        if value is not None and value < lowest:
+            raise InputError(f"{place}, column {name}: {row[name]} cannot be; write a number it can have")
     if condition == "mock":
         if numbers["moi"]:
             raise InputError(f"{place}, column moi: mock with MOI {numbers['moi']:g}; leave it empty or 0")
@@ -110,31 +113,15 @@ def _beside(table: Path, text: str) -> Path:
     return path
 
 
-def _number(place: str, column: str, text: str) -> float | None:
-    if text.lower() in ("", "nan", "na", "n/a", "none", "null", "-"):
-        return None
-    try:
-        value = float(text)
-    except ValueError:
-        hint = (
-            f"write {text.replace(',', '.')}" if text.count(",") == 1 else "write a number or leave it empty"
-        )
-        raise InputError(f"{place}, column {column}: {text!r} is not a number; {hint}") from None
-    low = {"moi": 0.0, "interval_h": 0.0}.get(column, -math.inf)
-    if not math.isfinite(value) or value < low or (column == "interval_h" and value == 0):
-        raise InputError(f"{place}, column {column}: {text} cannot be; write a number it can have")
-    return value
-
-
 def _misspelled(path: Path, rows: pd.DataFrame) -> list[Problem]:
     optional = [*TEXTS, *NUMBERS]
     free = [name for name in optional if name not in rows.columns]
     problems = []
     for name in rows.columns:
-        near = difflib.get_close_matches(str(name), free, n=1, cutoff=0.8)
+        near = nearest(str(name), free, 0.8)
         if near and name not in optional:
             why = f"column {name} is kept as it is"
-            problems.append(Problem(str(path), "note", why, f"did you mean {near[0]}?"))
+            problems.append(Problem(str(path), "note", why, f"did you mean {near}?"))
     return problems
 
 
@@ -149,9 +136,7 @@ def read_text_table(path: Path) -> pd.DataFrame:
     names = rows[numbers[0] - 1]
     while names and not names[-1]:
         names = names[:-1]
-    doubled = {name for name in names if names.count(name) > 1}
-    if doubled:
-        raise InputError(f"{path}: column {', '.join(sorted(doubled))} stands twice; keep one")
+    check_names(path, names)
     for number in numbers[1:]:
         if any(rows[number - 1][len(names) :]):
             raise InputError(f"{path}: row {number} has more cells than the header; correct the row")

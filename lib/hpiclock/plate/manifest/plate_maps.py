@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
-import math
 import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
-from hpiclock.config.load import parse
+from hpiclock.config.load import first_problem, parse
 from hpiclock.config.schema import Hours, Section
-from hpiclock.errors import InputError
+from hpiclock.errors import InputError, nearest
 from hpiclock.plate.manifest.spreadsheet import SUFFIXES as SHEETS
-from hpiclock.plate.manifest.spreadsheet import Cell, Sheet, read_sheets
+from hpiclock.plate.manifest.spreadsheet import Cell, Sheet, check_names, number_in, read_sheets
 from hpiclock.tables import UNKNOWN
 from hpiclock.wells import normal_well, parse_well, plate_format, well_name
 
@@ -134,13 +133,11 @@ def _long_header(sheet: Sheet) -> int | None:
 
 def _long(path: Path, sheet: Sheet, header: int) -> list[tuple[str, str, Cell]]:
     names = [_key(cell.text) for cell in sheet.rows[header]]
-    doubled = {name for name in names if name and names.count(name) > 1}
-    if doubled:
-        raise InputError(f"{path}: column {', '.join(sorted(doubled))} stands twice; keep one")
+    check_names(path, names)
     for name, cell in zip(names, sheet.rows[header], strict=True):
-        near = difflib.get_close_matches(name, [key for key in KEYS if key not in names], n=1, cutoff=0.8)
+        near = nearest(name, [key for key in KEYS if key not in names], 0.8)
         if name not in KEYS and near:
-            raise InputError(f"{path}: {cell.address}: unknown column {cell.text}; did you mean {near[0]}?")
+            raise InputError(f"{path}: {cell.address}: unknown column {cell.text}; did you mean {near}?")
     found = []
     for row in sheet.rows[header + 1 :]:
         place = row[names.index("well")]
@@ -197,9 +194,9 @@ def _title(path: Path, cell: Cell) -> str:
     key = _key(cell.text)
     if key in KEYS:
         return key
-    near = difflib.get_close_matches(key, KEYS, n=1, cutoff=0.6)
+    near = nearest(key, KEYS)
     if near:
-        raise InputError(f"{path}: {cell.address}: {cell.text} is no key of a well; did you mean {near[0]}?")
+        raise InputError(f"{path}: {cell.address}: {cell.text} is no key of a well; did you mean {near}?")
     return ""
 
 
@@ -222,7 +219,7 @@ def _well(path: Path, well: str, values: Values, blind: bool) -> WellTreatment:
     more: dict[str, object] = {}
     for key, cell in values.items():
         if key in NUMBERS:
-            known[key] = _number(path, cell)
+            known[key] = number_in(cell.text, f"{path}: {cell.address}")
         elif key == "exclude":
             known[key] = _reason(cell)
         elif key in KEYS:
@@ -266,21 +263,8 @@ def _condition(path: Path, cell: Cell) -> tuple[str, float | None]:
         raise InputError(
             f"{path}: {cell.address}: condition {cell.text!r} is not known; write infected, mock or MOI 0.1"
         )
-    moi = _number(path, Cell(match["moi"], cell.address)) if match["moi"] else None
+    moi = number_in(match["moi"], f"{path}: {cell.address}") if match["moi"] else None
     return word or ("infected" if moi else "mock"), moi
-
-
-def _number(path: Path, cell: Cell) -> float | None:
-    if cell.text.lower() in ("", "-", "na", "n/a", "nan"):
-        return None
-    try:
-        value = float(cell.text)
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        hint = f"write {cell.text.replace(',', '.')}" if cell.text.count(",") == 1 else "write a number"
-        raise InputError(f"{path}: {cell.address}: {cell.text!r} is not a number; {hint}")
-    return value
 
 
 def _reason(cell: Cell) -> str:
@@ -320,7 +304,7 @@ def read_platemap(path: Path, *, blind: bool = False) -> PlateMap:
     try:
         plate = PlateMap.model_validate(values)
     except ValidationError as error:
-        raise InputError(f"{path}: {_line(error.errors()[0])}") from None
+        raise InputError(f"{path}: {first_problem(error, _keys_of)}") from None
     names: dict[str, str] = {}
     for name in plate.wells:
         if normal_well(name) in names:
@@ -359,18 +343,5 @@ def _yaml(path: Path) -> dict[str, Any]:
     return values | {"wells": {str(name): well for name, well in wells.items()}}
 
 
-def _line(item: Any) -> str:
-    *parents, last = [str(part) for part in item["loc"]] or [""]
-    where = ".".join([*parents, last])
-    if item["type"] in ("extra_forbidden", "invalid_key"):
-        known = WellTreatment.model_fields if parents else PlateMap.model_fields
-        near = difflib.get_close_matches(last, known, n=1, cutoff=0.5)
-        return f"unknown key {where}; " + (
-            f"did you mean {near[0]}?" if near else f"known are {', '.join(known)}"
-        )
-    if item["type"] == "missing":
-        return f"{where} is missing; every well needs its condition (infected or mock)"
-    message = item["msg"].removeprefix("Value error, ")
-    if item["type"] == "value_error":
-        return f"{where}: {message}"
-    return f"{where}: {message[0].lower() + message[1:]}, got {item['input']!r}; correct it"
+def _keys_of(above: list[str]) -> Iterable[str]:
+    return (WellTreatment if above else PlateMap).model_fields

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import csv
+import math
 import zipfile
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,6 +44,35 @@ def read_sheets(path: Path) -> list[Sheet]:
     if not found:
         raise InputError(f"{path}: the file is empty; fill it or correct data.source")
     return found
+
+
+def number_in(text: str, place: str) -> float | None:
+    """Return the number of a cell; None for an empty one (or ``-``, ``na``, ``nan``, ``none``, ``null``).
+
+    Raises:
+        InputError: not a finite number; the message begins with ``place``.
+    """
+    if text.lower() in ("", "-", "na", "n/a", "nan", "none", "null"):
+        return None
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        hint = f"write {text.replace(',', '.')}" if text.count(",") == 1 else "write a number"
+        raise InputError(f"{place}: {text!r} is not a number; {hint} or leave it empty")
+    return value
+
+
+def check_names(path: Path, names: Iterable[str]) -> None:
+    """Refuse a table in which two columns have one name.
+
+    Raises:
+        InputError: it names them.
+    """
+    doubled = sorted(name for name, times in Counter(names).items() if name and times > 1)
+    if doubled:
+        raise InputError(f"{path}: column {', '.join(doubled)} stands twice; keep one")
 
 
 def _addressed(sheet: str, rows: list[list[str]]) -> list[list[Cell]]:
