@@ -1,7 +1,7 @@
 """How often the confound audit finds what was planted, and how often it cries wolf.
 
-Every seed draws a small simulated plate with one planted flaw (or none), takes frame statistics, learns
-linear heads on frozen features of its training wells, and asks the audit for its verdict. A flaw counts
+Every seed draws a small simulated plate with one planted flaw (or none), takes frame statistics, trains
+linear heads on frozen features of its training wells, and runs the audit. A flaw counts
 as found when the row that names it says so; a clean plate counts as flagged when any row says
 ``contradicted``. Rows that name a flaw look at the plate, not at a model, so flawed plates have shorter
 films and no model. Plates that are already in the rows file are not drawn again.
@@ -11,14 +11,11 @@ films and no model. Plates that are already in the rows file are not drawn again
 
 from __future__ import annotations
 
-import argparse
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.stats import binomtest
 
 from hpiclock.analysis.linear_probe import fit_class_probe, fit_time_probe
 from hpiclock.audit import BORDER, CLOCKS, ELAPSED, FOCUS, HOUR, LIGHT, MARK, PLATE, QUESTIONS, TWICE, WELL
@@ -29,10 +26,10 @@ from hpiclock.plate.splits import split_wells
 from hpiclock.plate.stack_statistics import KINDS, image_statistics
 from hpiclock.simulate.design import Design, design, grid
 from hpiclock.simulate.write import SimulatedStack, simulate_plate
+from simulation import DOCS, PAGES, ROOT, command_line, in_pool, markdown, rate, write_files
 
 FLAGS = ("contradicted", "not identifiable")
 ANY = "any row contradicted"
-PAGE = Path(__file__).parents[1] / "docs" / "audit.md"
 LONG: dict[str, Any] = {"n_frames": 9, "interval_h": 6.0}
 SHORT: dict[str, Any] = {"n_frames": 5, "interval_h": 12.0}
 LAYOUT: dict[str, Any] = {
@@ -115,15 +112,15 @@ def numbered(plate: Design, number: int) -> Design:
 
 
 def predict(frames: pd.DataFrame, features: np.ndarray) -> pd.DataFrame:
-    """Return what linear heads say of every frame, learnt on the frames of the training stacks."""
+    """Return predictions of linear heads for every frame, trained on the frames of the training stacks."""
     infected = frames["condition"].eq("infected").to_numpy()
     label = np.where(infected & (frames["hpi"].to_numpy() < 0), -1, infected.astype(int))
     target = np.where(infected, frames["hpi"], frames["hours"])
-    learnt = frames["split"].eq("train").to_numpy() & (label >= 0)
-    p = fit_class_probe(features[learnt], label[learnt]).predict_proba(features)[:, 1]
+    training = frames["split"].eq("train").to_numpy() & (label >= 0)
+    p = fit_class_probe(features[training], label[training]).predict_proba(features)[:, 1]
     hours = np.full(len(frames), np.nan)
     for kind in (0, 1):
-        mine, known = label == kind, learnt & (label == kind)
+        mine, known = label == kind, training & (label == kind)
         hours[mine] = fit_time_probe(features[known], target[known]).predict(features[mine])
     return frames.assign(
         label=pd.Series(label).where(label >= 0).astype("Int8"), fold=0, seed=0, run="bench",
@@ -149,8 +146,8 @@ def one(case: str, seed: int) -> pd.DataFrame:
     fields = Fields(list(first["stack_id"]), images)
     pairs = overlapping_fields(fields, groups=first["plate"] + "/" + first["condition"], max_pairs=10_000)
     marks = burned_in_marks(fields, first)
-    said = predict(frames, features) if CASES[case].model else None
-    evidence = Evidence(frames, statistics, KINDS, pairs, pairs.attrs["compared"], marks, said)
+    predictions = predict(frames, features) if CASES[case].model else None
+    evidence = Evidence(frames, statistics, KINDS, pairs, pairs.attrs["compared"], marks, predictions)
     found = verdict(evidence, study=StudyConfig(), audit=AUDIT, rng=np.random.default_rng(seed))
     return found.assign(case=case, seed=seed)
 
@@ -160,64 +157,59 @@ def summary(rows: pd.DataFrame) -> pd.DataFrame:
     found = []
     for case, (_, naming, model) in CASES.items():
         mine = rows[rows["case"].eq(case)]
-        asked = {ANY: mine[mine["verdict"].eq("contradicted")]} if model else {}
+        flags_of = {ANY: mine[mine["verdict"].eq("contradicted")]} if model else {}
         for question in QUESTIONS if case in CLEAN else naming:
             flags = ("contradicted",) if case in CLEAN else FLAGS
-            asked[question] = mine[mine["question"].eq(question) & mine["verdict"].isin(flags)]
+            flags_of[question] = mine[mine["question"].eq(question) & mine["verdict"].isin(flags)]
         if len(naming) > 1:
-            asked[" or ".join(naming)] = mine[mine["question"].isin(naming) & mine["verdict"].isin(FLAGS)]
+            flags_of[" or ".join(naming)] = mine[mine["question"].isin(naming) & mine["verdict"].isin(FLAGS)]
         for question in (CLOCKS, ELAPSED, WELL) if model else ():
-            said = mine["question"].eq(question) & mine["verdict"].eq("supported")
-            asked[f"{question} supported"] = mine[said]
+            supported = mine["question"].eq(question) & mine["verdict"].eq("supported")
+            flags_of[f"{question} supported"] = mine[supported]
         n = mine["seed"].nunique()
-        for row, hits in asked.items():
-            k = hits["seed"].nunique()
-            limits = binomtest(k, n).proportion_ci(method="wilson")
-            found.append({"case": case, "row": row, "flagged": k / n, "low": limits.low, "high": limits.high,
-                          "seeds": n})  # fmt: skip
+        for row, hits in flags_of.items():
+            flagged, low, high = rate(hits["seed"].nunique(), n)
+            found.append({"case": case, "row": row, "flagged": flagged, "low": low, "high": high, "seeds": n})
     return pd.DataFrame(found).round(4)
 
 
-def write_page(table: pd.DataFrame, page: Path) -> None:
-    """Put the rates into the page, between its two marks."""
-    lines = ["| plate | row | share of seeds | 95% interval | seeds |", "| --- | --- | --- | --- | --- |"]
+def page(table: pd.DataFrame, before: str) -> str:
+    """Return the page with the rates between its two marks."""
     shown = [(name, ANY) for name in CLEAN]
     shown += [(name, row) for name, case in CASES.items() for row in case.naming]
     shown += [(name, f"{row} supported") for row in (CLOCKS, ELAPSED) for name in ("clean", "one onset")]
-    rates = table.set_index(["case", "row"])
-    for key in shown:
-        rate = rates.loc[key]
-        limits = f"{rate['low']:.1%} to {rate['high']:.1%}"
-        lines.append(f"| {key[0]} | {key[1]} | {rate['flagged']:.1%} | {limits} | {int(rate['seeds'])} |")
+    rates = table.set_index(["case", "row"]).loc[shown]
+    rows = [
+        [*key, f"{rate['flagged']:.1%}", f"{rate['low']:.1%} to {rate['high']:.1%}", int(rate["seeds"])]
+        for key, rate in rates.iterrows()
+    ]
+    text = markdown(["plate", "row", "share of seeds", "95% interval", "seeds"], rows)
     begin, end = "<!-- rates -->\n", "<!-- /rates -->"
-    text = page.read_text(encoding="utf-8")
-    before, _, rest = text.partition(begin)
-    after = rest.partition(end)[2]
-    page.write_text(before + begin + "\n".join(lines) + "\n" + end + after, encoding="utf-8")
+    first, _, rest = before.partition(begin)
+    return first + begin + text + "\n" + end + rest.partition(end)[2]
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__)
     parser.add_argument("--seeds", type=int, default=20)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--out", type=Path, default=Path("reports/benchmarks/audit_power.csv"))
-    parser.add_argument("--rows", type=Path, default=Path("cache/audit_power_rows.csv"))
+    parser.add_argument("--rows", type=Path, default=ROOT / "cache" / "audit_power_rows.csv")
     options = parser.parse_args()
-    for path in (options.out, options.rows):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    options.rows.parent.mkdir(parents=True, exist_ok=True)
     rows = pd.read_csv(options.rows) if options.rows.is_file() else pd.DataFrame(columns=["case", "seed"])
     done = set(zip(rows["case"], rows["seed"], strict=True))
     jobs = [(case, seed) for seed in range(options.seeds) for case in CASES if (case, seed) not in done]
-    with ProcessPoolExecutor(options.workers) as pool:
-        for found in pool.map(one, *zip(*jobs, strict=True)) if jobs else ():
-            new = not options.rows.is_file()
-            found.drop(columns=["evidence", "remedy"]).to_csv(options.rows, mode="a", header=new, index=False)
+    for found in in_pool(one, jobs, options.workers):
+        new = not options.rows.is_file()
+        found.drop(columns=["evidence", "remedy"]).to_csv(options.rows, mode="a", header=new, index=False)
     rows = pd.read_csv(options.rows)
     table = summary(rows[rows["seed"] < options.seeds])
-    table.to_csv(options.out, index=False)
-    write_page(table, PAGE)
+    before = (ROOT / DOCS / "audit.md").read_text(encoding="utf-8")
+    write_files(
+        {
+            options.out / PAGES / "audit_power.csv": table.to_csv(index=False),
+            options.out / DOCS / "audit.md": page(table, before),
+        }
+    )
     print(table.to_string(index=False))
 
 

@@ -59,9 +59,9 @@ def write_plate(folder: Path, *, columns: int, positions: int, frames: int, side
 def hpiclock(what: str, plate: Plate, *words: object, until: Callable[[], bool] | None = None) -> Step:
     """Run a command; kill it as soon as ``until`` says so. Exits where a command fails by itself."""
     began = time.perf_counter()
-    with tempfile.TemporaryFile() as said:
+    with tempfile.TemporaryFile() as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "hpiclock", *map(str, words)], stdout=said, stderr=subprocess.STDOUT
+            [sys.executable, "-m", "hpiclock", *map(str, words)], stdout=output, stderr=subprocess.STDOUT
         )
         ended, status, usage = 0, 0, None
         while not ended:
@@ -72,8 +72,8 @@ def hpiclock(what: str, plate: Plate, *words: object, until: Callable[[], bool] 
             time.sleep(0.01)
         process.returncode = code = os.waitstatus_to_exitcode(status)
         if code not in (0, -signal.SIGKILL):
-            said.seek(0)
-            raise SystemExit(said.read().decode())
+            output.seek(0)
+            raise SystemExit(output.read().decode())
     assert usage is not None
     unit = 1 << 20 if sys.platform == "darwin" else 1 << 10
     step = Step(what, plate.stacks, plate.frames, code, time.perf_counter() - began,

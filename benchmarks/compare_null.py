@@ -9,8 +9,6 @@ gain every rejection is a false one. Cases whose rows are kept already are not d
 
 from __future__ import annotations
 
-import argparse
-from concurrent.futures import ProcessPoolExecutor
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -18,15 +16,14 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from scipy.special import expit
-from scipy.stats import binomtest
 
 from hpiclock.analysis.compare import PairedComparison, window_masks
 from hpiclock.analysis.compare.align_runs import align_runs
 from hpiclock.config.schema import CompareConfig, StudyConfig, WindowsConfig
 from hpiclock.files import atomic
 from hpiclock.tables import PREDICTIONS, check
+from simulation import DOCS, PAGES, ROOT, command_line, in_pool, markdown, rate, write_files
 
-ROOT = Path(__file__).parents[1]
 GOOD = (0.03, 0.07)
 HOURS = np.arange(0, 48.1, 3.0)
 WINDOWS = WindowsConfig(width_h=12, stride_h=6)
@@ -149,14 +146,13 @@ def measure(case: Case, rows: pd.DataFrame) -> pd.DataFrame:
     found = []
     for (part, metric), mine in rows.groupby(["part", "metric"], sort=False):
         p = mine["p"].dropna()
-        k = int((p <= 0.05).sum())
-        limits = binomtest(k, len(p)).proportion_ci(method="wilson") if len(p) else (np.nan, np.nan)
+        rejects, low, high = rate(int((p <= 0.05).sum()), len(p)) if len(p) else (0.0, np.nan, np.nan)
         banded = mine["low"].notna()
         holds = ((mine["low"] <= 0) & (mine["high"] >= 0))[banded].mean() if banded.any() else np.nan
         found.append(
             {
                 "case": case.name, "wells": case.wells, "seeds": case.seeds, "part": part, "metric": metric,
-                "rejects": k / max(len(p), 1), "low": limits[0], "high": limits[1],
+                "rejects": rejects, "low": low, "high": high,
                 "interval_holds_0": holds, "replicates": len(p),
             }
         )  # fmt: skip
@@ -213,54 +209,36 @@ def page(table: pd.DataFrame) -> str:
             continue
         name = mine["case"] + ", " + mine["wells"].astype(str) + " wells a class"
         wide = mine.assign(case=name).pivot_table("rejects", "case", "metric", sort=False)
-        rows = [["", *map(str, wide.columns)]]
-        rows += [[str(case), *(f"{v:.3f}" for v in values)]
-                 for case, values in zip(wide.index, wide.to_numpy(), strict=True)]  # fmt: skip
-        text = ["| " + " | ".join(row) + " |" for row in rows]
-        lines += [
-            f"## {part.capitalize()}",
-            "",
-            words,
-            "",
-            text[0],
-            "|" + " --- |" * len(rows[0]),
-            *text[1:],
-            "",
-        ]
+        rates = wide.map("{:.3f}".format).reset_index().to_numpy()
+        lines += [f"## {part.capitalize()}", "", words, "", markdown(["", *wide.columns], rates), ""]
     return "\n".join(lines)
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = command_line(__doc__)
     parser.add_argument("--replicates", type=int, default=2000)
-    parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--cases", default="", help="only cases whose name holds this")
     parser.add_argument("--rows", type=Path, default=ROOT / "cache" / "compare_null")
-    parser.add_argument("--out", type=Path, default=ROOT)
     options = parser.parse_args()
     found = []
     chosen = [case for case in CASES if options.cases in case.name]
     options.rows.mkdir(parents=True, exist_ok=True)
-    with ProcessPoolExecutor(options.workers) as pool:
-        for case in chosen:
-            cuts = [range(i, options.replicates, options.workers * 4) for i in range(options.workers * 4)]
-            kept = options.rows / f"{case.name} {case.wells} {options.replicates}.csv"
-            if not kept.is_file():
-                with atomic(kept) as partial:
-                    pd.concat(pool.map(many, [case] * len(cuts), cuts)).to_csv(partial, index=False)
-            found.append(measure(case, pd.read_csv(kept)))
-            print(found[-1].drop(columns=["low", "high"]).to_string(index=False), flush=True)
+    for case in chosen:
+        n_cuts = options.workers * 4
+        cuts = [(case, range(i, options.replicates, n_cuts)) for i in range(n_cuts)]
+        kept = options.rows / f"{case.name} {case.wells} {options.replicates}.csv"
+        if not kept.is_file():
+            with atomic(kept) as partial:
+                pd.concat(in_pool(many, cuts, options.workers)).to_csv(partial, index=False)
+        found.append(measure(case, pd.read_csv(kept)))
+        print(found[-1].drop(columns=["low", "high"]).to_string(index=False), flush=True)
     table = pd.concat(found, ignore_index=True).round(4)
-    for path, text in (
-        (options.out / "reports" / "benchmarks" / "compare_null.csv", table.to_csv(index=False)),
-        (options.out / "docs" / "comparison.md", page(table)),
-    ):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic(path) as partial:
-            partial.write_text(text, encoding="utf-8")
-        print(path)
+    write_files(
+        {
+            options.out / PAGES / "compare_null.csv": table.to_csv(index=False),
+            options.out / DOCS / "comparison.md": page(table),
+        }
+    )
 
 
 if __name__ == "__main__":

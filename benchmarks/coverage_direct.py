@@ -77,7 +77,7 @@ def limits(
     shift = float(np.sqrt(2) * ndtri(auc))
     metrics = (*CLASS, *(TIME if with_time else ()))
     found: dict[str, list[tuple[float, float]]] = {metric: [] for metric in metrics}
-    for one in range(FRAME_UNITS if frames_are_groups else len(infected)):
+    for one in range(min(FRAME_UNITS, len(infected)) if frames_are_groups else len(infected)):
         both, timed = scores_of(infected[one], mock[one], THRESHOLD * shift, error[one] + BIAS_H, rng,
                                 frames_are_groups=frames_are_groups)  # fmt: skip
         sums = group_sums(both)

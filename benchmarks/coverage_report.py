@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from hpiclock.files import atomic
+from simulation import DOCS, PAGES, markdown, write_files
 
 GOOD = (0.93, 0.97)
 NAMES = {"auc": "AUC", "accuracy": "accuracy", "f1": "F1", "mae": "time MAE"}
@@ -19,14 +19,12 @@ OTHERS = {
 
 
 def write_report(table: pd.DataFrame, root: Path) -> None:
-    for path, text in (
-        (root / "reports" / "benchmarks" / "coverage.csv", table.round(4).to_csv(index=False)),
-        (root / "docs" / "coverage.md", page(table)),
-    ):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with atomic(path) as partial:
-            partial.write_text(text, encoding="utf-8")
-        print(path)
+    write_files(
+        {
+            root / PAGES / "coverage.csv": table.round(4).to_csv(index=False),
+            root / DOCS / "coverage.md": page(table),
+        }
+    )
 
 
 def page(table: pd.DataFrame) -> str:
@@ -67,7 +65,7 @@ def page(table: pd.DataFrame) -> str:
     lines += others(table)
     auc = table[table["metric"].eq("auc") & table["scores"].eq("normal") & table["icc"].eq(0.6)]
     high = auc[auc["nominal_auc"].eq(0.98)]
-    lines += ["## AUC 0.98, strongly alike groups (icc 0.6)", "", "Coverage and mean width.", ""]
+    lines += ["## AUC 0.98, strongly correlated frames (icc 0.6)", "", "Coverage and mean width.", ""]
     lines += [_table(_pairs(high)), ""]
     other = table[table["scores"].ne("normal") & table["method"].eq("score (used)")]
     lines += [
@@ -141,9 +139,5 @@ def _flat(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _table(rows: pd.DataFrame) -> str:
-    cells = [[str(column) for column in rows.columns]]
-    cells += [
-        [f"{v:.3g}" if isinstance(v, float) else str(v) for v in row] for row in rows.to_numpy().tolist()
-    ]
-    text = ["| " + " | ".join(row) + " |" for row in cells]
-    return "\n".join([text[0], "|" + " --- |" * len(rows.columns), *text[1:]])
+    cells = [[f"{v:.3g}" if isinstance(v, float) else v for v in row] for row in rows.to_numpy().tolist()]
+    return markdown(rows.columns, cells)

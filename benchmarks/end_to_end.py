@@ -101,12 +101,12 @@ def main() -> None:
         kept = Batches(
             open_cache(manifest, data(), cfg.image, progress=False), frames, batch_size=32, device=CPU
         )
-        asked, plain = build_model(cfg.model).to(memory_format=torch.channels_last), usual_model(three).eval()
-        precision = pick_precision(cfg.train, asked, CPU)
+        model, plain = build_model(cfg.model).to(memory_format=torch.channels_last), usual_model(three).eval()
+        precision = pick_precision(cfg.train, model, CPU)
         best = str(precision).removeprefix("torch.")
 
         def answers() -> int:
-            return len(predict(asked, kept, precision, desc="").time)
+            return len(predict(model, kept, precision, desc="").time)
 
         @torch.no_grad()
         def usual_answers() -> int:
@@ -118,7 +118,7 @@ def main() -> None:
         @torch.no_grad()
         def passes() -> int:
             with autocast(CPU, precision):
-                return len(asked.eval()(there).time)
+                return len(model.eval()(there).time)
 
         what, short = f"ResNet-18, {options.size} px", settings(options.size, 1, 32, 3)
         usually = partial(ratio, against="usual loader and loop")

@@ -5,7 +5,7 @@ Run it as `python benchmarks/explorers.py [RUN]`; a slider that follows the hand
 
 from __future__ import annotations
 
-import sys
+import argparse
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -39,9 +39,11 @@ def main(run: str) -> None:
                 begun = time.process_time()
                 explorer.controls[control].value = value
                 took.append(1000 * (time.process_time() - begun))
-            said = f"{np.median(took):6.0f} ms, longest {max(took):6.0f} ms of {len(took)} moves"
-            print(f"{name:10} {control:10} {said}", flush=True)
+            line = f"{np.median(took):6.0f} ms, longest {max(took):6.0f} ms of {len(took)} moves"
+            print(f"{name:10} {control:10} {line}", flush=True)
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "reports/demo/seed0")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", nargs="?", default="reports/demo/seed0", help="a run's folder")
+    main(parser.parse_args().run)

@@ -7,9 +7,6 @@ of a group (``icc``) and the distance of the classes (``auc``) are set, so the t
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -23,6 +20,7 @@ from hpiclock.analysis.intervals.clustered import jackknife_variance
 from hpiclock.analysis.intervals.error_interval import error_interval, variance_of_mean_absolute_error
 from hpiclock.analysis.intervals.metric_interval import share_interval
 from hpiclock.analysis.intervals.score_interval import auc_variance_model, share_variance_model
+from simulation import PAGES, command_line, in_pool
 
 FRAMES, STACKS, LEVEL = 24, 2, 0.95
 GROUPS = (3, 4, 8, 12, 20, 40)
@@ -94,7 +92,7 @@ def auc_methods(infected: np.ndarray, mock: np.ndarray, rng: np.random.Generator
     found = {"score (used)": ours, "logit t": logit_t(value, variance, 2 * k - 2, LEVEL)}
     some = slice(0, 600)
     found |= group_bootstraps(wins[some], left[some], rng=rng, level=LEVEL)
-    few = 1600 // k  # a table of all pairs of frames for each
+    few = min(1600 // k, len(infected))  # a table of all pairs of frames for each
     frames = [scores[:few].reshape(few, -1, 1) for scores in (infected, mock)]
     by_frame = wins_between_groups(*frames)
     found["frame bootstrap"] = group_bootstraps(by_frame, None, rng=rng, level=LEVEL)["group percentile"]
@@ -227,12 +225,11 @@ def other_cell(kind: str, k: int, auc: float, icc: float, replicates: int) -> li
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = command_line(__doc__)
     parser.add_argument("--replicates", type=int, default=2000)
     parser.add_argument(
         "--metrics", nargs="+", default=METRICS, choices=METRICS, help="others stay as they are"
     )
-    parser.add_argument("--out", type=Path, default=Path(__file__).parents[1])
     args = parser.parse_args()
     cells = [("normal", k, auc, icc) for k in GROUPS for auc in AUCS for icc in ICCS]
     cells += [
@@ -241,13 +238,16 @@ def main() -> None:
         for k in (8, 20) for auc in (0.7, 0.9, 0.98) for icc in (0.1, 0.3, 0.6)
     ]  # fmt: skip
     basic = cells if {*args.metrics} - {"others"} else []
-    rows = [row for one in tqdm(basic, mininterval=5) for row in cell(*one, args.replicates, args.metrics)]
+    jobs = [(*one, args.replicates, args.metrics) for one in basic]
+    rows = [row for found in tqdm(in_pool(cell, jobs, args.workers), total=len(jobs)) for row in found]
     if "others" in args.metrics:
         some = [("normal", k, auc, icc) for k in (4, 8, 20) for auc in (0.7, 0.9, 0.98) for icc in (0.1, 0.6)]
         some += [("heavy tails", k, 0.7, icc) for k in (8, 20) for icc in (0.1, 0.6)]
-        rows += [row for one in tqdm(some, mininterval=5) for row in other_cell(*one, args.replicates)]
+        jobs = [(*one, args.replicates) for one in some]
+        found = tqdm(in_pool(other_cell, jobs, args.workers), total=len(jobs))
+        rows += [row for some_rows in found for row in some_rows]
     table = pd.DataFrame(rows)
-    before = args.out / "reports" / "benchmarks" / "coverage.csv"
+    before = args.out / PAGES / "coverage.csv"
     if set(args.metrics) < set(METRICS) and before.is_file():
         kept = pd.read_csv(before)
         new = {*args.metrics, *(OTHERS if "others" in args.metrics else ())}

@@ -70,7 +70,7 @@ def in_turn(
 
     Args:
         train: trains, and says a line that begins with ``Epoch`` after each epoch.
-        others: by name; each returns how many images it learnt from.
+        others: by name; each returns how many images it trained on.
         images: of one epoch of the training.
         now: the clock, in seconds.
 

@@ -1,4 +1,4 @@
-"""The peer: a Dataset as most labs write it, which opens a TIFF for every frame that is asked for."""
+"""The peer: a Dataset as most labs write it, which opens a TIFF for every frame asked for."""
 
 from __future__ import annotations
 

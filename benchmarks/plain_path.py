@@ -74,14 +74,14 @@ class Items(Dataset):
         return picture.rotate(90 * int(self.rng.integers(4)))
 
 
-class Said(NamedTuple):
-    """What a path says of frames: P(infected) and hours, each (frames,)."""
+class Predicted(NamedTuple):
+    """Predictions of test frames: P(infected) and hours, each (frames,)."""
 
     p: np.ndarray
     hours: np.ndarray
 
 
-def by_the_plain_path(cfg: Config, frames: pd.DataFrame) -> Said:
+def by_the_plain_path(cfg: Config, frames: pd.DataFrame) -> Predicted:
     """Train as a lab would; return what the best epoch says of the test frames."""
     torch.manual_seed(cfg.seed)
     known = frames[frames["label"].notna()]
@@ -96,50 +96,52 @@ def by_the_plain_path(cfg: Config, frames: pd.DataFrame) -> Said:
     for _ in range(cfg.train.epochs):
         model.train()
         for images, label, hours in loader:
-            said = model(images)
-            of_time = F.smooth_l1_loss(said.time, ((hours - mean) / sd).float())
-            loss = F.cross_entropy(said.class_logits, label) + cfg.objective.time_weight * of_time
+            output = model(images)
+            of_time = F.smooth_l1_loss(output.time, ((hours - mean) / sd).float())
+            loss = F.cross_entropy(output.class_logits, label) + cfg.objective.time_weight * of_time
             optimiser.zero_grad()
             loss.backward()
             torch.nn.utils.clip_grad_norm_(model.parameters(), cfg.train.clip_norm)
             optimiser.step()
             rates.step()
-        p, hours = asked(model, parts["val"], cfg, mean, sd)
+        p, hours = predictions_of(model, parts["val"], cfg, mean, sd)
         late = mean_absolute_error(parts["val"]["time_target"], hours)
         score = 0.6 * f1_score(parts["val"]["label"].astype(int), p > 0.5) + 0.4 * (1 - late / RANGE_H)
         if score > top:
             top, best = score, {name: value.clone() for name, value in model.state_dict().items()}
     model.load_state_dict(best)
-    return asked(model, frames[frames["split"].eq("test")], cfg, mean, sd)
+    return predictions_of(model, frames[frames["split"].eq("test")], cfg, mean, sd)
 
 
 @torch.no_grad()
-def asked(model: torch.nn.Module, frames: pd.DataFrame, cfg: Config, mean: float, sd: float) -> Said:
+def predictions_of(
+    model: torch.nn.Module, frames: pd.DataFrame, cfg: Config, mean: float, sd: float
+) -> Predicted:
     model.eval()
     items = Items(frames.assign(label=frames["label"].fillna(-1)), cfg, train=False)
     loader = DataLoader(items, batch_size=64)
-    said = [model(images) for images, *_ in loader]
-    p = torch.cat([part.class_logits for part in said]).softmax(1)[:, 1]
-    return Said(p.numpy(), (torch.cat([part.time for part in said]) * sd + mean).numpy())
+    outputs = [model(images) for images, *_ in loader]
+    p = torch.cat([part.class_logits for part in outputs]).softmax(1)[:, 1]
+    return Predicted(p.numpy(), (torch.cat([part.time for part in outputs]) * sd + mean).numpy())
 
 
-def by_the_fast_path(cfg: Config, frames: pd.DataFrame, manifest: pd.DataFrame) -> Said:
+def by_the_fast_path(cfg: Config, frames: pd.DataFrame, manifest: pd.DataFrame) -> Predicted:
     cache, machine = open_cache(manifest, cfg.data, cfg.image), prepare_model(cfg, pretrained=True)
     with tempfile.TemporaryDirectory() as folder:
-        said = train_and_predict(cfg, machine, cache, frames, Path(folder), say=lambda _: None).predictions
-    test = said[said["split"].eq("test")]
-    return Said(test["p_infected"].to_numpy(), test["time_pred"].to_numpy())
+        made = train_and_predict(cfg, machine, cache, frames, Path(folder), say=lambda _: None)
+    test = made.predictions[made.predictions["split"].eq("test")]
+    return Predicted(test["p_infected"].to_numpy(), test["time_pred"].to_numpy())
 
 
-def scored(test: pd.DataFrame, said: Said, eclipse_h: float) -> list[float]:
+def scored(test: pd.DataFrame, predicted: Predicted, eclipse_h: float) -> list[float]:
     """Return :data:`SCORES`."""
     known = test["label"].notna().to_numpy()
     infected = test["label"].eq(1).fillna(False).to_numpy(bool)
     late = (test["condition"].eq("mock") | (test["hpi"] >= eclipse_h)).to_numpy(bool)
     return [
-        roc_auc_score(test["condition"][late].eq("infected"), said.p[late]),
-        roc_auc_score(infected[known], said.p[known]),
-        mean_absolute_error(test["time_target"][infected], said.hours[infected]),
+        roc_auc_score(test["condition"][late].eq("infected"), predicted.p[late]),
+        roc_auc_score(infected[known], predicted.p[known]),
+        mean_absolute_error(test["time_target"][infected], predicted.hours[infected]),
     ]
 
 
@@ -156,12 +158,12 @@ def main() -> None:
         test = dataset.frames[dataset.frames["split"].eq("test")]
         for path in found:
             began = time.process_time()
-            said = (
+            predicted = (
                 by_the_fast_path(cfg, dataset.frames, dataset.manifest)
                 if path == "fast"
                 else by_the_plain_path(cfg, dataset.frames)
             )
-            found[path].append(scored(test, said, cfg.study.eclipse_h))
+            found[path].append(scored(test, predicted, cfg.study.eclipse_h))
             seconds = time.process_time() - began
             print(f"seed {seed}, {path}: {np.round(found[path][-1], 4).tolist()}, {seconds:.0f} s of CPU")
     write_page("plain_path", table(np.array(found["fast"]), np.array(found["plain"])))

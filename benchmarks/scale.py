@@ -123,8 +123,8 @@ def grown(name: str) -> str:
     growth, found = GROWTHS[name], []
     for n in (growth.n, 10 * growth.n):
         command = [sys.executable, __file__, "--one", name, str(n)]
-        said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        found.append(json.loads(said.splitlines()[-1]))
+        output = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        found.append(json.loads(output.splitlines()[-1]))
     small, large = found
     times = large["cpu_s"] / small["cpu_s"]
     line = (
@@ -147,11 +147,11 @@ def big_plate(base: Path) -> list[str]:
     }  # fmt: skip
     config, run = base / "config.yaml", base / "run"
     config.write_text(yaml.safe_dump(settings), encoding="utf-8")
-    said = base / "predictions.parquet"
+    predictions = base / "predictions.parquet"
     steps = [
         hpiclock("scan and read every frame (passport)", plate, "manifest", plate.folder),
         hpiclock("convert, train 100 steps of 32, test", plate, "train", config, "--run-dir", run),
-        hpiclock("predict", plate, "predict", run, plate.folder, "-o", said),
+        hpiclock("predict", plate, "predict", run, plate.folder, "-o", predictions),
         hpiclock("study: every table and figure", plate, "study", run / "predictions.parquet",
                  "--out", base / "study"),
     ]  # fmt: skip

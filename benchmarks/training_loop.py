@@ -140,8 +140,8 @@ def with_fastai(work: Work) -> Callable[[], int]:
     model, objective, made = work.parts()
 
     class Loss(nn.Module):
-        def forward(self, said: Any, label: torch.Tensor, hours: torch.Tensor) -> torch.Tensor:
-            return objective(model, said, label, hours).total
+        def forward(self, output: Any, label: torch.Tensor, hours: torch.Tensor) -> torch.Tensor:
+            return objective(model, output, label, hours).total
 
     ready = torch.utils.data.DataLoader(_Ready(work.batches), batch_size=None)
     loaders = DataLoaders(ready, [], device=CPU)

@@ -1,7 +1,7 @@
-"""How often a new plate is called unlike by its plain looks alone, with nothing changed and with one change.
+"""How often the acquisition statistics of a new plate are called unlike: nothing changed, or one thing.
 
 Simulated plates of 12 wells against a training plate of 24 wells, all drawn anew. Writes
-reports/benchmarks/looks_power.md: python benchmarks/looks_power.py [--plates 8]
+reports/benchmarks/acquisition_shift_power.md: python benchmarks/acquisition_shift_power.py [--plates 8]
 """
 
 from __future__ import annotations
@@ -43,10 +43,10 @@ KINDS: dict[str, tuple[bool, dict[str, Any], dict[str, Any]]] = {
 }
 
 
-def looks(
+def drawn_statistics(
     mois: tuple[float, ...], rows: int, seed: int, optics: dict[str, Any], culture: dict[str, Any]
 ) -> pd.DataFrame:
-    """Draw a plate and return how its stacks look at 48 px, with fixed limits of the grey levels."""
+    """Draw a plate and return the acquisition statistics of its stacks at 48 px, with fixed grey limits."""
     plan = design("tiny", wells=grid(rows, mois), onsets_h=(2.0, 8.0, 14.0), microscope=OPTICS | optics,
                   biology=culture)  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
@@ -66,9 +66,9 @@ def main() -> None:
     lines = ["| new plate | should be flagged | flagged | by (plates) |", "| --- | --- | ---: | --- |"]
     flagged: dict[str, list[list[str]]] = {kind: [] for kind in KINDS}
     for number in range(n):
-        trained = looks((0.0, 5.0, 0.0, 1.0), 6, 1000 + number, {}, {})
+        trained = drawn_statistics((0.0, 5.0, 0.0, 1.0), 6, 1000 + number, {}, {})
         for index, (kind, (_, optics, culture)) in enumerate(KINDS.items()):
-            new = looks((0.0, 0.3, 3.0), 4, 2000 + 100 * number + index, optics, culture)
+            new = drawn_statistics((0.0, 0.3, 3.0), 4, 2000 + 100 * number + index, optics, culture)
             table = acquisition_shift(trained, new)
             flagged[kind].append(table.loc[table["unlike"], "words"].tolist())
     for kind, (should, _, _) in KINDS.items():
@@ -77,7 +77,7 @@ def main() -> None:
         share = f"{sum(map(bool, flagged[kind]))} of {n}"
         lines.append(f"| {kind} | {'yes' if should else 'no'} | {share} | {by} |")
         print(lines[-1])
-    write_page("looks_power", lines)
+    write_page("acquisition_shift_power", lines)
 
 
 if __name__ == "__main__":
