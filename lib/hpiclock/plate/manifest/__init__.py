@@ -31,10 +31,20 @@ class Problem(NamedTuple):
         return where + self.problem + (f"; {self.remedy}" if self.remedy else "")
 
 
+def error_of(path: str | Path, problem: str, remedy: str = "") -> Problem:
+    """Return a problem that stops a run."""
+    return Problem(str(path), "error", problem, remedy)
+
+
+def note_of(path: str | Path, problem: str, remedy: str = "") -> Problem:
+    """Return a problem that travels into the reports."""
+    return Problem(str(path), "note", problem, remedy)
+
+
 def problem_from_error(path: str, error: InputError) -> Problem:
     """Turn ``PATH: problem; remedy`` into a problem of that path."""
     problem, _, remedy = str(error).removeprefix(f"{path}: ").rpartition("; ")
-    return Problem(path, "error", problem or remedy, remedy if problem else "")
+    return error_of(path, problem or remedy, remedy if problem else "")
 
 
 def problem_table(problems: Iterable[Problem]) -> pd.DataFrame:
@@ -52,9 +62,8 @@ def note_lines(problems: Iterable[Problem]) -> list[str]:
     lines = []
     for (problem, remedy), paths in same.items():
         if len(paths) > MAX_SEPARATE_NOTES:
-            lines.append(Problem(f"{len(paths)} stacks (first {paths[0]})", "note", problem, remedy).line())
-        else:
-            lines += [Problem(path, "note", problem, remedy).line() for path in paths]
+            paths = [f"{len(paths)} stacks (first {paths[0]})"]
+        lines += [note_of(path, problem, remedy).line() for path in paths]
     return lines
 
 
@@ -80,27 +89,32 @@ class StackEntry:
     extra: dict[str, object] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Source:
+class Source(NamedTuple):
     """The entries of a source and what is wrong with it."""
 
     entries: list[StackEntry]
     problems: list[Problem]
 
 
-def complete_from_name(entry: StackEntry, groups: dict[str, str]) -> StackEntry:
-    """Fill in what a file name says and the source does not."""
-    known = {"plate", "well", "position", "series", "first_frame", "last_frame", *PLACES}
-    more = {key: value for key, value in groups.items() if key not in known}
-    return replace(
-        entry,
-        plate=entry.plate or groups.get("plate", ""),
-        well=entry.well or groups.get("well", ""),
-        position=entry.position or groups.get("position", ""),
-        series=entry.series or groups.get("series", ""),
-        n_named=frames_in_name(groups) if entry.n_named is None else entry.n_named,
-        extra=more | entry.extra,
-    )
+def complete_from_name(entry: StackEntry, name: str, pattern: re.Pattern[str]) -> StackEntry | None:
+    """Fill in what a file name says and the source does not; None where the pattern is not found in it.
+
+    The named groups ``plate well position series`` are the entry's own fields, ``first_frame last_frame`` say
+    how many frames the file should hold, and all others become columns.
+    """
+    match = pattern.search(name)
+    if match is None:
+        return None
+    groups = {key: value for key, value in match.groupdict().items() if value is not None}
+    first, last = groups.pop("first_frame", ""), groups.pop("last_frame", "")
+    n_named = int(last) - int(first) + 1 if first.isdecimal() and last.isdecimal() else None
+    groups["well"] = normal_well(groups.get("well", ""))
+    places = {
+        key: getattr(entry, key) or groups.pop(key, "") for key in ("plate", "well", "position", "series")
+    }
+    more = {key: value for key, value in groups.items() if key not in places and key not in PLACES}
+    n_named = n_named if entry.n_named is None else entry.n_named
+    return replace(entry, **places, n_named=n_named, extra=more | entry.extra)
 
 
 def compile_pattern(pattern: str, place: str) -> re.Pattern[str]:
@@ -117,20 +131,3 @@ def compile_pattern(pattern: str, place: str) -> re.Pattern[str]:
         return re.compile(pattern)
     except re.error as error:
         raise InputError(f"{place}: {pattern!r} is not a regular expression ({error})") from None
-
-
-def parse_name(name: str, pattern: re.Pattern[str]) -> dict[str, str] | None:
-    """Return the named groups found in a file name, the well as ``B03``; None without a match."""
-    match = pattern.search(name)
-    if match is None:
-        return None
-    groups = {key: value for key, value in match.groupdict().items() if value is not None}
-    if "well" in groups:
-        groups["well"] = normal_well(groups["well"])
-    return groups
-
-
-def frames_in_name(groups: dict[str, str]) -> int | None:
-    """Return how many frames ``first_frame`` and ``last_frame`` of a name promise."""
-    first, last = groups.get("first_frame", ""), groups.get("last_frame", "")
-    return int(last) - int(first) + 1 if first.isdecimal() and last.isdecimal() else None

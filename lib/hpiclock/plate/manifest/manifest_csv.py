@@ -12,14 +12,7 @@ import pandas as pd
 from hpiclock.config.schema import DataConfig
 from hpiclock.errors import InputError, nearest
 from hpiclock.files import atomic
-from hpiclock.plate.manifest import (
-    Problem,
-    Source,
-    StackEntry,
-    compile_pattern,
-    complete_from_name,
-    parse_name,
-)
+from hpiclock.plate.manifest import Problem, Source, StackEntry, compile_pattern, complete_from_name, note_of
 from hpiclock.plate.manifest.plate_maps import read_condition
 from hpiclock.plate.manifest.spreadsheet import check_names, number_in, read_sheets
 from hpiclock.tables import UNKNOWN
@@ -65,7 +58,7 @@ def read_manifest_csv(path: Path, data: DataConfig, *, blind: bool = False) -> S
         place = f"{path}: row {index}"
         entry = _entry(path, place, {str(key): str(value) for key, value in row.items()})
         more = {str(key): value for key, value in extra.loc[index].to_dict().items()}
-        entry = complete_from_name(entry, parse_name(entry.path.name, pattern) or {})
+        entry = complete_from_name(entry, entry.path.name, pattern) or entry
         plate = entry.plate or Path(os.path.abspath(path)).parent.name
         entries.append(replace(entry, plate=plate, extra=entry.extra | more))
     return Source(entries, problems)
@@ -121,7 +114,7 @@ def _misspelled(path: Path, rows: pd.DataFrame) -> list[Problem]:
         near = nearest(str(name), free, 0.8)
         if near and name not in optional:
             why = f"column {name} is kept as it is"
-            problems.append(Problem(str(path), "note", why, f"did you mean {near}?"))
+            problems.append(note_of(path, why, f"did you mean {near}?"))
     return problems
 
 

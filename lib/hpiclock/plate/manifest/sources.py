@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -16,7 +16,8 @@ from hpiclock.plate.manifest import (
     StackEntry,
     compile_pattern,
     complete_from_name,
-    parse_name,
+    error_of,
+    note_of,
 )
 from hpiclock.plate.manifest.manifest_csv import read_manifest_csv
 from hpiclock.plate.manifest.plate_maps import PlateMap, WellTreatment, is_layout, read_platemap
@@ -29,55 +30,57 @@ from hpiclock.tables import UNKNOWN
 NO_MATCH = "its name does not follow the name pattern"
 
 
-def list_folder(folder: Path, pattern: re.Pattern[str]) -> tuple[list[StackEntry], list[Problem]]:
-    """List the stacks of a folder and its subfolders.
+def list_folders(
+    folders: Sequence[Path], pattern: str, key: str
+) -> tuple[list[list[StackEntry]], list[Problem]]:
+    """List the stacks of some folders and their subfolders.
 
     The pattern is searched in the file name; of a file with several images in ``file name/image name``,
     unless the file itself says the well. A pattern that names ``frame`` (or days, hours, minutes) makes one
     stack of all files that differ in nothing else.
 
     Args:
-        folder: the folder, or one file or store with many images.
+        folders: each a folder, or one file or store with many images.
         pattern: the name pattern.
+        key: where the pattern stands, for errors.
 
     Returns:
-        One entry per stack, without its condition, and a problem for every name without a match.
+        Of every folder one entry per stack, without its condition, and a problem for every name without a
+        match.
 
     Raises:
-        InputError: no image file there.
+        InputError: no image file in a folder, or a pattern that is found in no name.
     """
-    found: dict[Path, StackEntry] = {}
-    files, problems = _scan(folder)
-    for path in progress(files, desc="looking into files", total=len(files), delay=2, leave=False):
-        match = pattern.search(path.name)
-        numbered = template(path.name, match) if match else None
-        scenes = [Scene(str(path.with_name(numbered)))] if numbered else _images(path)
-        for scene in scenes:
-            groups = parse_name(f"{path.name}/{scene.name}" if len(scenes) > 1 else path.name, pattern)
-            entry = StackEntry(Path(scene.path), well=scene.well, position=scene.position)
-            if groups is None and not scene.well:
-                remedy = "rename it, move it out, or set data.name_pattern"
-                problems.append(Problem(scene.path, "error", NO_MATCH, remedy))
-            else:
-                found.setdefault(entry.path, complete_from_name(entry, groups or {}))
-    return list(found.values()), problems
-
-
-def check_pattern(
-    entries: list[StackEntry], problems: list[Problem], pattern: re.Pattern[str], key: str
-) -> None:
-    """Refuse a name pattern that is found in no name.
-
-    Raises:
-        InputError: it names the pattern, the key it comes from and one of the names.
-    """
-    mute = [problem for problem in problems if problem.problem == NO_MATCH]
-    if mute and not entries:
-        name = Path(mute[0].path).name
+    compiled = compile_pattern(pattern, key)
+    found: list[list[StackEntry]] = []
+    problems: list[Problem] = []
+    for folder in folders:
+        files = _files(folder, problems)
+        bar = progress(files, desc="looking into files", total=len(files), delay=2, leave=False)
+        entries = [entry for path in bar for entry in _entries(path, compiled, problems)]
+        found.append(list({entry.path: entry for entry in reversed(entries)}.values())[::-1])
+    unmatched = [Path(problem.path).name for problem in problems if problem.problem == NO_MATCH]
+    if unmatched and not any(found):
         raise InputError(
-            f"{key}: {pattern.pattern!r} is found in none of {len(mute)} file names, e.g. {name}; "
+            f"{key}: {pattern!r} is found in none of {len(unmatched)} file names, e.g. {unmatched[0]}; "
             "write a pattern for these names (empty = names say nothing) or list the files in a manifest CSV"
         )
+    return found, problems
+
+
+def _entries(path: Path, pattern: re.Pattern[str], problems: list[Problem]) -> Iterator[StackEntry]:
+    match = pattern.search(path.name)
+    numbered = template(path.name, match) if match else None
+    scenes = [Scene(str(path.with_name(numbered)))] if numbered else _images(path)
+    for scene in scenes:
+        entry = StackEntry(Path(scene.path), well=scene.well, position=scene.position)
+        name = f"{path.name}/{scene.name}" if len(scenes) > 1 else path.name
+        complete = complete_from_name(entry, name, pattern)
+        if complete is None and not scene.well:
+            remedy = "rename it, move it out, or set data.name_pattern"
+            problems.append(error_of(scene.path, NO_MATCH, remedy))
+        else:
+            yield complete or entry
 
 
 def _images(path: Path) -> list[Scene]:
@@ -87,14 +90,15 @@ def _images(path: Path) -> list[Scene]:
         return [Scene(str(path))]  # opening it will say what is wrong
 
 
-def _scan(folder: Path) -> tuple[list[Path], list[Problem]]:
-    problems: list[Problem] = []
-    files = [folder] if folder.suffix.lower() in SUFFIXES else list(_walk(folder, set(), problems))
-    if not files and problems:
-        raise InputError(problems[0].line())
+def _files(folder: Path, problems: list[Problem]) -> list[Path]:
+    unreadable: list[Problem] = []
+    files = [folder] if folder.suffix.lower() in SUFFIXES else list(_walk(folder, set(), unreadable))
+    if not files and unreadable:
+        raise InputError(unreadable[0].line())
     if not files:
         raise InputError(f"{folder}: no image files ({', '.join(SUFFIXES)}) in it; correct data.source")
-    return files, problems
+    problems += unreadable
+    return files
 
 
 def _walk(folder: Path, seen: set[str], problems: list[Problem]) -> Iterator[Path]:
@@ -105,8 +109,7 @@ def _walk(folder: Path, seen: set[str], problems: list[Problem]) -> Iterator[Pat
     try:
         names = sorted(os.listdir(folder))
     except OSError as error:
-        why = f"cannot be read ({error.strerror})"
-        problems.append(Problem(str(folder), "error", why, "check its permissions"))
+        problems.append(error_of(folder, f"cannot be read ({error.strerror})", "check its permissions"))
         return
     for name in names:
         path = folder / name
@@ -177,58 +180,52 @@ def _from_folder(folder: Path, data: DataConfig, blind: bool) -> Source:
 
 
 def _from_folder_pair(infected: Path, mock: Path, data: DataConfig) -> Source:
-    pattern = compile_pattern(data.name_pattern, "data.name_pattern")
-    shared = Path(os.path.commonpath([infected, mock]))
-    entries: list[StackEntry] = []
-    problems: list[Problem] = []
-    for folder, condition in ((infected, "infected"), (mock, "mock")):
-        named, wrong = list_folder(folder, pattern)
-        entries += [replace(one, condition=condition, plate=one.plate or shared.name) for one in named]
-        problems += wrong
-    check_pattern(entries, problems, pattern, "data.name_pattern")
-    return Source(entries, problems)
+    plate = Path(os.path.commonpath([infected, mock])).name
+    named, problems = list_folders([infected, mock], data.name_pattern, "data.name_pattern")
+    pairs = zip(("infected", "mock"), named, strict=True)
+    return Source([entry for one in pairs for entry in _with_condition(*one, plate)], problems)
 
 
 def _without_conditions(place: Path, data: DataConfig) -> Source:
-    pattern = compile_pattern(data.name_pattern, "data.name_pattern")
-    named, problems = list_folder(place, pattern)
-    check_pattern(named, problems, pattern, "data.name_pattern")
-    return Source([replace(e, condition=UNKNOWN, plate=e.plate or place.name) for e in named], problems)
+    (named,), problems = list_folders([place], data.name_pattern, "data.name_pattern")
+    return Source(_with_condition(UNKNOWN, named, place.name), problems)
+
+
+def _with_condition(condition: str, entries: list[StackEntry], plate: str) -> list[StackEntry]:
+    return [replace(entry, condition=condition, plate=entry.plate or plate) for entry in entries]
 
 
 def _from_platemap(path: Path, data: DataConfig, blind: bool) -> Source:
     plate = read_platemap(path, blind=blind)
-    key = f"{path}: pattern" if plate.pattern is not None else "data.name_pattern"
-    pattern = compile_pattern(data.name_pattern if plate.pattern is None else plate.pattern, key)
+    own = (
+        (data.name_pattern, "data.name_pattern")
+        if plate.pattern is None
+        else (plate.pattern, f"{path}: pattern")
+    )
+    (named,), problems = list_folders([_folder(plate.folder)], *own)
     entries: list[StackEntry] = []
-    problems: list[Problem] = []
-    named, wrong = list_folder(_folder(plate.folder), pattern)
-    problems += wrong
-    check_pattern(named, problems, pattern, key)
     for entry in named:
         well = plate.wells.get(entry.well)
         if well is None:
-            problems.append(_unmapped(entry, path))
+            where = (
+                f"well {entry.well} is not in the plate map {path}" if entry.well else "its name says no well"
+            )
+            remedy = "add the well to the map, with exclude: why, if unused"
+            problems.append(error_of(entry.path, where, remedy))
         elif well.exclude:
-            why = f"well {entry.well} is left out: {well.exclude}"
-            problems.append(Problem(str(entry.path), "note", why))
+            problems.append(note_of(entry.path, f"well {entry.well} is left out: {well.exclude}"))
         else:
             entries.append(_treated(entry, well, plate, path))
-    empty = [well for well in plate.wells if not plate.wells[well].exclude]
-    empty = [well for well in empty if well not in {entry.well for entry in entries}]
+    imaged = {entry.well for entry in entries}
+    empty = [name for name, well in plate.wells.items() if not well.exclude and name not in imaged]
     if empty:
-        problems.append(Problem(str(path), "note", f"no stack of well {', '.join(empty)} in {plate.folder}"))
+        problems.append(note_of(path, f"no stack of well {', '.join(empty)} in {plate.folder}"))
     return Source(entries, problems)
 
 
-def _unmapped(entry: StackEntry, path: Path) -> Problem:
-    what = f"well {entry.well} is not in the plate map {path}" if entry.well else "its name says no well"
-    return Problem(str(entry.path), "error", what, "add the well to the map, with exclude: why, if unused")
-
-
 def _treated(entry: StackEntry, well: WellTreatment, plate: PlateMap, path: Path) -> StackEntry:
-    more = {"replicate": well.replicate, "virus": well.virus, "compound": well.compound, "dose": well.dose}
-    more |= {"dose_unit": well.dose_unit}
+    optional = {key: getattr(well, key) for key in ("replicate", "virus", "compound", "dose", "dose_unit")}
+    more = {key: value for key, value in optional.items() if value not in ("", None)}
     return replace(
         entry,
         plate=plate.plate,
@@ -239,9 +236,7 @@ def _treated(entry: StackEntry, well: WellTreatment, plate: PlateMap, path: Path
         series=entry.series or well.series,
         interval_h=plate.interval_h,
         start_h=plate.start_h,
-        extra=entry.extra
-        | {key: value for key, value in more.items() if value not in ("", None)}
-        | well.more,
+        extra=entry.extra | more | well.more,
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +11,15 @@ import pandas as pd
 
 from hpiclock.config.schema import DataConfig, FolderPair
 from hpiclock.errors import InputError
-from hpiclock.plate.manifest import Problem, StackEntry, note_lines, problem_from_error, problem_table
+from hpiclock.plate.manifest import (
+    Problem,
+    StackEntry,
+    error_of,
+    note_lines,
+    note_of,
+    problem_from_error,
+    problem_table,
+)
 from hpiclock.plate.manifest.manifest_csv import read_quarantine
 from hpiclock.plate.manifest.sources import find_stacks
 from hpiclock.plate.readers import StackFacts, open_stack
@@ -27,7 +34,7 @@ def check_across_stacks(entries: list[StackEntry], stacks: pd.DataFrame) -> list
     for entry in entries:
         if entry.path in seen:
             where = f"{seen[entry.path]} and {entry.place}" if entry.place else "the source"
-            problems.append(Problem(str(entry.path), "error", f"listed twice ({where})", "keep one"))
+            problems.append(error_of(entry.path, f"listed twice ({where})", "keep one"))
         seen[entry.path] = entry.place
     if stacks.empty:
         return problems
@@ -38,7 +45,7 @@ def check_across_stacks(entries: list[StackEntry], stacks: pd.DataFrame) -> list
     if len(unknown):
         why = f"{len(unknown)} of {len(stacks)} stacks are of an unknown well: they cannot be grouped by well"
         where = ", ".join(stacks["plate"].drop_duplicates())
-        problems.append(Problem(where, "note", why, "name wells in a manifest CSV or data.name_pattern"))
+        problems.append(note_of(where, why, "name wells in a manifest CSV or data.name_pattern"))
     return problems
 
 
@@ -49,7 +56,7 @@ def _duplicated_ids(stacks: pd.DataFrame) -> list[Problem]:
         if len(paths) > 1:
             why = f"two stacks of one place {name}: also {paths[0]}"
             remedy = "tell them apart by plate, well, position or series (name pattern or manifest CSV)"
-            problems += [Problem(path, "error", why, remedy) for path in paths[1:]]
+            problems += [error_of(path, why, remedy) for path in paths[1:]]
     return problems
 
 
@@ -62,11 +69,11 @@ def _sizes(stacks: pd.DataFrame) -> list[Problem]:
         if (mine["n_frames"] > 1).any():
             for path, size in zip(odd["path"], sizes[odd.index], strict=True):
                 why = f"frames of {size} px, the other stacks of plate {plate} have {usual}"
-                problems.append(Problem(path, "error", why, "export it at the same size or take it out"))
+                problems.append(error_of(path, why, "export it at the same size or take it out"))
         elif len(odd):
             low, high = mine[["height", "width"]].min().min(), mine[["height", "width"]].max().max()
             why = f"stills of {sizes.nunique()} sizes ({low}-{high} px): each is resized, so scale is lost"
-            problems.append(Problem(str(plate), "note", why))
+            problems.append(note_of(str(plate), why))
     return problems
 
 
@@ -78,12 +85,12 @@ def _two_conditions(stacks: pd.DataFrame, *, listed: bool) -> list[Problem]:
             continue
         why = f"well {well} of plate {plate} is infected and mock at once"
         if listed:  # donors and slides hold both; a table says so on purpose
-            problems.append(Problem(mine["path"].iloc[0], "note", why))
+            problems.append(note_of(mine["path"].iloc[0], why))
         else:
             remedy = (
                 "if these are two plates, name them: (?P<plate>...) in the name pattern, or a manifest CSV"
             )
-            problems += [Problem(path, "error", why, remedy) for path in mine["path"]]
+            problems += [error_of(path, why, remedy) for path in mine["path"]]
     return problems
 
 
@@ -137,7 +144,10 @@ def load_manifest(
     manifest, problems = _survey(data, onset_h, blind)
     errors = [problem for problem in problems if problem.severity == "error"]
     if errors and data.on_bad_stack == "quarantine" and len(manifest):
-        problems = [_quarantined(problem) for problem in problems]
+        problems = [
+            note_of(one.path, f"left out: {one.problem}", one.remedy) if one.severity == "error" else one
+            for one in problems
+        ]
     elif errors:
         more = len(errors) - 1
         rest = f" ({more} more: `hpiclock manifest {_source(data)}` lists them)" if more else ""
@@ -149,12 +159,6 @@ def load_manifest(
             "training needs infected and mock wells"
         )
     return manifest, note_lines(problems)
-
-
-def _quarantined(problem: Problem) -> Problem:
-    if problem.severity == "note":
-        return problem
-    return problem._replace(severity="note", problem=f"left out: {problem.problem}")
 
 
 def acquisition_times(manifest: pd.DataFrame) -> dict[str, np.ndarray]:
@@ -183,7 +187,8 @@ def _survey(data: DataConfig, onset_h: float, blind: bool) -> tuple[pd.DataFrame
         else:
             rows.append(row)
             problems += notes
-    _name(rows)
+    for row, name in zip(rows, _stack_ids(pd.DataFrame(rows)) if rows else (), strict=True):
+        row["stack_id"] = name
     problems += check_across_stacks(entries, pd.DataFrame(rows))
     wrong = {problem.path for problem in problems if problem.severity == "error"}
     return _manifest([row for row in rows if row["path"] not in wrong], blind), problems
@@ -191,7 +196,7 @@ def _survey(data: DataConfig, onset_h: float, blind: bool) -> tuple[pd.DataFrame
 
 def _unknown(entry: StackEntry) -> Problem:
     why = "its condition is unknown: it can be predicted, not trained on"
-    return Problem(str(entry.path), "error", why, "write infected or mock in the plate map")
+    return error_of(entry.path, why, "write infected or mock in the plate map")
 
 
 def _without_quarantined(
@@ -199,12 +204,12 @@ def _without_quarantined(
 ) -> tuple[list[StackEntry], list[Problem]]:
     reasons = read_quarantine(data.quarantine) if data.quarantine else {}
     problems = [
-        Problem(str(entry.path), "note", f"in quarantine: {reasons[str(entry.path)]}")
+        note_of(entry.path, f"in quarantine: {reasons[str(entry.path)]}")
         for entry in entries
         if str(entry.path) in reasons
     ]
     absent = sorted(reasons.keys() - {str(entry.path) for entry in entries})
-    problems += [Problem(path, "note", f"in {data.quarantine}, but not in the source") for path in absent]
+    problems += [note_of(path, f"in {data.quarantine}, but not in the source") for path in absent]
     return [entry for entry in entries if str(entry.path) not in reasons], problems
 
 
@@ -215,19 +220,15 @@ def _measure(entry: StackEntry, data: DataConfig, onset_h: float) -> tuple[dict[
         stack.frame(facts.n_frames - 1)  # the end of a file is what a broken copy lacks
     notes = list(facts.notes)
     if entry.n_named is not None and entry.n_named != facts.n_frames:
-        notes.append(_frames_differ(entry, facts))
+        notes.append(f"{entry.named_by} says {entry.n_named} frames, the file holds {facts.n_frames}")
     if entry.hours is not None and facts.n_frames > 1:
         raise InputError(
             f"{entry.path}: hours is for stills, the file holds {facts.n_frames} frames; use start_h"
         )
     interval_h = _interval(entry, data, facts)
-    if entry.hours is not None:
-        start_h = entry.hours
-    else:
-        start_h = data.start_h if entry.start_h is None else entry.start_h
+    start_h = next(h for h in (entry.hours, entry.start_h, data.start_h) if h is not None)
     infected = entry.condition == "infected"
     row = {
-        "stack_id": "",
         "path": str(entry.path),
         "plate": entry.plate,
         "well": entry.well,
@@ -250,11 +251,7 @@ def _measure(entry: StackEntry, data: DataConfig, onset_h: float) -> tuple[dict[
             row["times_h"] = json.dumps(facts.times_h)
             notes.append(_timing_note(off_h, interval_h))
     row |= {key: value for key, value in entry.extra.items() if key not in row}
-    return row, [Problem(str(entry.path), "note", note) for note in notes]
-
-
-def _frames_differ(entry: StackEntry, facts: StackFacts) -> str:
-    return f"{entry.named_by} says {entry.n_named} frames, the file holds {facts.n_frames}"
+    return row, [note_of(entry.path, note) for note in notes]
 
 
 def _timing_note(off_h: np.ndarray, interval_h: float) -> str:
@@ -289,24 +286,15 @@ def _interval(entry: StackEntry, data: DataConfig, facts: StackFacts) -> float |
     return value
 
 
-def _name(rows: list[dict[str, Any]]) -> None:
-    """Set ``stack_id``: plate/well/position, with the series or the hour where that is not enough."""
-    for longer in ("", "series", "start_h"):
-        names: dict[str, list[dict[str, Any]]] = {}
-        for row in rows:
-            names.setdefault(_stack_id(row) if not longer else row["stack_id"], []).append(row)
-        for name, same in names.items():
-            for row in same:
-                value = row.get(longer, "")
-                if not longer:
-                    row["stack_id"] = name
-                elif len(same) > 1 and len({str(other.get(longer, "")) for other in same}) > 1:
-                    row["stack_id"] = f"{name}/" + (f"t{value:g}" if longer == "start_h" else f"s{value}")
-
-
-def _stack_id(row: Mapping[str, Any]) -> str:
-    position = f"p{row['position']}" if str(row["position"]).isdecimal() else row["position"]
-    return "/".join(part for part in (row["plate"], row["well"], position) if part)
+def _stack_ids(stacks: pd.DataFrame) -> pd.Series:
+    """Name stacks plate/well/position, with the series or the hour where that is not enough."""
+    position = [f"p{text}" if text.isdecimal() else text for text in stacks["position"].astype(str)]
+    places = zip(stacks["plate"], stacks["well"], position, strict=True)
+    names = pd.Series(["/".join(filter(None, place)) for place in places], stacks.index)
+    series = stacks["series"].fillna("") if "series" in stacks.columns else pd.Series("", stacks.index)
+    for longer in ("s" + series, "t" + stacks["start_h"].map("{:g}".format)):
+        names = names.mask(longer.groupby(names).transform("nunique") > 1, names + "/" + longer)
+    return names
 
 
 def _manifest(rows: list[dict[str, Any]], blind: bool) -> pd.DataFrame:
