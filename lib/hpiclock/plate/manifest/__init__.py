@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import pandas as pd
 
@@ -109,12 +109,12 @@ def complete_from_name(entry: StackEntry, name: str, pattern: re.Pattern[str]) -
     first, last = groups.pop("first_frame", ""), groups.pop("last_frame", "")
     n_named = int(last) - int(first) + 1 if first.isdecimal() and last.isdecimal() else None
     groups["well"] = normal_well(groups.get("well", ""))
-    places = {
-        key: getattr(entry, key) or groups.pop(key, "") for key in ("plate", "well", "position", "series")
-    }
-    more = {key: value for key, value in groups.items() if key not in places and key not in PLACES}
-    n_named = n_named if entry.n_named is None else entry.n_named
-    return replace(entry, **places, n_named=n_named, extra=more | entry.extra)
+    own = ("plate", "well", "position", "series")
+    places: dict[str, Any] = {key: getattr(entry, key) or groups.get(key, "") for key in own}
+    more = {key: value for key, value in groups.items() if key not in own and key not in PLACES}
+    if entry.n_named is not None:
+        n_named = entry.n_named
+    return replace(entry, n_named=n_named, extra=more | entry.extra, **places)
 
 
 def compile_pattern(pattern: str, place: str) -> re.Pattern[str]:

@@ -197,12 +197,9 @@ def _with_condition(condition: str, entries: list[StackEntry], plate: str) -> li
 
 def _from_platemap(path: Path, data: DataConfig, blind: bool) -> Source:
     plate = read_platemap(path, blind=blind)
-    own = (
-        (data.name_pattern, "data.name_pattern")
-        if plate.pattern is None
-        else (plate.pattern, f"{path}: pattern")
-    )
-    (named,), problems = list_folders([_folder(plate.folder)], *own)
+    key = "data.name_pattern" if plate.pattern is None else f"{path}: pattern"
+    pattern = data.name_pattern if plate.pattern is None else plate.pattern
+    (named,), problems = list_folders([_folder(plate.folder)], pattern, key)
     entries: list[StackEntry] = []
     for entry in named:
         well = plate.wells.get(entry.well)
