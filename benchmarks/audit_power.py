@@ -18,8 +18,24 @@ import numpy as np
 import pandas as pd
 
 from hpiclock.analysis.linear_probe import fit_class_probe, fit_time_probe
-from hpiclock.audit import BORDER, CLOCKS, ELAPSED, FOCUS, HOUR, LIGHT, MARK, PLATE, QUESTIONS, TWICE, WELL
-from hpiclock.audit.verdict import Evidence, verdict
+from hpiclock.audit import (
+    BORDER,
+    CLOCKS,
+    ELAPSED,
+    FOCUS,
+    HOUR,
+    LIGHT,
+    MARK,
+    PLATE,
+    TWICE,
+    WELL,
+    Evidence,
+    random_stream,
+)
+from hpiclock.audit.clocks import onset_table
+from hpiclock.audit.controls import nuisance_table
+from hpiclock.audit.leakage import with_sides
+from hpiclock.audit.verdict import QUESTIONS, verdict
 from hpiclock.config.schema import AuditConfig, SplitConfig, StudyConfig
 from hpiclock.plate.duplicates import Fields, burned_in_marks, downscaled, evenly_spaced, overlapping_fields
 from hpiclock.plate.splits import split_wells
@@ -144,11 +160,24 @@ def one(case: str, seed: int) -> pd.DataFrame:
     chosen = [stack.pictures[evenly_spaced(np.arange(len(stack.pictures)), 2)] for stack in stacks]
     images = np.stack([[downscaled(picture) for picture in part] for part in chosen])
     fields = Fields(list(first["stack_id"]), images)
-    pairs = overlapping_fields(fields, groups=first["plate"] + "/" + first["condition"], max_pairs=10_000)
-    marks = burned_in_marks(fields, first)
-    predictions = predict(frames, features) if CASES[case].model else None
-    evidence = Evidence(frames, statistics, KINDS, pairs, pairs.attrs["compared"], marks, predictions)
-    found = verdict(evidence, study=StudyConfig(), audit=AUDIT, rng=np.random.default_rng(seed))
+    groups = first["plate"] + "/" + first["condition"]
+    pairs, compared = overlapping_fields(fields, groups=groups, max_pairs=10_000)
+    study, rng = StudyConfig(), random_stream(seed, "statistics")
+    evidence = Evidence(
+        frames,
+        nuisance=nuisance_table(frames, statistics, KINDS, audit=AUDIT, level=study.level, rng=rng),
+        pairs=with_sides(pairs, frames),
+        compared=compared,
+        marks=burned_in_marks(fields, first),
+        study=study,
+        audit=AUDIT,
+        seed=seed,
+    )
+    if CASES[case].model:
+        predictions = predict(frames, features)
+        test = predictions[predictions["split"].eq("test")]
+        evidence.predictions, evidence.onset = predictions, onset_table(test, study=study, audit=AUDIT)
+    found = verdict(evidence)
     return found.assign(case=case, seed=seed)
 
 

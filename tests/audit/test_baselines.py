@@ -6,6 +6,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from hpiclock.analysis.units import label_codes
+from hpiclock.audit import Evidence
 from hpiclock.audit.baselines import (
     judge_beyond_statistics,
     perturbation_effects,
@@ -43,7 +44,7 @@ def well_code(rows):
 def test_a_baseline_finds_the_label_where_it_is_and_nothing_where_it_is_not(said):
     label = said["condition"].eq("infected")
     sources = {"tells": features(said, label), "noise": features(said)}
-    found = shortcut_baselines(said, sources, level=0.95).set_index("source")
+    found = shortcut_baselines(said, sources, level=0.95)[0].set_index("source")
     assert found.loc["tells", "auc"] == pytest.approx(1)
     assert found.loc["tells", "auc_before"] == pytest.approx(1)  # also before the onset: a shortcut
     assert 0.3 < found.loc["noise", "auc"] < 0.7
@@ -53,7 +54,7 @@ def test_a_baseline_finds_the_label_where_it_is_and_nothing_where_it_is_not(said
 
 def test_the_time_baseline_reads_the_time_where_it_is(said):
     sources = {"tells": features(said, said["hours"] - said["onset_h"].fillna(0)), "noise": features(said)}
-    found = shortcut_baselines(said, sources, level=0.95).set_index("source")["mae"]
+    found = shortcut_baselines(said, sources, level=0.95)[0].set_index("source")["mae"]
     assert found["tells"] < 1
     assert found["noise"] > 5
 
@@ -62,13 +63,13 @@ def test_the_model_is_compared_with_plain_statistics_frame_by_frame(said):
     test = said[said["split"].eq("test")]
     test = test.assign(p_infected=0.1 + 0.8 * label_codes(test).clip(0))
     sources = {"plain": features(said), "tells": features(said, said["condition"].eq("infected"))}
-    table = shortcut_baselines(said, sources, level=0.95)
-    assert judge_beyond_statistics(test, table, source="plain", level=0.95).verdict == "supported"
-    row = judge_beyond_statistics(test, table, source="tells", level=0.95)
+    _, scores = shortcut_baselines(said, sources, level=0.95)
+    assert judge_beyond_statistics(Evidence(said, test, plain_scores=scores["plain"])).verdict == "supported"
+    row = judge_beyond_statistics(Evidence(said, test, plain_scores=scores["tells"]))
     assert row.effect == pytest.approx(0)
     assert row.verdict == "not identifiable"
     worse = test.assign(p_infected=1 - test["p_infected"])
-    assert judge_beyond_statistics(worse, table, source="tells", level=0.95).verdict != "supported"
+    assert judge_beyond_statistics(Evidence(said, worse, plain_scores=scores["tells"])).verdict != "supported"
 
 
 def test_probes_read_the_well_the_stack_and_the_time_when_features_carry_them(said):
@@ -145,9 +146,9 @@ def test_aucs_agree_with_scikit_learn(said):
 def test_a_score_gains_nothing_over_itself(said):
     test = said[said["split"].eq("test")]
     score = test["p_infected"].to_numpy()
-    gain = auc_gain(test, score, score, label_codes(test), level=0.95)
+    gain = auc_gain(test, score, score, level=0.95)
     assert gain[:3] == (0, 0, 0)
-    assert auc_gain(test, score, -score, label_codes(test), level=0.95).low > 0.5
+    assert auc_gain(test, score, -score, level=0.95).low > 0.5
 
 
 def test_means_over_groups_by_hand():

@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 
-from hpiclock.audit import BORDER, FOCUS, KIND_OF, LIGHT
+from hpiclock.audit import BORDER, EARLY, FOCUS, LIGHT, STATISTIC_KINDS, Evidence
 from hpiclock.audit.clocks import judge_elapsed, judge_hour, judge_onset, onset_table, score_over_time
 from hpiclock.audit.controls import (
     FIRST,
-    PHASE,
     SHARES,
     TRUTH,
     WINDOW,
@@ -29,6 +28,10 @@ def said(*, seed=0, splits=("test",), **changes):
     return simulate_predictions(design, rng=np.random.default_rng(seed), splits=splits)
 
 
+def evidence(rows, **parts):
+    return Evidence(rows, rows, audit=AUDIT, **parts)
+
+
 def infected(rows):
     return rows["condition"].eq("infected")
 
@@ -39,7 +42,7 @@ def rng():
 
 def test_an_honest_score_passes_and_holds_over_wells():
     rows = said()
-    early, well = (judge(rows, study=STUDY, audit=AUDIT, rng=rng()) for judge in (judge_early, judge_well))
+    early, well = (judge(evidence(rows)) for judge in (judge_early, judge_well))
     assert early.verdict == "supported"
     assert well.verdict == "supported"
     assert well.effect > 0.9
@@ -49,13 +52,13 @@ def test_an_honest_score_passes_and_holds_over_wells():
 def test_a_score_that_knows_the_well_before_the_onset_is_contradicted():
     rows = said()
     rows["p_infected"] = np.clip(rows["p_infected"] + 0.5 * infected(rows), 0, 1)
-    row = judge_early(rows, study=STUDY, audit=AUDIT, rng=rng())
+    row = judge_early(evidence(rows))
     assert row.verdict == "contradicted"
     assert row.effect > 0.9
 
 
 def test_too_few_wells_cannot_pass_the_control():
-    row = judge_early(said(wells=3), study=STUDY, audit=AUDIT, rng=rng())
+    row = judge_early(evidence(said(wells=3)))
     assert row.verdict == "not identifiable"
     assert "no p below 0.05" in row.evidence
 
@@ -63,28 +66,28 @@ def test_too_few_wells_cannot_pass_the_control():
 def test_four_wells_against_four_can_just_fail_the_control():
     rows = said(wells=4)
     rows["p_infected"] = infected(rows) * 0.5 + 0.2
-    assert judge_early(rows, study=STUDY, audit=AUDIT, rng=rng()).verdict == "contradicted"
+    assert judge_early(evidence(rows)).verdict == "contradicted"
 
 
 def test_one_well_a_class_is_never_supported_and_an_early_difference_is_called_the_well():
     rows = said(wells=1, stacks=8)
-    assert judge_well(rows, study=STUDY, audit=AUDIT, rng=rng()).verdict == "not identifiable"
+    assert judge_well(evidence(rows)).verdict == "not identifiable"
     rows["p_infected"] = infected(rows) * 0.5 + 0.2
-    row = judge_early(rows, study=STUDY, audit=AUDIT, rng=rng())
+    row = judge_early(evidence(rows))
     assert row.verdict == "contradicted"
     assert "not the infection" in row.evidence
 
 
 def test_without_frames_before_the_onset_an_early_signal_cannot_be_told_from_a_shortcut():
     rows = said(onset_h=(0.0, 0.0))
-    row = judge_early(rows, study=STUDY, audit=AUDIT, rng=rng())
+    row = judge_early(evidence(rows))
     assert row.verdict == "not identifiable"
     assert "image at 0 hpi" in row.remedy
 
 
 def test_a_score_of_chance_is_no_signal():
     rows = said(strength=0.0, stacks=4, well_sd=0.0, stack_sd=0.0, seed=1)
-    row = judge_well(rows, study=STUDY, audit=AUDIT, rng=rng())
+    row = judge_well(evidence(rows))
     assert row.verdict == "contradicted"
     assert row.high < 0.6
 
@@ -100,7 +103,10 @@ def statistics(rows, *, tint=0.0, seed=0):
 
 def nuisance(rows, **changes):
     table = nuisance_table(rows, statistics(rows, **changes), KINDS, audit=AUDIT, level=0.95, rng=rng())
-    return {row.question: row for row in judge_nuisance(table, audit=AUDIT, hours=25)}
+    return {
+        question: judge_nuisance(evidence(rows, nuisance=table), question=question)
+        for question in STATISTIC_KINDS
+    }
 
 
 def test_a_tint_is_named_by_the_row_on_brightness_only():
@@ -115,7 +121,7 @@ def test_frames_after_the_onset_do_not_count_as_nuisance():
     table = statistics(rows)
     table["mean"] += 5.0 * (infected(rows) & rows["hpi"].ge(0))
     found = nuisance_table(rows, table, KINDS, audit=AUDIT, level=0.95, rng=rng())
-    assert judge_nuisance(found, audit=AUDIT, hours=25)[0].verdict == "supported"
+    assert judge_nuisance(evidence(rows, nuisance=found), question=LIGHT).verdict == "supported"
 
 
 def test_nuisance_needs_frames_before_the_onset_and_wells():
@@ -126,14 +132,14 @@ def test_nuisance_needs_frames_before_the_onset_and_wells():
 
 def test_stills_have_no_nuisance_test():
     rows = said(onset_h=(0.0, 0.0))
-    empty = nuisance_table(rows, statistics(rows), KINDS, audit=AUDIT, level=0.95, rng=rng())
-    assert {row.verdict for row in judge_nuisance(empty, audit=AUDIT, hours=1)} == {"not tested"}
+    rows = rows[rows["hours"].eq(0)]
+    assert {row.verdict for row in nuisance(rows).values()} == {"not tested"}
 
 
 def test_all_tests_together_stay_within_the_error_rate():
-    assert set(SHARES) >= set(KIND_OF)
+    assert set(SHARES) >= set(STATISTIC_KINDS)
     assert sum(SHARES.values()) <= 1
-    assert SHARES["Early signal or shortcut?"] * 0.05 > 1 / 70
+    assert SHARES[EARLY] * 0.05 > 1 / 70
 
 
 def test_a_clock_alone_is_called_a_clock():
@@ -141,15 +147,15 @@ def test_a_clock_alone_is_called_a_clock():
     # labels of infected wells begin late, so that the hour tells the label
     rows["label"] = rows["label"].mask(infected(rows) & rows["hours"].lt(30))
     rows["p_infected"] = rows["hours"] / 48
-    row = judge_hour(rows, study=STUDY)
+    row = judge_hour(evidence(rows))
     assert row.verdict == "contradicted"
     assert row.effect == 0.5  # within one hour every score is the same
-    assert judge_hour(said(), study=STUDY).verdict == "supported"
+    assert judge_hour(evidence(said())).verdict == "supported"
 
 
 def test_times_that_follow_the_onset_are_read_from_the_infection():
     rows = said(wells=8, well_time_sd_h=0.3)
-    row = judge_elapsed(rows, audit=AUDIT, level=0.95, rng=rng())
+    row = judge_elapsed(evidence(rows))
     assert row.verdict == "supported"
     assert row.low < 1 < row.high
 
@@ -157,15 +163,15 @@ def test_times_that_follow_the_onset_are_read_from_the_infection():
 def test_times_that_follow_the_clock_are_read_from_the_clock():
     rows = said(wells=8)
     rows["time_pred"] = rows["hours"] - 8 + np.random.default_rng(0).normal(0, 1, len(rows))
-    row = judge_elapsed(rows, audit=AUDIT, level=0.95, rng=rng())
+    row = judge_elapsed(evidence(rows))
     assert row.verdict == "contradicted"
     assert row.effect == pytest.approx(0, abs=0.15)
 
 
 def test_three_infected_wells_cannot_tell_the_clocks_apart():
-    assert judge_elapsed(said(wells=3), audit=AUDIT, level=0.95, rng=rng()).verdict == "not identifiable"
+    assert judge_elapsed(evidence(said(wells=3))).verdict == "not identifiable"
     nothing = said().assign(time_pred=np.nan)
-    assert judge_elapsed(nothing, audit=AUDIT, level=0.95, rng=rng()).verdict == "not tested"
+    assert judge_elapsed(evidence(nothing)).verdict == "not tested"
 
 
 def test_scores_of_controls_that_rise_with_time_are_found():
@@ -183,14 +189,14 @@ def test_claims_that_stand_with_every_onset_are_supported():
     table = onset_table(said(), study=STUDY, audit=AUDIT)
     assert sorted(table["shift_h"].unique()) == [-2, -1, 0, 1, 2]
     assert len(table) == 15
-    assert judge_onset(table).verdict == "supported"
+    assert judge_onset(evidence(said(), onset=table)).verdict == "supported"
 
 
 def test_a_claim_that_moves_with_the_onset_is_named():
     table = onset_table(said(), study=STUDY, audit=AUDIT)
     claim = table["claim"].eq("infected after the eclipse") & table["shift_h"].eq(2)
     table.loc[claim, "stands"] = False
-    row = judge_onset(table)
+    row = judge_onset(evidence(said(), onset=table))
     assert row.verdict == "not identifiable"
     assert row.evidence == "infected after the eclipse: changes at +2 h"
 
@@ -205,4 +211,3 @@ def test_the_first_window_above_chance_comes_after_the_eclipse():
     assert 2 <= found.loc[FIRST, "start_h"] <= 10  # signs begin at about 6 h and are half there at 11 h
     assert found.loc[TRUTH, "start_h"] == 8
     assert (table.loc[table["what"].eq(WINDOW), "start_h"] % 3 == 0).all()
-    assert PHASE not in set(table["what"])

@@ -5,7 +5,8 @@ import pandas as pd
 import pytest
 
 from hpiclock.audit import CLOCKS, ELAPSED, HOUR, PLACE, PLATE, WELL
-from hpiclock.audit.design import design_table, hours_auc, judge_design
+from hpiclock.audit.design import design_table, hours_auc
+from hpiclock.audit.verdict import design_verdict
 
 
 def frames(wells, *, hours=(0.0, 10.0, 20.0), plate="P", mock_hours=None):
@@ -29,8 +30,12 @@ def frames(wells, *, hours=(0.0, 10.0, 20.0), plate="P", mock_hours=None):
 GOOD = {"B2": 2.0, "C3": None, "D2": 6.0, "B4": None, "C5": 4.0, "D3": None}
 
 
+def decided(table):
+    return {row.question: row for row in design_verdict(table).itertuples()}
+
+
 def answers(table):
-    return {row.question: row.verdict for row in judge_design(table)}
+    return {question: row.verdict for question, row in decided(table).items()}
 
 
 def value(table, aspect):
@@ -50,7 +55,7 @@ def test_replicates_are_counted():
 
 
 def test_one_well_in_a_class_is_not_identifiable():
-    found = {row.question: row for row in judge_design(frames({"B2": 2.0, "C4": None, "C5": None}))}
+    found = decided(frames({"B2": 2.0, "C4": None, "C5": None}))
     assert found[WELL].verdict == "not identifiable"
     assert "1 infected and 2 mock wells:" in found[WELL].evidence
     assert "image at 0 hpi" in found[WELL].remedy
@@ -74,7 +79,7 @@ def test_an_unknown_onset_makes_the_clocks_unknown():
 
 def test_a_column_that_tells_the_condition_is_not_identifiable():
     wells = {f"{row}{column}": None if column == 1 else 4.0 for row in "ABC" for column in (1, 2)}
-    found = {row.question: row for row in judge_design(frames(wells))}
+    found = decided(frames(wells))
     assert found[PLACE].verdict == "not identifiable"
     assert found[PLACE].effect == 1.0  # infected wells have the higher column
     assert "column" in found[PLACE].evidence
@@ -145,7 +150,7 @@ def test_names_that_are_no_place_are_said():
 
 @pytest.mark.parametrize("wells", [{"B2": 2.0, "C3": 6.0}, {"B2": None, "C3": None}])
 def test_a_plate_of_one_class_supports_nothing(wells):
-    found = {row.question: row for row in judge_design(frames(wells))}
+    found = decided(frames(wells))
     assert found[PLACE].verdict == "not tested"
     assert found[HOUR].verdict == "not identifiable"
     assert not [row for row in found.values() if "nan" in row.evidence]

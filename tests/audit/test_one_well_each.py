@@ -6,9 +6,8 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from hpiclock.analysis.linear_probe import fit_class_probe
-from hpiclock.audit import CLOCKS, EARLY, ELAPSED, UNSEEN, WELL
-from hpiclock.audit.verdict import Evidence, verdict
-from hpiclock.config.schema import AuditConfig, StudyConfig
+from hpiclock.audit import CLOCKS, EARLY, ELAPSED, UNSEEN, WELL, Evidence
+from hpiclock.audit.verdict import verdict
 from hpiclock.plate.stack_statistics import image_statistics
 from hpiclock.simulate.design import design
 from hpiclock.simulate.write import simulate_plate
@@ -38,11 +37,7 @@ def said() -> pd.DataFrame:
 
 @pytest.fixture(scope="module")
 def rows(said: pd.DataFrame) -> pd.DataFrame:
-    found = verdict(
-        Evidence(said, predictions=said),
-        study=StudyConfig(), audit=AuditConfig(), rng=np.random.default_rng(0),
-    )  # fmt: skip
-    return found.set_index("question")
+    return verdict(Evidence(said, said)).set_index("question")
 
 
 def test_the_score_is_near_perfect_before_anything_can_be_seen(said: pd.DataFrame) -> None:

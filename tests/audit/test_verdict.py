@@ -7,30 +7,31 @@ import pytest
 from hpiclock.audit import (
     ANSWERS,
     CLOCKS,
-    COLUMNS,
     EARLY,
     ELAPSED,
     MORE,
+    ONSET,
     PLACE,
-    QUESTIONS,
     TWICE,
     WELL,
-    AuditRow,
+    Answer,
+    Evidence,
     summary_line,
-    verdict_table,
 )
-from hpiclock.audit.verdict import Evidence, verdict
+from hpiclock.audit import verdict as table_of_checks
+from hpiclock.audit.clocks import onset_table
+from hpiclock.audit.verdict import CHECKS, COLUMNS, QUESTIONS, Check, verdict
 from hpiclock.config.schema import AuditConfig, StudyConfig
 from hpiclock.simulate.predictions import Simulation, simulate_predictions
 
-STUDY, AUDIT = StudyConfig(), AuditConfig(shuffles=1000)
+AUDIT = AuditConfig(shuffles=1000)
 
 
 def judged(*, seed=0, **changes):
     design = Simulation(wells=6, interval_h=2.0, onset_h=(5.0, 11.0))._replace(**changes)
     said = simulate_predictions(design, rng=np.random.default_rng(seed), splits=("test",))
-    evidence = Evidence(said, predictions=said)
-    return verdict(evidence, study=STUDY, audit=AUDIT, rng=np.random.default_rng(0))
+    claims = onset_table(said, study=StudyConfig(), audit=AUDIT)
+    return verdict(Evidence(said, said, onset=claims, audit=AUDIT))
 
 
 def test_every_question_has_one_row_in_its_order():
@@ -66,10 +67,7 @@ def test_the_same_seed_gives_the_same_verdict_and_rows_may_come_in_any_order():
         Simulation(wells=4, interval_h=4.0), rng=np.random.default_rng(0), splits=("test",)
     )
     mixed = said.sample(frac=1, random_state=1).reset_index(drop=True)
-    first, second = (
-        verdict(Evidence(rows, predictions=rows), study=STUDY, audit=AUDIT, rng=np.random.default_rng(0))
-        for rows in (said, mixed)
-    )
+    first, second = (verdict(Evidence(rows, rows, audit=AUDIT)) for rows in (said, mixed))
     numbers = ["effect", "low", "high"]
     pd.testing.assert_frame_equal(first[numbers], second[numbers])
     assert first["verdict"].equals(second["verdict"])
@@ -80,7 +78,7 @@ def test_predictions_of_one_class_are_judged_by_the_design_alone():
         Simulation(wells=4, interval_h=4.0), rng=np.random.default_rng(0), splits=("test",)
     )
     mock = said[said["condition"].eq("mock")]
-    table = verdict(Evidence(said, predictions=mock), study=STUDY, audit=AUDIT, rng=np.random.default_rng(0))
+    table = verdict(Evidence(said, mock, audit=AUDIT))
     assert table.set_index("question").loc[EARLY, "verdict"] == "not tested"
 
 
@@ -90,18 +88,45 @@ def test_honest_simulated_predictions_are_hardly_ever_contradicted():
 
 
 def test_the_sentence_names_what_is_wrong_and_counts_the_rest():
-    table = verdict_table(
-        [
-            AuditRow(WELL, "contradicted", "x"),
-            AuditRow(PLACE, "not identifiable", "y"),
-            AuditRow(EARLY, "supported", "z"),
-        ]
-    )
+    answers = {WELL: "contradicted", PLACE: "not identifiable", EARLY: "supported"}
+    table = pd.DataFrame({"question": QUESTIONS})
+    table["verdict"] = table["question"].map(answers).fillna("not tested")
     assert summary_line(table, opening="Confound audit.") == (
         "Confound audit. Contradicted: Infection or well?; "
         "Not identifiable: Infection or place on the plate?; "
         f"Supported: 1 of {len(QUESTIONS)}, not tested: {len(QUESTIONS) - 3}."
     )
+
+
+def test_a_check_is_added_by_one_entry(monkeypatch):
+    def judge(evidence):
+        return Answer("contradicted", f"{len(evidence.marks)} marks", "clean the lens", 3.0)
+
+    toy = Check("Infection or dust?", judge, ("marks",))
+    monkeypatch.setattr(table_of_checks, "CHECKS", (*CHECKS, toy))
+    rows = simulate_predictions(
+        Simulation(wells=2, interval_h=8.0), rng=np.random.default_rng(0), splits=("test",)
+    )
+    without = verdict(Evidence(rows)).set_index("question").loc["Infection or dust?"]
+    assert without["verdict"] == "not tested"
+    marks = pd.DataFrame({"condition": ["infected", "mock", "both"], "pixels": 0.0, "note": ""})
+    row = verdict(Evidence(rows, marks=marks)).iloc[-1]
+    assert row.to_dict() | {"low": None, "high": None} == {
+        "question": "Infection or dust?",
+        "verdict": "contradicted",
+        "effect": 3.0,
+        "low": None,
+        "high": None,
+        "evidence": "3 marks",
+        "remedy": "clean the lens",
+    }
+
+
+def test_every_check_is_made_when_all_evidence_is_there():
+    assert all(check.judge or check.design for check in CHECKS)
+    assert judged().set_index("question").loc[ONSET, "verdict"] == "supported"
+    needed = {name for check in CHECKS for name in check.needs}
+    assert all(hasattr(Evidence(pd.DataFrame()), name) for name in needed - {"test", "held_out", "split"})
 
 
 @pytest.mark.parametrize("question", QUESTIONS)

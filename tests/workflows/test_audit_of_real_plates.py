@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hpiclock.audit import CLOCKS, ELAPSED, HOUR, WELL
+from hpiclock.audit import CLOCKS, ELAPSED, HOUR, WELL, Evidence
 from hpiclock.audit.baselines import sampling_experiments
 from hpiclock.audit.leakage import judge_shared_wells
 from hpiclock.config.schema import DataConfig, SplitConfig
@@ -61,7 +61,7 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, pd.Da
 def test_stills_are_split_by_slide(cells: tuple[pd.DataFrame, pd.DataFrame]) -> None:
     frames, _ = cells
     assert frames.groupby("well")["split"].nunique().max() == 1
-    assert judge_shared_wells(frames).verdict == "supported"
+    assert judge_shared_wells(Evidence(frames)).verdict == "supported"
 
 
 def test_stills_compare_images_at_random_with_whole_slides(cells: tuple[pd.DataFrame, pd.DataFrame]) -> None:

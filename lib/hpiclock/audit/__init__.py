@@ -1,14 +1,22 @@
-"""The questions of the audit, the four answers, and the shape of a row."""
+"""The questions of the audit, what a check reads (:class:`Evidence`) and what it answers (:class:`Answer`).
+
+The checks themselves stand in one table, :data:`hpiclock.audit.verdict.CHECKS`.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal, NamedTuple
 
+import numpy as np
 import pandas as pd
 
-Answer = Literal["supported", "contradicted", "not identifiable", "not tested"]
-ANSWERS: tuple[Answer, ...] = ("supported", "contradicted", "not identifiable", "not tested")
-COLUMNS = ["question", "verdict", "effect", "low", "high", "evidence", "remedy"]
+from hpiclock.analysis.units import condition_codes
+from hpiclock.config.schema import AuditConfig, StudyConfig
+
+Verdict = Literal["supported", "contradicted", "not identifiable", "not tested"]
+ANSWERS: tuple[Verdict, ...] = ("supported", "contradicted", "not identifiable", "not tested")
 
 WELL = "Infection or well?"
 PLATE = "Infection or plate?"
@@ -25,36 +33,21 @@ MORE = "More than frame statistics?"
 CLOCKS = "Can the two clocks be told apart?"
 ELAPSED = "Time since infection or elapsed time?"
 ONSET = "The same with another onset?"
-QUESTIONS = (
-    WELL,
-    EARLY,
-    HOUR,
-    CLOCKS,
-    ELAPSED,
-    UNSEEN,
-    TWICE,
-    LIGHT,
-    FOCUS,
-    BORDER,
-    MARK,
-    PLATE,
-    PLACE,
-    MORE,
-    ONSET,
-)
-KIND_OF = {LIGHT: ("light",), FOCUS: ("focus", "contrast"), BORDER: ("border",)}
+STATISTIC_KINDS = {LIGHT: ("light",), FOCUS: ("focus", "contrast"), BORDER: ("border",)}
 
+PLAIN = "frame statistics"
 BEFORE = "image at 0 hpi or earlier: frames before the onset must look alike in both classes"
 MORE_WELLS = "more wells per class, infected and mock"
+THREE_WELLS = f"at least 3 wells per class; {BEFORE}"
+ONE_HOUR = "all frames are of one hour"
+NAME_WELLS = "name the wells in the plate map or the manifest"
+ONE_WELL = "; with one well in a class this is a difference between wells"
 
-# Frame statistics in words; a name that is not here stands for itself.
 
-
-class AuditRow(NamedTuple):
+class Answer(NamedTuple):
     """One answer. ``effect`` with ``low`` and ``high`` is what ``evidence`` says it is."""
 
-    question: str
-    verdict: Answer
+    verdict: Verdict
     evidence: str
     remedy: str = ""
     effect: float = float("nan")
@@ -62,14 +55,66 @@ class AuditRow(NamedTuple):
     high: float = float("nan")
 
 
-def verdict_table(rows: list[AuditRow]) -> pd.DataFrame:
-    """Return the verdict table, a row per question, in the order of :data:`QUESTIONS`.
+@dataclass
+class Evidence:
+    """What the checks read; all but ``frames`` may be missing, and a check without its evidence is not made.
 
-    Questions without a row stand as ``not tested``.
+    Args:
+        frames: every frame of the plate (identity, ``hours``, ``hpi``; ``split`` after a split, missing where
+            a frame is not used).
+        predictions: a PREDICTIONS table.
+        nuisance: of :func:`hpiclock.audit.controls.nuisance_table`.
+        pairs: stacks that show the same place, of :func:`hpiclock.audit.leakage.with_sides`.
+        compared: how many pairs of stacks were compared for ``pairs``.
+        marks: ``condition pixels note``, constant pixels per condition.
+        onset: of :func:`hpiclock.audit.clocks.onset_table`.
+        plain_scores: ``stack_id frame score`` of test frames by a linear model of plain frame statistics.
+        study: ``level`` and ``eclipse_h`` are used.
+        audit: ``alpha``, ``shuffles`` and ``onset_shifts_h``.
+        seed: of all permutations.
     """
-    given = {row.question: row for row in rows}
-    every = [given.get(name) or AuditRow(name, "not tested", "nothing to test it with") for name in QUESTIONS]
-    return pd.DataFrame(every, columns=list(AuditRow._fields))[COLUMNS]
+
+    frames: pd.DataFrame
+    predictions: pd.DataFrame | None = None
+    nuisance: pd.DataFrame | None = None
+    pairs: pd.DataFrame | None = None
+    compared: int = 0
+    marks: pd.DataFrame | None = None
+    onset: pd.DataFrame | None = None
+    plain_scores: pd.DataFrame | None = None
+    study: StudyConfig = field(default_factory=StudyConfig)
+    audit: AuditConfig = field(default_factory=AuditConfig)
+    seed: int = 0
+
+    @cached_property
+    def held_out(self) -> pd.DataFrame | None:
+        """Predictions outside training; None unless they are of several hours."""
+        if self.predictions is None:
+            return None
+        rows = self.predictions[self.predictions["split"].ne("train")]
+        return rows if rows["hours"].min() < rows["hours"].max() else None
+
+    @cached_property
+    def test(self) -> pd.DataFrame | None:
+        """Test predictions with a P(infected); None unless they are of both conditions."""
+        if self.predictions is None:
+            return None
+        rows = self.predictions[self.predictions["split"].eq("test") & self.predictions["p_infected"].notna()]
+        return rows if len(np.unique(condition_codes(rows))) == 2 else None
+
+    @cached_property
+    def split(self) -> pd.DataFrame | None:
+        """Frames that a split uses; None before a split."""
+        return self.frames[self.frames["split"].notna()] if "split" in self.frames else None
+
+
+def random_stream(seed: int, use: Literal["statistics", "wells", "onsets"]) -> np.random.Generator:
+    """Return the random stream of one kind of permutation, from its beginning.
+
+    Each kind has its own, so that a test that is made again alone gives the same p.
+    """
+    uses = ("statistics", "wells", "onsets")
+    return np.random.default_rng(seed).spawn(len(uses))[uses.index(use)]
 
 
 def summary_line(verdict: pd.DataFrame, *, opening: str) -> str:

@@ -1,13 +1,13 @@
 """Shortcut baselines, probes of the model's features, sampling experiments, changed images.
 
 Features come as tables keyed by ``stack_id, frame``; every model is linear, so a whole audit takes seconds.
-
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from itertools import product
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,9 +24,9 @@ from hpiclock.analysis.units import (
     well_or_position_codes,
     with_matched_controls,
 )
-from hpiclock.audit import MORE, AuditRow
-from hpiclock.audit.permutation import ScoreEstimate, auc_gain, mean_over_wells, score_auc
-from hpiclock.format import short_interval
+from hpiclock.audit import PLAIN, Answer, Evidence
+from hpiclock.audit.permutation import ScoreEstimate, auc_gain, condition_auc, mean_over_wells, score_auc
+from hpiclock.format import first_clause, short_interval
 from hpiclock.tables import hour_strata, n_wells
 
 MODEL = "the model"
@@ -34,120 +34,96 @@ MODEL = "the model"
 
 def shortcut_baselines(
     frames: pd.DataFrame, sources: Mapping[str, pd.DataFrame], *, level: float
-) -> pd.DataFrame:
+) -> tuple[pd.DataFrame, dict[str, pd.DataFrame]]:
     """Train on the run's training frames and test on its test frames, once per source of features.
-
-    Columns: ``source auc_all auc low high auc_before mae n n_wells``. ``auc`` is among frames of the same
-    hour, ``auc_all`` over all hours, ``auc_before`` before the onset; ``mae`` is the time error in hours on
-    infected test frames. ``attrs["scores"]`` holds the test scores: ``stack_id frame`` and one column each.
 
     Args:
         frames: FRAMES.
         sources: name -> feature table; ``hours`` alone is always there.
         level: of the intervals.
+
+    Returns:
+        ``source auc_all auc low high auc_before mae n n_wells``, and by source the test scores (``stack_id
+        frame score``). ``auc`` is among frames of the same hour, ``auc_all`` over all hours, ``auc_before``
+        of the phase before the onset; ``mae`` is the time error in hours on infected test frames.
     """
     every = {"hours alone": frames[["stack_id", "frame", "hours"]], **sources}
-    found, scores = [], frames.loc[frames["split"].eq("test"), ["stack_id", "frame"]]
+    found, scores = [], {}
     for name, features in every.items():
-        row, said = _baseline(frames, features, level)
-        found.append({"source": name} | row)
-        scores = scores.merge(said.rename(columns={"score": name}), on=["stack_id", "frame"], how="left")
-    table = pd.DataFrame(found)
-    table.attrs["scores"] = scores
-    return table
+        names = feature_columns(features)
+        extra = [column for column in names if column not in frames.columns]
+        rows = frames.merge(features[["stack_id", "frame", *extra]], on=["stack_id", "frame"])
+        x, label = rows[names].to_numpy(float), label_codes(rows)
+        train, test = (rows["split"].eq(split).to_numpy() for split in ("train", "test"))
+        learned = train & (label >= 0)
+        score = fit_class_probe(x[learned], label[learned]).decision_function(x[test])
+        found.append(_source_row(name, rows[test], score, _time_error(rows, x, train, test), level))
+        scores[name] = rows.loc[test, ["stack_id", "frame"]].assign(score=score)
+    return pd.DataFrame(found), scores
 
 
 def model_row(test: pd.DataFrame, *, level: float) -> pd.DataFrame:
-    """Return the row of the model itself, in the columns of :func:`baselines`.
+    """Return the row of the model itself, in the columns of :func:`shortcut_baselines`.
 
     Args:
         test: test rows of a PREDICTIONS table.
         level: of the interval.
     """
-    score, label = test["p_infected"].to_numpy(float), label_codes(test)
-    errors = (test["time_pred"] - test["time_target"]).abs()[label == 1]
-    row = {
-        "source": MODEL,
-        **_aucs(test, score, label, level),
-        "mae": float(errors.mean()),
-        "n": int((label >= 0).sum()),
-        "n_wells": n_wells(test),
-    }
-    return pd.DataFrame([row])
+    errors = (test["time_pred"] - test["time_target"]).abs()[label_codes(test) == 1]
+    score = test["p_infected"].to_numpy(float)
+    return pd.DataFrame([_source_row(MODEL, test, score, float(errors.mean()), level)])
 
 
-def judge_beyond_statistics(
-    test: pd.DataFrame, table: pd.DataFrame, *, source: str, level: float
-) -> AuditRow:
-    """Does the model rank frames of the same hour better than plain frame statistics do?
-
-    Args:
-        test: test rows of a PREDICTIONS table.
-        table: of :func:`baselines`.
-        source: the row of it that stands for plain statistics.
-        level: of the interval.
-    """
-    scores = table.attrs["scores"]
-    rows = test.merge(scores[["stack_id", "frame", source]], on=["stack_id", "frame"])
-    model, plain = rows["p_infected"].to_numpy(float), rows[source].to_numpy(float)
-    truth = label_codes(rows)
-    gain = auc_gain(rows, model, plain, truth, level=level)
-    aucs = [score_auc(rows, score, truth, level=level).value for score in (model, plain)]
-    words = (
-        f"AUC among frames of the same hour: model {aucs[0]:.2f}, {source} with a linear model "
-        f"{aucs[1]:.2f}; gain {short_interval(gain.value, gain.low, gain.high)}"
-    )
-    if np.isnan(gain.low):
-        return AuditRow(
-            MORE, "not identifiable", f"{words}; {gain.note}", "more wells in the test", *gain[:3]
-        )
-    if gain.low > 0:
-        return AuditRow(MORE, "supported", words, "", *gain[:3])
-    if gain.high < 0:
-        return AuditRow(MORE, "contradicted", words, "use the simpler model, or train longer", *gain[:3])
-    return AuditRow(
-        MORE, "not identifiable", words, "more wells in the test, or a harder question", *gain[:3]
+def _source_row(
+    source: str, test: pd.DataFrame, score: np.ndarray, mae: float, level: float
+) -> dict[str, Any]:
+    early = test.assign(score=score)[phase_frames(test, eclipse_h=0.0)["before onset"]]
+    return (
+        {"source": source, "auc_all": score_auc(test, score, level=level, metric="auc").value}
+        | score_auc(test, score, level=level).row("auc")
+        | {"auc_before": condition_auc(early, level=level, score="score").value, "mae": mae}
+        | {"n": int((label_codes(test) >= 0).sum()), "n_wells": n_wells(test)}
     )
 
 
-def _baseline(
-    frames: pd.DataFrame, features: pd.DataFrame, level: float
-) -> tuple[dict[str, Any], pd.DataFrame]:
-    names = feature_columns(features)
-    extra = [name for name in names if name not in frames.columns]
-    rows = frames.merge(features[["stack_id", "frame", *extra]], on=["stack_id", "frame"])
-    x, label = rows[names].to_numpy(float), label_codes(rows)
-    train, test = rows["split"].eq("train").to_numpy() & (label >= 0), rows["split"].eq("test").to_numpy()
-    tested = rows[test]
-    score = fit_class_probe(x[train], label[train]).decision_function(x[test])
-    row = {
-        **_aucs(tested, score, label[test], level),
-        "mae": _time_error(rows, x, label),
-        "n": int((label[test] >= 0).sum()),
-        "n_wells": n_wells(tested),
-    }
-    return row, tested[["stack_id", "frame"]].assign(score=score)
-
-
-def _aucs(rows: pd.DataFrame, score: np.ndarray, label: np.ndarray, level: float) -> dict[str, float]:
-    same = score_auc(rows, score, label, level=level)
-    early = phase_frames(rows, eclipse_h=0.0)["before onset"]
-    return {
-        "auc_all": score_auc(rows, score, label, level=level, metric="auc").value,
-        "auc": same.value,
-        "low": same.low,
-        "high": same.high,
-        "auc_before": score_auc(rows[early], score[early], condition_codes(rows)[early], level=level).value,
-    }
-
-
-def _time_error(rows: pd.DataFrame, x: np.ndarray, label: np.ndarray) -> float:
+def _time_error(rows: pd.DataFrame, x: np.ndarray, train: np.ndarray, test: np.ndarray) -> float:
     target = rows["time_target"].to_numpy(float)
-    known = (label == 1) & ~np.isnan(target)
-    train, test = known & rows["split"].eq("train").to_numpy(), known & rows["split"].eq("test").to_numpy()
+    known = (label_codes(rows) == 1) & ~np.isnan(target)
+    train, test = train & known, test & known
     if not (train.any() and test.any()):
         return float("nan")
     return float(np.abs(fit_time_probe(x[train], target[train]).predict(x[test]) - target[test]).mean())
+
+
+def judge_beyond_statistics(evidence: Evidence) -> Answer:
+    """Does the model rank frames of the same hour better than plain frame statistics do?"""
+    test, plain, level = evidence.test, evidence.plain_scores, evidence.study.level
+    assert test is not None
+    assert plain is not None
+    rows = test.merge(plain, on=["stack_id", "frame"])
+    scores = [rows[name].to_numpy(float) for name in ("p_infected", "score")]
+    gain = auc_gain(rows, *scores, level=level)
+    model, statistics = (score_auc(rows, score, level=level).value for score in scores)
+    words = (
+        f"AUC among frames of the same hour: model {model:.2f}, {PLAIN} with a linear model "
+        f"{statistics:.2f}; gain {short_interval(*gain[:3])}"
+    )
+    more = "more wells in the test"
+    if np.isnan(gain.low):
+        return Answer("not identifiable", f"{words}; {gain.note}", more, *gain[:3])
+    if gain.low > 0:
+        return Answer("supported", words, "", *gain[:3])
+    if gain.high < 0:
+        return Answer("contradicted", words, "use the simpler model, or train longer", *gain[:3])
+    return Answer("not identifiable", words, f"{more}, or a harder question", *gain[:3])
+
+
+class _Probe(NamedTuple):
+    """What a probe found: a value per frame, the frames it was tested on (rows,), and its chance level."""
+
+    values: np.ndarray
+    tested: np.ndarray
+    chance: float
 
 
 PROBE_FOLDS = 4
@@ -156,88 +132,68 @@ PROBE_FOLDS = 4
 def probe_features(held_out: pd.DataFrame, features: pd.DataFrame, *, level: float) -> pd.DataFrame:
     """What can be read from the features of control frames that should not matter.
 
-    Rows: ``stack`` (which stack: learnt on the first half of the hours, asked in the second), ``well``
-    (learnt on some positions of every well, asked on the others), ``time`` (hours since start, wells held
+    Rows: ``stack`` (which stack: trained on the first half of the hours, tested in the second), ``well``
+    (trained on some positions of every well, tested on the others), ``time`` (hours since start, wells held
     out). Columns: ``probe value low high chance unit n_groups note``; identities are shares of frames that
     are named right, time is the mean absolute error in hours and its chance that of saying the mean.
 
     Args:
-        held_out: rows of wells that the features were not learnt on, with identity and ``hours``.
+        held_out: rows of wells that the features were not trained on, with identity and ``hours``.
         features: their features.
         level: of the intervals.
     """
     rows = held_out[condition_codes(held_out) == 0].merge(features, on=["stack_id", "frame"])
-    x = rows[feature_columns(features)].to_numpy(float)
-    found = [_probe_stack(rows, x, level), _probe_well(rows, x, level), _probe_time(rows, x, level)]
-    return pd.DataFrame(
-        found, columns=["probe", "value", "low", "high", "chance", "unit", "n_groups", "note"]
-    )
+    x, wells = rows[feature_columns(features)].to_numpy(float), group_codes(rows, "well")
+    found = []
+    for name, probe in {"stack": _probe_stack, "well": _probe_well, "time": _probe_time}.items():
+        made, value, chance, n = probe(rows, x, wells), ScoreEstimate(), float("nan"), 0
+        if isinstance(made, str):
+            value = ScoreEstimate(note=made)
+        else:
+            groups, chance = wells[made.tested], made.chance
+            value, n = mean_over_wells(made.values, groups, level=level), len(np.unique(groups))
+        found.append(
+            {"probe": name}
+            | value.row()
+            | {"chance": chance, "unit": "well", "n_groups": n, "note": value.note}
+        )
+    return pd.DataFrame(found)
 
 
-def _probe_stack(rows: pd.DataFrame, x: np.ndarray, level: float) -> dict[str, Any]:
+def _probe_stack(rows: pd.DataFrame, x: np.ndarray, wells: np.ndarray) -> _Probe | str:  # noqa: ARG001
     stack = group_codes(rows, "position")
-    middle = rows.groupby("stack_id")["hours"].transform("median")
-    early = (rows["hours"] < middle).to_numpy()
+    tested = (rows["hours"] >= rows.groupby("stack_id")["hours"].transform("median")).to_numpy()
     n = len(np.unique(stack))
-    if n < 2 or not early.any():
-        return _no_probe("stack", "fewer than two control stacks with several frames")
-    right = _named(x[early], stack[early], x[~early]) == stack[~early]
-    value = mean_over_wells(right, group_codes(rows, "well")[~early], level=level)
-    return _probe("stack", value, 1 / n, rows, ~early)
+    if n < 2 or tested.all():
+        return "fewer than two control stacks with several frames"
+    return _Probe(_named(x, stack, ~tested, tested), tested, 1 / n)
 
 
-def _probe_well(rows: pd.DataFrame, x: np.ndarray, level: float) -> dict[str, Any]:
-    well = group_codes(rows, "well")
-    stacks = rows.drop_duplicates("stack_id").assign(well_code=well[rows.drop_duplicates("stack_id").index])
-    last = stacks.groupby("well_code")["stack_id"].last()
-    several = stacks.groupby("well_code")["stack_id"].nunique().ge(2)
-    n = int(several.sum())
-    if n < 2 or rows["well"].eq("").any():
-        return _no_probe("well", "fewer than two control wells with two positions")
-    usable = np.isin(well, several.index[several])
-    asked = rows["stack_id"].isin(last[several]).to_numpy() & usable
-    learnt = usable & ~asked
-    right = _named(x[learnt], well[learnt], x[asked]) == well[asked]
-    return _probe("well", mean_over_wells(right, well[asked], level=level), 1 / n, rows, asked)
+def _probe_well(rows: pd.DataFrame, x: np.ndarray, wells: np.ndarray) -> _Probe | str:
+    stacks = rows.assign(code=wells).groupby("code")["stack_id"].agg(["nunique", "last"])
+    stacks = stacks[stacks["nunique"].ge(2)]
+    if len(stacks) < 2 or rows["well"].eq("").any():
+        return "fewer than two control wells with two positions"
+    usable = np.isin(wells, stacks.index)
+    tested = rows["stack_id"].isin(stacks["last"]).to_numpy() & usable
+    return _Probe(_named(x, wells, usable & ~tested, tested), tested, 1 / len(stacks))
 
 
-def _probe_time(rows: pd.DataFrame, x: np.ndarray, level: float) -> dict[str, Any]:
-    well, hours = group_codes(rows, "well"), rows["hours"].to_numpy(float)
-    n = len(np.unique(well))
+def _probe_time(rows: pd.DataFrame, x: np.ndarray, wells: np.ndarray) -> _Probe | str:
+    hours, n = rows["hours"].to_numpy(float), len(np.unique(wells))
     if n < 2 or np.ptp(hours) == 0:
-        return _no_probe("time", "fewer than two control wells, or one hour")
-    error, chance = np.empty(len(rows)), np.empty(len(rows))
-    for learnt, asked in GroupKFold(min(n, PROBE_FOLDS)).split(x, groups=well):
-        error[asked] = np.abs(fit_time_probe(x[learnt], hours[learnt]).predict(x[asked]) - hours[asked])
-        chance[asked] = np.abs(hours[learnt].mean() - hours[asked])
-    value = mean_over_wells(error, well, level=level)
-    return _probe("time", value, float(chance.mean()), rows, np.ones(len(rows), bool))
+        return "fewer than two control wells, or one hour"
+    error, of_mean = np.empty(len(rows)), np.empty(len(rows))
+    for train, test in GroupKFold(min(n, PROBE_FOLDS)).split(x, groups=wells):
+        error[test] = np.abs(fit_time_probe(x[train], hours[train]).predict(x[test]) - hours[test])
+        of_mean[test] = np.abs(hours[train].mean() - hours[test])
+    return _Probe(error, np.ones(len(rows), bool), float(of_mean.mean()))
 
 
-def _named(learnt: np.ndarray, names: np.ndarray, asked: np.ndarray) -> np.ndarray:
-    return make_pipeline(*reduction_steps(learnt), NearestCentroid()).fit(learnt, names).predict(asked)
-
-
-def _probe(
-    name: str, value: ScoreEstimate, chance: float, rows: pd.DataFrame, asked: np.ndarray
-) -> dict[str, Any]:
-    n = len(np.unique(group_codes(rows, "well")[asked]))
-    return {
-        "probe": name,
-        "value": value.value,
-        "low": value.low,
-        "high": value.high,
-        "chance": chance,
-        "unit": "well",
-        "n_groups": n,
-        "note": value.note,
-    }
-
-
-def _no_probe(name: str, why: str) -> dict[str, Any]:
-    nan = float("nan")
-    values = {"value": nan, "low": nan, "high": nan, "chance": nan}
-    return {"probe": name, **values, "unit": "well", "n_groups": 0, "note": why}
+def _named(x: np.ndarray, names: np.ndarray, train: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """Return which of the test frames the nearest centroid names right: (tested frames,) bool."""
+    classifier = make_pipeline(*reduction_steps(x[train]), NearestCentroid()).fit(x[train], names[train])
+    return classifier.predict(x[test]) == names[test]
 
 
 SAMPLING_FOLDS = 4
@@ -250,110 +206,72 @@ def sampling_experiments(
     """Return what the choice of frames does to the AUC (over all hours): :data:`EXPERIMENTS`.
 
     ``controls``: controls of all hours or only of hours with infected frames, in training and in the test.
-    ``later``: learnt on the early half of the infected frames' hours, asked in the late half.
+    ``later``: trained on the early half of the infected frames' hours, tested in the late half.
     ``split``: frames dealt at random against whole wells held out, on frames outside training (on all where
     those hold too few wells).
     """
     rows = frames[frames["label"].notna()].merge(features, on=["stack_id", "frame"])
-    x = rows[feature_columns(features)].to_numpy(float)
-    found = [*_controls(rows, x, level), *_later(rows, x, level), *_split(rows, x, level, seed)]
+    x, label = rows[feature_columns(features)].to_numpy(float), label_codes(rows)
+    train, test = (rows["split"].eq(side).to_numpy() for side in ("train", "test"))
+
+    def row(experiment: str, train_on: str, test_on: str, fit: np.ndarray, ask: np.ndarray) -> dict[str, Any]:
+        auc, counts = ScoreEstimate(note="one class only"), (0, 0)
+        if min(len(np.unique(label[fit])), len(np.unique(label[ask]))) == 2:
+            score = fit_class_probe(x[fit], label[fit]).decision_function(x[ask])
+            auc = score_auc(rows[ask], score, level=level, metric="auc")
+            counts = int(fit.sum()), int(ask.sum())
+        return _experiment(experiment, train_on, test_on, auc, *counts)
+
+    controls = {
+        "all controls": np.ones(len(rows), bool),
+        "matched controls": with_matched_controls(label == 1, label, hour_strata(rows)),
+    }
+    found = [
+        row("controls", one, other, train & controls[one], test & controls[other])
+        for one, other in product(controls, controls)
+    ]
+    hours = rows["hours"].to_numpy(float)
+    if (train & (label == 1)).any():
+        early = hours <= np.median(hours[train & (label == 1)])
+        found.append(row("later", "early hours", "late hours", train & early, test & ~early))
+        found.append(row("later", "late hours", "late hours", train & ~early, test & ~early))
+    found += _splits(rows, x, level, seed)
     return pd.DataFrame(found, columns=EXPERIMENTS)
 
 
-def _controls(rows: pd.DataFrame, x: np.ndarray, level: float) -> Iterator[dict[str, Any]]:
-    label, stratum = label_codes(rows), hour_strata(rows)
-    matched = with_matched_controls(label == 1, label, stratum)
-    sets: dict[str, np.ndarray] = {"all controls": np.ones(len(rows), bool), "matched controls": matched}
-    sides = {side: rows["split"].eq(side).to_numpy() for side in ("train", "test")}
-    for learnt, of_train in sets.items():
-        for asked, of_test in sets.items():
-            yield _asked(
-                "controls", learnt, asked, rows, x, sides["train"] & of_train, sides["test"] & of_test, level
-            )
-
-
-def _later(rows: pd.DataFrame, x: np.ndarray, level: float) -> Iterator[dict[str, Any]]:
-    hours, label = rows["hours"].to_numpy(float), label_codes(rows)
-    train, test = rows["split"].eq("train").to_numpy(), rows["split"].eq("test").to_numpy()
-    if not (train & (label == 1)).any():
-        return
-    middle = float(np.median(hours[train & (label == 1)]))
-    early = hours <= middle
-    for name, learnt in (("early hours", early), ("late hours", ~early)):
-        yield _asked("later", name, "late hours", rows, x, train & learnt, test & ~early, level)
-
-
-def _split(rows: pd.DataFrame, x: np.ndarray, level: float, seed: int) -> Iterator[dict[str, Any]]:
-    held = rows["split"].ne("train").to_numpy()
-    where = "outside training"
+def _splits(rows: pd.DataFrame, x: np.ndarray, level: float, seed: int) -> Iterator[dict[str, Any]]:
+    held, where = rows["split"].ne("train").to_numpy(), "outside training"
     if _fewest_wells(rows[held]) < 2:
         held, where = np.ones(len(rows), bool), "all wells"
     mine, label, z = rows[held].reset_index(drop=True), label_codes(rows)[held], x[held]
-    groups = well_or_position_codes(mine)
     folds = min(SAMPLING_FOLDS, _fewest_wells(mine))
     if folds < 2:
-        note = "fewer than two wells in a class: nothing can be held out"
-        yield _empty("split", "whole wells", where, note)
+        nothing = ScoreEstimate(note="fewer than two wells in a class: nothing can be held out")
+        yield _experiment("split", "whole wells", where, nothing, 0, 0)
         return
+    wells = well_or_position_codes(mine)
     random = StratifiedKFold(folds, shuffle=True, random_state=seed).split(z, label)
-    whole = StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(z, label, groups)
+    whole = StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(z, label, wells)
     for name, parts in (("frames at random", random), ("whole wells", whole)):
         score, fold = np.full(len(mine), np.nan), np.zeros(len(mine), int)
-        for number, (learnt, asked) in enumerate(parts):
-            if len(np.unique(label[learnt])) == 2:
-                score[asked] = fit_class_probe(z[learnt], label[learnt]).decision_function(z[asked])
-            fold[asked] = number
-        auc = score_auc(mine.assign(fold=fold, run="", seed=0), score, label, level=level, metric="auc")
-        yield _row("split", name, where, auc, len(mine), len(mine))
+        for number, (fit, ask) in enumerate(parts):
+            if len(np.unique(label[fit])) == 2:
+                score[ask] = fit_class_probe(z[fit], label[fit]).decision_function(z[ask])
+            fold[ask] = number
+        auc = score_auc(mine.assign(fold=fold, run="", seed=0), score, level=level, metric="auc")
+        yield _experiment("split", name, where, auc, len(mine), len(mine))
 
 
 def _fewest_wells(rows: pd.DataFrame) -> int:
-    well = well_or_position_codes(rows)
-    label = label_codes(rows)
+    well, label = well_or_position_codes(rows), label_codes(rows)
     return min(len(np.unique(well[label == kind])) for kind in (0, 1))
 
 
-def _asked(
-    experiment: Literal["controls", "later"],
-    learnt: str,
-    asked: str,
-    rows: pd.DataFrame,
-    x: np.ndarray,
-    train: np.ndarray,
-    test: np.ndarray,
-    level: float,
-) -> dict[str, Any]:
-    label = label_codes(rows)
-    if len(np.unique(label[train])) < 2 or len(np.unique(label[test])) < 2:
-        return _empty(experiment, learnt, asked, "one class only")
-    score = fit_class_probe(x[train], label[train]).decision_function(x[test])
-    auc = score_auc(rows[test], score, label[test], level=level, metric="auc")
-    return _row(experiment, learnt, asked, auc, int(train.sum()), int(test.sum()))
-
-
-def _row(
+def _experiment(
     experiment: str, train: str, test: str, auc: ScoreEstimate, n_train: int, n_test: int
 ) -> dict[str, Any]:
-    values = [
-        experiment,
-        train,
-        test,
-        auc.value,
-        auc.low,
-        auc.high,
-        n_train,
-        n_test,
-        auc.note.partition(";")[0],
-    ]
-    return dict(zip(EXPERIMENTS, values, strict=True))
-
-
-def _empty(experiment: str, train: str, test: str, note: str) -> dict[str, Any]:
-    nan = float("nan")
-    return dict(zip(EXPERIMENTS, [experiment, train, test, nan, nan, nan, 0, 0, note], strict=True))
-
-
-COLUMNS = ["change", "condition", "answer", "effect", "low", "high", "auc", "n", "n_wells", "note"]
+    counts = {"n_train": n_train, "n_test": n_test, "note": first_clause(auc.note)}
+    return {"experiment": experiment, "train": train, "test": test} | auc.row("auc") | counts
 
 
 def perturbation_effects(test: pd.DataFrame, changed: pd.DataFrame, *, level: float) -> pd.DataFrame:
@@ -372,31 +290,17 @@ def perturbation_effects(test: pd.DataFrame, changed: pd.DataFrame, *, level: fl
     for change, part in changed.groupby("change", sort=False):
         rows = test.merge(part[[*keys, "p_infected", "time_pred"]], on=keys, suffixes=("", "_changed"))
         score = rows["p_infected_changed"].to_numpy(float)
-        auc = (
-            score_auc(rows, score, label_codes(rows), level=level).value
-            if not np.isnan(score).all()
-            else np.nan
-        )
-        for condition in ("infected", "mock"):
-            mine = rows[(condition_codes(rows) == 1) == (condition == "infected")]
-            for answer in ("p_infected", "time_pred"):
-                if mine[answer].isna().all():
-                    continue
-                moved = (mine[f"{answer}_changed"] - mine[answer]).to_numpy(float)
-                well = group_codes(mine, "well")
-                effect = mean_over_wells(moved, well, level=level)
-                found.append(
-                    {
-                        "change": change,
-                        "condition": condition,
-                        "answer": answer,
-                        "effect": effect.value,
-                        "low": effect.low,
-                        "high": effect.high,
-                        "auc": auc,
-                        "n": len(mine),
-                        "n_wells": n_wells(mine),
-                        "note": effect.note,
-                    }
-                )
-    return pd.DataFrame(found, columns=COLUMNS)
+        auc = np.nan if np.isnan(score).all() else score_auc(rows, score, level=level).value
+        for condition, answer in product(("infected", "mock"), ("p_infected", "time_pred")):
+            mine = rows[rows["condition"].eq(condition)]
+            if mine[answer].isna().all():
+                continue
+            moved = (mine[f"{answer}_changed"] - mine[answer]).to_numpy(float)
+            effect = mean_over_wells(moved, group_codes(mine, "well"), level=level)
+            found.append(
+                {"change": change, "condition": condition, "answer": answer}
+                | effect.row("effect")
+                | {"auc": auc, "n": len(mine), "n_wells": n_wells(mine), "note": effect.note}
+            )
+    columns = ["change", "condition", "answer", "effect", "low", "high", "auc", "n", "n_wells", "note"]
+    return pd.DataFrame(found, columns=columns)

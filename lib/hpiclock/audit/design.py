@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import pandas as pd
 from scipy.stats import contingency
 from sklearn.metrics import roc_auc_score
 
 from hpiclock.analysis.units import condition_codes, group_codes
-from hpiclock.audit import BEFORE, CLOCKS, ELAPSED, HOUR, MORE_WELLS, PLACE, PLATE, WELL, AuditRow
+from hpiclock.audit import MORE_WELLS, NAME_WELLS, ONE_HOUR, THREE_WELLS, Answer
+from hpiclock.format import count_text
 from hpiclock.tables import hour_strata
 from hpiclock.wells import FORMATS, parse_well, plate_format
 
 ONE_CLASS, BOTH_CLASSES = "all wells are of one class", "infected and mock wells on one plate"
+SAME_HOURS = "image both classes at the same hours"
 FAR = 0.1  # an AUC of the hours alone this far from 0.5 lets a clock score without seeing a cell
 
 
@@ -25,39 +29,24 @@ def design_table(frames: pd.DataFrame) -> pd.DataFrame:
     Args:
         frames: one row per frame with the identity columns, ``hours`` and ``hpi``.
     """
-    wells = _wells(frames)
+    wells = wells_of(frames)
     infected = wells["infected"].to_numpy()
     rows: list[tuple[str, float, str]] = []
-    for name, mask in (("infected", infected), ("mock", ~infected)):
-        mine = wells[mask]
-        rows.append((f"{name} wells", float(len(mine)), f"{int(mine['stacks'].sum())} stacks"))
-    rows.append(("plates", float(wells["plate"].nunique()), ""))
-    for moi, mine in wells[infected].groupby("moi"):
-        rows.append((f"wells at MOI {moi:g}", float(len(mine)), ""))
+    for name, mine in (("infected", wells[infected]), ("mock", wells[~infected])):
+        rows.append((f"{name} wells", len(mine), f"{int(mine['stacks'].sum())} stacks"))
+    rows.append(("plates", wells["plate"].nunique(), ""))
+    rows += [(f"wells at MOI {moi:g}", len(mine), "") for moi, mine in wells[infected].groupby("moi")]
     for name in ("plate", "row", "column", "edge"):
-        rows.append(
-            (f"Cramér's V of condition and {name}", _cramer(wells[name], infected), _where(wells, name))
-        )
-    for name in ("row", "column", "edge"):
-        rows.append((f"AUC of {name} alone", _auc(wells[name].to_numpy(float), infected), ""))
+        v = _cramer(wells[name], infected)
+        rows.append((f"Cramér's V of condition and {name}", v, _values_by_condition(wells, name)))
+    rows += [(f"AUC of {name} alone", auc, "") for name, auc in _place_aucs(wells).items()]
     hours, shared = hours_auc(frames)
     rows.append(("AUC of the hour alone", hours, "over all frames, by condition"))
     rows.append(("share of frames at hours of both classes", shared, ""))
     onsets = wells.loc[infected, "onset_h"]
-    rows.append(("different onsets", float(onsets.nunique()), _spread(onsets)))
-    rows.append(("wells without an onset", float(onsets.isna().sum()), ""))
-    return pd.DataFrame(rows, columns=["aspect", "value", "detail"])
-
-
-def judge_design(frames: pd.DataFrame) -> list[AuditRow]:
-    """Return the rows that the design alone decides; rows on wells, hours and onsets only where it forbids.
-
-    Args:
-        frames: as in :func:`design_table`.
-    """
-    wells = _wells(frames)
-    decided = [_well(wells), _plate(wells), _place(wells), _hour(frames)]
-    return [*(row for row in decided if row is not None), *_clocks(wells, frames)]
+    rows.append(("different onsets", onsets.nunique(), _range(onsets)))
+    rows.append(("wells without an onset", onsets.isna().sum(), ""))
+    return pd.DataFrame(rows, columns=["aspect", "value", "detail"]).astype({"value": float})
 
 
 def hours_auc(frames: pd.DataFrame) -> tuple[float, float]:
@@ -68,108 +57,111 @@ def hours_auc(frames: pd.DataFrame) -> tuple[float, float]:
     return _auc(frames["hours"].to_numpy(float), infected), float(np.isin(strata, both).mean())
 
 
-def _well(wells: pd.DataFrame) -> AuditRow | None:
+class Plate(NamedTuple):
+    """Every frame of a plate, and a row per well (:func:`wells_of`)."""
+
+    frames: pd.DataFrame
+    wells: pd.DataFrame
+
+
+def wells_of_design(plate: Plate) -> Answer | None:
+    """Decide whether infection can be told from well at all: two wells of each class are needed."""
+    wells = plate.wells
     if wells["mixed"].any():
         return None
     if wells["well"].eq("").all():
         words = "wells are not given, so fields of one well may stand as if they were independent"
-        return AuditRow(WELL, "not identifiable", words, "name the wells in the plate map or the manifest")
+        return Answer("not identifiable", words, NAME_WELLS)
     infected = int(wells["infected"].sum())
     mock = len(wells) - infected
     if min(infected, mock) >= 2:
         return None
-    words = (
-        f"{infected} infected and {mock} mock well{'' if mock == 1 else 's'}: every difference between them "
-        "is also one between wells"
-    )
-    return AuditRow(WELL, "not identifiable", words, f"at least 3 wells per class; {BEFORE}")
+    words = f"{infected} infected and {count_text(mock, 'mock well')}: every difference between them "
+    return Answer("not identifiable", words + "is also one between wells", THREE_WELLS)
 
 
-def _plate(wells: pd.DataFrame) -> AuditRow:
-    infected = wells["infected"].to_numpy()
-    n = wells["plate"].nunique()
+def plates_of_design(plate: Plate) -> Answer:
+    """Decide whether infection can be told from plate: some plates must hold both classes."""
+    wells, n = plate.wells, plate.wells["plate"].nunique()
     if n < 2:
         words = (
             "one plate: no difference between plates can be the label, and nothing is said of another plate"
         )
-        return AuditRow(PLATE, "not tested", words, "a second plate, left out of training")
-    v = _cramer(wells["plate"], infected)
-    held = wells.groupby("plate")["infected"].nunique()
-    words = (
-        f"{int((held > 1).sum())} of {n} plates hold both classes; Cramér's V of condition and plate {v:.2f}"
-    )
-    if not (held > 1).any():
-        return AuditRow(PLATE, "not identifiable", words, "infected and mock wells on every plate", v)
-    if v > 0.5:
-        return AuditRow(PLATE, "contradicted", words, "infected and mock wells on every plate", v)
-    return AuditRow(PLATE, "supported", words, "", v)
+        return Answer("not tested", words, "a second plate, left out of training")
+    v = _cramer(wells["plate"], wells["infected"].to_numpy())
+    both = int(wells.groupby("plate")["infected"].nunique().gt(1).sum())
+    words = f"{both} of {n} plates hold both classes; Cramér's V of condition and plate {v:.2f}"
+    remedy = "infected and mock wells on every plate"
+    if both == 0:
+        return Answer("not identifiable", words, remedy, v)
+    return Answer("contradicted", words, remedy, v) if v > 0.5 else Answer("supported", words, "", v)
 
 
-def _place(wells: pd.DataFrame) -> AuditRow:
-    infected = wells["infected"].to_numpy()
-    known = wells["row"].notna() & ~wells["mixed"]
-    if not known.all():
-        return AuditRow(PLACE, "not tested", "wells have no place on a plate (names such as B03)", "")
+def place_of_design(plate: Plate) -> Answer:
+    """Decide whether infection can be told from the place of wells on their plate."""
+    wells, infected = plate.wells, plate.wells["infected"].to_numpy()
+    if wells["row"].isna().any() or wells["mixed"].any():
+        return Answer("not tested", "wells have no place on a plate (names such as B03)")
     if infected.all() or not infected.any():
-        return AuditRow(PLACE, "not tested", ONE_CLASS, BOTH_CLASSES)
-    for name, mask in (("infected", infected), ("mock", ~infected)):
-        if mask.sum() == 1:
+        return Answer("not tested", ONE_CLASS, BOTH_CLASSES)
+    for name, n in (("infected", infected.sum()), ("mock", (~infected).sum())):
+        if n == 1:
             words = f"a single {name} well: what was done to it and where it stands are one"
-            return AuditRow(PLACE, "not identifiable", words, MORE_WELLS)
-    found = {name: _auc(wells[name].to_numpy(float), infected) for name in ("row", "column", "edge")}
-    words = ", ".join(f"{name} {value:.2f}" for name, value in found.items())
+            return Answer("not identifiable", words, MORE_WELLS)
+    aucs = _place_aucs(wells)
+    words = "AUC of the place alone: " + ", ".join(f"{name} {value:.2f}" for name, value in aucs.items())
     v = _cramer(wells["column"], infected)
-    words = f"AUC of the place alone: {words}"
     words += "" if np.isnan(v) else f"; Cramér's V of condition and column {v:.2f}"
-    worst = max(found, key=lambda name: abs(found[name] - 0.5))
-    if found[worst] in (0.0, 1.0):
+    worst = max(aucs, key=lambda name: abs(aucs[name] - 0.5))
+    if aucs[worst] in (0.0, 1.0):
         words += f"; the {worst} tells infected from mock, so what differs along it does, too"
-        return AuditRow(PLACE, "not identifiable", words, "randomise the layout", found[worst])
+        return Answer("not identifiable", words, "randomise the layout", aucs[worst])
     for line in ("column", "row"):
-        told = wells.groupby(line)["infected"].nunique().eq(1)
-        if told.all() and len(told) < len(wells):  # treated line by line, as with a multichannel pipette
-            lines = [int(wells.loc[infected == kind, line].nunique()) for kind in (True, False)]
-            words += (
-                f"; every {line} holds one condition, so n is {lines[0]} infected and {lines[1]} mock {line}s"
-            )
-            if min(lines) < 2:
-                return AuditRow(PLACE, "not identifiable", words, "randomise the layout", found[worst])
-    return AuditRow(PLACE, "supported", words, "", found[worst])
+        pure = wells.groupby(line)["infected"].nunique().eq(1)
+        if pure.all() and len(pure) < len(wells):  # treated line by line, as with a multichannel pipette
+            n, m = (wells.loc[infected == kind, line].nunique() for kind in (True, False))
+            words += f"; every {line} holds one condition, so n is {n} infected and {m} mock {line}s"
+            if min(n, m) < 2:
+                return Answer("not identifiable", words, "randomise the layout", aucs[worst])
+    return Answer("supported", words, "", aucs[worst])
 
 
-def _hour(frames: pd.DataFrame) -> AuditRow | None:
-    auc, shared = hours_auc(frames)
+def hours_of_design(plate: Plate) -> Answer | None:
+    """Decide whether infection can be told from the hour: both classes must be imaged at the same hours."""
+    auc, shared = hours_auc(plate.frames)
     if np.isnan(auc):
-        return AuditRow(HOUR, "not identifiable", ONE_CLASS, BOTH_CLASSES)
+        return Answer("not identifiable", ONE_CLASS, BOTH_CLASSES)
     words = f"AUC of the hour alone {auc:.2f}; {shared:.0%} of frames lie at hours of both classes"
     if shared == 0:
-        return AuditRow(HOUR, "not identifiable", words, "image both classes at the same hours", auc)
+        return Answer("not identifiable", words, SAME_HOURS, auc)
     if abs(auc - 0.5) > FAR:
         words += "; a clock without a picture would score"
-        return AuditRow(
-            HOUR, "contradicted", words, "image both classes at the same hours, or match controls", auc
-        )
+        return Answer("contradicted", words, f"{SAME_HOURS}, or match controls", auc)
     return None
 
 
-def _clocks(wells: pd.DataFrame, frames: pd.DataFrame) -> list[AuditRow]:
-    """Whether time since infection and time since start differ; if not, no model can tell them apart."""
-    onsets = wells.loc[wells["infected"], "onset_h"]
+def clocks_of_design(plate: Plate) -> Answer:
+    """Decide whether time since infection and time since start differ: only several onsets part them."""
+    onsets, hours = plate.wells.loc[plate.wells["infected"], "onset_h"], plate.frames["hours"]
     remedy = "stagger the onset: infect wells at different hours of one time-lapse"
-    if frames["hours"].min() == frames["hours"].max():
-        words = "all frames are of one hour"
-        return [AuditRow(name, "not tested", words, remedy) for name in (CLOCKS, ELAPSED)]
+    if hours.min() == hours.max():
+        return Answer("not tested", ONE_HOUR, remedy)
     if len(onsets) == 0 or onsets.isna().any():
-        words = "the onset of some infected wells is not known"
-    elif onsets.nunique() < 2:
+        return Answer("not identifiable", "the onset of some infected wells is not known", remedy)
+    if onsets.nunique() < 2:
         words = (
             f"all infected wells share one onset ({onsets.iloc[0]:g} h): time since infection is the clock "
             "less a constant"
         )
-    else:
-        words = f"{onsets.nunique()} onsets in {len(onsets)} infected wells, {_spread(onsets)}"
-        return [AuditRow(CLOCKS, "supported", words, "", float(onsets.nunique()))]
-    return [AuditRow(name, "not identifiable", words, remedy) for name in (CLOCKS, ELAPSED)]
+        return Answer("not identifiable", words, remedy)
+    words = f"{onsets.nunique()} onsets in {len(onsets)} infected wells, {_range(onsets)}"
+    return Answer("supported", words, "", float(onsets.nunique()))
+
+
+def elapsed_of_design(plate: Plate) -> Answer | None:
+    """Forbid what a model says of the clocks where :func:`clocks_of_design` says that they do not differ."""
+    answer = clocks_of_design(plate)
+    return None if answer.verdict == "supported" else answer
 
 
 def few_wells(wells: tuple[int, int], floor: float, alpha: float) -> str:
@@ -180,8 +172,12 @@ def few_wells(wells: tuple[int, int], floor: float, alpha: float) -> str:
     )
 
 
-def _wells(frames: pd.DataFrame) -> pd.DataFrame:
-    """One row per well (per stack where wells are not given), with its place."""
+def wells_of(frames: pd.DataFrame) -> pd.DataFrame:
+    """Return a row per well (per stack where wells are not given) with its place on the plate.
+
+    Columns: ``plate well infected moi onset_h stacks``, ``mixed`` (holds both classes), and ``row column
+    edge``: from 1, missing where the name is no place.
+    """
     named = frames["well"].ne("")
     unit = np.where(named, group_codes(frames, "well"), -1 - group_codes(frames, "position"))
     grouped = frames.assign(infected=condition_codes(frames) == 1).groupby(unit)
@@ -211,6 +207,11 @@ def _cramer(place: pd.Series, infected: np.ndarray) -> float:
     return float(contingency.association(counts, method="cramer"))
 
 
+def _place_aucs(wells: pd.DataFrame) -> dict[str, float]:
+    infected = wells["infected"].to_numpy()
+    return {name: _auc(wells[name].to_numpy(float), infected) for name in ("row", "column", "edge")}
+
+
 def _auc(values: np.ndarray, infected: np.ndarray) -> float:
     known = ~np.isnan(values)
     if len(np.unique(infected[known])) < 2:
@@ -218,17 +219,16 @@ def _auc(values: np.ndarray, infected: np.ndarray) -> float:
     return float(roc_auc_score(infected[known], values[known]))
 
 
-def _where(wells: pd.DataFrame, name: str) -> str:
+def _values_by_condition(wells: pd.DataFrame, name: str) -> str:
     if wells[name].isna().all():
         return "not known"
-    infected = wells["infected"].to_numpy()
     parts = []
-    for words, mask in (("infected", infected), ("mock", ~infected)):
-        found = sorted(wells.loc[mask, name].dropna().unique())
-        parts.append(f"{words}: {', '.join(f'{v:g}' if isinstance(v, float) else str(v) for v in found)}")
+    for condition, mine in (("infected", wells[wells["infected"]]), ("mock", wells[~wells["infected"]])):
+        found = sorted(mine[name].dropna().unique())
+        parts.append(f"{condition}: {', '.join(f'{v:g}' if isinstance(v, float) else v for v in found)}")
     return "; ".join(parts)
 
 
-def _spread(onsets: pd.Series) -> str:
+def _range(onsets: pd.Series) -> str:
     known = onsets.dropna()
     return f"{known.min():g}-{known.max():g} h" if len(known) else ""

@@ -2,43 +2,33 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
 from hpiclock.analysis.units import group_codes
-from hpiclock.audit import MARK, TWICE, UNSEEN, AuditRow
+from hpiclock.audit import NAME_WELLS, Answer, Evidence
 
-LEAST_MARK = 5  # pixels; a few can be constant by chance where stacks are few or alike
-MARK_REMEDY = "export without overlays, or crop them (image.crop_border)"
+LEAST_MARK = 5  # pixels; a few can be constant where stacks are few or similar
 
 
-def judge_shared_wells(frames: pd.DataFrame) -> AuditRow:
-    """Does any well stand in the test and in training?
-
-    Args:
-        frames: rows with ``plate well stack_id split``.
-    """
-    stacks = frames.drop_duplicates(["stack_id", "split"])
+def judge_shared_wells(evidence: Evidence) -> Answer:
+    """Does any well stand in the test and in training?"""
+    assert evidence.split is not None
+    stacks = evidence.split.drop_duplicates(["stack_id", "split"])
     if stacks["well"].eq("").any():
         words = "wells are not given: fields of one well may stand on both sides"
-        return AuditRow(UNSEEN, "not identifiable", words, "name the wells in the plate map or the manifest")
-    well = group_codes(stacks, "well")
-    learnt = np.unique(well[stacks["split"].eq("train").to_numpy()])
-    tested = stacks["split"].eq("test").to_numpy()
-    seen = np.isin(well[tested], learnt)
+        return Answer("not identifiable", words, NAME_WELLS)
+    well, tested = group_codes(stacks, "well"), stacks["split"].eq("test").to_numpy()
+    seen = np.isin(well[tested], well[stacks["split"].eq("train").to_numpy()])
     share = float(seen.mean()) if tested.any() else float("nan")
-    words = f"{int(seen.sum())} of {int(tested.sum())} test stacks are of wells that were trained on"
+    words = f"{seen.sum()} of {tested.sum()} test stacks are of wells that were trained on"
     if seen.any():
-        return AuditRow(
-            UNSEEN, "contradicted", words, "split by well (split.unit: well), with more wells", share
-        )
-    return AuditRow(UNSEEN, "supported", words, "", share)
+        return Answer("contradicted", words, "split by well (split.unit: well), with more wells", share)
+    return Answer("supported", words, "", share)
 
 
 def with_sides(pairs: pd.DataFrame, frames: pd.DataFrame) -> pd.DataFrame:
-    """Return pairs of alike stacks with ``well_a well_b same_well split_a split_b crosses``.
+    """Add ``well_a well_b same_well split_a split_b crosses`` to pairs of stacks that show the same place.
 
     Args:
         pairs: ``a b`` (stack_id) and what was measured of them.
@@ -55,50 +45,41 @@ def with_sides(pairs: pd.DataFrame, frames: pd.DataFrame) -> pd.DataFrame:
     return found
 
 
-def judge_duplicates(pairs: pd.DataFrame, *, compared: int) -> AuditRow:
-    """Do two wells, or two sides of the split, show the same place?
-
-    Args:
-        pairs: of :func:`with_sides`.
-        compared: how many pairs of stacks were compared.
-    """
-    bad = pairs[pairs["crosses"] | ~pairs["same_well"]]
-    n = len(bad)
-    effect = float(n)
+def judge_duplicates(evidence: Evidence) -> Answer:
+    """Do two wells, or two sides of the split, show the same place?"""
+    pairs, compared = evidence.pairs, evidence.compared
+    assert pairs is not None
     if compared == 0:
-        return AuditRow(TWICE, "not tested", "no pair of stacks was compared")
+        return Answer("not tested", "no pair of stacks was compared")
+    bad = pairs[pairs["crosses"] | ~pairs["same_well"]].sort_values("overlap", ascending=False)
+    n = len(bad)
     if n == 0:
         more = f"; {len(pairs)} pairs overlap within a well, on one side" if len(pairs) else ""
-        return AuditRow(
-            TWICE, "supported", f"no field stands twice among {compared} pairs of stacks{more}", "", effect
-        )
-    first: Any = bad.sort_values("overlap", ascending=False).iloc[0]
+        return Answer("supported", f"no field stands twice among {compared} pairs of stacks{more}", "", 0.0)
+    first = bad.iloc[0]
     words = (
-        f"{n} pairs of stacks show the same place, {int(bad['crosses'].sum())} of them on two sides of the "
-        f"split and {int((~bad['same_well']).sum())} in two wells; for example {first['a']} and {first['b']} "
+        f"{n} pairs of stacks show the same place, {bad['crosses'].sum()} of them on two sides of the "
+        f"split and {(~bad['same_well']).sum()} in two wells; for example {first['a']} and {first['b']} "
         f"({first['overlap']:.0%} of the field, correlation {first['correlation']:.2f})"
     )
-    return AuditRow(
-        TWICE, "contradicted", words, "keep one of each pair, or declare them with split.touching", effect
-    )
+    remedy = "keep one of each pair, or declare them with split.touching"
+    return Answer("contradicted", words, remedy, float(n))
 
 
-def judge_marks(marks: pd.DataFrame) -> AuditRow:
-    """Are pixels constant over all stacks of one condition, and not of the other?
-
-    Args:
-        marks: ``condition pixels share n_stacks n_wells note``; condition infected, mock or both.
-    """
-    rows = marks.set_index("condition")
+def judge_marks(evidence: Evidence) -> Answer:
+    """Are pixels constant over all stacks of one condition, and not of the other?"""
+    assert evidence.marks is not None
+    rows = evidence.marks.set_index("condition")
     if rows["pixels"].isna().any():
         note = next((note for note in rows["note"] if note), "cannot be counted")
-        return AuditRow(MARK, "not tested", str(note), "look at the films in notebook 01")
-    one = rows.loc[["infected", "mock"], "pixels"]
-    n = float(one.max())
+        return Answer("not tested", note, "look at the films in notebook 01")
+    infected, mock, both = rows.loc[["infected", "mock", "both"], "pixels"]
     words = (
-        f"pixels that are constant in one condition only: infected {one['infected']:.0f}, mock "
-        f"{one['mock']:.0f}; in both {rows.loc['both', 'pixels']:.0f}"
+        f"pixels that are constant in one condition only: infected {infected:.0f}, mock {mock:.0f}; in both "
+        f"{both:.0f}"
     )
+    n = float(max(infected, mock))
     if n >= LEAST_MARK:
-        return AuditRow(MARK, "contradicted", words, MARK_REMEDY, n)
-    return AuditRow(MARK, "supported", words, "", n)
+        remedy = "export without overlays, or crop them (image.crop_border)"
+        return Answer("contradicted", words, remedy, n)
+    return Answer("supported", words, "", n)

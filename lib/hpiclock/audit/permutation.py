@@ -12,69 +12,87 @@ import pandas as pd
 from scipy import stats
 
 from hpiclock.analysis.evaluate import metric_rows
-from hpiclock.analysis.frame_scores import FrameScores, GroupSums, frame_scores, group_sums, model_codes
-from hpiclock.analysis.intervals.clustered import jackknife_variance, samples_by_class, too_few_groups
+from hpiclock.analysis.frame_scores import FrameScores, frame_scores, group_sums, model_codes
+from hpiclock.analysis.intervals.clustered import samples_by_class, t_interval, too_few_groups
 from hpiclock.analysis.units import (
+    MIN_GROUPS,
     choose_resampling_unit,
     condition_codes,
     group_codes,
+    label_codes,
     well_or_position_codes,
 )
-from hpiclock.format import p_with_floor, short_interval
+from hpiclock.format import p_with_floor
 from hpiclock.metrics import METRICS
 from hpiclock.tables import hour_strata
 
-NOT_THERE = float("nan")
 SAME_HOUR = "auc_stratified"
 
 
 class ScoreEstimate(NamedTuple):
-    """A value with its limits, and the words of its METRICS note."""
+    """A value with its limits, NaN where there is none, and the words of its METRICS note."""
 
-    value: float
-    low: float
-    high: float
+    value: float = float("nan")
+    low: float = float("nan")
+    high: float = float("nan")
     note: str = ""
+
+    def row(self, name: str = "value") -> dict[str, float]:
+        """Return the cells of a table: ``name``, ``low`` and ``high``."""
+        return {name: self.value, "low": self.low, "high": self.high}
 
 
 def score_auc(
-    rows: pd.DataFrame, score: np.ndarray, truth: np.ndarray, *, level: float, metric: str = SAME_HOUR
+    rows: pd.DataFrame,
+    score: np.ndarray,
+    truth: np.ndarray | None = None,
+    *,
+    level: float,
+    metric: str = SAME_HOUR,
 ) -> ScoreEstimate:
     """Return the AUC of a score, of pairs from the same hour unless ``metric`` is ``auc``.
 
     Args:
         rows: with the identity columns, ``hours``, and ``run fold seed`` where models differ.
         score: (rows,) the larger, the more infected.
-        truth: (rows,) 1 infected, 0 not, -1 left out.
+        truth: (rows,) 1 infected, 0 not, -1 left out; the label by default.
         level: of the interval.
         metric: ``auc_stratified`` or ``auc``.
     """
     if len(rows) == 0:
-        return ScoreEstimate(NOT_THERE, NOT_THERE, NOT_THERE, "no frames")
+        return ScoreEstimate(note="no frames")
     unit = choose_resampling_unit(rows)
-    scores = scores_of(rows, score, truth)
+    scores = _frame_scores(rows, score, label_codes(rows) if truth is None else truth)
     found = metric_rows(scores, (metric,), level=level, unit=unit.unit, remark=unit.caveat)[0]
     return ScoreEstimate(found["value"], found["low"], found["high"], found["note"])
 
 
-def auc_gain(
-    rows: pd.DataFrame, one: np.ndarray, other: np.ndarray, truth: np.ndarray, *, level: float
-) -> ScoreEstimate:
-    """Return how much larger the AUC (same hour) of one score is than that of another, paired by group."""
-    sums = [group_sums(scores_of(rows, score, truth)) for score in (one, other)]
-    formula = METRICS[SAME_HOUR].value
-    gain = float(formula(sums[0].total) - formula(sums[1].total))
-    return _paired(sums, gain, level)
+def condition_auc(rows: pd.DataFrame, *, level: float, score: str = "p_infected") -> ScoreEstimate:
+    """Return the AUC, among frames of the same hour, of a column against what the wells received."""
+    return score_auc(rows, rows[score].to_numpy(float), condition_codes(rows), level=level)
 
 
-def scores_of(rows: pd.DataFrame, score: np.ndarray, truth: np.ndarray) -> FrameScores:
-    """Return the arrays of the study for a score of its own; its group is the unit of resampling."""
-    nothing = np.full(len(rows), np.nan)
-    defaults = {"run": "", "fold": 0, "seed": 0, "clock": "experiment"}
-    given = {name: value for name, value in defaults.items() if name not in rows.columns}
-    table = rows.assign(
-        **given, p_infected=np.asarray(score, float), time_pred=nothing, time_target=nothing, label=0
-    )
+def auc_gain(rows: pd.DataFrame, one: np.ndarray, other: np.ndarray, *, level: float) -> ScoreEstimate:
+    """Return by how much the AUC (same hour) of one score exceeds that of another, paired by group.
+
+    The interval is Student's, from a jackknife over groups.
+    """
+    first, second = (group_sums(_frame_scores(rows, score, label_codes(rows))) for score in (one, other))
+    auc = METRICS[SAME_HOUR].value
+    gain = float(auc(first.total) - auc(second.total))
+    left_out = auc(first.without) - auc(second.without)
+    samples = samples_by_class(first.kind, needed="all")
+    few = too_few_groups(samples)
+    if few or np.isnan(left_out).any() or np.isnan(gain):
+        return ScoreEstimate(gain, note=few or "no interval: one group alone makes it defined")
+    return ScoreEstimate(gain, *t_interval(gain, left_out, list(samples.values()), level=level))
+
+
+def _frame_scores(rows: pd.DataFrame, score: np.ndarray, truth: np.ndarray) -> FrameScores:
+    """Return the arrays that metrics are computed from, for any score; a group is a unit of resampling."""
+    needed = {"run": "", "fold": 0, "seed": 0, "clock": "experiment"}
+    given = {name: value for name, value in needed.items() if name not in rows.columns}
+    table = rows.assign(**given, p_infected=score, time_pred=np.nan, time_target=np.nan, label=0)
     scores = frame_scores(table, threshold=0.5, group=choose_resampling_unit(rows).codes)
     return scores.with_truth(np.asarray(truth))
 
@@ -83,28 +101,12 @@ def mean_over_wells(values: np.ndarray, groups: np.ndarray, *, level: float) -> 
     """Return the mean over groups of the groups' means, with Student's t interval; none below 3 groups."""
     means = pd.Series(np.asarray(values, float)).groupby(np.asarray(groups)).mean().dropna().to_numpy()
     if len(means) == 0:
-        return ScoreEstimate(NOT_THERE, NOT_THERE, NOT_THERE, "no values")
+        return ScoreEstimate(note="no values")
     middle = float(means.mean())
-    if len(means) < 3:
-        return ScoreEstimate(
-            middle, NOT_THERE, NOT_THERE, f"no interval: {len(means)} groups, at least 3 needed"
-        )
+    if len(means) < MIN_GROUPS:
+        return ScoreEstimate(middle, note=f"no interval: {len(means)} groups, at least {MIN_GROUPS} needed")
     half = float(stats.t.ppf((1 + level) / 2, len(means) - 1) * means.std(ddof=1) / np.sqrt(len(means)))
     return ScoreEstimate(middle, middle - half, middle + half, f"over {len(means)} groups")
-
-
-def _paired(sums: list[GroupSums], gain: float, level: float) -> ScoreEstimate:
-    samples = samples_by_class(sums[0].kind, needed="all")
-    few = too_few_groups(samples)
-    formula = METRICS[SAME_HOUR].value
-    left_out = formula(sums[0].without) - formula(sums[1].without)
-    if few or np.isnan(left_out).any() or np.isnan(gain):
-        return ScoreEstimate(
-            gain, NOT_THERE, NOT_THERE, few or "no interval: one group alone makes it defined"
-        )
-    variance, df = jackknife_variance(left_out, list(samples.values()))
-    half = float(stats.t.ppf((1 + level) / 2, df) * np.sqrt(variance))
-    return ScoreEstimate(gain, gain - half, gain + half)
 
 
 class WellUnits(NamedTuple):
@@ -160,8 +162,10 @@ def well_units(rows: pd.DataFrame) -> WellUnits:
     codes = pd.factorize(wells if by_well else group_codes(rows, "position"))[0]
     first = np.unique(codes, return_index=True)[1]
     place = (wells if mixed else group_codes(rows, "plate"))[first]
+    strata = pd.DataFrame({"place": place, "models": _models(rows, codes)})
+    stratum = strata.groupby(["place", "models"], sort=False).ngroup().to_numpy()
     name = "well" if by_well and not rows["well"].eq("").any() else "position"
-    return WellUnits(name, codes, infected[first], _crossed(place, _models(rows, codes)), n_wells, mixed)
+    return WellUnits(name, codes, infected[first], stratum, n_wells, mixed)
 
 
 def centred(rows: pd.DataFrame, values: np.ndarray) -> np.ndarray:
@@ -169,11 +173,13 @@ def centred(rows: pd.DataFrame, values: np.ndarray) -> np.ndarray:
 
     What is left does not depend on which hours a well has, and no label is used.
     """
-    block = pd.factorize(group_codes(rows, "plate") * (hour_strata(rows).max() + 2) + hour_strata(rows))[0]
-    if "run" in rows.columns:
-        block = pd.factorize(block * (model_codes(rows).max() + 1) + model_codes(rows))[0]
+    block = [group_codes(rows, "plate"), hour_strata(rows)]
+    return _less_means(values, block + ([model_codes(rows)] if "run" in rows.columns else []))
+
+
+def _less_means(values: np.ndarray, groups: Sequence[np.ndarray]) -> np.ndarray:
     table = pd.DataFrame(np.asarray(values, float))
-    return (table - table.groupby(block).transform("mean")).to_numpy()
+    return (table - table.groupby(list(groups)).transform("mean")).to_numpy()
 
 
 def unit_means(units: WellUnits, values: np.ndarray) -> np.ndarray:
@@ -196,21 +202,18 @@ def permutation_test(
         shuffles: the most assignments to try.
         rng: for the draw.
     """
-    spread = _within(means, units.stratum).std(0)
+    spread = _less_means(means, [units.stratum]).std(0)
     scaled = np.where(spread > 1e-12, means / np.where(spread > 1e-12, spread, 1.0), 0.0)
-    assigned = count_assignments(
-        units, shuffles=shuffles, rng=rng
-    )  # (shuffles, units) bool, the observed first
+    # (shuffles, units) bool, the observed first
+    assigned = count_assignments(units, shuffles=shuffles, rng=rng)
     weight = assigned / np.maximum(assigned.sum(1, keepdims=True), 1)
     weight = weight - ~assigned / np.maximum((~assigned).sum(1, keepdims=True), 1)
     difference = weight @ scaled  # (shuffles, statistics)
     size = np.abs(difference) if two_sided else difference
     reached = size.max(1)
-    worst = int(size[0].argmax())
     p = float((reached >= reached[0] - 1e-9).mean())
-    return PermutationTest(
-        p, smallest_p(units, two_sided=two_sided, shuffles=shuffles), len(assigned), worst, difference[0]
-    )
+    floor = smallest_p(units, two_sided=two_sided, shuffles=shuffles)
+    return PermutationTest(p, floor, len(assigned), int(size[0].argmax()), difference[0])
 
 
 def smallest_p(units: WellUnits, *, two_sided: bool, shuffles: int) -> float:
@@ -267,24 +270,16 @@ def _models(rows: pd.DataFrame, unit: np.ndarray) -> np.ndarray:
     return pd.factorize(judged)[0]
 
 
-def _crossed(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    return pd.factorize(one * (int(other.max()) + 1) + other)[0]
-
-
 def _sizes(units: WellUnits) -> list[tuple[int, int]]:
     table = pd.DataFrame({"stratum": units.stratum, "infected": units.infected})
     sizes = table.groupby("stratum")["infected"].agg(["size", "sum"])
     return [(int(n), int(k)) for n, k in sizes.to_numpy()]
 
 
-def _within(means: np.ndarray, stratum: np.ndarray) -> np.ndarray:
-    table = pd.DataFrame(means)
-    return (table - table.groupby(stratum).transform("mean")).to_numpy()
-
-
 class ClassComparison(NamedTuple):
-    """What P(infected) says of the classes on some rows, against what was done to the wells."""
+    """What P(infected) says of the classes on some rows, against what the wells received."""
 
+    rows: pd.DataFrame
     auc: ScoreEstimate
     units: WellUnits
     test: PermutationTest
@@ -294,23 +289,26 @@ class ClassComparison(NamedTuple):
         """The smallest p that shuffling wells could give: 1 over the ways to choose the infected ones."""
         return 1.0 / math.comb(sum(self.units.wells), self.units.wells[0])
 
+    @property
+    def effect(self) -> tuple[float, float, float]:
+        """The AUC and its limits."""
+        return self.auc[:3]
+
     def words(self) -> str:
         """Return the permutation in words, with its floor and, where wells are too few, theirs."""
         what = "stacks within wells" if self.units.mixed else f"{self.units.name}s"
-        said = f"{what} shuffled: {p_with_floor(self.test.p, self.test.floor)}"
+        words = f"{what} shuffled: {p_with_floor(self.test.p, self.test.floor)}"
         if not self.units.replicated:
-            said += f"; wells shuffled, nothing below {self.well_floor:.2g} is possible"
-        return said
-
-    def auc_words(self) -> str:
-        """Return the AUC with its interval."""
-        return short_interval(self.auc.value, self.auc.low, self.auc.high)
+            words += f"; wells shuffled, nothing below {self.well_floor:.2g} is possible"
+        return words
 
 
 def compare_classes(
     rows: pd.DataFrame, *, level: float, shuffles: int, rng: np.random.Generator
 ) -> ClassComparison:
-    """Compare infected with mock rows by P(infected), one-sided, units shuffled (:func:`units_of`).
+    """Compare infected with mock rows by P(infected), one-sided, units shuffled (:func:`well_units`).
+
+    Each frame counts by its rank among the frames of the same model.
 
     Args:
         rows: of a PREDICTIONS table, both classes.
@@ -318,15 +316,8 @@ def compare_classes(
         shuffles: the most assignments to try.
         rng: for the draw.
     """
-    auc = score_auc(rows, rows["p_infected"].to_numpy(float), condition_codes(rows), level=level)
     units = well_units(rows)
-    means = unit_means(units, centred(rows, ranked(rows)))
-    return ClassComparison(
-        auc, units, permutation_test(units, means, two_sided=False, shuffles=shuffles, rng=rng)
-    )
-
-
-def ranked(rows: pd.DataFrame) -> np.ndarray:
-    """Return the rank of P(infected) among the frames of the same model: (rows, 1), 0..1."""
-    ranks = rows["p_infected"].groupby(model_codes(rows)).rank(pct=True)
-    return ranks.to_numpy(float)[:, None]
+    ranks = rows["p_infected"].groupby(model_codes(rows)).rank(pct=True).to_numpy()[:, None]
+    means = unit_means(units, centred(rows, ranks))
+    test = permutation_test(units, means, two_sided=False, shuffles=shuffles, rng=rng)
+    return ClassComparison(rows, condition_auc(rows, level=level), units, test)

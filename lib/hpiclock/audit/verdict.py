@@ -1,129 +1,109 @@
 """The verdict: what a plate and a model can and cannot show, one row per question.
 
-Everything here works on tables, so it can be redone without images. Rows that nothing was given for say
-``not tested``.
+Everything here works on tables, so it can be redone without images. A check is one entry of :data:`CHECKS`
+and one function that returns an :class:`hpiclock.audit.Answer`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
-from hpiclock.analysis.units import condition_codes
-from hpiclock.audit import AuditRow, verdict_table
+from hpiclock import audit
+from hpiclock.audit import Answer, Evidence
 from hpiclock.audit.baselines import judge_beyond_statistics
-from hpiclock.audit.clocks import judge_elapsed, judge_hour, judge_onset, onset_table
-from hpiclock.audit.controls import judge_early, judge_nuisance, judge_well, nuisance_table
-from hpiclock.audit.design import judge_design
-from hpiclock.audit.leakage import judge_duplicates, judge_marks, judge_shared_wells, with_sides
-from hpiclock.config.schema import AuditConfig, StudyConfig
+from hpiclock.audit.clocks import judge_elapsed, judge_hour, judge_onset
+from hpiclock.audit.controls import judge_early, judge_nuisance, judge_well
+from hpiclock.audit.design import (
+    Plate,
+    clocks_of_design,
+    elapsed_of_design,
+    hours_of_design,
+    place_of_design,
+    plates_of_design,
+    wells_of,
+    wells_of_design,
+)
+from hpiclock.audit.leakage import judge_duplicates, judge_marks, judge_shared_wells
+
+COLUMNS = ["question", "verdict", "effect", "low", "high", "evidence", "remedy"]
+NOTHING = Answer("not tested", "nothing to test it with")
 
 
-@dataclass
-class Evidence:
-    """What the verdict rests on; all but ``frames`` may be missing.
+class Check(NamedTuple):
+    """A question and what answers it.
 
-    frames: every frame of the plate (identity, ``hours``, ``hpi``; ``split`` after a split, missing where a
-    frame is not used). statistics: ``stack_id frame`` and statistics of raw frames. kinds: kind -> names
-    of statistics. pairs: ``a b overlap correlation`` of stacks that show the same place, with how many pairs
-    were compared. marks: constant pixels per condition. predictions: a PREDICTIONS table. baselines: of
-    :func:`hpiclock.audit.baselines.shortcut_baselines`, with the source that stands for plain statistics.
+    judge: what the evidence says; needs: attributes of the evidence that must not be None for it;
+    design: what the design of the plate alone decides, None where it leaves the answer open.
     """
 
-    frames: pd.DataFrame
-    statistics: pd.DataFrame | None = None
-    kinds: Mapping[str, Sequence[str]] | None = None
-    pairs: pd.DataFrame | None = None
-    compared: int = 0
-    marks: pd.DataFrame | None = None
-    predictions: pd.DataFrame | None = None
-    baselines: pd.DataFrame | None = None
-    plain_source: str = ""
+    question: str
+    judge: Callable[[Evidence], Answer] | None = None
+    needs: tuple[str, ...] = ()
+    design: Callable[[Plate], Answer | None] | None = None
 
 
-class Draws(NamedTuple):
-    """Random streams: of the tests of plain statistics, of P(infected) over wells, of onsets."""
+CHECKS = (
+    Check(audit.WELL, judge_well, ("test",), wells_of_design),
+    Check(audit.EARLY, judge_early, ("test",)),
+    Check(audit.HOUR, judge_hour, ("test",), hours_of_design),
+    Check(audit.CLOCKS, design=clocks_of_design),
+    Check(audit.ELAPSED, judge_elapsed, ("held_out",), elapsed_of_design),
+    Check(audit.UNSEEN, judge_shared_wells, ("split",)),
+    Check(audit.TWICE, judge_duplicates, ("pairs",)),
+    Check(audit.LIGHT, partial(judge_nuisance, question=audit.LIGHT), ("nuisance",)),
+    Check(audit.FOCUS, partial(judge_nuisance, question=audit.FOCUS), ("nuisance",)),
+    Check(audit.BORDER, partial(judge_nuisance, question=audit.BORDER), ("nuisance",)),
+    Check(audit.MARK, judge_marks, ("marks",)),
+    Check(audit.PLATE, design=plates_of_design),
+    Check(audit.PLACE, design=place_of_design),
+    Check(audit.MORE, judge_beyond_statistics, ("test", "plain_scores")),
+    Check(audit.ONSET, judge_onset, ("test", "onset")),
+)
+QUESTIONS = tuple(check.question for check in CHECKS)
 
-    statistics: np.random.Generator
-    wells: np.random.Generator
-    onsets: np.random.Generator
 
-
-def verdict(
-    evidence: Evidence, *, study: StudyConfig, audit: AuditConfig, rng: np.random.Generator
-) -> pd.DataFrame:
-    """Return ``question verdict effect low high evidence remedy``, a row per question.
+def verdict(evidence: Evidence) -> pd.DataFrame:
+    """Return ``question verdict effect low high evidence remedy``, a row per entry of :data:`CHECKS`.
 
     Where the design forbids an answer, the model's numbers cannot bring it back: those rows keep the
-    design's verdict, with what the model does as evidence.
+    design's verdict, with what the model does as evidence. A check without its evidence is ``not tested``.
     """
-    draw = generators(rng)
-    design = {row.question: row for row in judge_design(evidence.frames)}
-    rows = {row.question: row for row in _of_images(evidence, study, audit, draw.statistics)}
-    for row in _of_predictions(evidence, study, audit, draw):
-        rows[row.question] = row
-    for name, row in design.items():
-        rows[name] = _joined(row, rows.get(name))
-    return verdict_table(list(rows.values()))
+    by_design, rows = _by_design(evidence.frames), {}
+    for check in CHECKS:
+        answer = by_design.get(check.question)
+        if check.judge and all(getattr(evidence, name) is not None for name in check.needs):
+            answer = _joined(answer, check.judge(evidence))
+        rows[check.question] = answer or NOTHING
+    return _table(rows)
 
 
-def generators(rng: np.random.Generator) -> Draws:
-    """Return a random stream for each kind of test, so that a test drawn again alone gives the same p."""
-    return Draws(*rng.spawn(len(Draws._fields)))
+def design_verdict(frames: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the verdict that the design alone decides, whatever model is trained.
+
+    Args:
+        frames: every frame of a plate: identity, ``hours``, ``hpi``.
+    """
+    return _table(_by_design(frames))
 
 
-def _of_images(
-    evidence: Evidence, study: StudyConfig, audit: AuditConfig, rng: np.random.Generator
-) -> list[AuditRow]:
-    rows = []
-    frames = evidence.frames
-    if evidence.statistics is not None and evidence.kinds is not None:
-        table = nuisance_table(
-            frames, evidence.statistics, evidence.kinds, audit=audit, level=study.level, rng=rng
-        )
-        rows += judge_nuisance(table, audit=audit, hours=frames["hours"].nunique())
-    if evidence.pairs is not None:
-        rows.append(judge_duplicates(with_sides(evidence.pairs, frames), compared=evidence.compared))
-    if evidence.marks is not None:
-        rows.append(judge_marks(evidence.marks))
-    if "split" in frames.columns:
-        rows.append(judge_shared_wells(frames[frames["split"].notna()]))
-    return rows
+def _by_design(frames: pd.DataFrame) -> dict[str, Answer]:
+    plate = Plate(frames, wells_of(frames))
+    found = {check.question: check.design(plate) for check in CHECKS if check.design}
+    return {question: answer for question, answer in found.items() if answer is not None}
 
 
-def _of_predictions(
-    evidence: Evidence, study: StudyConfig, audit: AuditConfig, draw: Draws
-) -> list[AuditRow]:
-    said = evidence.predictions
-    if said is None:
-        return []
-    held_out = said[said["split"].ne("train")]
-    test = held_out[held_out["split"].eq("test")]
-    rows = []
-    if test["p_infected"].notna().any() and len(np.unique(condition_codes(test))) == 2:
-        rows += [
-            judge_well(test, study=study, audit=audit, rng=draw.wells),
-            judge_early(test, study=study, audit=audit, rng=draw.wells),
-            judge_hour(test, study=study),
-            judge_onset(onset_table(test, study=study, audit=audit)),
-        ]
-        if evidence.baselines is not None:
-            plain = evidence.plain_source
-            rows.append(judge_beyond_statistics(test, evidence.baselines, source=plain, level=study.level))
-    if held_out["hours"].min() < held_out["hours"].max():
-        rows.append(judge_elapsed(held_out, audit=audit, level=study.level, rng=draw.onsets))
-    return rows
+def _joined(design: Answer | None, found: Answer) -> Answer:
+    if design is None:
+        return found
+    effect = found[3:] if np.isnan(design.effect) else design[3:]
+    return Answer(design.verdict, f"{design.evidence}; {found.evidence}", design.remedy, *effect)
 
 
-def _joined(design: AuditRow, found: AuditRow | None) -> AuditRow:
-    if found is None:
-        return design
-    words = f"{design.evidence}; {found.evidence}"
-    effect = (design.effect, design.low, design.high)
-    if np.isnan(design.effect):
-        effect = (found.effect, found.low, found.high)
-    return AuditRow(design.question, design.verdict, words, design.remedy, *effect)
+def _table(answers: dict[str, Answer]) -> pd.DataFrame:
+    rows = [answer._asdict() | {"question": question} for question, answer in answers.items()]
+    return pd.DataFrame(rows, columns=COLUMNS)

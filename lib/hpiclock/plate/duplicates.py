@@ -86,18 +86,19 @@ def _resized(image: np.ndarray, side: int) -> np.ndarray:
     return np.asarray(small)
 
 
-def overlapping_fields(fields: Fields, *, groups: Iterable[str], max_pairs: int) -> pd.DataFrame:
-    """Return pairs of stacks that show the same place: ``a b shift_x shift_y overlap correlation strength``.
+def overlapping_fields(fields: Fields, *, groups: Iterable[str], max_pairs: int) -> tuple[pd.DataFrame, int]:
+    """Return pairs of stacks that show the same place, and how many pairs were compared.
 
-    Shifts and the overlap are shares of a field; ``correlation`` is that of the overlapping parts;
-    ``strength`` is in standard errors of unrelated fields. What all fields of a group share (dust, marks,
-    shading) is taken out first, so it counts for nothing.
+    The table has ``a b shift_x shift_y overlap correlation strength``. Shifts and the overlap are shares of a
+    field; ``correlation`` is that of the overlapping parts; ``strength`` is in standard errors of unrelated
+    fields. What all fields of a group share (dust, marks, shading) is taken out first, so it counts for
+    nothing.
 
     Args:
         fields: two frames or more of each stack.
         groups: of each stack: fields of one group may share a pattern (for example plate and condition).
         max_pairs: compare at most so many pairs: of more, those that are similar without a shift, and all
-            pairs of some stacks; ``attrs["compared"]`` says how many were.
+            pairs of some stacks.
     """
     fine = _fine_structure(fields.images[:, :2], np.asarray(list(groups)))
     chosen = _pairs(fine[:, 0], max_pairs)
@@ -139,9 +140,7 @@ def overlapping_fields(fields: Fields, *, groups: Iterable[str], max_pairs: int)
             }
         )
     columns = ["a", "b", "shift_x", "shift_y", "overlap", "correlation", "strength"]
-    table = pd.DataFrame(found, columns=columns)
-    table.attrs["compared"] = len(chosen)
-    return table
+    return pd.DataFrame(found, columns=columns), len(chosen)
 
 
 def _pairs(images: np.ndarray, max_pairs: int) -> np.ndarray:

@@ -7,11 +7,12 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
+from hpiclock.audit import PLAIN, Evidence, random_stream
 from hpiclock.audit.baselines import (
     model_row,
     perturbation_effects,
@@ -20,10 +21,16 @@ from hpiclock.audit.baselines import (
     shortcut_baselines,
 )
 from hpiclock.audit.clocks import onset_table, score_over_time
-from hpiclock.audit.controls import before_first_onset, negative_controls, nuisance_table, permutations
+from hpiclock.audit.controls import (
+    before_first_onset,
+    negative_controls,
+    nuisance_table,
+    permutations_table,
+    well_comparisons,
+)
 from hpiclock.audit.design import design_table
 from hpiclock.audit.leakage import with_sides
-from hpiclock.audit.verdict import Draws, Evidence, generators, verdict
+from hpiclock.audit.verdict import verdict
 from hpiclock.config.schema import Config
 from hpiclock.files import atomic
 from hpiclock.plate.cache import FrameCache, open_cache
@@ -35,7 +42,6 @@ from hpiclock.workflows.check import all_frames
 
 log = logging.getLogger(__name__)
 FOLDER = "audit"
-PLAIN = "frame statistics"
 TABLES = (
     "design",
     "before_onset",
@@ -120,33 +126,52 @@ def examine(run: Run, *, say: Callable[[str], None]) -> Audit:
     """Compute the verdict and every table of a run, and write nothing."""
     cfg, level = run.cfg, run.cfg.study.level
     manifest, used = run.read_table("manifest.csv", MANIFEST), run.read_table("frames.parquet", FRAMES)
-    said = run.read_table("predictions.parquet", PREDICTIONS)
-    test, held_out = said[said["split"].eq("test")], said[said["split"].ne("train")]
-    every = all_frames(manifest).assign(split=lambda rows: rows["stack_id"].map(_sides(used)))
-    tables = {"design": design_table(every)}
+    predictions = run.read_table("predictions.parquet", PREDICTIONS)
+    test, held_out = (
+        predictions[predictions["split"].eq("test")],
+        predictions[predictions["split"].ne("train")],
+    )
+    split = used.drop_duplicates("stack_id").set_index("stack_id")["split"]
+    plate = all_frames(manifest)
+    plate = plate.assign(split=plate["stack_id"].map(split))
 
     say("features of frames, as they are and changed")
-    frames, asked = thin_frames(used), thin_frames(test)
-    seen, changed = _seen(run, manifest, frames, asked)
+    frames, tested = thin_frames(used), thin_frames(test)
+    features, sources, changed = _of_model(run, manifest, frames, tested)
     with threadpool_limits(1):  # small matrices: more threads take many times longer on a busy machine
         say("fields and marks")
-        evidence, more = _of_plate(every, cfg)
-        tables |= more
+        found = _of_plate(plate, cfg)
         say("controls")
-        tables |= _of_model(frames, seen, level=level, seed=cfg.seed)
-        tables["changes"] = perturbation_effects(asked, changed, level=level)
-        tables["controls"] = negative_controls(
-            test, windows=cfg.windows, study=cfg.study, visible_h=visible_from(manifest, every)
+        baselines, scores = shortcut_baselines(frames, sources, level=level)
+        evidence = Evidence(
+            plate,
+            predictions,
+            **found,
+            onset=onset_table(test, study=cfg.study, audit=cfg.audit),
+            plain_scores=scores[PLAIN],
+            study=cfg.study,
+            audit=cfg.audit,
+            seed=cfg.seed,
         )
-        tables["onset"] = onset_table(test, study=cfg.study, audit=cfg.audit)
-        tables["over_time"] = score_over_time(held_out, audit=cfg.audit, level=level, rng=_draws(cfg).onsets)
-        tables["permutations"] = permutations(test, study=cfg.study, audit=cfg.audit, rng=_draws(cfg).wells)
-        evidence.predictions, evidence.baselines, evidence.plain_source = said, tables["baselines"], PLAIN
-        tables["baselines"] = pd.concat(
-            [model_row(test, level=level), tables["baselines"]], ignore_index=True
-        )
-        rng = np.random.default_rng(cfg.seed)
-        return Audit(verdict(evidence, study=cfg.study, audit=cfg.audit, rng=rng), tables)
+        tables = {
+            "design": design_table(plate),
+            "before_onset": evidence.nuisance,
+            "controls": negative_controls(
+                test, windows=cfg.windows, study=cfg.study, visible_h=visible_from(manifest)
+            ),
+            "baselines": pd.concat([model_row(test, level=level), baselines], ignore_index=True),
+            "probes": probe_features(frames[frames["split"].ne("train")], features, level=level),
+            "sampling": sampling_experiments(frames, features, level=level, seed=cfg.seed),
+            "permutations": permutations_table(well_comparisons(evidence)),
+            "over_time": score_over_time(
+                held_out, audit=cfg.audit, level=level, rng=random_stream(cfg.seed, "onsets")
+            ),
+            "changes": perturbation_effects(tested, changed, level=level),
+            "onset": evidence.onset,
+            "pairs": evidence.pairs,
+            "marks": evidence.marks,
+        }
+        return Audit(verdict(evidence), tables)
 
 
 def thin_frames(frames: pd.DataFrame) -> pd.DataFrame:
@@ -155,7 +180,7 @@ def thin_frames(frames: pd.DataFrame) -> pd.DataFrame:
     return frames[frames.groupby("stack_id").cumcount() % step == 0].reset_index(drop=True)
 
 
-def visible_from(manifest: pd.DataFrame, frames: pd.DataFrame) -> float:
+def visible_from(manifest: pd.DataFrame) -> float:
     """Return the hour after onset from which signs can be seen, where ``truth.csv`` stands by the stacks."""
     folders = {Path(path).parent for path in manifest["path"]}
     found = [folder / "truth.csv" for folder in folders | {folder.parent for folder in folders}]
@@ -168,63 +193,43 @@ def visible_from(manifest: pd.DataFrame, frames: pd.DataFrame) -> float:
     mine = truth[truth["condition"].eq("infected") & (truth["hpi"] >= 0)]
     share = mine.groupby(mine["hpi"].round(2))["cpe_fraction"].mean()
     seen = share.index[share >= VISIBLE]
-    return float(seen.min()) if len(seen) and len(frames) else float("nan")
+    return float(seen.min()) if len(seen) else float("nan")
 
 
-def _of_plate(every: pd.DataFrame, cfg: Config) -> tuple[Evidence, dict[str, pd.DataFrame]]:
-    early = before_first_onset(every)
+def _of_plate(plate: pd.DataFrame, cfg: Config) -> dict[str, Any]:
+    """Return what raw frames say: ``nuisance``, ``pairs``, ``compared`` and ``marks`` of the evidence."""
+    early = before_first_onset(plate)
     raw = frame_statistics(early, cfg.data) if len(early) else early[["stack_id", "frame"]]
-    fields = load_fields(every, cfg.data, per_stack=2)
-    stacks = every.drop_duplicates("stack_id").set_index("stack_id").loc[fields.stack_id]
-    place = (stacks["plate"] + "/" + stacks["condition"]).tolist()
-    pairs = overlapping_fields(fields, groups=place, max_pairs=MOST_PAIRS)
-    marks = burned_in_marks(fields, stacks)
-    rng = _draws(cfg).statistics
-    nuisance = nuisance_table(every, raw, KINDS, audit=cfg.audit, level=cfg.study.level, rng=rng)
-    evidence = Evidence(every, raw, KINDS, pairs, pairs.attrs["compared"], marks)
-    return evidence, {"before_onset": nuisance, "pairs": with_sides(pairs, every), "marks": marks}
-
-
-def _seen(
-    run: Run, manifest: pd.DataFrame, frames: pd.DataFrame, asked: pd.DataFrame
-) -> tuple[dict[str, pd.DataFrame], pd.DataFrame]:
-    """Return features by name (empty = the model's, of frames as they are) and answers to changed frames."""
-    from hpiclock.inference.embed import PERTURBATIONS, SHORTCUTS, embed, predict_perturbed
-    from hpiclock.training.checkpoint import read_checkpoint  # torch is loaded only where a model is asked
-    from hpiclock.training.experiment import prepare_model
-
-    cfg = run.cfg
-    cache: FrameCache = open_cache(manifest, cfg.data, cfg.image)
-    machine = prepare_model(cfg, pretrained=False)
-    read_checkpoint(run.path("checkpoints", "best.pt"), {"model": machine.model}, machine.device)
-    batch, folder = cfg.train.batch_size, Path(cfg.data.cache_dir)
-    found = {
-        change: embed(machine, cache, frames, batch_size=batch, folder=folder, change=change)
-        for change in ("", *SHORTCUTS)
+    rng = random_stream(cfg.seed, "statistics")
+    fields = load_fields(plate, cfg.data, per_stack=2)
+    stacks = plate.drop_duplicates("stack_id").set_index("stack_id").loc[fields.stack_id]
+    groups = stacks["plate"] + "/" + stacks["condition"]
+    pairs, compared = overlapping_fields(fields, groups=groups, max_pairs=MOST_PAIRS)
+    return {
+        "nuisance": nuisance_table(plate, raw, KINDS, audit=cfg.audit, level=cfg.study.level, rng=rng),
+        "pairs": with_sides(pairs, plate),
+        "compared": compared,
+        "marks": burned_in_marks(fields, stacks),
     }
-    changed = predict_perturbed(machine, cache, asked, changes=PERTURBATIONS, batch_size=batch)
-    return {PLAIN: cached_statistics(cache, frames)} | found, changed
 
 
 def _of_model(
-    frames: pd.DataFrame, seen: dict[str, pd.DataFrame], *, level: float, seed: int
-) -> dict[str, pd.DataFrame]:
-    features = seen[""]
-    sources = {name: table for name, table in seen.items() if name}
-    return {
-        "baselines": shortcut_baselines(frames, sources, level=level),
-        "probes": probe_features(frames[frames["split"].ne("train")], features, level=level),
-        "sampling": sampling_experiments(frames, features, level=level, seed=seed),
-    }
+    run: Run, manifest: pd.DataFrame, frames: pd.DataFrame, tested: pd.DataFrame
+) -> tuple[pd.DataFrame, dict[str, pd.DataFrame], pd.DataFrame]:
+    """Return the model's features, features of shortcuts by name, and predictions of changed frames."""
+    from hpiclock.inference.embed import PERTURBATIONS, SHORTCUTS, embed, predict_perturbed
+    from hpiclock.inference.predict import load_model  # torch is loaded only where a model predicts
 
-
-def _draws(cfg: Config) -> Draws:
-    """The random streams of the verdict, from their beginning: tables show the numbers that it names."""
-    return generators(np.random.default_rng(cfg.seed))
-
-
-def _sides(used: pd.DataFrame) -> pd.Series:
-    return used.drop_duplicates("stack_id").set_index("stack_id")["split"]
+    cfg = run.cfg
+    cache: FrameCache = open_cache(manifest, cfg.data, cfg.image)
+    model = load_model(cfg, run.path("checkpoints", "best.pt"))
+    batch, folder = cfg.train.batch_size, Path(cfg.data.cache_dir)
+    features, *of_shortcuts = (
+        embed(model, cache, frames, batch_size=batch, folder=folder, change=change)
+        for change in ("", *SHORTCUTS)
+    )
+    sources = {PLAIN: cached_statistics(cache, frames)} | dict(zip(SHORTCUTS, of_shortcuts, strict=True))
+    return features, sources, predict_perturbed(model, cache, tested, changes=PERTURBATIONS, batch_size=batch)
 
 
 def _write(table: pd.DataFrame, path: Path) -> None:

@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from hpiclock.audit import verdict_table
-from hpiclock.audit.design import design_table, judge_design
+from hpiclock.audit.design import design_table
+from hpiclock.audit.verdict import design_verdict
 from hpiclock.config.schema import Config
 from hpiclock.errors import InputError
 from hpiclock.files import atomic, make_folder
@@ -37,10 +37,7 @@ def design_audit(manifest: pd.DataFrame) -> DesignAudit:
         manifest: a MANIFEST table.
     """
     frames = all_frames(manifest)
-    rows = judge_design(frames)
-    every = verdict_table(rows)
-    decided = every["question"].isin([row.question for row in rows])
-    return DesignAudit(every[decided].reset_index(drop=True), design_table(frames))
+    return DesignAudit(design_verdict(frames), design_table(frames))
 
 
 def all_frames(manifest: pd.DataFrame) -> pd.DataFrame:
