@@ -21,6 +21,7 @@ from hpiclock.format import (
     short_interval,
     significant_text,
     true_minus,
+    value_text,
     window_text,
 )
 
@@ -33,6 +34,8 @@ NAN = float("nan")
         (number_text(0.91234), "0.912"),
         (number_text(0.5, 1, signed=True), "+0.5"),
         (number_text(NAN), "undefined"),
+        (value_text(5.8432, "h", signed=True), "+5.84 h"),
+        (value_text(0.9124, ""), "0.912"),
         (significant_text(12345.0), "1.23e+04"),
         (significant_text(NAN, missing="not defined"), "not defined"),
         (limits_text(0.87, 0.95), "0.870 to 0.950"),

@@ -19,6 +19,11 @@ def number_text(value: float, digits: int = 3, *, signed: bool = False, missing:
     return f"{value:{'+' if signed else ''}.{digits}f}" if np.isfinite(value) else missing
 
 
+def value_text(value: float, unit: str, *, signed: bool = False) -> str:
+    """Return a metric's value: ``5.84 h`` where it has a unit, ``0.912`` where it has none."""
+    return number_text(value, 2 if unit else 3, signed=signed) + (f" {unit}" if unit else "")
+
+
 def significant_text(value: float, digits: int = 3, *, missing: str = "") -> str:
     """Return a number of any size with this many significant digits; ``missing`` for NaN."""
     return f"{value:.{digits}g}" if np.isfinite(value) else missing

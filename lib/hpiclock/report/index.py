@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import nbformat
 import pandas as pd
 from PIL import Image
@@ -18,9 +15,10 @@ from hpiclock import tables
 from hpiclock.config.load import NOT_PATHS, PATH_KEYS
 from hpiclock.errors import InputError
 from hpiclock.files import atomic
+from hpiclock.format import first_clause, limits_text, n_text, value_text
 from hpiclock.metrics import METRICS
 from hpiclock.report.audit_text import verdict_rows
-from hpiclock.report.pages import TEMPLATE, origin, title
+from hpiclock.report.pages import TEMPLATE, origin, render, title
 from hpiclock.runs.run import CONFIG, WHERE_KEYS, Run
 
 # What a reader asks first: (words, group, metric), all on the test frames.
@@ -36,7 +34,6 @@ FALLBACK = (
     ("Infected or not, all frames (AUC)", "cls_auc", ""),
     ("Time, all frames (mean absolute error)", "reg_mae", "h"),
 )
-TO = "\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}"  # an interval stays on one line
 FIGURE = "temporal_generalization.png"
 PICTURED = 8  # newest runs that show it: the page is to be sent around
 FILES = (
@@ -50,25 +47,6 @@ FILES = (
 )
 
 
-@dataclass(frozen=True)
-class Entry:
-    """What the index shows of one run; links are relative to the index."""
-
-    name: str
-    anchor: str
-    state: str
-    origin: str
-    notes: list[str]
-    verdict: list[dict[str, str]]
-    answers: list[dict[str, str]]
-    picture: str
-    picture_alt: str
-    pages: list[dict[str, str]]
-    files: list[dict[str, str]]
-    changes: list[tuple[str, str, str]]
-    packages: str
-
-
 def write_index(reports_dir: str | Path) -> Path:
     """Write ``index.html`` over every run below a folder and return its path.
 
@@ -80,27 +58,23 @@ def write_index(reports_dir: str | Path) -> Path:
     reports = Path(os.path.abspath(reports_dir))
     if not reports.is_dir():
         raise InputError(f"{reports}: no such folder; a run makes it (hpiclock run CONFIG)")
-    entries: list[Entry] = []
+    entries: list[dict[str, Any]] = []
     unreadable: list[str] = []
-    for config in _newest_first(reports.rglob(CONFIG)):
+    newest_first = sorted(reports.rglob(CONFIG), key=lambda path: (-path.stat().st_mtime, path))
+    for config in newest_first:
         try:
             entries.append(entry(Run.open(config.parent), reports, pictured=len(entries) < PICTURED))
         except InputError as error:
             unreadable.append(str(error).replace(f"{reports}{os.sep}", ""))
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATE), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
     style = (TEMPLATE / "hpiclock" / "style.css").read_text(encoding="utf-8")
-    text = environment.get_template("index.html.j2").render(
-        entries=entries, unreadable=unreadable, style=style
-    )
+    text = render("index.html.j2", entries=entries, unreadable=unreadable, style=style)
     with atomic(reports / "index.html") as partial:
         partial.write_text(text, encoding="utf-8")
     return reports / "index.html"
 
 
-def entry(run: Run, reports: Path, *, pictured: bool) -> Entry:
-    """Gather what the index shows of a run.
+def entry(run: Run, reports: Path, *, pictured: bool) -> dict[str, Any]:
+    """Gather what the index shows of a run, for ``index.html.j2``; links are relative to the index.
 
     Args:
         run: any run.
@@ -118,25 +92,25 @@ def entry(run: Run, reports: Path, *, pictured: bool) -> Entry:
         pages.append({"href": f"{here}/{page.name}", "title": named})
     picture, words = _picture(run.path(FIGURE)) if pictured else ("", "")
     versions = run.read_json("provenance.json")["packages"]
-    return Entry(
-        name=run.name,
-        anchor=here.replace("/", "-"),
-        state=run.state,
-        origin=origin(run).removeprefix(f"{run.name} · "),
-        notes=run.notes,
-        verdict=verdict_rows(run),
-        answers=answers(run),
-        picture=picture,
-        picture_alt=words,
-        pages=pages,
-        files=[{"href": f"{here}/{name}", "title": name} for name in FILES if run.path(name).is_file()],
-        changes=[
+    return {
+        "name": run.name,
+        "anchor": here.replace("/", "-"),
+        "state": run.state,
+        "origin": origin(run).removeprefix(f"{run.name} · "),
+        "notes": run.notes,
+        "verdict": verdict_rows(run),
+        "answers": answers(run),
+        "picture": picture,
+        "picture_alt": words,
+        "pages": pages,
+        "files": [{"href": f"{here}/{name}", "title": name} for name in FILES if run.path(name).is_file()],
+        "changes": [
             (key, _shown(key, new, reports), str(old))
             for key, new, old in run.cfg.differences()
             if key not in WHERE_KEYS
         ],
-        packages=", ".join(f"{name} {version}" for name, version in versions.items()),
-    )
+        "packages": ", ".join(f"{name} {version}" for name, version in versions.items()),
+    }
 
 
 def answers(run: Run) -> list[dict[str, str]]:
@@ -152,7 +126,7 @@ def answers(run: Run) -> list[dict[str, str]]:
     if run.path("results.json").is_file():
         tested = run.read_json("results.json").get("test_metrics", {})
         return [
-            {"question": words, "value": _with_unit(tested[key], unit), "interval": "no interval", "n": ""}
+            {"question": words, "value": value_text(tested[key], unit), "interval": "no interval", "n": ""}
             for words, key, unit in FALLBACK
             if tested.get(key) is not None
         ]
@@ -175,29 +149,15 @@ def _row(metrics: pd.DataFrame, group: str, metric: str) -> pd.Series | None:
 
 def _answer(row: pd.Series) -> dict[str, str]:
     unit = METRICS[row["metric"]].unit
-    counts = {"frame": row["n"], "stack": row["n_stacks"], "well": row["n_wells"]}
-    n = ", ".join(f"{count} {name}{'' if count == 1 else 's'}" for name, count in counts.items())
-    why = row["note"].partition(";")[0]  # the first reason; metrics.csv has all of them
+    why = first_clause(row["note"])  # metrics.csv has all reasons
     if pd.isna(row["value"]):
-        return {"value": "not defined", "interval": why, "n": n}
-    limits = [row["low"], row["high"]]
-    interval = why if pd.isna(limits[0]) else TO.join(_number(limit, unit) for limit in limits)
-    return {"value": _with_unit(row["value"], unit), "interval": interval, "n": n}
-
-
-def _with_unit(value: float, unit: str) -> str:
-    return f"{_number(value, unit)} {unit}".rstrip()
-
-
-def _number(value: float, unit: str) -> str:
-    return f"{value:.2f}" if unit else f"{value:.3f}"
+        return {"value": "not defined", "interval": why, "n": n_text(row)}
+    limits = limits_text(row["low"], row["high"], 2 if unit else 3, missing=why)
+    on_one_line = limits if limits == why else limits.replace(" ", "\N{NO-BREAK SPACE}")
+    return {"value": value_text(row["value"], unit), "interval": on_one_line, "n": n_text(row)}
 
 
 def _shown(key: str, value: Any, reports: Path) -> str:
     if key in PATH_KEYS and isinstance(value, str) and value not in NOT_PATHS:
         return Path(os.path.relpath(value, reports)).as_posix()
     return str(value)
-
-
-def _newest_first(configs: Iterable[Path]) -> list[Path]:
-    return sorted(configs, key=lambda path: (-path.stat().st_mtime, path))

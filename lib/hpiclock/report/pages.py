@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import nbformat
 
 from hpiclock.config.load import PATH_KEYS
@@ -72,6 +73,19 @@ def write_pages(run: Run) -> list[Path]:
             partial.write_text(body, encoding="utf-8")
         pages.append(page)
     return pages
+
+
+def render(template: str, **facts: Any) -> str:
+    """Return a template of :data:`TEMPLATE` filled with facts; those of HTML are escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATE),
+        autoescape=jinja2.select_autoescape(["html.j2"]),
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    return environment.get_template(template).render(facts)
 
 
 def for_reading(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:

@@ -15,58 +15,44 @@ from hpiclock.files import atomic, make_folder
 from hpiclock.plate.cache import open_cache
 from hpiclock.plate.frames import treatment_table
 from hpiclock.report.audit_text import verdict_lines
+from hpiclock.report.pages import render
 from hpiclock.report.text import readable_metrics
 from hpiclock.runs.run import VERDICT, Run, plain
 from hpiclock.runs.tables import read_study_tables
 from hpiclock.tables import FRAMES, MANIFEST, METRICS, read_any
 from hpiclock.workflows.training_reference import BEST
 
-INTENDED = (
-    "To say of a label-free time-lapse frame whether the field looks infected, and for how long, on plates "
-    "of the same cells, virus, microscope and settings as below. For research; not for diagnosis. Each new "
-    "plate needs mock wells and wells of a high MOI, so that it can be seen whether the model holds there."
-)
-NOT_FOR = (
-    "Other cells, viruses, optics, media or contrast. Single cells: a whole field is one answer. The onset "
-    "itself: times count from the onset that was stated."
-)
+CARD = "MODEL_CARD.md"
+AGREE = {"p_infected": 1e-4, "hours": 1e-2}  # largest difference between the run and an exported file
+VERIFIED_FRAMES = 16  # of the training plate on which they are compared
 
 
 def model_card(run: Run) -> str:
-    """Return the card as Markdown.
+    """Return the card as Markdown; its words stand in ``report/template/model_card.md.j2``.
 
     Raises:
         InputError: a run whose tables are not there.
     """
-    cfg = run.cfg
-    manifest, frames = run.read_table("manifest.csv", MANIFEST), run.read_table("frames.parquet", FRAMES)
-    metrics = run.read_table("metrics.csv", METRICS)
+    cfg, image = run.cfg, run.cfg.image
+    manifest, metrics = run.read_table("manifest.csv", MANIFEST), run.read_table("metrics.csv", METRICS)
     cut = read_study_tables(run.folder)["threshold"].iloc[0]
-    made = run.read_json("provenance.json")
     groups = ["all", "infected", "mock", "before onset", "eclipse", "after eclipse"]
-    scores = readable_metrics(metrics, groups=groups, split="test")
-    image = cfg.image
-    limits = "" if image.low is None else f" {image.low:g} to {image.high:g}"
-    heads = " and one for ".join(cfg.model.tasks)
-    channel, plane = _or_only(cfg.data.channel), _or_only(cfg.data.z)
-    sections = {
-        f"Model card: {run.name}": f"{cfg.model.backbone} with a head for {heads}; hpiclock "
-        f"{made['hpiclock']}, seed {cfg.seed}.",
-        "Intended use": INTENDED,
-        "Not for": NOT_FOR,
-        "Read this first": "\n".join(f"- {note}" for note in run.notes) or "Nothing.",
-        "Training data": _code(treatment_table(manifest).fillna({"moi": ""}).to_string(index=False))
-        + "\n\n"
-        + _code(_sides(frames).to_string()),
-        "Frames": f"{image.size} x {image.size} px, {image.intensity} limits{limits} per {image.scope}, "
-        f"{image.crop_border:.0%} cut off each side; channel {channel}, plane {plane}.",
-        "Metrics on test wells": f"Threshold: P(infected) >= {cut['value']:.3f} ({cut['note']}).\n\n"
-        + _code(scores.to_string()),
-        "The audit's verdict": _verdict(run),
-    }
-    titles = list(sections)
-    parts = [f"{'#' if title == titles[0] else '##'} {title}\n\n{text}" for title, text in sections.items()]
-    return "\n\n".join(parts) + "\n"
+    verdict = read_any(run.path(VERDICT)) if run.path(VERDICT).is_file() else None
+    return render(
+        "model_card.md.j2",
+        run=run,
+        cfg=cfg,
+        version=run.read_json("provenance.json")["hpiclock"],
+        treatments=treatment_table(manifest).fillna({"moi": ""}).to_string(index=False),
+        sides=_sides(run.read_table("frames.parquet", FRAMES)).to_string(),
+        limits="" if image.low is None else f" {image.low:g} to {image.high:g}",
+        cut_off=f"{image.crop_border:.0%}",
+        channel="the only one" if cfg.data.channel is None else cfg.data.channel,
+        plane="the only one" if cfg.data.z is None else cfg.data.z,
+        threshold=f"{cut['value']:.3f} ({cut['note']})",
+        metrics=readable_metrics(metrics, groups=groups, split="test").to_string(),
+        verdict="" if verdict is None else "\n".join(verdict_lines(verdict)),
+    )
 
 
 def _sides(frames: pd.DataFrame) -> pd.DataFrame:
@@ -75,33 +61,10 @@ def _sides(frames: pd.DataFrame) -> pd.DataFrame:
     return grouped.agg(wells=("place", "nunique"), stacks=("stack_id", "nunique"), frames=("frame", "size"))
 
 
-def _verdict(run: Run) -> str:
-    if not run.path(VERDICT).is_file():
-        return (
-            "Not audited: whether it reads the infection, or the clock, the well or the microscope, was not "
-            "asked (`hpiclock audit` does)."
-        )
-    said = read_any(run.path(VERDICT)).fillna({"evidence": "", "remedy": ""})
-    return _code("\n".join(verdict_lines(said)))
-
-
-def _or_only(choice: object) -> str:
-    return "the only one" if choice is None else str(choice)
-
-
-def _code(text: str) -> str:
-    return f"```\n{text}\n```"
-
-
-CARD = "MODEL_CARD.md"
-AGREE = {"p_infected": 1e-4, "hours": 1e-2}  # largest difference between the run and an exported file
-VERIFIED_FRAMES = 16  # of the training plate on which they are compared
-
-
 def export(run: Run, folder: Path, *, say: Callable[[str], None]) -> Path:
     """Write a finished run's model as ONNX and as safetensors with a config, and its model card.
 
-    Both files are asked about the same frames as the run's model; they are kept only if all agree.
+    Both files predict the same frames as the run's model; they are kept only if all agree.
 
     Args:
         run: a finished run.
@@ -153,7 +116,7 @@ def export(run: Run, folder: Path, *, say: Callable[[str], None]) -> Path:
 
 
 def _frames(run: Run) -> tuple[np.ndarray, str]:
-    """Return frames to compare answers on, (n, size, size): of the training plate, or noise without it."""
+    """Return frames to compare on, (n, size, size): of the training plate, or noise without it."""
     size = run.cfg.image.size
     try:
         images = open_cache(run.read_table("manifest.csv", MANIFEST), run.cfg.data, run.cfg.image).images
@@ -165,8 +128,8 @@ def _frames(run: Run) -> tuple[np.ndarray, str]:
     ), "frames of its plate"
 
 
-def _apart(expected: dict[str, np.ndarray], said: dict[str, np.ndarray], name: str) -> dict[str, float]:
-    apart = {key: float(np.abs(expected[key] - said[key]).max()) for key in expected}
+def _apart(expected: dict[str, np.ndarray], found: dict[str, np.ndarray], name: str) -> dict[str, float]:
+    apart = {key: float(np.abs(expected[key] - found[key]).max()) for key in expected}
     wrong = [key for key, value in apart.items() if not value <= AGREE[key]]
     if wrong:
         raise RunFailed(f"{name}: {wrong[0]} differs from the run's by up to {apart[wrong[0]]:.3g}; not kept")
@@ -176,7 +139,7 @@ def _apart(expected: dict[str, np.ndarray], said: dict[str, np.ndarray], name: s
 def _config(run: Run) -> dict[str, Any]:
     tables = read_study_tables(run.folder)
     temperature = tables["temperature"]["temperature"]
-    said: dict[str, Any] = plain(
+    about: dict[str, Any] = plain(
         {
             "made_from": run.name,
             "model": run.cfg.model.model_dump(mode="json") | {"weights": "none"},
@@ -190,4 +153,4 @@ def _config(run: Run) -> dict[str, Any]:
             "temperature": float(temperature.iloc[0]) if len(temperature) else None,
         }
     )
-    return said
+    return about

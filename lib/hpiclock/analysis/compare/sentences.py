@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hpiclock.format import LEAST_P, number_text, p_text, window_text
+from hpiclock.format import LEAST_P, p_text, value_text, window_text
 from hpiclock.metrics import METRICS
 
 BETTER, WORSE, EQUAL = "better", "worse", "equal within the margin"
@@ -95,10 +95,8 @@ def _less_is_better(metric: str) -> bool:
 
 def _facts(row: Mapping[str, Any]) -> dict[str, Any]:
     """Return a row of ``comparison`` or ``steadiness`` as facts: numbers written, what is compared named."""
-    digits, unit = (2, " h") if METRICS[row["metric"]].unit == "h" else (3, "")
-    written = {
-        name: number_text(row[name], digits, signed=name in SIGNED) + unit for name in SIZES if name in row
-    }
+    unit = METRICS[row["metric"]].unit
+    written = {name: value_text(row[name], unit, signed=name in SIGNED) for name in SIZES if name in row}
     written |= {name: p_text(row[name], least=LEAST_P) for name in ("p", "p_holm")}
     spread = f"{SPREADS[row['spread']]} over windows of the " if "spread" in row else ""
     name = f"{spread}{variant_name(row['metric'], row['group'])}"
