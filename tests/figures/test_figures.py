@@ -125,12 +125,12 @@ def test_film_strips_put_the_same_hour_into_the_same_column(scored_plate):
     assert axes[4].get_ylabel() == "A02 p1\nMOI 1"  # the name stays at the left
 
 
-def test_gallery_captions_say_where_when_and_what_the_model_said(scored_plate):
+def test_gallery_captions_tell_where_when_and_what_was_predicted(scored_plate):
     row = scored_plate.query("stack_id == 'B10p2' and frame == 3").assign(reason="time error", rank=1)
     ax = figures.gallery_figure(row, np.zeros((1, 8, 8), np.uint8)).axes[0]
     assert ax.xaxis.get_label().get_text().split("\n") == [
         "1. time error", "B10 p2 · MOI 5 · 9 h · 6 hpi", "P(infected) 0.30",
-        "said 10.0 h, true 6.0 h (+4.0 h)",
+        "predicted 10.0 h, true 6.0 h (+4.0 h)",
     ]  # fmt: skip
 
 

@@ -3,10 +3,12 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.colors import to_hex
 from matplotlib.text import Text
 
 from hpiclock import figures
 from hpiclock.errors import InputError
+from hpiclock.figures import style
 
 HOURS = [0.0, 3.0, 6.0, 9.0]
 
@@ -17,6 +19,17 @@ def labels_of(ax) -> list[str]:
 
 def line_named(ax, start: str):
     return next(line for line in ax.get_lines() if str(line.get_label()).startswith(start))
+
+
+def lines_of(ax) -> list:
+    return [line for line in ax.get_lines() if len(line.get_xdata())]
+
+
+def dots_of(ax, condition_colour: str) -> np.ndarray:
+    """The points (n, 2) of the scatter that have this colour."""
+    (points,) = ax.collections
+    colours = [to_hex(colour) for colour in points.get_facecolors()]
+    return points.get_offsets()[[colour == condition_colour.lower() for colour in colours]]
 
 
 def words_in(figure) -> str:
@@ -52,7 +65,7 @@ def test_confusion_writes_counts_and_shares_into_the_right_cell():
          "n_stacks": [2, 1, 0, 0], "n_wells": 1, "share": [0.9, 0.1, np.nan, np.nan]}
     )  # fmt: skip
     ax = figures.confusion(cells)
-    texts = {t.get_position(): t.get_text() for t in ax.texts}
+    texts = {tuple(map(int, t.get_position())): t.get_text() for t in ax.texts}  # column, row
     assert texts[(1, 0)] == "10.0%\n1 frame\n1 stack"
     assert texts[(0, 1)].startswith("no such frames")
     with pytest.raises(InputError, match="one split"):
@@ -75,10 +88,10 @@ def test_reliability_draws_bins_intervals_and_counts():
 def test_scores_over_hours_are_a_line_per_stack_and_an_entry_per_treatment(scored_plate):
     ax = figures.score_over_hours(scored_plate, threshold=0.25)
     assert labels_of(ax) == ["mock (2 stacks)", "MOI 1 (2 stacks)", "MOI 5 (2 stacks)", "threshold 0.25"]
-    assert len(ax.get_lines()) == 6 + 1
+    assert len(lines_of(ax)) == 6 + 1
     by_hpi = figures.score_over_hours(scored_plate, clock="hpi")
     assert "hpi" in by_hpi.get_xlabel()
-    assert len(by_hpi.get_lines()) == 4 + 1  # mock has no hpi; the onset is a line
+    assert len(lines_of(by_hpi)) == 4 + 1  # mock has no hpi; the onset is a line
 
 
 def test_score_distribution_leaves_out_frames_without_a_label(scored_plate):
@@ -96,10 +109,9 @@ def test_regression_line_is_the_one_given_and_truth_is_the_diagonal(scored_plate
     fitted, truth = line_named(ax, "regression"), line_named(ax, "prediction = truth")
     np.testing.assert_allclose(fitted.get_ydata(), 0.5 * fitted.get_xdata() - 1.0)
     assert list(truth.get_xdata()) == list(truth.get_ydata())
-    dots = line_named(ax, "MOI 1")
-    np.testing.assert_allclose(
-        np.subtract(dots.get_ydata(), dots.get_xdata()), 4
-    )  # hours + 1 against hours - 3
+    dots = dots_of(ax, style.INFECTED)  # those of MOI 1
+    assert len(dots) == 8
+    np.testing.assert_allclose(dots[:, 1] - dots[:, 0], 4)  # hours + 1 against hours - 3
     assert "predicted = −1.00 h + 0.50 × true" in words_in(ax.figure)
     assert "16 frames, 4 stacks, 2 wells" in words_in(ax.figure)
     assert [ax.get_title("left") for ax in figures.prediction_scatter_figure(scored_plate).axes] == [
@@ -125,9 +137,9 @@ def test_bland_altman_draws_bias_and_limits(scored_plate):
          "upper": [9.0]}
     )  # fmt: skip
     ax = figures.bland_altman(scored_plate, limits, clock="infection", level=0.95)
-    dots = line_named(ax, "MOI 1")
-    np.testing.assert_allclose(dots.get_ydata(), 4)
-    np.testing.assert_allclose(dots.get_xdata()[:4], np.array(HOURS) - 1)  # (hours + 1 + hours - 3) / 2
+    dots = dots_of(ax, style.INFECTED)  # those of MOI 1
+    np.testing.assert_allclose(dots[:, 1], 4)
+    np.testing.assert_allclose(dots[:4, 0], np.array(HOURS) - 1)  # (hours + 1 + hours - 3) / 2
     heights = {float(line.get_ydata()[0]) for line in ax.get_lines() if len(line.get_ydata()) == 2}
     assert {4.0, -1.0, 9.0, 0.0} <= heights
 
@@ -218,7 +230,7 @@ def test_coverage_stands_against_the_promise_with_width_n_and_reasons():
          "width_h": 7.0, "n": [30, 10, 20, 9, 0, 9], "note": ["", "", "", "", "no frames; 12 wells", ""]}
     )  # fmt: skip
     ax = figures.interval_coverage(table)
-    assert list(line_named(ax, "promised: 90%").get_ydata()) == [0.9, 0.9]
+    assert list(line_named(ax, "nominal: 90%").get_ydata()) == [0.9, 0.9]
     assert list(line_named(ax, "called infected: 7.0 h wide").get_ydata()) == [0.85, 0.95]
     assert list(line_named(ax, "called mock undefined").get_xdata()) == [3]
     below = ax.child_axes[0]

@@ -115,10 +115,10 @@ def test_the_frame_that_is_shown_is_the_chosen_one(run):
     explorer = widgets.plate_browser(run)
     rows = run.read_table("predictions.parquet", PREDICTIONS)
     row = rows[rows["well"].eq("A02") & rows["hours"].eq(24.0)].iloc[0]
-    explorer.selection = widgets.plate.PlateSelection(row["plate"], "A02", row["position"], 24.0)
+    explorer.selection = widgets.frames.PlateSelection(row["plate"], "A02", row["position"], 24.0)
     assert f"P(infected) {row['p_infected']:.2f}" in explorer.words.value
-    assert f"predicted time {row['time_pred']:.1f} h".replace("-", "−") in explorer.words.value
-    cursor = explorer._of_stack[1]._parts._cursors[0]
+    assert f"predicted {row['time_pred']:.1f} h".replace("-", "−") in explorer.words.value
+    cursor = explorer._of_stack[1]._panels._cursors[0]
     assert list(cursor.get_xdata()) == [24.0, 24.0]
 
 
@@ -149,7 +149,7 @@ def test_the_threshold_explorer_begins_with_the_threshold_of_the_run(run):
     assert "no longer tested" in explorer.words.value
     label = explorer._drawing.figure.get_label()
     explorer.selection = replace(explorer.selection, threshold=0.0)
-    assert "infected called infected: 100.0%" in explorer._drawing.figure.get_label() != label
+    assert "infected predicted infected: 100.0%" in explorer._drawing.figure.get_label() != label
 
 
 def test_the_window_explorer_says_what_the_study_wrote(run):

@@ -1,6 +1,6 @@
 """Figures from tables: every function takes a table and returns Axes (``…_figure``: a Figure).
 
-No plot computes a statistic, saves a file or shows itself: tables come from :mod:`hpiclock.study`,
+No plot computes a statistic, saves a file or shows itself: tables come from :mod:`hpiclock.analysis`,
 :mod:`hpiclock.report.show` shows and keeps. Each drawing carries a description in words, see
 :func:`alt_text`.
 """
@@ -15,18 +15,11 @@ from hpiclock.figures.audit import (
     sanity_checks_figure,
     shortcut_scores,
 )
-from hpiclock.figures.classes import (
-    classes_figure,
-    confusion,
-    reliability,
-    roc,
-    score_distribution,
-    score_over_hours,
-)
 from hpiclock.figures.comparison import (
     difference_figure,
     differences_over_time_figure,
     interval_sweep_figure,
+    runs_over_time,
     variants_over_time_figure,
     window_sweep_figure,
 )
@@ -37,22 +30,29 @@ from hpiclock.figures.images import (
     grey_level_over_hours,
     grey_levels_figure,
 )
-from hpiclock.figures.plate import plate_map, plate_map_figure
-from hpiclock.figures.readout import (
+from hpiclock.figures.plate import (
     dose_response,
     plate_heat_map,
+    plate_map,
+    plate_map_figure,
     treatment_curves,
     well_grid_figure,
     wells_by_treatment,
 )
-from hpiclock.figures.style import alt_text
-from hpiclock.figures.times import (
+from hpiclock.figures.predictions import (
     bland_altman,
+    classes_figure,
+    confusion,
     prediction_scatter_figure,
     prediction_vs_target,
+    reliability,
     residual_over_hours,
+    roc,
+    score_distribution,
+    score_over_hours,
     trajectory_figure,
 )
+from hpiclock.figures.style import alt_text
 from hpiclock.figures.training import (
     clocks,
     hours_coverage,
@@ -68,52 +68,3 @@ from hpiclock.figures.windows import (
     metric_by_window,
     temporal_generalization_figure,
 )
-
-__all__ = [
-    "alt_text",
-    "attribution_figure",
-    "bland_altman",
-    "change_effects_figure",
-    "classes_figure",
-    "clocks",
-    "confusion",
-    "controls_over_hpi",
-    "counts_by_window",
-    "detection_curve",
-    "difference_figure",
-    "differences_over_time_figure",
-    "dose_response",
-    "experiment_scores",
-    "feature_map_figure",
-    "film_strip_figure",
-    "gallery_figure",
-    "grey_level_over_hours",
-    "grey_levels_figure",
-    "hours_coverage",
-    "interval_coverage",
-    "interval_sweep_figure",
-    "learning_curve",
-    "learning_curves_figure",
-    "metric_by_window",
-    "plate_heat_map",
-    "plate_map",
-    "plate_map_figure",
-    "prediction_scatter_figure",
-    "prediction_vs_target",
-    "reliability",
-    "residual_over_hours",
-    "roc",
-    "sanity_checks_figure",
-    "score_distribution",
-    "score_over_hours",
-    "shortcut_scores",
-    "split_overview",
-    "temporal_generalization_figure",
-    "trajectory_figure",
-    "treatment_curves",
-    "validation_metrics_figure",
-    "variants_over_time_figure",
-    "well_grid_figure",
-    "wells_by_treatment",
-    "window_sweep_figure",
-]

@@ -1,4 +1,4 @@
-"""Figures made of frames: film strips, worst frames, grey levels over hours, where a model looks."""
+"""Figures made of frames: film strips, worst frames, grey levels over hours, attribution maps."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from matplotlib.figure import Figure, SubFigure
 from hpiclock.errors import InputError
 from hpiclock.figures import style
 from hpiclock.figures.style import Treatment, draw_stacks, styled
+from hpiclock.format import count_text
 
 Images = npt.NDArray[np.uint8]
 GREY_LEVELS = {"mean": "mean grey level (0–255)", "sd": "SD of grey levels (0–255)"}
@@ -33,7 +34,7 @@ def film_strip_figure(frames: pd.DataFrame, images: Images) -> Figure:
     """
     frames = _with_images(frames, images)
     if frames.empty:
-        return _empty_figure("no frames to show")
+        return style.empty_figure("no frames to show", style.COLUMN_IN, 1.2)
     frames = frames.assign(column=_columns(frames))
     strips = [part.sort_values("hours") for _, part in frames.groupby("stack_id", sort=False)]
     longest = int(frames["column"].max()) + 1
@@ -41,24 +42,24 @@ def film_strip_figure(frames: pd.DataFrame, images: Images) -> Figure:
     fig = style.new_figure(longest * side + 0.8, len(strips) * (side + 0.32))
     fig.set_layout_engine("constrained", w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)
     panels = fig.subplots(len(strips), longest, squeeze=False)
-    for row, strip in zip(panels, strips, strict=True):
-        for ax in np.delete(row, strip["column"]):
-            ax.set(xticks=[], yticks=[])
-            ax.spines[:].set_visible(False)
+    words = []
+    for line, strip in zip(panels, strips, strict=True):
+        for ax in np.delete(line, strip["column"]):
+            style.bare(ax)
         for frame in strip.itertuples():
-            ax = row[int(str(frame.column))]
-            _picture(ax, images[int(str(frame.image))], frame, width=1.2)
-            ax.set_xlabel(_time_words(frame), fontsize=5.5, labelpad=2)
-        first = strip.iloc[0]
-        name = f"{first['well']} {style.position(first['position'])}"
-        row[0].set_ylabel(f"{name}\n{Treatment.of(first).label}", fontsize=7)
-    style.describe(fig, f"Film strips of {len(strips)} stacks: {'; '.join(map(_strip_words, strips))}.")
+            ax = line[int(str(frame.column))]
+            style.picture(ax, images[int(str(frame.image))], Treatment.of(frame).colour)
+            ax.set_xlabel(_time_text(frame), fontsize=5.5, labelpad=2)
+        name, treatment = style.place_text(strip.iloc[0]), Treatment.of(strip.iloc[0]).label
+        line[0].set_ylabel(f"{name}\n{treatment}", fontsize=7)
+        words.append(f"{name}, {treatment}, {style.range_text(strip['hours'])} h")
+    style.describe(fig, f"Film strips of {count_text(len(strips), 'stack')}: {'; '.join(words)}.")
     return fig
 
 
 @styled
 def gallery_figure(rows: pd.DataFrame, images: Images, *, columns: int = 4) -> Figure:
-    """Draw frames in the order given with what is known of each and what the model said of it.
+    """Draw frames in the order given with what is known of each and what was predicted.
 
     Args:
         rows: one row per image (``well position condition moi hours hpi p_infected time_target time_pred``);
@@ -72,7 +73,7 @@ def gallery_figure(rows: pd.DataFrame, images: Images, *, columns: int = 4) -> F
     """
     rows = _with_images(rows, images)
     if rows.empty:
-        return _empty_figure("no frames to show")
+        return style.empty_figure("no frames to show", style.COLUMN_IN, 1.2)
     reasons = rows["reason"] if "reason" in rows else pd.Series("", index=rows.index)
     strips = [
         part.iloc[start : start + columns]  # each reason begins a line
@@ -88,16 +89,16 @@ def gallery_figure(rows: pd.DataFrame, images: Images, *, columns: int = 4) -> F
         for ax in line[len(strip) :]:
             ax.set_axis_off()
         for ax, row in zip(line, strip.itertuples(), strict=False):
-            _picture(ax, images[int(str(row.image))], row, width=1.6)
-            lines = gallery_lines(row)
+            style.picture(ax, images[int(str(row.image))], Treatment.of(row).colour, 1.6)
+            lines = caption_lines(row)
             ax.set_xlabel("\n".join(lines), fontsize=6, loc="left", labelpad=3)
             words.append(", ".join(lines))
-    style.describe(fig, f"{style.plural(len(rows), 'frame')} with their captions: {'; '.join(words)}.")
+    style.describe(fig, f"{count_text(len(rows), 'frame')} with their captions: {'; '.join(words)}.")
     return fig
 
 
 def _columns(frames: pd.DataFrame) -> npt.NDArray[np.int64]:
-    """Return the column of each frame: hours that lie nearer than half a step of a strip share one."""
+    """Return (n,) the column of each frame: hours nearer than half a step of a strip share one."""
     steps = frames.sort_values("hours").groupby("stack_id")["hours"].diff()
     near = float(steps[steps > 0].min()) / 2 if (steps > 0).any() else 0.0
     starts: list[float] = []
@@ -115,42 +116,28 @@ def _with_images(rows: pd.DataFrame, images: Images) -> pd.DataFrame:
     return rows.assign(image=np.arange(len(rows)))
 
 
-def _empty_figure(why: str) -> Figure:
-    fig = style.new_figure(style.COLUMN_IN, 1.2)
-    style.nothing(fig.add_subplot(), why)
-    return fig
-
-
-def _picture(ax: Axes, image: Images, row: Any, *, width: float) -> None:
-    ax.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="antialiased")
-    ax.set(xticks=[], yticks=[])
-    ax.spines[:].set(visible=True, color=Treatment.of(row).colour, linewidth=width)
-
-
-def _time_words(row: Any) -> str:
+def _time_text(row: Any) -> str:
     hpi = f" · {row.hpi:g} hpi".replace("-", "−") if np.isfinite(row.hpi) else ""
     return f"{row.hours:g} h{hpi}"
 
 
-def _strip_words(strip: pd.DataFrame) -> str:
-    first = strip.iloc[0]
-    name = f"{first['well']} {style.position(first['position'])}, {Treatment.of(first).label}"
-    return f"{name}, {style.range_text(strip['hours'])} h"
+def caption_lines(row: Any) -> list[str]:
+    """Return the caption of a frame: why it is shown, which it is, what was predicted."""
+    lines = [f"{row.rank}. {row.reason}"] if hasattr(row, "reason") else []
+    lines.append(f"{style.place_text(row)} · {Treatment.of(row).label} · {_time_text(row)}")
+    return lines + prediction_lines(row)
 
 
-def gallery_lines(row: Any) -> list[str]:
-    """Return the caption of a frame: why it is shown, which it is, what the model said of it."""
-    lines = [f"{row.well} {style.position(row.position)} · {Treatment.of(row).label} · {_time_words(row)}"]
-    if hasattr(row, "reason"):
-        lines.insert(0, f"{row.rank}. {row.reason}")
+def prediction_lines(row: Any) -> list[str]:
+    """Return ``P(infected) 0.30`` and ``predicted 10.0 h, true 6.0 h (+4.0 h)`` of a frame, where known."""
+    lines = []
     if np.isfinite(row.p_infected):
         lines.append(f"P(infected) {row.p_infected:.2f}")
     if np.isfinite(row.time_pred):
-        said = f"said {style.number(row.time_pred, 1)} h"
+        lines.append(f"predicted {style.number(row.time_pred, 1)} h")
         if np.isfinite(row.time_target):
             error = style.number(row.time_pred - row.time_target, 1, signed=True)
-            said += f", true {style.number(row.time_target, 1)} h ({error} h)"
-        lines.append(said)
+            lines[-1] += f", true {style.number(row.time_target, 1)} h ({error} h)"
     return lines
 
 
@@ -165,10 +152,10 @@ def grey_level_over_hours(levels: pd.DataFrame, *, value: str, ax: Axes | None =
     """
     ax = style.axes_or_new(ax, 4.6, 2.4)
     if levels.empty:
-        return style.nothing(ax, "no frames, so no grey levels")
+        return style.empty(ax, "no frames, so no grey levels")
     words = draw_stacks(ax, levels, "hours", value)
-    ax.set(xlabel=style.TIME_AXES["hours"], ylabel=GREY_LEVELS[value])
-    style.hour_ticks(ax, min(0.0, float(levels["hours"].min())), float(levels["hours"].max()))
+    ax.set_ylabel(GREY_LEVELS[value])
+    style.time_axis(ax, levels["hours"], zero=True)
     style.legend_outside(ax)
     style.describe(ax, f"{GREY_LEVELS[value]} over hours, one line per stack: {words}.")
     return ax
@@ -181,9 +168,7 @@ def grey_levels_figure(levels: pd.DataFrame) -> Figure:
     left, right = fig.subplots(1, 2)
     grey_level_over_hours(levels, value="mean", ax=left)
     grey_level_over_hours(levels, value="sd", ax=right)
-    legend = left.get_legend()
-    if legend is not None:
-        legend.remove()
+    style.drop_legend(left)
     return fig
 
 
@@ -203,9 +188,9 @@ COVER = 0.7  # opacity there
 def attribution_figure(
     rows: pd.DataFrame, images: Images, maps: Mapping[str, Maps], *, method: str
 ) -> Figure:
-    """Draw frames by condition and time, and below each where every head looks.
+    """Draw frames by condition and time, and below each the attribution map of every head.
 
-    One colour scale a head for all frames, so weak maps look weak; zero is transparent.
+    One colour scale a head for all frames, so weak maps stay pale; zero is transparent.
 
     Args:
         rows: one row per image, in the order in which they stand side by side in their condition
@@ -220,11 +205,9 @@ def attribution_figure(
     if any(len(rows) != len(found) for found in (images, *maps.values())):
         raise InputError(f"{len(rows)} rows: give one image and one map of each head for each of them")
     if not len(rows) or not maps:
-        fig = style.new_figure(style.PAGE_IN, 0.8)
-        style.nothing(fig.add_subplot(), "this run keeps no maps of where its model looks")
-        return fig
+        return style.empty_figure("this run keeps no maps of where its model looks")
     rows = rows.reset_index(drop=True)
-    strips = [part.index.to_numpy() for _, part in rows.groupby("condition", sort=False)]
+    strips = [part for _, part in rows.groupby("condition", sort=False)]
     columns, lines = max(map(len, strips)), 1 + len(maps)
     height = lines * SIDE_IN + 0.5
     fig = style.new_figure(style.PAGE_IN, len(strips) * height + SCALES_IN)
@@ -232,25 +215,28 @@ def attribution_figure(
     heights = [*[height] * len(strips), SCALES_IN]
     parts = fig.subfigures(len(strips) + 1, 1, height_ratios=heights, squeeze=False)[:, 0]
     strongest = {head: _strongest(found) for head, found in maps.items()}
+    words = []
     for strip, part in zip(strips, parts, strict=False):
+        condition = str(strip["condition"].iloc[0])
         grid = part.subplots(lines, columns, squeeze=False)
         for ax in grid.ravel():
-            ax.set(xticks=[], yticks=[])
-            ax.spines[:].set_visible(False)
-        condition = str(rows.loc[strip[0], "condition"])
-        names = [condition, *(f"{head} head" for head in maps)]
-        for ax, name in zip(grid[:, 0], names, strict=True):
-            ax.set_ylabel(name, fontweight="bold" if name == condition else "normal", fontsize=7)
-        for column, place in zip(grid.T, strip, strict=False):
-            _picture_with_map(column[0], images[place], style.CONDITION_COLOURS[condition])
+            style.bare(ax)
+        grid[0, 0].set_ylabel(condition, fontweight="bold", fontsize=7)
+        for ax, head in zip(grid[1:, 0], maps, strict=True):
+            ax.set_ylabel(f"{head} head", fontsize=7)
+        for column, (place, row) in zip(grid.T, strip.iterrows(), strict=False):
+            style.picture(column[0], images[place], style.CONDITION_COLOURS[condition])
+            column[0].set_title(_hpi_or_hours(row), fontsize=6.5, loc="center", fontweight="normal", pad=2)
             for (head, found), ax in zip(maps.items(), column[1:], strict=True):
-                _picture_with_map(ax, images[place], style.PALE)
+                style.picture(ax, images[place], style.PALE)
                 overlay_map(ax, found[place], head, strongest[head], len(images[place]))
-            _caption(column, rows.loc[place], list(maps))
-    _scales(parts[-1], list(maps))
-    spans = "; ".join(_span(rows.loc[strip]) for strip in strips)
+                ax.set_xlabel(_prediction_text(row, head), fontsize=5.5, labelpad=1.5)
+        clock, unit = ("hpi", "hpi") if strip["hpi"].notna().any() else ("hours", "h")
+        words.append(f"{condition} from {style.range_text(strip[clock])} {unit}")
+    _draw_scales(parts[-1], list(maps))
+    heads = " and the ".join(maps)
     style.describe(
-        fig, f"{len(rows)} test frames with the {method} maps of the {' and the '.join(maps)} head: {spans}."
+        fig, f"{len(rows)} test frames with the {method} maps of the {heads} head: {'; '.join(words)}."
     )
     return fig
 
@@ -267,22 +253,18 @@ def _strongest(found: Maps) -> float:
     return float(np.nanpercentile(np.abs(found), STRONGEST)) or 1.0
 
 
-def _picture_with_map(ax: Axes, image: Images, colour: str) -> None:
-    ax.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="antialiased")
-    ax.spines[:].set(visible=True, color=colour, linewidth=1.2)
+def _hpi_or_hours(row: Any) -> str:
+    return f"{row.hpi:g} hpi".replace("-", "−") if np.isfinite(row.hpi) else f"{row.hours:g} h"
 
 
-def _caption(column: npt.NDArray[np.object_], row: pd.Series, heads: list[str]) -> None:
-    hpi = f"{row['hpi']:g} hpi".replace("-", "−") if np.isfinite(row["hpi"]) else f"{row['hours']:g} h"
-    column[0].set_title(hpi, fontsize=6.5, loc="center", fontweight="normal", pad=2)
-    said = {"class": f"P {row['p_infected']:.2f}", "time": f"said {style.number(row['time_pred'], 1)} h"}
-    known = {"class": row["p_infected"], "time": row["time_pred"]}
-    for head, ax in zip(heads, column[1:], strict=True):
-        words = said[head] if np.isfinite(known[head]) else "no answer"
-        ax.set_xlabel(words, fontsize=5.5, labelpad=1.5)
+def _prediction_text(row: Any, head: str) -> str:
+    value = row.p_infected if head == "class" else row.time_pred
+    if not np.isfinite(value):
+        return "no prediction"
+    return f"P {value:.2f}" if head == "class" else f"predicted {style.number(value, 1)} h"
 
 
-def _scales(part: SubFigure, heads: list[str]) -> None:
+def _draw_scales(part: SubFigure, heads: list[str]) -> None:
     for ax, head in zip(np.atleast_1d(part.subplots(1, len(heads))), heads, strict=True):
         ax.imshow(np.linspace(0, 1, 256)[None], cmap=SCALES[head], aspect="auto")
         ax.set(yticks=[], xlim=(-8, 263))
@@ -291,8 +273,3 @@ def _scales(part: SubFigure, heads: list[str]) -> None:
         ax.tick_params(length=0, labelsize=6.5)
         for label, side in zip(ax.get_xticklabels(), ("left", "center", "right"), strict=True):
             label.set_horizontalalignment(side)
-
-
-def _span(rows: pd.DataFrame) -> str:
-    clock, unit = ("hpi", "hpi") if rows["hpi"].notna().any() else ("hours", "h")
-    return f"{rows['condition'].iloc[0]} from {style.range_text(rows[clock])} {unit}"

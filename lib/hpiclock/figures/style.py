@@ -1,10 +1,10 @@
-"""How every figure looks: sizes, units, colours of treatments, undefined values, alternative text."""
+"""How every figure is drawn: sizes, colours of treatments, axes, bands, legends, undefined values, words."""
 
 from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from itertools import groupby
@@ -17,6 +17,9 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
 from matplotlib.figure import Figure, SubFigure
 
+from hpiclock import format
+from hpiclock.format import count_text, first_clause, number_text, true_minus
+
 COLUMN_IN = 3.5  # one column of a journal page, inches
 PAGE_IN = 7.2  # two columns
 DPI = 200
@@ -26,7 +29,7 @@ INFECTED = "#D55E00"
 MOCK = "#0072B2"
 CONDITION_COLOURS = {"infected": INFECTED, "mock": MOCK}
 SPLIT_COLOURS = {"train": "#8C8C8C", "val": "#CC79A7", "test": "#009E73"}
-# Line styles and markers say the same once more, for prints without colour.
+# Line styles and markers repeat what colours tell, for prints without colour.
 CONDITION_LINES = {"infected": "-", "mock": "--"}
 CONDITION_MARKERS = {"infected": "o", "mock": "s"}
 SPLIT_LINES = {"train": ":", "val": "--", "test": "-"}
@@ -34,6 +37,8 @@ TIME_AXES = {"hours": "time since imaging start (h)", "hpi": "time since onset (
 INK = "#222222"
 GREY = "#8C8C8C"
 PALE = "#E6E6E6"
+SERIES_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", INK)
+SERIES_MARKERS = ("o", "s", "D", "^", "v", "P", "X")
 RC: Any = {
     "font.size": 8,
     "axes.titlesize": 8,
@@ -78,9 +83,22 @@ def styled(function: Callable[P, R]) -> Callable[P, R]:
     return inner
 
 
+# Figures and axes
+
+
 def new_figure(width_in: float, height_in: float) -> Figure:
     """Return a figure that pyplot does not know of, so that it goes when its last reference goes."""
     return Figure(figsize=(width_in, height_in), dpi=DPI, layout="constrained")
+
+
+def panels(n: int, width_in: float, height_in: float, across: int = 3) -> tuple[Figure, list[Axes]]:
+    """Return a figure of ``n`` panels, at most ``across`` in a row."""
+    across = max(min(n, across), 1)
+    figure = new_figure(width_in, height_in)
+    axes = list(figure.subplots(-(-n // across), across, squeeze=False).ravel())
+    for ax in axes[n:]:
+        ax.set_axis_off()
+    return figure, axes[:n]
 
 
 def axes_or_new(ax: Axes | None, width_in: float = COLUMN_IN, height_in: float = 2.6) -> Axes:
@@ -96,6 +114,173 @@ def figure_of(drawn: Axes | Figure | SubFigure) -> Figure:
     return figure
 
 
+def empty(ax: Axes, why: str) -> Axes:
+    """Write into empty axes why nothing is drawn."""
+    bare(ax)
+    ax.text(0.5, 0.5, why, ha="center", va="center", transform=ax.transAxes, color=INK, wrap=True)
+    describe(ax, f"Empty figure: {why}.")
+    return ax
+
+
+def empty_figure(why: str, width_in: float = PAGE_IN, height_in: float = 0.8) -> Figure:
+    """Return a figure that says why nothing is drawn."""
+    figure = new_figure(width_in, height_in)
+    with mpl.rc_context(RC):
+        empty(figure.add_subplot(), why)
+    return figure
+
+
+def bare(ax: Axes) -> None:
+    """Take ticks and frame away."""
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set_visible(False)
+
+
+def inset_below(ax: Axes, at: float = -0.48, height: float = 0.24) -> Axes:
+    """Return axes below ``ax`` that share its x axis and write its ticks."""
+    ax.tick_params(labelbottom=False)
+    ax.set_xlabel("")
+    return ax.inset_axes((0, at, 1, height), sharex=ax)
+
+
+def time_axis(ax: Axes, hours: pd.Series | pd.DataFrame, clock: str = "hours", *, zero: bool = False) -> None:
+    """Name the x axis after its clock and fit ticks and range to these hours, from 0 on where ``zero``.
+
+    Args:
+        ax: with time along x.
+        hours: what is drawn; all columns of a table count.
+        clock: ``hours`` since imaging start, or ``hpi``.
+        zero: begin at 0 unless the hours begin earlier.
+    """
+    values = hours.to_numpy(dtype=float)
+    low = float(np.nanmin(values))
+    hour_ticks(ax, min(0.0, low) if zero else low, float(np.nanmax(values)))
+    ax.set_xlabel(TIME_AXES[clock])
+
+
+def hour_ticks(ax: Axes, low: float, high: float) -> None:
+    """Put x ticks every 3, 6, 12 or 24 h, as the span and the room allow, and fix the range."""
+    width_in = ax.get_window_extent().width / figure_of(ax).dpi
+    most = 9 if width_in > 2.2 else 5
+    span = max(high - low, 1e-9)
+    step = next((s for s in (0.25, 0.5, 1, 2, 3, 6, 12, 24, 48, 96) if span / s < most), span)
+    ax.set_xticks(np.arange(np.ceil(low / step - 1e-9) * step, high + step * 1e-6, step))
+    ax.set_xlim(low - 0.02 * span, high + 0.02 * span)
+
+
+def row_axis(ax: Axes, names: Sequence[object]) -> None:
+    """Give the y axis a row per name, the first on top."""
+    ax.set_yticks(range(len(names)), [str(name) for name in names])
+    ax.set_ylim(len(names) - 0.5, -0.5)
+
+
+def share_axis(ax: Axes, axis: str = "y") -> None:
+    """Let an axis go from 0 to 1, with room for lines at its ends."""
+    ax.set(**{f"{axis}lim": (-0.03, 1.03)})
+
+
+# Lines, bands and points
+
+
+def reference_line(ax: Axes, *, x: float | None = None, y: float | None = None, **options: Any) -> None:
+    """Draw a thin dotted line at a value to compare with: chance, no error, no difference."""
+    line: Any = {"color": GREY, "linewidth": 0.8, "linestyle": ":"} | options
+    if y is not None:
+        ax.axhline(y, **line)
+    if x is not None:
+        ax.axvline(x, **line)
+
+
+def threshold_line(ax: Axes, threshold: float | None, axis: str = "y") -> None:
+    """Draw the decision threshold where it is given."""
+    if threshold is not None:
+        label = f"threshold {threshold:.3g}"
+        reference_line(ax, **{axis: threshold}, color=INK, linewidth=0.7, linestyle="-.", label=label)
+
+
+def middles(rows: pd.DataFrame) -> np.ndarray:
+    """Return the middle of each window ``start_h end_h``, in hours."""
+    return ((rows["start_h"] + rows["end_h"]) / 2).to_numpy(dtype=float)
+
+
+def band(ax: Axes, x: Any, low: Any, high: Any, colour: str, **options: Any) -> None:
+    """Fill between two limits where both are known; a place without neighbours gets a line instead.
+
+    Args:
+        ax: where to draw.
+        x: (n,) places.
+        low: (n,) lower limits; NaN where unknown.
+        high: (n,) upper limits.
+        colour: of the band.
+        options: ``label``, ``alpha``, ``step`` of :meth:`matplotlib.axes.Axes.fill_between`.
+    """
+    x, low, high = (np.asarray(values, dtype=float) for values in (x, low, high))
+    known = np.isfinite(low + high)
+    if known.any():
+        area: Any = {"color": colour, "alpha": 0.18, "linewidth": 0} | options
+        ax.fill_between(x, low, high, where=known, **area)
+    padded = np.pad(known, 1)
+    alone = known & ~(padded[:-2] | padded[2:])  # an area has no width at a single point
+    if alone.any():
+        ax.vlines(x[alone], low[alone], high[alone], color=colour, alpha=0.6)
+
+
+def estimates(
+    ax: Axes, rows: pd.DataFrame, y: Any, *, value: str, colour: str, marker: str = "o", filled: Any = True
+) -> None:
+    """Draw a point per row with its interval ``low high`` as a line along x; hollow where not ``filled``."""
+    y, filled = np.asarray(y, dtype=float), np.broadcast_to(filled, len(rows))
+    known = np.isfinite((rows["low"] + rows["high"]).to_numpy(dtype=float))
+    ax.hlines(y[known], rows["low"][known], rows["high"][known], color=colour, linewidth=1.4, alpha=0.5)
+    points(ax, rows[value], y, colour, marker, filled)
+
+
+def points(ax: Axes, x: Any, y: Any, colour: str, marker: str, filled: Any) -> None:
+    """Draw points, hollow where not ``filled``."""
+    x, y, filled = np.asarray(x, dtype=float), np.asarray(y, dtype=float), np.asarray(filled, dtype=bool)
+    for mask, face in ((filled, colour), (~filled, "white")):
+        ax.plot(x[mask], y[mask], marker, color=colour, mfc=face)
+
+
+def picture(ax: Axes, image: np.ndarray, colour: str, width: float = 1.2) -> Any:
+    """Show an image from 0 to 255 in a frame of this colour; return its artist."""
+    shown = ax.imshow(image, cmap="gray", vmin=0, vmax=255, interpolation="antialiased")
+    ax.set(xticks=[], yticks=[])
+    ax.spines[:].set(visible=True, color=colour, linewidth=width)
+    return shown
+
+
+# Legends
+
+
+def legend_outside(ax: Axes, **options: Any) -> None:
+    """Put the legend to the right of the axes, where it covers no data."""
+    handles = options.pop("handles", None) or ax.get_legend_handles_labels()[0]
+    if handles:
+        where: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.01, 1), "borderaxespad": 0}
+        ax.legend(handles=handles, **(where | options))
+
+
+def legend_below(figure: Figure | SubFigure, *panels: Axes, **options: Any) -> None:
+    """Put one legend under all panels, every entry of theirs once."""
+    entries: dict[str, Any] = {}
+    for ax in panels:
+        for handle, label in zip(*ax.get_legend_handles_labels(), strict=True):
+            entries.setdefault(str(label), handle)
+    place: Any = {"loc": "outside lower center", "ncols": max(len(entries), 1)} | options
+    figure.legend(list(entries.values()), list(entries), **place)
+
+
+def drop_legend(ax: Axes) -> None:
+    """Remove the legend of axes, if they have one."""
+    legend = ax.get_legend()
+    if legend is not None:
+        legend.remove()
+
+
+# Words
+
+
 def describe(drawn: Axes | Figure, text: str) -> None:
     """Attach the alternative text: what is drawn, in words, for those who do not see it."""
     drawn.set_label(text)
@@ -109,71 +294,47 @@ def alt_text(drawn: Axes | Figure) -> str:
     return own or " ".join(text for text in panels if text and not text.startswith("<"))
 
 
-def nothing(ax: Axes, why: str) -> Axes:
-    """Say in empty axes why nothing is drawn."""
-    ax.set(xticks=[], yticks=[])
-    ax.spines[:].set_visible(False)
-    ax.text(0.5, 0.5, why, ha="center", va="center", transform=ax.transAxes, color=INK, wrap=True)
-    describe(ax, f"Empty figure: {why}.")
-    return ax
-
-
-def ink_on(colour: str) -> str:
-    """Return black or white, whichever reads better on ``colour``."""
-    red, green, blue = to_rgb(colour)
+def text_colour(background: str) -> str:
+    """Return white or ink, whichever reads better on this colour."""
+    red, green, blue = to_rgb(background)
     return "white" if 0.299 * red + 0.587 * green + 0.114 * blue < 0.58 else INK
 
 
-def position(name: object) -> str:
+def position_name(name: object) -> str:
     """Return ``p3`` for position 3, and a name that is more than a number as it is."""
     text = str(name)
     return f"p{text}" if text[:1].isdigit() else text
 
 
-def natural(name: str) -> tuple[tuple[bool, int, str], ...]:
+def place_text(row: Any) -> str:
+    """Return ``B03 p1`` of a row with ``well position``."""
+    return f"{row.well} {position_name(row.position)}".strip()
+
+
+def natural_key(name: object) -> tuple[tuple[bool, int, str], ...]:
     """Sort key under which A2 comes before A10."""
     parts = re.findall(r"\d+|\D+", str(name))
     return tuple((not part.isdigit(), int(part) if part.isdigit() else 0, part.lower()) for part in parts)
 
 
-def legend_outside(ax: Axes, **options: Any) -> None:
-    """Put the legend to the right of the axes, where it covers no data."""
-    handles, labels = ax.get_legend_handles_labels()
-    handles = options.pop("handles", handles)
-    if handles:
-        where: dict[str, Any] = {"loc": "upper left", "bbox_to_anchor": (1.01, 1), "borderaxespad": 0}
-        ax.legend(handles=handles, labels=options.pop("labels", labels), **(where | options))
-
-
-def plural(n: int, word: str) -> str:
-    """Return ``1 stack``, ``2 stacks``."""
-    return f"{n:,} {word}" + ("" if n == 1 else "s")
-
-
-def n_text(row: Any) -> str:
-    """Return ``240 frames, 12 stacks, 6 wells`` from a row with ``n n_stacks n_wells``."""
-    return ", ".join(
-        [plural(int(row.n), "frame"), plural(int(row.n_stacks), "stack"), plural(int(row.n_wells), "well")]
-    )
+def frames_text(rows: pd.DataFrame) -> str:
+    """Return ``240 frames, 12 stacks`` of rows that are frames."""
+    return f"{count_text(len(rows), 'frame')}, {count_text(rows['stack_id'].nunique(), 'stack')}"
 
 
 def number(value: float, digits: int = 2, *, signed: bool = False) -> str:
     """Return a number with a true minus sign, and a plus sign where ``signed``."""
-    return f"{value:{'+' if signed else ''}.{digits}f}".replace("-", "−")
+    return true_minus(number_text(value, digits, signed=signed))
 
 
 def interval_text(value: float, low: float, high: float, digits: int = 3) -> str:
-    """Return ``0.912 (0.870 to 0.950)``; a missing interval or value is said, not hidden."""
-    if not np.isfinite(value):
-        return "undefined"
-    if not (np.isfinite(low) and np.isfinite(high)):
-        return f"{number(value, digits)} (no interval)"
-    return f"{number(value, digits)} ({number(low, digits)} to {number(high, digits)})"
+    """Return ``0.912 (0.870 to 0.950)``, ``0.912 (no interval)`` or ``undefined``, with true minus signs."""
+    return true_minus(format.interval_text(value, low, high, digits))
 
 
-def first_clause(note: object) -> str:
-    """Return the first clause of a METRICS note: the reason, without the counts."""
-    return str(note).split(";")[0]
+def range_text(values: Iterable[float], digits: int = 1) -> str:
+    """Return ``0.0 to 48.0`` for the finite values, or ``no values``, with true minus signs."""
+    return true_minus(format.range_text(values, digits))
 
 
 def wrapped(text: str, width: int = 34) -> str:
@@ -181,33 +342,23 @@ def wrapped(text: str, width: int = 34) -> str:
     return "\n".join(textwrap.wrap(text, width))
 
 
-def range_text(values: Iterable[float], digits: int = 1) -> str:
-    """Return ``0.0 to 48.0`` for the finite values, or ``no values``."""
-    array = np.asarray(list(values), dtype=float)
-    array = array[np.isfinite(array)]
-    return f"{number(array.min(), digits)} to {number(array.max(), digits)}" if array.size else "no values"
+def reason(note: object) -> str:
+    """Return why a value is undefined: the first clause of a METRICS note, without the counts."""
+    # "one class only: no infected frames" repeats itself in its second half
+    return first_clause(note).rsplit(": ", 1)[-1] or "undefined"
 
 
-def hour_ticks(ax: Axes, low: float, high: float) -> None:
-    """Put x ticks every 3, 6, 12 or 24 h, as the span and the room ask for, and fix the range."""
-    width_in = ax.get_window_extent().width / figure_of(ax).dpi
-    most = 9 if width_in > 2.2 else 5
-    span = max(high - low, 1e-9)
-    step = next((s for s in (0.25, 0.5, 1, 2, 3, 6, 12, 24, 48, 96) if span / s < most), span)
-    ax.set_xticks(np.arange(np.ceil(low / step - 1e-9) * step, high + step * 1e-6, step))
-    ax.set_xlim(low - 0.02 * span, high + 0.02 * span)
-
+# Treatments
 
 # One shade per MOI whatever else stands in the table: 0.01 is pale, 1 the colour of infected, 10 dark.
 _MOI_SHADES = LinearSegmentedColormap.from_list("moi", [(0, "#F9CDA8"), (2 / 3, INFECTED), (1, "#6E2A00")])
-
-
-MANY = 40  # lines of one treatment; more are a smear
+MANY = 40  # lines of one treatment; more cannot be told apart
+RASTERIZED = 2000  # points; more vector points make a PDF slow
 
 
 @dataclass(frozen=True)
 class Treatment:
-    """What was done to some wells: the condition and, if infected at a known one, the MOI."""
+    """The condition of some wells and, if infected at a known one, the MOI."""
 
     condition: str
     moi: float | None
@@ -236,12 +387,24 @@ class Treatment:
         """Keywords for a line of this treatment."""
         return {"color": self.colour, "linestyle": CONDITION_LINES.get(self.condition, "-")}
 
-    def rows(self, table: pd.DataFrame) -> pd.DataFrame:
-        """Return the rows of ``table`` that had this treatment."""
+    @property
+    def marker(self) -> str:
+        """Its marker: that of its condition."""
+        return CONDITION_MARKERS.get(self.condition, "o")
+
+    def mask(self, table: pd.DataFrame) -> np.ndarray:
+        """Return (n,) whether each row of ``table`` had this treatment."""
         same = table["condition"].eq(self.condition)
         if self.condition == "infected":
             same &= table["moi"].isna() if self.moi is None else table["moi"].eq(self.moi)
-        return table[same]
+        return same.to_numpy(dtype=bool)
+
+    def rows(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows of ``table`` that had this treatment."""
+        return table[self.mask(table)]
+
+
+CONDITIONS = {condition: Treatment(condition, None) for condition in CONDITION_COLOURS}
 
 
 def treatments(table: pd.DataFrame) -> list[Treatment]:
@@ -252,25 +415,54 @@ def treatments(table: pd.DataFrame) -> list[Treatment]:
 
 
 def draw_stacks(ax: Axes, rows: pd.DataFrame, x: str, y: str) -> str:
-    """Draw ``y`` over ``x`` as a line per stack, one legend entry per treatment; return what was drawn.
+    """Draw ``y`` over ``x`` as a line per stack, one legend entry per treatment; return it in words.
 
     Of more than ``MANY`` stacks of a treatment every so manieth is drawn, and the legend says so.
     """
-    words = []
-    for had in treatments(rows):
-        mine = had.rows(rows)
-        names = np.unique(mine["stack_id"].to_numpy(str))
-        shown = names[:: -(-len(names) // MANY)]
-        some = "" if len(shown) == len(names) else f"{len(shown)} of "
-        text = f"{had.label} ({some}{plural(len(names), 'stack')})"
-        stacks = mine[mine["stack_id"].isin(shown)].groupby("stack_id")
-        for number, (_, stack) in enumerate(stacks):
-            stack = stack.sort_values(x)
-            label = text if number == 0 else "_nolegend_"
-            marker = CONDITION_MARKERS.get(had.condition, "o") if len(stack) == 1 else None
-            ax.plot(stack[x], stack[y], marker=marker, linewidth=0.9, alpha=0.85, label=label, **had.line)
-        words.append(f"{text} {range_text(mine[y], 2)}")
+    import seaborn as sns
+
+    entries, parts, words = {}, [], []
+    for treatment in treatments(rows):
+        part = treatment.rows(rows)
+        stacks = np.unique(part["stack_id"].to_numpy(str))
+        shown = stacks[:: -(-len(stacks) // MANY)]
+        some = "" if len(shown) == len(stacks) else f"{len(shown)} of "
+        text = f"{treatment.label} ({some}{count_text(len(stacks), 'stack')})"
+        entries[text] = treatment
+        parts.append(part[part["stack_id"].isin(shown)].assign(treatment=text))
+        words.append(f"{text} {range_text(part[y], 2)}")
+    drawn = pd.concat(parts, ignore_index=True)
+    alone = not drawn["stack_id"].duplicated().any()  # a line of one frame would not be seen
+    options: Any = {"linewidth": 0.9, "alpha": 0.85, "marker": "o" if alone else None}
+    dashes = {text: (3.7, 1.6) if t.line["linestyle"] == "--" else "" for text, t in entries.items()}
+    options |= _coloured(entries) | {"dashes": dashes}
+    sns.lineplot(drawn, x=x, y=y, units="stack_id", estimator=None, ax=ax, **options)
     return "; ".join(words)
+
+
+def draw_frames(ax: Axes, rows: pd.DataFrame, x: pd.Series, y: pd.Series) -> None:
+    """Draw a point per frame at ``x y``, in the colour and marker of its treatment."""
+    import seaborn as sns
+
+    texts, entries = np.empty(len(rows), dtype=object), {}
+    for treatment in treatments(rows):
+        text = f"{treatment.label} ({count_text(treatment.rows(rows)['stack_id'].nunique(), 'stack')})"
+        texts[treatment.mask(rows)] = text
+        entries[text] = treatment
+    table = pd.DataFrame({"x": x, "y": y, "treatment": texts})
+    options: Any = {"s": 4, "alpha": 0.6, "linewidth": 0, "rasterized": len(rows) > RASTERIZED}
+    options |= _coloured(entries) | {"markers": {text: t.marker for text, t in entries.items()}}
+    sns.scatterplot(table, x="x", y="y", ax=ax, **options)
+
+
+def _coloured(entries: dict[str, Treatment]) -> dict[str, Any]:
+    """Return seaborn's keywords for lines or points by a column ``treatment`` that holds these entries."""
+    palette = {text: treatment.colour for text, treatment in entries.items()}
+    names = {"hue": "treatment", "style": "treatment", "palette": palette}
+    return names | {"hue_order": list(entries), "style_order": list(entries)}
+
+
+# Windows in which a value is undefined
 
 
 def hatch_undefined(ax: Axes, rows: pd.DataFrame, *, words: bool) -> None:
@@ -281,15 +473,10 @@ def hatch_undefined(ax: Axes, rows: pd.DataFrame, *, words: bool) -> None:
         rows: METRICS rows of one metric with ``start_h end_h value note``.
         words: write the reason into the hatched stretch.
     """
-    windows = rows.groupby(["start_h", "end_h"]).agg(
-        known=("value", lambda values: bool(values.notna().any())), note=("note", "first")
-    )
-    middles = [(start + end) / 2 for start, end in windows.index]
-    half = float(np.diff(middles).min()) / 2 if len(middles) > 1 else 0.5
-    marked = [
-        (middle, known, _reason(note))
-        for middle, known, note in zip(middles, windows["known"], windows["note"], strict=True)
-    ]
+    windows = rows.groupby(["start_h", "end_h"]).agg(known=("value", "count"), note=("note", "first"))
+    middle = [(start + end) / 2 for start, end in windows.index]
+    half = float(np.diff(middle).min()) / 2 if len(middle) > 1 else 0.5
+    marked = zip(middle, windows["known"] > 0, windows["note"].map(reason), strict=True)
     for (known, why), run in groupby(marked, key=lambda item: item[1:]):
         if known:
             continue
@@ -297,50 +484,37 @@ def hatch_undefined(ax: Axes, rows: pd.DataFrame, *, words: bool) -> None:
         left, right = at[0] - half, at[-1] + half
         ax.axvspan(left, right, facecolor="none", edgecolor=GREY, hatch="////", alpha=0.5, linewidth=0)
         if words:
-            ax.text(
-                (left + right) / 2,
-                0.5,
-                why,
-                rotation=90,
-                ha="center",
-                va="center",
-                fontsize=6,
-                transform=ax.get_xaxis_transform(),
-                bbox={"fc": "white", "ec": "none", "pad": 1},
-            )
+            box = {"fc": "white", "ec": "none", "pad": 1}
+            place: Any = {"ha": "center", "va": "center", "transform": ax.get_xaxis_transform()}
+            ax.text((left + right) / 2, 0.5, why, rotation=90, fontsize=6, bbox=box, **place)
 
 
 def mark_undefined(ax: Axes, rows: pd.DataFrame, group: str, colour: str) -> None:
     """Put a cross at the bottom of each window in which this group is undefined and another one is not."""
     defined = rows.loc[rows["value"].notna(), "start_h"]
-    mine = rows[rows["group"].eq(group) & rows["value"].isna() & rows["start_h"].isin(defined)]
-    if len(mine):
-        ax.plot(
-            (mine["start_h"] + mine["end_h"]) / 2,
-            np.full(len(mine), 0.03),
-            "x",
-            color=colour,
-            transform=ax.get_xaxis_transform(),
-            label=f"{group} undefined:\n{_reason(mine['note'].iloc[0])}",
-        )
+    lost = rows[rows["group"].eq(group) & rows["value"].isna() & rows["start_h"].isin(defined)]
+    if len(lost):
+        at: Any = {"color": colour, "transform": ax.get_xaxis_transform()}
+        label = f"{group} undefined:\n{reason(lost['note'].iloc[0])}"
+        ax.plot(middles(lost), np.full(len(lost), 0.03), "x", label=label, **at)
 
 
-def reasons_of(rows: pd.DataFrame) -> list[str]:
+def undefined_text(rows: pd.DataFrame) -> str:
+    """Return `` Undefined: 3, 6, 9 h no infected frames.``, or nothing where every value is known."""
+    reasons = undefined_reasons(rows)
+    return f" Undefined: {'; '.join(reasons)}." if reasons else ""
+
+
+def undefined_reasons(rows: pd.DataFrame) -> list[str]:
     """Return ``3, 6, 9 h no infected frames`` for every reason why a value of ``rows`` is undefined."""
     lost = rows[rows["value"].isna()]
-    middles = (lost["start_h"] + lost["end_h"]) / 2
     texts = []
-    for why, at in middles.groupby(lost["note"].map(_reason), sort=False):
+    for why, at in pd.Series(middles(lost)).groupby(lost["note"].map(reason).to_numpy(), sort=False):
         hours = sorted(set(at))
-        where = ", ".join(f"{hour:g}" for hour in hours) if len(hours) <= 4 else _span(hours)
-        texts.append(f"{where} h {why}")
+        few = ", ".join(f"{hour:g}" for hour in hours)
+        texts.append(f"{few if len(hours) <= 4 else _span(hours)} h {why}")
     return texts
 
 
 def _span(hours: list[float]) -> str:
     return f"{len(hours)} windows from {hours[0]:g} to {hours[-1]:g}"
-
-
-def _reason(note: object) -> str:
-    # "one class only: no infected frames" says the same in its second half
-    return first_clause(note).rsplit(": ", 1)[-1] or "undefined"

@@ -17,7 +17,7 @@ from IPython.display import Markdown
 from hpiclock.analysis import sentences as study
 from hpiclock.analysis.compare.sentences import CANNOT
 from hpiclock.errors import InputError
-from hpiclock.figures.readout import QUANTITIES
+from hpiclock.figures.plate import QUANTITIES
 from hpiclock.files import atomic
 from hpiclock.format import (
     LEAST_P,

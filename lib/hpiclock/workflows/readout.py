@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from hpiclock import figures
 from hpiclock.analysis.acquisition_shift import COLUMNS as SHIFT_COLUMNS
 from hpiclock.analysis.acquisition_shift import stack_distances
 from hpiclock.analysis.plate_readout import (
@@ -26,7 +27,6 @@ from hpiclock.analysis.plate_readout import (
 )
 from hpiclock.config.schema import Config
 from hpiclock.errors import InputError
-from hpiclock.figures import readout as plots
 from hpiclock.files import atomic, make_folder
 from hpiclock.report.text import readable_readout, readout_summary, write_workbook
 from hpiclock.runs.run import Run, write_figure
@@ -171,8 +171,8 @@ class PlateReadOut:
             "curves_p_infected": self.curve("p_infected"),
             "curves_called": self.curve("called"),
             "curves_time": self.curve("time_pred"),
-            "detection_by_treatment": plots.wells_by_treatment(self.wells, value=self.detection),
-            "infected_by_treatment": plots.wells_by_treatment(self.wells, value="p_infected"),
+            "detection_by_treatment": figures.wells_by_treatment(self.wells, value=self.detection),
+            "infected_by_treatment": figures.wells_by_treatment(self.wells, value="p_infected"),
         }
         for name in self.dosed:
             drawn[f"dose_{name}"] = self.dose_figure(name, level=level)
@@ -184,8 +184,8 @@ class PlateReadOut:
         """Draw P(infected) at the hour and the time to detection of every well, by plate."""
         return {
             str(plate): (
-                plots.plate_heat_map(mine, value="p_infected", hour=self.hour),
-                plots.plate_heat_map(mine, value="detected_h", hour=self.hour),
+                figures.plate_heat_map(mine, value="p_infected", hour=self.hour),
+                figures.plate_heat_map(mine, value="detected_h", hour=self.hour),
             )
             for plate, mine in self.wells.groupby("plate")
         }
@@ -194,14 +194,14 @@ class PlateReadOut:
         """Draw P(infected) over hours in every well, by plate."""
         cut = self.found.threshold
         return {
-            str(plate): plots.well_grid_figure(rows, threshold=cut)
+            str(plate): figures.well_grid_figure(rows, threshold=cut)
             for plate, rows in self.rows.groupby("plate")
         }
 
     def curve(self, quantity: str) -> Axes:
         """Draw a quantity over hours per treatment."""
         cut = self.found.threshold if quantity == "p_infected" else None
-        return plots.treatment_curves(
+        return figures.treatment_curves(
             self.curves, quantity=quantity, level=self.cfg.study.level, threshold=cut
         )
 
@@ -209,7 +209,7 @@ class PlateReadOut:
         """Draw a response over the dose with its fit."""
         fit, curve = self.doses[response]
         units = [] if self.dose == "moi" else [unit for unit in self.wells["dose_unit"].unique() if unit]
-        return plots.dose_response(self.wells, curve, fit, unit=", ".join(units), level=level)
+        return figures.dose_response(self.wells, curve, fit, unit=", ".join(units), level=level)
 
     def export(self, folder: Path) -> list[Path]:
         """Write every figure (PNG, PDF, SVG) and table (CSV, and all in one XLSX); return the files."""

@@ -6,27 +6,13 @@ it moves the controls.
 
 from __future__ import annotations
 
-from hpiclock.report.widgets.errors import ErrorBrowser, error_browser
 from hpiclock.report.widgets.explorer import Explorer
-from hpiclock.report.widgets.plate import PlateBrowser, plate_browser
-from hpiclock.report.widgets.runs import RunComparer, run_comparer
-from hpiclock.report.widgets.windows import (
+from hpiclock.report.widgets.frames import ErrorBrowser, PlateBrowser, error_browser, plate_browser
+from hpiclock.report.widgets.metrics import (
+    RunComparer,
     ThresholdExplorer,
     WindowExplorer,
+    run_comparer,
     threshold_explorer,
     window_explorer,
 )
-
-__all__ = [
-    "ErrorBrowser",
-    "Explorer",
-    "PlateBrowser",
-    "RunComparer",
-    "ThresholdExplorer",
-    "WindowExplorer",
-    "error_browser",
-    "plate_browser",
-    "run_comparer",
-    "threshold_explorer",
-    "window_explorer",
-]

@@ -6,9 +6,9 @@ import base64
 import html
 from abc import ABC, abstractmethod
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -22,7 +22,7 @@ from traitlets import TraitError
 from hpiclock.analysis.detection import Threshold, choose_threshold
 from hpiclock.config.schema import Config
 from hpiclock.errors import InputError
-from hpiclock.figures.live import SCREEN_DPI, Drawing, Words
+from hpiclock.figures.live import SCREEN_DPI, Drawing, empty_drawing
 from hpiclock.figures.style import alt_text
 from hpiclock.plate.preprocess import frame_images
 from hpiclock.report.show import png
@@ -31,27 +31,19 @@ from hpiclock.tables import PREDICTIONS
 
 KEPT = 400  # pictures kept in memory, at 320 px 40 MB
 SIDE = 320  # of a picture, px
+AXES = {"hours since start": "hours", "hpi": "hpi"}
 
 
-@dataclass(frozen=True)
 class Source:
-    """A run's predictions and config."""
+    """A finished run, or the run in a folder: its config, predictions and threshold.
 
-    run: Run
+    Raises:
+        InputError: no run there.
+    """
 
-    @classmethod
-    def of(cls, run: Run | str | Path) -> Source:
-        """Return the source of a run, or of the run in a folder.
-
-        Raises:
-            InputError: no run there.
-        """
-        return cls(run if isinstance(run, Run) else Run.open(run))
-
-    @property
-    def cfg(self) -> Config:
-        """The run's config."""
-        return self.run.cfg
+    def __init__(self, run: Run | str | Path) -> None:
+        self.run = run if isinstance(run, Run) else Run.open(run)
+        self.cfg: Config = self.run.cfg
 
     @cached_property
     def predictions(self) -> pd.DataFrame:
@@ -69,7 +61,7 @@ class Source:
 
     @cached_property
     def splits(self) -> list[str]:
-        """The splits that hold frames, test first: what an explorer shows unless asked."""
+        """The splits that hold frames, test first: what an explorer shows at first."""
         there = set(self.predictions["split"])
         return [split for split in ("test", "val", "train") if split in there]
 
@@ -79,15 +71,15 @@ class Source:
 
 
 class Pictures:
-    """Frames as the model sees them, larger, read when they are asked for and kept for a while.
+    """Frames as the model sees them, larger, read when they are needed and kept for a while.
 
-    ``why`` says in one line why there is no picture, and is empty while there are.
+    ``missing`` is one line on why there is no picture, and empty while there are.
     """
 
     def __init__(self, cfg: Config) -> None:
         self._cfg = cfg
         self._kept: OrderedDict[tuple[str, int], np.ndarray] = OrderedDict()
-        self.why = ""
+        self.missing = ""
 
     def of(self, rows: pd.DataFrame) -> np.ndarray | None:
         """Return the pictures of some frames of one stack: (n, side, side) uint8, or None.
@@ -96,27 +88,25 @@ class Pictures:
             rows: ``path frame``.
         """
         path = str(rows["path"].iloc[0])
-        if not path or not Path(path).exists():
-            where = Path(path).name or "they name no files"
-            self.why = (
-                f"No pictures, trajectories only: the stacks of these predictions are not here ({where})."
-            )
+        keys = [(path, int(frame)) for frame in rows["frame"]]
+        try:
+            self._read(path, rows[[key not in self._kept for key in keys]])
+        except InputError as error:
+            self.missing = f"No pictures, trajectories only: {error}"
             return None
-        missing = rows[[(path, int(frame)) not in self._kept for frame in rows["frame"]]]
-        if len(missing):
-            try:
-                read = frame_images(missing, self._cfg.data, self._cfg.image, size=SIDE)
-            except InputError as error:
-                self.why = f"No pictures, trajectories only: {error}"
-                return None
-            self._kept.update(
-                {(path, int(frame)): image for frame, image in zip(missing["frame"], read, strict=True)}
-            )
-        found = np.stack([self._kept[path, int(frame)] for frame in rows["frame"]])
+        self.missing = ""
+        found = np.stack([self._kept[key] for key in keys])
         while len(self._kept) > KEPT:
             self._kept.popitem(last=False)
-        self.why = ""
         return found
+
+    def _read(self, path: str, rows: pd.DataFrame) -> None:
+        if not path or not Path(path).exists():
+            where = Path(path).name or "they name no files"
+            raise InputError(f"the stacks of these predictions are not here ({where}).")
+        if len(rows):
+            images = frame_images(rows, self._cfg.data, self._cfg.image, size=SIDE)
+            self._kept.update({(path, int(n)): image for n, image in zip(rows["frame"], images, strict=True)})
 
 
 S = TypeVar("S")
@@ -132,38 +122,38 @@ class Explorer(ABC, Generic[S]):
     """
 
     def __init__(
-        self, kind: type[S], controls: Mapping[str, Any], *, size_px: tuple[int, int], beside: Any = None
+        self,
+        kind: type[S],
+        controls: Mapping[str, Any],
+        *,
+        size_in: tuple[float, float],
+        beside: Sequence[Any] = (),
+        below: Sequence[Any] = (),
     ) -> None:
         """Put the parts together; the subclass calls :meth:`start` when it is ready to draw.
 
         Args:
             kind: the class of the selection.
             controls: a widget with ``value`` for each field of it, those that others depend on first.
-            size_px: width and height of the picture on screen.
-            beside: a widget to the left of the picture.
+            size_in: width and height of the picture in inches.
+            beside: widgets to the left of the picture.
+            below: widgets below all.
         """
         self._kind = kind
         self.controls = dict(controls)
-        self._size_px = size_px
-        width, height = (f"{side}px" for side in size_px)
-        self.image = ipw.Image(format="png", width=size_px[0], height=size_px[1])
-        # the size is there before the picture: nothing jumps when it comes
-        self.image.layout = ipw.Layout(
-            width=width, height=height, max_width="100%", object_fit="contain", flex="0 1 auto", margin="0"
-        )
-        self.words = ipw.HTML(layout=ipw.Layout(min_height="3.2em", max_width="860px", margin="0"))
-        self.bar = ipw.Box(
-            self.shown_controls(),
-            layout=ipw.Layout(display="flex", flex_flow="row wrap", align_items="center"),
-        )
-        pictured = ipw.Box(
-            [*([beside] if beside is not None else []), self.image],
-            layout=ipw.Layout(display="flex", flex_flow="row wrap", align_items="flex-start"),
-        )
-        self.box = ipw.VBox([self.bar, pictured, self.words])
-        self.box.add_class("hpiclock-explorer")
-        self._quiet = False
         self._names = {control: name for name, control in self.controls.items()}
+        self._quiet = False
+        width, height = self._size_px = round(size_in[0] * SCREEN_DPI), round(size_in[1] * SCREEN_DPI)
+        self.image = ipw.Image(format="png", width=width, height=height)
+        # the size is there before the picture: nothing jumps when it comes
+        size: Any = {"width": f"{width}px", "height": f"{height}px", "max_width": "100%"}
+        self.image.layout = ipw.Layout(**size, object_fit="contain", flex="0 1 auto", margin="0")
+        self.words = ipw.HTML(layout=ipw.Layout(min_height="3.2em", max_width="860px", margin="0"))
+        flow: Any = {"display": "flex", "flex_flow": "row wrap"}
+        self.bar = ipw.Box(self.shown_controls(), layout=ipw.Layout(align_items="center", **flow))
+        pictured = ipw.Box([*beside, self.image], layout=ipw.Layout(align_items="flex-start", **flow))
+        self.box = ipw.VBox([self.bar, pictured, self.words, *below])
+        self.box.add_class("hpiclock-explorer")
 
     def start(self) -> None:
         """Draw for the first time, and from now on whenever a control moves."""
@@ -240,7 +230,7 @@ class Explorer(ABC, Generic[S]):
         try:
             return self.draw(self.selection)
         except InputError as error:
-            return Words(str(error), self._size_px), str(error)
+            return empty_drawing(str(error), self._size_px), str(error)
 
     @contextmanager
     def _silently(self) -> Iterator[None]:
@@ -260,12 +250,27 @@ class Explorer(ABC, Generic[S]):
 
 def choice(name: str, options: Any, *, width: int, label: int = 45) -> Any:
     """Return a list to choose from: ``width`` px in all, of which its name takes ``label``."""
-    return ipw.Dropdown(
-        options=options,
-        description=name,
-        layout=ipw.Layout(width=f"{width}px"),
-        style={"description_width": f"{label}px"},
-    )
+    return ipw.Dropdown(options=options, **_named(name, width, label))
+
+
+def slider(name: str, *, width: int, label: int = 45, kind: Any = ipw.SelectionSlider, **options: Any) -> Any:
+    """Return a slider, or another ``kind`` of control, of this width in px."""
+    return kind(**_named(name, width, label), **options)
+
+
+def _named(name: str, width: int, label: int) -> dict[str, Any]:
+    layout, style = ipw.Layout(width=f"{width}px"), {"description_width": f"{label}px"}
+    return {"description": name, "layout": layout, "style": style}
+
+
+def offer(control: Any, options: Sequence[tuple[str, Any]], value: Any = None) -> None:
+    """Give a control other options, with ``value`` or its own value where that is among them."""
+    if list(control._options_full) == list(options):
+        return
+    kept = control.value if value is None else value
+    values = [option for _, option in options]
+    control.options = options
+    control.value = kept if kept in values else values[0]
 
 
 def _refusal(name: str, value: Any, control: Any) -> str:
