@@ -133,7 +133,7 @@ def test_the_figures_name_heads_answers_and_checks(found):
         figures.attribution_figure(found.frames, images[1:], found.of("saliency"), method="saliency")
     text = figures.alt_text(figures.sanity_checks_figure(found.checks, found.deletion))
     assert "class head, rank correlation with the maps of a model whose weights are all drawn anew" in text
-    assert "time head, moved the time by (h) with 50% deleted: random order" in text
+    assert "time head, change of the predicted time (h) with 50% deleted: random order" in text
 
 
 def test_the_map_of_features_holds_every_held_out_frame_and_is_read_again(run, monkeypatch):
