@@ -101,7 +101,7 @@ def test_the_error_browser_shows_kept_maps_of_the_head_that_erred(run):
     explorer = widgets.error_browser(run)
     assert int(explorer.image.height) == int(plain.image.height)
     alt = explorer._repr_mimebundle_()[1]["image/png"]["alt"]
-    assert "Below each where the time head looks." in alt
+    assert "Below each the map of the time head." in alt
     for reason in ("missed infection", "false alarm"):
         explorer.controls["reason"].value = reason
         if explorer.selection.rank:
