@@ -105,7 +105,7 @@ def test_the_error_browser_shows_kept_maps_of_the_head_that_erred(run):
     for reason in ("missed infection", "false alarm"):
         explorer.controls["reason"].value = reason
         if explorer.selection.rank:
-            assert "where the class head looks" in explorer._repr_mimebundle_()[1]["image/png"]["alt"]
+            assert "the map of the class head" in explorer._repr_mimebundle_()[1]["image/png"]["alt"]
 
 
 def test_a_run_without_maps_says_so_and_a_damaged_file_is_named(run, tmp_path):
