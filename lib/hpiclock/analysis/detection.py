@@ -20,6 +20,7 @@ from hpiclock.analysis.units import (
 )
 from hpiclock.config.schema import StudyConfig
 from hpiclock.errors import InputError
+from hpiclock.tables import table_of
 
 
 class Threshold(NamedTuple):
@@ -104,6 +105,7 @@ def detection_curve_with_limits(stacks: pd.DataFrame, *, level: float) -> tuple[
         }
     )
     half = _first(at, 1 - surviving)
+    late = "" if np.isfinite(half) else "fewer than half of the stacks are detected by their last frame"
     facts = {
         "n_stacks": len(stacks),
         "n_detected": int(event.sum()),
@@ -111,7 +113,7 @@ def detection_curve_with_limits(stacks: pd.DataFrame, *, level: float) -> tuple[
         # half is reached earliest on the upper limit and latest on the lower one
         "low_h": _first(at, curve["high"].to_numpy(float)),
         "high_h": _first(at, curve["low"].to_numpy(float)),
-        "note": "; ".join(word for word in (_why(half), note) if word),
+        "note": "; ".join(word for word in (late, note) if word),
     }
     return curve, facts
 
@@ -119,10 +121,6 @@ def detection_curve_with_limits(stacks: pd.DataFrame, *, level: float) -> tuple[
 def _first(at: np.ndarray, share: np.ndarray) -> float:
     reached = np.flatnonzero(share >= 0.5 - 1e-12)
     return float(at[reached[0]]) if len(reached) else float("nan")
-
-
-def _why(half: float) -> str:
-    return "" if np.isfinite(half) else "fewer than half of the stacks are detected by their last frame"
 
 
 def _limits(
@@ -178,37 +176,25 @@ def control_threshold(predictions: pd.DataFrame, *, frames: int) -> ControlThres
     Feng and Li 2018); j is the largest for which the bound is 5% or less, else 1, and the bound is said.
     The threshold lies just above that score.
     """
-    rows = predictions[
-        predictions["split"].eq("val")
-        & (condition_codes(predictions) == 0)
-        & predictions["p_infected"].notna()
-    ]
+    val = predictions[predictions["split"].eq("val")]
+    unit, codes, _ = choose_resampling_unit(val)
+    rows = val.assign(unit=codes)[(condition_codes(val) == 0) & val["p_infected"].notna()]
     if rows.empty:
         return ControlThreshold(np.nan, np.nan, 0, "", "no control stacks in validation")
-    unit = choose_resampling_unit(predictions[predictions["split"].eq("val")]).unit
-    keys = ["plate", "well"] if unit == "well" else ["plate"] if unit == "plate" else ["stack_id"]
-    highest = [
-        (_key(part, keys), _highest_run(part["p_infected"].to_numpy(float), frames))
-        for _, part in rows.sort_values("hours").groupby(["run", "fold", "seed", "stack_id"])
-    ]
-    per_unit = pd.DataFrame(highest, columns=["unit", "score"]).groupby("unit")["score"].max()
-    scores = np.sort(per_unit.to_numpy(float))[::-1]
+    stacks = rows.sort_values("hours").groupby(["run", "fold", "seed", "stack_id"])
+    highest = stacks["p_infected"].agg(lambda p: _highest_run(p.to_numpy(float), frames))
+    scores = np.sort(highest.groupby(stacks["unit"].first()).max().to_numpy(float))[::-1]
     n = len(scores)
     allowed = max((j for j in range(1, n + 1) if _bound(n, j) <= BOUND), default=1)
     bound = _bound(n, allowed)
     value = float(np.nextafter(scores[allowed - 1], 2.0))
     note = f"{n} control {unit}s in validation: false alarms in at most {bound:.0%} of new {unit}s"
     if bound > BOUND:
-        note += (
-            f" (95% confidence; {int(np.ceil(np.log(1 - CONFIDENCE) / np.log(1 - BOUND)))} controls for 5%)"
-        )
+        needed = int(np.ceil(np.log(1 - CONFIDENCE) / np.log(1 - BOUND)))
+        note += f" (95% confidence; {needed} controls for 5%)"
     if value > 1:
         note += "; a control scores 1, so nothing can pass"
     return ControlThreshold(value, bound, n, unit, note)
-
-
-def _key(part: pd.DataFrame, keys: list[str]) -> str:
-    return " ".join(str(part[name].iloc[0]) for name in keys)
 
 
 def _bound(n: int, j: int) -> float:
@@ -270,11 +256,8 @@ def detection_thresholds(
 ) -> pd.DataFrame:
     """Return the two rules: ``rule threshold bound n_controls unit note``."""
     controls = control_threshold(predictions, frames=study.detection_frames)
-    rows = [
-        ("decision", decision.value, np.nan, 0, "", decision.note),
-        ("controls", controls.value, controls.bound, controls.n_controls, controls.unit, controls.note),
-    ]
-    return pd.DataFrame(rows, columns=["rule", "threshold", "bound", "n_controls", "unit", "note"])
+    rows = [("decision", decision.value, np.nan, 0, "", decision.note), ("controls", *controls)]
+    return table_of(rows, "rule threshold bound n_controls unit note")
 
 
 def detection_curves(times: pd.DataFrame, *, level: float) -> tuple[pd.DataFrame, pd.DataFrame]:
@@ -293,23 +276,12 @@ def detection_curves(times: pd.DataFrame, *, level: float) -> tuple[pd.DataFrame
             for group, rows in groups.items():
                 curve, facts = detection_curve_with_limits(rows, level=level)
                 key = {"run": run, "split": split, "rule": rule, "group": group}
-                curves.append(curve.assign(**key))
+                curves += [key | step for step in curve.to_dict("records")]
                 summary.append(key | facts)
-    columns = ["run", "split", "rule", "group", "time_h", "share", "low", "high", "n_at_risk", "n_censored"]
-    table = pd.concat(curves, ignore_index=True)[columns] if curves else pd.DataFrame(columns=columns)
-    facts_columns = [
-        "run",
-        "split",
-        "rule",
-        "group",
-        "n_stacks",
-        "n_detected",
-        "half_h",
-        "low_h",
-        "high_h",
-        "note",
-    ]
-    return table, pd.DataFrame(summary, columns=facts_columns)
+    return (
+        table_of(curves, "run split rule group time_h share low high n_at_risk n_censored"),
+        table_of(summary, "run split rule group n_stacks n_detected half_h low_h high_h note"),
+    )
 
 
 def false_alarms(times: pd.DataFrame) -> pd.DataFrame:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -25,13 +27,13 @@ from hpiclock.analysis.units import (
     choose_resampling_unit,
     condition_codes,
     count_codes,
-    ordered_splits,
+    each_run_and_split,
     phase_frames,
 )
 from hpiclock.config.schema import StudyConfig
 from hpiclock.metrics import EVERY, METRICS, Frames, Metric, metrics_of
 from hpiclock.tables import METRICS as METRICS_TABLE
-from hpiclock.tables import check
+from hpiclock.tables import check, table_of
 
 
 def metric_rows(
@@ -39,7 +41,7 @@ def metric_rows(
     metrics: Iterable[str],
     *,
     level: float,
-    unit: str,
+    unit: ResamplingUnit,
     remark: str = "",
     sums: GroupSums | None = None,
 ) -> list[dict[str, Any]]:
@@ -49,7 +51,7 @@ def metric_rows(
         scores: the frames; those whose truth is unknown are left out and counted in the note.
         metrics: names in :data:`hpiclock.metrics.METRICS`.
         level: of the intervals.
-        unit: what a group is (plate, well, position), for the note.
+        unit: what a group is; its name and its caveat stand in every note.
         remark: added to every note.
         sums: of these frames, where the caller has them already.
     """
@@ -63,7 +65,8 @@ def metric_rows(
         else:
             value, limits = float(metric.value(sums.total)), metric_interval(sums, metric.name, level=level)
         reason = _why_undefined(metric, sums, counts) if np.isnan(value) else ""
-        words = [reason, limits.note, _lost(scores, known, metric.frames), _groups(sums, unit), remark]
+        lost, groups = _lost(scores, known, metric.frames), _groups(sums, unit.unit)
+        words = [reason, limits.note, lost, groups, remark, unit.caveat]
         rows.append(
             {"metric": metric.name, "value": value, "low": limits.low, "high": limits.high}
             | counts[metric.frames]
@@ -176,16 +179,12 @@ def metrics_by_split(predictions: pd.DataFrame, *, threshold: float, study: Stud
         study: the config section; ``level`` and ``eclipse_h`` are used.
     """
     rows: list[dict[str, Any]] = []
-    for run, of_run in predictions.groupby("run", sort=True):
-        for split in ordered_splits(of_run):
-            of_split = of_run[of_run["split"].eq(split)].reset_index(drop=True)
-            unit = choose_resampling_unit(of_split)
-            scores = frame_scores(of_split, threshold=threshold, group=unit.codes)
-            found = [
-                *_by_label(of_split, scores, unit, baseline_rows(of_run, split), study),
-                *_by_phase(of_split, scores, unit, study),
-            ]
-            rows += [{"run": run, "split": split, "start_h": np.nan, "end_h": np.nan} | row for row in found]
+    for key, of_split in each_run_and_split(predictions):
+        unit = choose_resampling_unit(of_split)
+        scores = frame_scores(of_split, threshold=threshold, group=unit.codes)
+        fit = baseline_rows(predictions[predictions["run"].eq(key["run"])], key["split"])
+        found = chain(_by_label(of_split, scores, unit, fit, study), _by_phase(of_split, scores, unit, study))
+        rows += [key | {"start_h": np.nan, "end_h": np.nan} | row for row in found]
     return as_metrics(rows)
 
 
@@ -201,7 +200,7 @@ def _by_label(
     for group, mask, metrics in _label_groups(rows):
         chosen = mask(rows)
         part = with_baselines(scores.take(chosen), hours[chosen], fit[mask(fit)])
-        for row in metric_rows(part, metrics, level=study.level, unit=unit.unit, remark=unit.caveat):
+        for row in metric_rows(part, metrics, level=study.level, unit=unit):
             yield {"group": group} | row
 
 
@@ -235,70 +234,48 @@ def _by_phase(
 ) -> Iterator[dict[str, Any]]:
     infected = condition_codes(rows)
     by_condition = scores.with_truth(infected)
+    names = [name for name, metric in METRICS.items() if metric.phases]
+    remark = "truth is the condition of the well; mock frames of the same hours"
     for phase, matched in phase_frames(rows, eclipse_h=study.eclipse_h).items():
-        remark = "truth is the condition of the well; mock frames of the same hours"
-        remark = "; ".join(word for word in (remark, unit.caveat) if word)
-        names = [name for name, metric in METRICS.items() if metric.phases]
-        for row in metric_rows(
-            by_condition.take(matched), names, level=study.level, unit=unit.unit, remark=remark
-        ):
+        part = by_condition.take(matched)
+        for row in metric_rows(part, names, level=study.level, unit=unit, remark=remark):
             yield {"group": phase} | row
 
 
 LABELS = {"infected": 1, "mock": 0}
-COLUMNS = [
-    "group",
-    "metric",
-    "value",
-    "low",
-    "high",
-    "n",
-    "n_stacks",
-    "n_wells",
-    "n_infected",
-    "n_seeds",
-    "n_folds",
-    "note",
-]
+COLUMNS = "group metric value low high n n_stacks n_wells n_infected n_seeds n_folds note"
 
 
 def pooled_metrics(
-    runs: Sequence[pd.DataFrame], *, study: StudyConfig, asked: Sequence[pd.DataFrame] | None = None
+    runs: Sequence[pd.DataFrame], *, study: StudyConfig, tests: Sequence[pd.DataFrame] | None = None
 ) -> pd.DataFrame:
     """Return the metrics of several runs together: :data:`COLUMNS`, a row per group and metric.
 
     Each run keeps its own threshold, and scores of two models are never compared. Frames of a fold that
-    several seeds were asked about count once in ``n``; their wells are the same wells.
+    several seeds predicted count once in ``n``; their wells are the same wells.
 
     Args:
         runs: the PREDICTIONS of each run; validation rows give its threshold.
         study: ``level`` and ``threshold`` are used.
-        asked: per run the test rows to be judged; by default all its test rows.
+        tests: per run the test rows to be judged; by default all its test rows.
     """
-    tests = [run[run["split"].eq("test")] for run in runs] if asked is None else list(asked)
+    tests = [run[run["split"].eq("test")] for run in runs] if tests is None else tests
     rows = pd.concat(tests, ignore_index=True)
     if rows.empty:
-        return pd.DataFrame(columns=COLUMNS)
+        return table_of([], COLUMNS)
     unit = choose_resampling_unit(rows)
     cuts = np.repeat(
         [choose_threshold(run, rule=study.threshold).value for run in runs], [len(test) for test in tests]
     )
     scores = frame_scores(rows, threshold=0.5, group=unit.codes)
-    scores = _called(scores, scores.p >= cuts)
+    scores = replace(scores, called=scores.p >= cuts)
     models = rows[["fold", "seed"]].drop_duplicates()
     counts = {"n_seeds": models["seed"].nunique(), "n_folds": models["fold"].nunique()}
     found: list[dict[str, Any]] = []
     for group in EVERY:
         mine = scores.truth == LABELS[group] if group in LABELS else np.ones(len(scores), bool)
         part = scores.take(mine)
-        for row in metric_rows(
-            part, metrics_of(group, "compared"), level=study.level, unit=unit.unit, remark=unit.caveat
-        ):
+        for row in metric_rows(part, metrics_of(group, "compared"), level=study.level, unit=unit):
             once = {name: row[name] // counts["n_seeds"] for name in ("n", "n_infected")}
             found.append({"group": group} | row | once | counts)
-    return pd.DataFrame(found, columns=COLUMNS)
-
-
-def _called(scores: FrameScores, called: np.ndarray) -> FrameScores:
-    values = {name: getattr(scores, name) for name in FrameScores.__dataclass_fields__}
-    return FrameScores(**(values | {"called": called}))
+    return table_of(found, COLUMNS)

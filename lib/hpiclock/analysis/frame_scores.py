@@ -5,7 +5,7 @@ What the sums are called, and which metric divides which, stands in :mod:`hpiclo
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -52,8 +52,7 @@ class FrameScores:
 
     def with_truth(self, truth: np.ndarray) -> FrameScores:
         """Return the same rows judged against another truth (for example the condition of the well)."""
-        values = {field.name: getattr(self, field.name) for field in fields(self)}
-        return FrameScores(**(values | {"truth": truth.astype(np.int8)}))
+        return replace(self, truth=truth.astype(np.int8))
 
     def __len__(self) -> int:
         return len(self.p)

@@ -34,12 +34,12 @@ def level_of(rows: pd.DataFrame, unit: str) -> ResamplingUnit:
     own = choose_resampling_unit(rows)
     if unit in ("auto", own.unit):
         return own
-    said = own.caveat
+    caveat = own.caveat
     if _SIZES[unit] < _SIZES[own.unit]:
-        said = f"{unit}s of one {own.unit} are repeats: too narrow"
+        caveat = f"{unit}s of one {own.unit} are repeats: too narrow"
     elif unit == "well" and rows["well"].eq("").any():
-        said = "wells not given"
-    return ResamplingUnit(unit, group_codes(rows, unit), said)
+        caveat = "wells not given"
+    return ResamplingUnit(unit, group_codes(rows, unit), caveat)
 
 
 @dataclass
@@ -89,12 +89,7 @@ class InteractiveWindows:
             if about not in self._sums:
                 self._sums[about] = group_sums(scores)
             (row,) = metric_rows(
-                scores,
-                [metric],
-                level=self.study.level,
-                unit=view.unit.unit,
-                remark=view.unit.caveat,
-                sums=self._sums[about],
+                scores, [metric], level=self.study.level, unit=view.unit, sums=self._sums[about]
             )
             found.append(key | {"start_h": edge[0], "end_h": edge[1]} | row)
         return pd.DataFrame(found, columns=list(METRICS_TABLE.columns))
@@ -122,9 +117,7 @@ def at_threshold(rows: pd.DataFrame, *, threshold: float, study: StudyConfig) ->
     unit = choose_resampling_unit(rows)
     scores = frame_scores(rows, threshold=threshold, group=unit.codes)
     place = {"run": rows["run"].iloc[0], "split": rows["split"].iloc[0], "group": "all"}
-    place |= {"start_h": np.nan, "end_h": np.nan}
-    measured = metric_rows(scores, RATES, level=study.level, unit=unit.unit, remark=unit.caveat)
-    rates = [place | row for row in measured]
+    rates = [place | row for row in metric_rows(scores, RATES, level=study.level, unit=unit)]
     times = detection_times(rows, thresholds={"chosen": threshold}, frames=study.detection_frames)
     # one curve for all: those of each MOI cost three times as much and stand in the report
     curves, summary = detection_curves(times.assign(moi=np.nan), level=study.level)

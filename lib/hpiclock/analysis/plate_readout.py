@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,10 +12,20 @@ from scipy.special import expit, stdtrit
 
 from hpiclock.analysis.detection import detection_times
 from hpiclock.analysis.evaluate import metrics_by_split
+from hpiclock.analysis.intervals.clustered import one_way_anova
 from hpiclock.analysis.units import MIN_GROUPS
 from hpiclock.analysis.windows import metrics_by_window
 from hpiclock.config.schema import StudyConfig, WindowsConfig
-from hpiclock.tables import CONDITIONS, METRICS, PREDICTIONS, UNKNOWN, check, frame_interval_h, hour_strata
+from hpiclock.tables import (
+    CONDITIONS,
+    METRICS,
+    PREDICTIONS,
+    UNKNOWN,
+    check,
+    frame_interval_h,
+    hour_strata,
+    table_of,
+)
 
 LN10 = float(np.log(10))
 STEEPEST = 20.0  # slopes beyond it are a step between two doses, of which no slope can be told
@@ -48,29 +58,20 @@ def dose_response(
     known = wells[wells[dose].gt(0) & wells[response].notna()]
     x, y = np.log10(known[dose].to_numpy(float)), known[response].to_numpy(float)
     means = known.groupby(dose)[response].mean()
-    row: dict[str, Any] = dict.fromkeys(COLUMNS, np.nan) | {
-        "response": response,
-        "dose": dose,
-        "n_wells": len(known),
-        "n_doses": len(means),
-        "note": "",
-    }
-    nothing = pd.DataFrame({"dose": [], "value": []}, dtype=float)
+    counts = {"response": response, "dose": dose, "n_wells": len(known), "n_doses": len(means)}
+    row: dict[str, Any] = dict.fromkeys(COLUMNS, np.nan) | counts
     missing = int((wells[dose].gt(0) & wells[response].isna()).sum())
     aside = f"; {missing} wells without a value are left out" if missing else ""
-    if len(means) < 3:
-        return row | {"note": f"no curve: {len(means)} doses, at least 3 are needed{aside}"}, nothing
-    if means.max() - means.min() <= 1e-9:
-        return row | {"note": f"no curve: the response is the same at every dose{aside}"}, nothing
-    try:
-        values, covariance, held = _fit(x, y, means)
-    except RuntimeError:
-        return row | {"note": f"no curve: the fit does not settle{aside}"}, nothing
-    free = len(covariance)
-    error = float(np.sqrt(covariance[0, 0]))
-    half = stdtrit(max(len(y) - free, 1), (1 + level) / 2) * error if len(y) > free else np.nan
-    log_ec50, slope, bottom, top = values
-    notes = [held, _beyond(log_ec50, x)]
+    fit: Fit | str = f"{len(means)} doses, at least 3 are needed" if len(means) < 3 else _fit(x, y, means)
+    if isinstance(fit, str):
+        return row | {"note": f"no curve: {fit}{aside}"}, pd.DataFrame({"dose": [], "value": []}, dtype=float)
+    log_ec50, slope, bottom, top = fit.parameters
+    spare = len(y) - len(fit.covariance)
+    error = float(np.sqrt(fit.covariance[0, 0]))
+    half = stdtrit(spare, (1 + level) / 2) * error if spare > 0 else np.nan
+    notes = [fit.held]
+    if not x.min() <= log_ec50 <= x.max():
+        notes.append("the EC50 lies outside the doses that were given")
     if not np.isfinite(half) or half > 3:
         half = np.nan
         notes.append("the wells do not fix the EC50: no interval")
@@ -84,46 +85,52 @@ def dose_response(
         "note": "; ".join(word for word in notes if word) + aside,
     }
     grid = np.linspace(x.min(), x.max(), 120)
-    return row, pd.DataFrame({"dose": 10**grid, "value": sigmoid(grid, *values)})
+    return row, pd.DataFrame({"dose": 10**grid, "value": sigmoid(grid, *fit.parameters)})
 
 
-def _fit(x: np.ndarray, y: np.ndarray, means: pd.Series) -> tuple[np.ndarray, np.ndarray, str]:
+class Fit(NamedTuple):
+    """A fitted :func:`sigmoid`: its four parameters, the covariance of the free ones, what was held."""
+
+    parameters: np.ndarray
+    covariance: np.ndarray
+    held: str
+
+
+def _fit(x: np.ndarray, y: np.ndarray, means: pd.Series) -> Fit | str:
+    """Fit all four parameters, or two where there are fewer than five doses; in words why it cannot be."""
     low, high = float(means.min()), float(means.max())
+    if high - low <= 1e-9:
+        return "the response is the same at every dose"
     rising = np.polyfit(x, y, 1)[0] >= 0
-    middle, sign = float(np.median(np.unique(x))), 1.0 if rising else -1.0
+    start = [float(np.median(np.unique(x))), 1.0 if rising else -1.0, low, high]
+    reach, span = x.max() - x.min(), high - low
     slopes = (0.0, STEEPEST) if rising else (-STEEPEST, 0.0)
-    reach = x.max() - x.min()
-    ends = (x.min() - reach, x.max() + reach)
-    if len(means) < 5:
+    bounds = np.array(
+        [
+            (x.min() - reach, x.max() + reach),
+            slopes,
+            (low - span, low + 0.5 * span),
+            (low + 0.5 * span, high + span),
+        ]
+    ).T
+    free = 2 if len(means) < 5 else 4
+    plateaus = [low, high][: 4 - free]
+    try:
         fitted, covariance = curve_fit(
-            lambda dose, ec50, slope: sigmoid(dose, ec50, slope, low, high),
+            lambda dose, *parameters: sigmoid(dose, *parameters, *plateaus),
             x,
             y,
-            p0=(middle, sign),
-            bounds=([ends[0], slopes[0]], [ends[1], slopes[1]]),
+            p0=start[:free],
+            bounds=bounds[:, :free],
             max_nfev=5000,
         )
-        held = f"plateaus held at the means {low:.3g} and {high:.3g}: {len(means)} doses"
-        return np.array([*fitted, low, high]), covariance, held
-    span = high - low
-    fitted, covariance = curve_fit(
-        sigmoid,
-        x,
-        y,
-        p0=(middle, sign, low, high),
-        max_nfev=5000,
-        bounds=(
-            [ends[0], slopes[0], low - span, low + 0.5 * span],
-            [ends[1], slopes[1], low + 0.5 * span, high + span],
-        ),
-    )
-    return fitted, covariance, ""
+    except RuntimeError:
+        return "the fit does not settle"
+    held = f"plateaus held at the means {low:.3g} and {high:.3g}: {len(means)} doses" if plateaus else ""
+    return Fit(np.array([*fitted, *plateaus]), covariance, held)
 
 
-def _beyond(log_ec50: float, x: np.ndarray) -> str:
-    return "" if x.min() <= log_ec50 <= x.max() else "the EC50 lies outside the doses that were given"
-
-
+NO_REPLICATES = "no treatment has two wells, or there is one treatment"
 GIVEN = ("condition", "moi", "compound", "dose", "dose_unit")  # what makes a treatment
 WELL = ["plate", "well"]
 
@@ -183,11 +190,8 @@ def treatment_curves(rows: pd.DataFrame, *, threshold: float, level: float) -> p
         half = stdtrit(np.maximum(n - 1, 1), (1 + level) / 2) * error
         half = np.where(n >= MIN_GROUPS, half, np.nan)
         limits = (-np.inf, np.inf) if quantity == "time_pred" else (0.0, 1.0)
-        parts.append(
-            table.assign(
-                low=(table["value"] - half).clip(*limits), high=(table["value"] + half).clip(*limits)
-            )
-        )
+        low, high = ((table["value"] + side * half).clip(*limits) for side in (-1, 1))
+        parts.append(table.assign(low=low, high=high))
     columns = ["treatment", "order", "condition", "moi", "quantity", "hours", "value", "low", "high"]
     return pd.concat(parts, ignore_index=True)[[*columns, "n_wells", "n_stacks"]]
 
@@ -223,7 +227,7 @@ def readout_by_well(rows: pd.DataFrame, *, threshold: float, frames: int, hour: 
     values = at.groupby(WELL).agg(
         p_infected=("p_infected", "mean"), infected_share=("called", "mean"), time_pred=("time_pred", "mean")
     )
-    told = rows.groupby(WELL).agg(
+    metadata = rows.groupby(WELL).agg(
         **{name: (name, "first") for name in ("treatment", "order", *GIVEN, "onset_h")},
         n_stacks=("stack_id", "nunique"),
         last_h=("hours", "max"),
@@ -232,7 +236,7 @@ def readout_by_well(rows: pd.DataFrame, *, threshold: float, frames: int, hour: 
     since_start = _half_detected(rows.assign(condition="mock"), threshold, frames).rename("detected_h")
     infected = rows[rows["condition"].eq("infected") & rows["onset_h"].notna()]
     since_onset = _half_detected(infected, threshold, frames).rename("detected_hpi")
-    table = told.join([values, since_start, since_onset]).reset_index()
+    table = metadata.join([values, since_start, since_onset]).reset_index()
     table = table.assign(detected=table["detected_h"].notna())
     return table.sort_values(["order", *WELL], ignore_index=True)
 
@@ -259,39 +263,32 @@ def replicate_agreement(wells: pd.DataFrame, quantities: Sequence[str]) -> pd.Da
     rows: list[tuple[object, ...]] = []
     for quantity in quantities if len(wells) else ():
         known = wells[wells[quantity].notna()]
-        groups = {str(name): part[quantity].to_numpy(float) for name, part in known.groupby("treatment")}
-        order = known.groupby("treatment")["order"].first().sort_values().index
-        for name in order:
-            values = groups[name]
-            alone = "" if len(values) > 1 else "one well: no replicate"
-            sd = float(values.std(ddof=1)) if len(values) > 1 else float("nan")
-            rows.append(
-                (name, quantity, len(values), values.mean(), sd, values.min(), values.max(), np.nan, alone)
-            )
-        rows.append(("all", quantity, len(known), *_pooled(list(groups.values()))))
-    columns = ["treatment", "quantity", "n_wells", "mean", "sd", "low", "high", "icc", "note"]
-    return pd.DataFrame(rows, columns=columns)
+        for _, part in known.groupby("order"):
+            rows.append((part["treatment"].iloc[0], quantity, *_spread(part[quantity]), np.nan, _alone(part)))
+        rows.append(("all", quantity, *_pooled(known[quantity].to_numpy(float), known["order"].to_numpy())))
+    return table_of(rows, "treatment quantity n_wells mean sd low high icc note")
 
 
-def _pooled(groups: list[np.ndarray]) -> tuple[float, float, float, float, float, str]:
-    values = np.concatenate(groups) if groups else np.array([np.nan])
-    n, k = len(values), len(groups)
-    ends = (float(values.mean()), float(values.min()), float(values.max()))
+def _spread(values: pd.Series) -> tuple[int, float, float, float, float]:
+    sd = float(values.std()) if len(values) > 1 else float("nan")
+    return len(values), float(values.mean()), sd, float(values.min()), float(values.max())
+
+
+def _alone(part: pd.DataFrame) -> str:
+    return "" if len(part) > 1 else "one well: no replicate"
+
+
+def _pooled(values: np.ndarray, treatment: np.ndarray) -> tuple[int, float, float, float, float, float, str]:
+    """All treatments together: the SD within them, and how much of the variance lies between them."""
+    n, k = len(values), len(np.unique(treatment))
+    if n == 0:
+        return 0, np.nan, np.nan, np.nan, np.nan, np.nan, NO_REPLICATES
+    mean, low, high = float(values.mean()), float(values.min()), float(values.max())
     if n - k < 1 or k < 2:
-        return (
-            ends[0],
-            np.nan,
-            ends[1],
-            ends[2],
-            np.nan,
-            "no treatment has two wells, or there is one treatment",
-        )
-    within = sum(((group - group.mean()) ** 2).sum() for group in groups) / (n - k)
-    between = sum(len(group) * (group.mean() - ends[0]) ** 2 for group in groups) / (k - 1)
-    size = (n - sum(len(group) ** 2 for group in groups) / n) / (k - 1)
-    total = between + (size - 1) * within
-    icc = float((between - within) / total) if total > 0 else float("nan")
-    return ends[0], float(np.sqrt(within)), ends[1], ends[2], icc, "" if total > 0 else "no well differs"
+        return n, mean, np.nan, low, high, np.nan, NO_REPLICATES
+    found = one_way_anova(values, treatment)
+    note = "no well differs" if np.isnan(found.icc) else ""
+    return n, mean, float(np.sqrt(found.within)), low, high, found.icc, note
 
 
 def control_sentences(wells: pd.DataFrame) -> list[str]:

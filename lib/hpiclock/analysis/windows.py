@@ -9,14 +9,15 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtr, stdtrit
+from scipy.special import ndtr
 
 from hpiclock.analysis.evaluate import metric_rows
 from hpiclock.analysis.frame_scores import FrameScores, GroupSums, frame_scores, group_sums
 from hpiclock.analysis.intervals.clustered import (
     Interval,
-    jackknife_variance,
     samples_by_class,
+    studentized_flips,
+    t_interval,
     too_few_groups,
 )
 from hpiclock.analysis.intervals.metric_interval import metric_interval
@@ -24,15 +25,16 @@ from hpiclock.analysis.units import (
     ResamplingUnit,
     choose_resampling_unit,
     condition_codes,
-    ordered_splits,
+    each_run_and_split,
     with_matched_controls,
 )
 from hpiclock.config.schema import StudyConfig, WindowsConfig
 from hpiclock.errors import InputError
 from hpiclock.metrics import EVERY, METRICS, metrics_of
 from hpiclock.tables import METRICS as METRICS_TABLE
-from hpiclock.tables import check
+from hpiclock.tables import check, table_of
 
+NO_BAND = Interval(float("nan"), float("nan"), "")
 SD_GOOD, SD_POOR = 0.05, 0.1  # what the field calls stable and unstable, for metrics between 0 and 1
 
 
@@ -95,11 +97,13 @@ def simultaneous_level(
 
     NaN where fewer than two windows have a spread, or groups are too few.
     """
-    drawn = _drawn(windows, windows.left_out, resamples, rng)
-    if drawn.shape[1] < 2:
+    if windows.why_not:
         return float("nan")
-    largest = np.quantile(np.abs(drawn).max(1), level)
-    return float(2 * ndtr(largest) - 1)
+    parts = influences(windows.left_out[~np.isnan(windows.value)], windows.samples)
+    error = np.sqrt((parts**2).sum(1, keepdims=True))
+    parts = parts[error[:, 0] > 1e-12] / error[error[:, 0] > 1e-12]
+    noise = rng.standard_normal((resamples, parts.shape[1])) @ parts.T
+    return float(2 * ndtr(np.quantile(np.abs(noise).max(1), level)) - 1) if len(parts) > 1 else float("nan")
 
 
 def differing_windows(windows: WindowJackknife, *, resamples: int, rng: np.random.Generator) -> np.ndarray:
@@ -118,21 +122,10 @@ def differing_windows(windows: WindowJackknife, *, resamples: int, rng: np.rando
         return p
     shape = (resamples, parts.shape[1])
     signs = rng.integers(0, 2, shape) * 2.0 - 1
-    flipped = _studentised_flips(signs, parts[usable], windows.samples).max(1)
+    flipped = studentized_flips(signs, parts[usable].T, windows.samples).max(1)
     seen = np.abs(windows.value[usable] - windows.whole) / error[usable]
     p[usable] = (1 + (flipped[:, None] >= seen - 1e-12).sum(0)) / (resamples + 1)
     return p
-
-
-def _studentised_flips(signs: np.ndarray, parts: np.ndarray, samples: list[np.ndarray]) -> np.ndarray:
-    """Absolute flipped sums over their own standard errors: (flips, windows)."""
-    variance = np.zeros((len(signs), len(parts)))
-    for at in samples:
-        sums = signs[:, at] @ parts[:, at].T
-        k = len(at)
-        # flipping leaves the squares as they are, only the mean of the sample changes
-        variance += k / (k - 1) * np.maximum((parts[:, at] ** 2).sum(1) - sums**2 / k, 0.0)
-    return np.abs(signs @ parts.T) / np.sqrt(np.maximum(variance, 1e-300))
 
 
 def slope_per_h(windows: WindowJackknife, middles: np.ndarray, *, level: float) -> tuple[float, float, float]:
@@ -146,9 +139,7 @@ def slope_per_h(windows: WindowJackknife, middles: np.ndarray, *, level: float) 
     slope = float(coefficients @ windows.value[usable])
     if windows.why_not:
         return slope, *nothing[:2]
-    variance, df = jackknife_variance(coefficients @ windows.left_out[usable], windows.samples)
-    half = float(stdtrit(df, (1 + level) / 2) * np.sqrt(variance))
-    return slope, slope - half, slope + half
+    return slope, *t_interval(slope, coefficients @ windows.left_out[usable], windows.samples, level=level)
 
 
 def expected_range(
@@ -163,21 +154,7 @@ def expected_range(
     return float(np.quantile(np.ptp(noise, axis=1), level))
 
 
-def _drawn(
-    windows: WindowJackknife, left_out: np.ndarray, resamples: int, rng: np.random.Generator
-) -> np.ndarray:
-    """Studentised noise in every window that has some: (resamples, windows)."""
-    if windows.why_not:
-        return np.empty((resamples, 0))
-    parts = influences(left_out[~np.isnan(windows.value)], windows.samples)
-    error = np.sqrt((parts**2).sum(1, keepdims=True))
-    parts = parts[error[:, 0] > 1e-12] / error[error[:, 0] > 1e-12]
-    return rng.standard_normal((resamples, parts.shape[1])) @ parts.T
-
-
 Axis = Literal["hours", "hpi"]
-NOTHING = (float("nan"), float("nan"))
-NO_BAND = {"low_simultaneous": NOTHING[0], "high_simultaneous": NOTHING[0]}
 
 
 def window_edges(windows: WindowsConfig, *, end_h: float) -> list[tuple[float, float]]:
@@ -235,31 +212,21 @@ def metrics_by_window(
 def window_table(
     views: Iterable[tuple[dict[str, str], WindowedFrames]], *, study: StudyConfig, rng: np.random.Generator
 ) -> pd.DataFrame:
-    """Return the table of :func:`by_window` from the frames of :func:`each_view`."""
+    """Return the table of :func:`metrics_by_window` from the frames of :func:`windowed_frames`."""
     rows: list[dict[str, Any]] = []
     for key, view in views:
-        sums, whole = view.sums
-        wide = {
-            metric: simultaneous_level(
-                over_windows(sums, whole, metric),
-                level=study.level,
-                resamples=study.resamples,
-                rng=rng,
-            )
-            for metric in metrics_of(key["group"], "bands")
-        }
-        for edge, mask, part in zip(view.edges, view.masks, sums, strict=True):
-            band = _bands(part, wide)
-            place = key | {"start_h": edge[0], "end_h": edge[1]}
-            measured = metric_rows(
-                view.scores.take(mask),
-                view.metrics,
-                level=study.level,
-                unit=view.unit.unit,
-                remark=view.unit.caveat,
-                sums=part,
-            )
-            rows += [place | row | band.get(row["metric"], NO_BAND) for row in measured]
+        parts, whole = view.sums
+        levels = {}
+        for metric in metrics_of(key["group"], "bands"):
+            found = over_windows(parts, whole, metric)
+            levels[metric] = simultaneous_level(found, level=study.level, resamples=study.resamples, rng=rng)
+        for (start, end), mask, sums in zip(view.edges, view.masks, parts, strict=True):
+            place = key | {"start_h": start, "end_h": end}
+            scores = view.scores.take(mask)
+            for row in metric_rows(scores, view.metrics, level=study.level, unit=view.unit, sums=sums):
+                level = levels.get(row["metric"], np.nan)
+                band = metric_interval(sums, row["metric"], level=level) if level < 1 else NO_BAND
+                rows.append(place | row | {"low_simultaneous": band.low, "high_simultaneous": band.high})
     columns = [*METRICS_TABLE.columns, "low_simultaneous", "high_simultaneous"]
     return check(METRICS_TABLE, pd.DataFrame(rows, columns=columns))
 
@@ -278,9 +245,8 @@ class WindowedFrames:
     def sums(self) -> tuple[list[GroupSums], GroupSums]:
         """The sums of each window and of all windows together."""
         every = np.logical_or.reduce(self.masks)
-        return [group_sums(self.scores.take(mask)) for mask in self.masks], group_sums(
-            self.scores.take(every)
-        )
+        whole = group_sums(self.scores.take(every))
+        return [group_sums(self.scores.take(mask)) for mask in self.masks], whole
 
 
 def windowed_frames(
@@ -297,28 +263,15 @@ def windowed_frames(
     ``unit_of`` says what is resampled, see :func:`hpiclock.analysis.units.choose_resampling_unit`.
     """
     edges = window_edges(windows, end_h=end_h)
-    for run, of_run in predictions.groupby("run", sort=True):
-        for split in ordered_splits(of_run):
-            of_split = of_run[of_run["split"].eq(split)].reset_index(drop=True)
-            unit = unit_of(of_split)
-            scores = frame_scores(of_split, threshold=threshold, group=unit.codes)
-            masks = [
-                frames_in_window(of_split, scores, *edge, axis=axis, last=edge == edges[-1]) for edge in edges
-            ]
-            for group, mine, metrics in _groups(scores):
-                key = {"run": str(run), "split": split, "group": group}
-                yield (
-                    key,
-                    WindowedFrames(scores.take(mine), unit, edges, [mask[mine] for mask in masks], metrics),
-                )
-
-
-def _bands(sums: GroupSums, wide: dict[str, float]) -> dict[str, dict[str, float]]:
-    out = {}
-    for metric, level in wide.items():
-        limits = metric_interval(sums, metric, level=level) if level < 1 else Interval(*NOTHING, "")
-        out[metric] = {"low_simultaneous": limits.low, "high_simultaneous": limits.high}
-    return out
+    for key, rows in each_run_and_split(predictions):
+        unit = unit_of(rows)
+        scores = frame_scores(rows, threshold=threshold, group=unit.codes)
+        masks = [frames_in_window(rows, scores, *edge, axis=axis, last=edge == edges[-1]) for edge in edges]
+        groups = (np.ones(len(scores), bool), scores.truth == 1, scores.truth == 0)
+        for group, mine in zip(EVERY, groups, strict=True):
+            inside = [mask[mine] for mask in masks]
+            frames = WindowedFrames(scores.take(mine), unit, edges, inside, metrics_of(group, "windows"))
+            yield key | {"group": group}, frames
 
 
 def frames_in_window(
@@ -332,49 +285,10 @@ def frames_in_window(
     return with_matched_controls(inside, infected, scores.stratum)
 
 
-def _groups(scores: FrameScores) -> Iterator[tuple[str, np.ndarray, tuple[str, ...]]]:
-    masks = (np.ones(len(scores), bool), scores.truth == 1, scores.truth == 0)
-    for group, mask in zip(EVERY, masks, strict=True):
-        yield group, mask, metrics_of(group, "windows")
-
-
-COLUMNS = [
-    "run",
-    "split",
-    "group",
-    "axis",
-    "metric",
-    "n_windows",
-    "n_defined",
-    "whole",
-    "lowest",
-    "highest",
-    "range",
-    "range_low",
-    "range_high",
-    "range_of_noise",
-    "sd",
-    "sd_says",
-    "slope_per_h",
-    "slope_low",
-    "slope_high",
-    "smallest_p",
-    "note",
-]
-DIFFERENCES = [
-    "run",
-    "split",
-    "group",
-    "axis",
-    "metric",
-    "start_h",
-    "end_h",
-    "value",
-    "whole",
-    "difference",
-    "p_over_all_windows",
-    "note",
-]
+STABILITY = (
+    "run split group axis metric n_windows n_defined whole lowest highest range range_low range_high "
+    "range_of_noise sd sd_says slope_per_h slope_low slope_high smallest_p note"
+)
 
 
 def temporal_stability(
@@ -399,7 +313,7 @@ def temporal_stability(
         rng: the randomness.
     """
     rows: list[dict[str, Any]] = []
-    differences: list[dict[str, Any]] = []
+    differences: list[tuple[Any, ...]] = []
     for key, view in views:
         sums, whole = view.sums
         for metric in metrics_of(key["group"], "bands"):
@@ -407,20 +321,14 @@ def temporal_stability(
             found = over_windows(sums, whole, metric)
             p = differing_windows(found, resamples=study.resamples, rng=rng)
             rows.append(place | _row(found, view, metric, p, study, rng))
+            why = [found.why_not if np.isnan(chance) else "" for chance in p]
+            compared = zip(view.edges, found.value, found.value - found.whole, p, why, strict=True)
             differences += [
-                place
-                | {
-                    "start_h": start,
-                    "end_h": end,
-                    "value": value,
-                    "whole": found.whole,
-                    "difference": value - found.whole,
-                    "p_over_all_windows": chance,
-                    "note": found.why_not if np.isnan(chance) else "",
-                }
-                for (start, end), value, chance in zip(view.edges, found.value, p, strict=True)
+                (*place.values(), *edge, value, found.whole, gap, chance, note)
+                for edge, value, gap, chance, note in compared
             ]
-    return pd.DataFrame(rows, columns=COLUMNS), pd.DataFrame(differences, columns=DIFFERENCES)
+    columns = "run split group axis metric start_h end_h value whole difference p_over_all_windows note"
+    return table_of(rows, STABILITY), table_of(differences, columns)
 
 
 def _row(
@@ -445,8 +353,6 @@ def _row(
         "lowest": there.min() if some else np.nan,
         "highest": there.max() if some else np.nan,
         "range": np.ptp(there) if some else np.nan,
-        "range_low": np.nan,
-        "range_high": np.nan,
         "range_of_noise": expected_range(found, level=study.level, resamples=study.resamples, rng=rng),
         "sd": sd,
         "sd_says": _judged(sd) if METRICS[metric].is_share else "",
@@ -465,14 +371,14 @@ def _judged(sd: float) -> str:
 
 
 def with_range_limits(stability: pd.DataFrame, windows: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of :func:`drift` with limits of the range, from the bands over all windows.
+    """Return the stability of metrics with limits of their range, from the bands over all windows.
 
     Where all bands hold, the true range is at least the gap between the highest lower limit and the lowest
     upper one, and at most the distance of the outermost limits; the latter is missing where a window with a
     value has no band.
 
     Args:
-        stability: rows of one axis.
+        stability: rows of :func:`temporal_stability` for one axis.
         windows: the table of the same windows, with ``low_simultaneous`` and ``high_simultaneous``.
     """
     key = ["run", "split", "group", "metric"]

@@ -63,7 +63,7 @@ def score_auc(
         return ScoreEstimate(note="no frames")
     unit = choose_resampling_unit(rows)
     scores = _frame_scores(rows, score, label_codes(rows) if truth is None else truth)
-    found = metric_rows(scores, (metric,), level=level, unit=unit.unit, remark=unit.caveat)[0]
+    found = metric_rows(scores, (metric,), level=level, unit=unit)[0]
     return ScoreEstimate(found["value"], found["low"], found["high"], found["note"])
 
 

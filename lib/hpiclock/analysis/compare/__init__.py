@@ -21,9 +21,9 @@ from hpiclock.analysis.compare.paired_tests import (
     sign_flip_test,
     sign_flips,
     standard_error,
-    studentized_flips,
 )
 from hpiclock.analysis.compare.sentences import comparison_sentences, verdict_of
+from hpiclock.analysis.intervals.clustered import studentized_flips
 from hpiclock.analysis.units import count_codes, group_codes, well_codes
 from hpiclock.analysis.windows import Axis, frames_in_window, window_edges
 from hpiclock.config.schema import CompareConfig, StudyConfig, WindowsConfig

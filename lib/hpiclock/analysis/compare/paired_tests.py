@@ -9,7 +9,12 @@ from scipy.special import stdtr, stdtrit
 
 from hpiclock.analysis.frame_scores import FrameScores, linear_sums, pair_sums
 from hpiclock.analysis.intervals.bootstrap import pair_wins
-from hpiclock.analysis.intervals.clustered import samples_by_class
+from hpiclock.analysis.intervals.clustered import (
+    NO_VARIANCE,
+    flipped_variance,
+    samples_by_class,
+    studentized_flips,
+)
 from hpiclock.analysis.units import MIN_GROUPS
 from hpiclock.metrics import METRICS, Ratio, Totals
 
@@ -169,9 +174,6 @@ def _unlike(one: FrameScores, other: FrameScores, metric: str) -> str:
     return f"{which} gives no {what} for {'these' if not min(map(np.sum, said)) else 'some of these'} frames"
 
 
-FEW = 1e-24  # a variance below this is none
-
-
 class SignFlipOutcome(NamedTuple):
     """What a difference means: standard error, degrees of freedom, chance and the least there can be.
 
@@ -202,36 +204,15 @@ def sign_flips(samples: list[np.ndarray], k: int, *, shuffles: int, rng: np.rand
     return np.concatenate([signs, drawn])
 
 
-def studentized_flips(signs: np.ndarray, added: np.ndarray, samples: list[np.ndarray]) -> np.ndarray:
-    """Return flipped differences over their own standard errors: (flips,) or (flips, windows).
-
-    Args:
-        signs: (flips, k).
-        added: (k,) or (k, windows) what each group adds.
-        samples: indices of the groups of each sample, two or more each.
-    """
-    total = variance = np.zeros((len(signs), *added.shape[1:]))
-    for at in samples:
-        sums = signs[:, at] @ added[at]
-        total = total + sums
-        variance = variance + _spread((added[at] ** 2).sum(0), sums, len(at))
-    return np.abs(total) / np.sqrt(np.maximum(variance, FEW))
-
-
-def _spread(squares: np.ndarray, sums: np.ndarray, k: int) -> np.ndarray:
-    # flipping leaves the squares as they are, only the mean of the sample changes
-    return k / (k - 1) * np.maximum(squares - sums**2 / k, 0.0)
-
-
 def standard_error(found: Difference) -> tuple[float, float]:
     """Return the standard error of a difference over groups and seeds, and its degrees of freedom."""
     parts, weights = [], []
     for at in found.samples:
         added = found.of_group[at]
-        parts.append(float(_spread((added**2).sum(), added.sum(), len(at))))
+        parts.append(float(flipped_variance((added**2).sum(), added.sum(), len(at))))
         weights.append(parts[-1] ** 2 / (len(at) - 1))
     wells = sum(parts)
-    df = wells**2 / sum(weights) if wells > FEW else 1.0
+    df = wells**2 / sum(weights) if wells > NO_VARIANCE else 1.0
     extra, of_extra = _between_seeds(found)
     total = wells + extra
     if extra > 0:
@@ -278,9 +259,9 @@ def sign_flip_test(found: Difference, signs: np.ndarray) -> SignFlipOutcome:
     flipped = studentized_flips(signs, found.of_group, found.samples)
     error, df = standard_error(found)
     seeds = _between_seeds(found)[0] > 0
-    if error**2 < FEW and abs(found.value) < 1e-12:
+    if error**2 < NO_VARIANCE and abs(found.value) < 1e-12:
         return SignFlipOutcome(0.0, df, 1.0, floor, flipped, seeds, "the two say the same of every group")
-    seen = abs(found.value) / max(error, FEW**0.5)
+    seen = abs(found.value) / max(error, NO_VARIANCE**0.5)
     hits = max(int((flipped >= seen * (1 - 1e-9)).sum()), 1)  # the data as they are stand in the first row
     p = max(hits / len(signs), floor)
     if seeds:

@@ -12,6 +12,7 @@ from hpiclock.analysis.units import MIN_GROUPS
 UNDEFINED = float("nan")
 NO_VARIATION = "no interval: all groups give the same value"
 ONE_DECIDES = "no interval: one group decides the value"
+NO_VARIANCE = 1e-24  # a variance below this is none
 WIDEST = 10.0  # log scale: a factor of 22,000 either way is no statement
 
 
@@ -90,6 +91,30 @@ def t_interval(
     variance, df = jackknife_variance(left_out, samples)
     half = float(stdtrit(df, (1 + level) / 2) * np.sqrt(variance))
     return value - half, value + half
+
+
+def studentized_flips(signs: np.ndarray, added: np.ndarray, samples: list[np.ndarray]) -> np.ndarray:
+    """Return flipped differences over their own standard errors: (flips,) or (flips, windows).
+
+    Args:
+        signs: (flips, k).
+        added: (k,) or (k, windows) what each group adds.
+        samples: indices of the groups of each sample, two or more each.
+    """
+    total = variance = np.zeros((len(signs), *added.shape[1:]))
+    for at in samples:
+        sums = signs[:, at] @ added[at]
+        total = total + sums
+        variance = variance + flipped_variance((added[at] ** 2).sum(0), sums, len(at))
+    return np.abs(total) / np.sqrt(np.maximum(variance, NO_VARIANCE))
+
+
+def flipped_variance(squares: np.ndarray, sums: np.ndarray, k: int) -> np.ndarray:
+    """Return the variance of a sum of k values from the sum of their squares and their flipped sum.
+
+    Flipping leaves the squares as they are, only the mean of the sample changes.
+    """
+    return k / (k - 1) * np.maximum(squares - sums**2 / k, 0.0)
 
 
 class OneWayAnova(NamedTuple):

@@ -107,11 +107,11 @@ def summarise(plan: Sweep, predictions_of: Callable[[str], pd.DataFrame | None])
             continue
         asked = [asked_of(plan, trial, rows) for trial, rows in zip(trials, runs, strict=True)]
         study = plan.configs[trials[0].run].study
-        tables.append(pooled_metrics(runs, study=study, asked=asked).assign(**dict(labels)))
+        tables.append(pooled_metrics(runs, study=study, tests=asked).assign(**dict(labels)))
     names = [name for name, _ in next(iter(points), ())]
     if not tables:
-        return pd.DataFrame(columns=[*names, *COLUMNS])
-    return pd.concat(tables, ignore_index=True)[[*names, *COLUMNS]]
+        return pd.DataFrame(columns=[*names, *COLUMNS.split()])
+    return pd.concat(tables, ignore_index=True)[[*names, *COLUMNS.split()]]
 
 
 def predictions_of(plan: Sweep) -> Callable[[str], pd.DataFrame | None]:
