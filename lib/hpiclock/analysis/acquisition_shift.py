@@ -1,8 +1,7 @@
-"""Do the frames of a new plate look like those that a model was trained on? In numbers, and in words.
+"""Are the frames of a new plate like those that a model was trained on? In numbers, and in words.
 
-Brightness, contrast, focus and border are known before any model has seen a frame: a model that learnt
-little, or that learnt not to look at them, cannot hide that they changed.
-
+Brightness, contrast, focus and border are known before any model has seen a frame: a model that was
+trained on little, or to ignore them, cannot hide that they changed.
 """
 
 from __future__ import annotations
@@ -85,13 +84,13 @@ def shift_sentence(table: pd.DataFrame, *, most: int = 4) -> str:
     """Return what differs, e.g. ``sharpness 1.2 (training 2.1 to 2.4)``; empty where nothing does."""
     odd = table[table["unlike"].astype(bool)]
     base = odd["statistic"].str.removesuffix(AT_START)
-    odd = odd[~base.duplicated()]  # over all hours and at the start: the farther one is said
-    said = [
+    odd = odd[~base.duplicated()]  # over all hours and at the start: the farther one is named
+    shown = [
         f"{row.words} {row.value:.3g} (training {row.low:.3g} to {row.high:.3g})"
         for row in odd.head(most).itertuples()
     ]
     more = [f"{len(odd) - most} more"] if len(odd) > most else []
-    return ", ".join([*said, *more])
+    return ", ".join([*shown, *more])
 
 
 def _words(name: str) -> str:
@@ -101,7 +100,9 @@ def _words(name: str) -> str:
 
 UNLIKE = "THIS PLATE LOOKS UNLIKE THE TRAINING PLATE: "
 
-BY_CHANCE = 3.0  # so many times the stacks that a plate of the same kind has beyond the farthest held-out one
+MORE_THAN_EXPECTED = (
+    3.0  # so many times the stacks that a plate of the same kind has beyond the farthest held-out one
+)
 
 
 class OodSummary(NamedTuple):
@@ -122,7 +123,7 @@ def stack_distances(predictions: pd.DataFrame) -> pd.DataFrame:
 
 
 def ood_summary(
-    predictions: pd.DataFrame, *, n_held_out: int, n_wells: int, looks: pd.DataFrame | None
+    predictions: pd.DataFrame, *, n_held_out: int, n_wells: int, shift: pd.DataFrame | None
 ) -> OodSummary:
     """Judge a plate by its stacks.
 
@@ -134,9 +135,9 @@ def ood_summary(
         predictions: rows with ``stack_id plate well distance``.
         n_held_out: held-out stacks of the training plate.
         n_wells: the wells these come from.
-        looks: of :func:`compare_looks`; None where the training frames are not at hand.
+        shift: of :func:`acquisition_shift`; None where the training frames are not at hand.
     """
-    differs = "" if looks is None else shift_sentence(looks)
+    differs = "" if shift is None else shift_sentence(shift)
     seen = _by_distance(predictions, n_held_out, n_wells)
     if not differs:
         return seen
@@ -170,7 +171,7 @@ def _by_distance(predictions: pd.DataFrame, n_held_out: int, n_wells: int) -> Oo
             f"{UNLIKE}{numbers}. Its predictions are not to be believed "
             "before wells of known condition, imaged in the same way, have been read out.",
         )
-    if beyond > max(BY_CHANCE * expected, 1.0):
+    if beyond > max(MORE_THAN_EXPECTED * expected, 1.0):
         worst = ", ".join(stacks["stack_id"].head(3))
         return OodSummary(
             "partly unlike",

@@ -173,7 +173,7 @@ def control_threshold(predictions: pd.DataFrame, *, frames: int) -> ControlThres
 
     A control unit (well, else position) alarms when one of its stacks is detected. With n units the rate of
     new units that pass their j-th highest score is bounded with 95% confidence by an order statistic (Tong,
-    Feng and Li 2018); j is the largest for which the bound is 5% or less, else 1, and the bound is said.
+    Feng and Li 2018); j is the largest for which the bound is 5% or less, else 1, and the bound is given.
     The threshold lies just above that score.
     """
     val = predictions[predictions["split"].eq("val")]

@@ -1,4 +1,4 @@
-"""The study asked by hand: one metric in any windows, and what another threshold would have given."""
+"""The study for explorers: one metric in any windows, and what another threshold would have given."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SIZES = {"plate": 3, "well": 2, "position": 1}
 
 
 def level_of(rows: pd.DataFrame, unit: str) -> ResamplingUnit:
-    """Return the unit of resampling that was asked for; ``auto`` is the one that the study takes.
+    """Return the chosen unit of resampling; ``auto`` is the one that the study takes.
 
     A unit below it gives intervals that are too narrow, and the caveat says so.
 

@@ -16,19 +16,22 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from hpiclock.analysis.units import label_codes
 from hpiclock.errors import InputError
 from hpiclock.tables import PREDICTIONS, check
 
-COMPONENTS = 32  # of the features, by principal components of the frames that are learnt from
-MOST_FRAMES = 4000  # learnt from: more change nothing but the time
+COMPONENTS = 32  # of the features, by principal components of the training frames
+MOST_FRAMES = 4000  # for training: more change nothing but the time
 
 
 def fit_class_probe(features: np.ndarray, label: np.ndarray) -> Any:
     """Fit a logistic regression on standardised principal components; classes weigh the same."""
+    return make_pipeline(*reduction_steps(features), _class_head()).fit(*_thinned(features, label))
+
+
+def _class_head() -> LogisticRegression:
     # few columns: Newton's method takes a few steps where the default takes hundreds
-    last = LogisticRegression(max_iter=300, class_weight="balanced", solver="newton-cholesky")
-    steps = [*reduction_steps(features), last]
-    return make_pipeline(*steps).fit(*_thinned(features, label))
+    return LogisticRegression(max_iter=300, class_weight="balanced", solver="newton-cholesky")
 
 
 def fit_time_probe(features: np.ndarray, hours: np.ndarray) -> Any:
@@ -63,8 +66,8 @@ def principal_components(frames: pd.DataFrame, features: pd.DataFrame) -> np.nda
     """
     joined = frames[["stack_id", "frame"]].merge(features, on=["stack_id", "frame"], how="left")
     x = joined[feature_columns(features)].to_numpy(float)
-    learnt = frames["split"].eq("train").to_numpy()
-    return make_pipeline(*reduction_steps(x[learnt])).fit(x[learnt]).transform(x)
+    train = frames["split"].eq("train").to_numpy()
+    return make_pipeline(*reduction_steps(x[train])).fit(x[train]).transform(x)
 
 
 def linear_probe(frames: pd.DataFrame, z: np.ndarray, *, run: str, seed: int) -> pd.DataFrame:
@@ -82,22 +85,21 @@ def linear_probe(frames: pd.DataFrame, z: np.ndarray, *, run: str, seed: int) ->
     Raises:
         InputError: training frames of one class only.
     """
-    label = frames["label"].astype("Int8").fillna(-1).to_numpy(int)
-    learnt, asked = frames["split"].eq("train").to_numpy(), frames["split"].ne("train").to_numpy()
-    if len(np.unique(label[learnt & (label >= 0)])) < 2:
+    label = label_codes(frames)
+    train = frames["split"].eq("train").to_numpy()
+    known = train & (label >= 0)
+    if len(np.unique(label[known])) < 2:
         raise InputError(f"{run}: its training frames hold one class only; widen its hours")
-    head = LogisticRegression(max_iter=300, class_weight="balanced", solver="newton-cholesky")
-    head.fit(z[learnt & (label >= 0)], label[learnt & (label >= 0)])
     p, time = np.full(len(frames), np.nan), np.full(len(frames), np.nan)
-    p[asked] = head.predict_proba(z[asked])[:, 1]
+    p[~train] = _class_head().fit(z[known], label[known]).predict_proba(z[~train])[:, 1]
     target = frames["time_target"].to_numpy(float)
     for kind in (0, 1):
         mine = (label == kind) & ~np.isnan(target)
-        if (mine & learnt).any() and (mine & asked).any():
-            fitted = Ridge(alpha=1.0).fit(z[mine & learnt], target[mine & learnt])
-            time[mine & asked] = fitted.predict(z[mine & asked])
-    said = frames.assign(run=run, seed=seed, p_infected=p, time_pred=time)
-    return check(PREDICTIONS, said[asked])
+        if (mine & train).any() and (mine & ~train).any():
+            fitted = Ridge(alpha=1.0).fit(z[mine & train], target[mine & train])
+            time[mine & ~train] = fitted.predict(z[mine & ~train])
+    predictions = frames.assign(run=run, seed=seed, p_infected=p, time_pred=time)
+    return check(PREDICTIONS, predictions[~train])
 
 
 METHODS = ("PCA", "UMAP")

@@ -28,7 +28,7 @@ from hpiclock.tables import (
 )
 
 LN10 = float(np.log(10))
-STEEPEST = 20.0  # slopes beyond it are a step between two doses, of which no slope can be told
+STEEPEST = 20.0  # slopes beyond it are a step between two doses, whose slope is unknown
 COLUMNS = ["response", "dose", "ec50", "low", "high", "slope", "bottom", "top", "n_wells", "n_doses", "note"]
 
 
@@ -327,7 +327,7 @@ def external_validation(
     study: StudyConfig,
     rng: np.random.Generator,
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Return METRICS rows over all hours and per window of hours, and what cannot be said.
+    """Return METRICS rows over all hours and per window of hours, and notes on what is not known.
 
     Without labels the table is empty and the note says that no claim is made. Baselines that need training
     frames are missing: they are of another plate.

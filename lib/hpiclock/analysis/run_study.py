@@ -33,7 +33,7 @@ from hpiclock.analysis.time_errors import (
     worst_hours,
 )
 from hpiclock.analysis.windows import (
-    Axis,
+    AXES,
     temporal_stability,
     window_edges,
     window_table,
@@ -43,7 +43,6 @@ from hpiclock.analysis.windows import (
 from hpiclock.config.schema import StudyConfig, WindowsConfig
 from hpiclock.tables import PREDICTIONS, check
 
-AXES: tuple[Axis, Axis] = ("hours", "hpi")
 WORST = 20  # frames kept per split and reason
 
 

@@ -1,4 +1,4 @@
-"""Maps of where a model looks, as arrays: how much lies in a place, how alike two are, what goes first."""
+"""Saliency maps as arrays: how much lies in a place, how similar two are, what is deleted first."""
 
 from __future__ import annotations
 

@@ -269,11 +269,14 @@ def stack_trajectories(predictions: pd.DataFrame, *, threshold: float) -> pd.Dat
             **_steps(rows, code, (rows["p_infected"] >= threshold).to_numpy(bool)),
         )
     )
-    table = table.sort_values(
-        ["run", "split", "share_wrong", "mae", "stack_id"],
-        ascending=[True, True, False, False, True],
-        ignore_index=True,
-    )
+    return _worst_first(table.sort_values("stack_id"))
+
+
+def _worst_first(table: pd.DataFrame) -> pd.DataFrame:
+    """Sort by run and split, then the worst first, and add the ``rank`` in them; ties keep their order."""
+    keys = ["run", "split", "share_wrong", "mae"]
+    # a sort by several keys keeps the order of what is equal
+    table = table.sort_values(keys, ascending=[True, True, False, False], ignore_index=True)
     return table.assign(rank=table.groupby(["run", "split"]).cumcount() + 1)
 
 
@@ -332,20 +335,12 @@ def worst_hours(predictions: pd.DataFrame, *, threshold: float, bin_h: float) ->
     start = np.floor(rows["hours"] / bin_h + 1e-9) * bin_h
     rows = rows.assign(start_h=start, label=rows["label"].astype(int))
     keys = ["run", "split", "label", "start_h"]
-    table = rows.groupby(keys).agg(
-        share_wrong=("wrong", "mean"),
-        mae=("size", "mean"),
-        n=("wrong", "size"),
-        n_stacks=("stack_id", "nunique"),
-    )
-    per_stack = rows.groupby([*keys, "stack_id"]).agg(wrong=("wrong", "mean"), size=("size", "mean"))
-    per_stack = per_stack.reset_index()
+    grouped = rows.groupby(keys)
+    table = grouped.agg(share_wrong=("wrong", "mean"), mae=("size", "mean"), n=("wrong", "size"))
+    table["n_stacks"] = grouped["stack_id"].nunique()
+    per_stack = rows.groupby([*keys, "stack_id"])[["wrong", "size"]].mean().reset_index()
     per_stack = per_stack.sort_values(["wrong", "size", "stack_id"], ascending=[False, False, True])
     table["worst_stack"] = per_stack.groupby(keys)["stack_id"].first()
-    table = table.reset_index().assign(end_h=lambda t: t["start_h"] + bin_h)
-    table = table.sort_values(
-        ["run", "split", "share_wrong", "mae"], ascending=[True, True, False, False], ignore_index=True
-    )
-    table["rank"] = table.groupby(["run", "split"]).cumcount() + 1
-    columns = ["start_h", "end_h", "share_wrong", "mae", "n", "n_stacks", "worst_stack", "rank"]
-    return table[["run", "split", "label", *columns]]
+    table = table.reset_index()
+    table.insert(4, "end_h", table["start_h"] + bin_h)
+    return _worst_first(table)

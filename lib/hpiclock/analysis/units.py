@@ -23,7 +23,7 @@ ONE_WELL = (
 
 
 class ResamplingUnit(NamedTuple):
-    """The unit that is resampled, each row's group, and what may be said with it."""
+    """The unit that is resampled, each row's group, and what cannot be concluded with it."""
 
     unit: str
     codes: np.ndarray  # (rows,) int: which group a row belongs to

@@ -155,6 +155,7 @@ def expected_range(
 
 
 Axis = Literal["hours", "hpi"]
+AXES: tuple[Axis, Axis] = ("hours", "hpi")
 
 
 def window_edges(windows: WindowsConfig, *, end_h: float) -> list[tuple[float, float]]:
@@ -301,7 +302,7 @@ def temporal_stability(
     """Return one row per metric on its stability over windows, and one per window on its difference.
 
     First table: ``whole`` is the value over all windows; ``range`` is highest less lowest (its limits come
-    from :func:`with_range_limits`), and ``range_of_noise`` what it stays within by chance if nothing
+    from :func:`with_range_limits`), and ``range_of_noise`` what it is expected to stay within if nothing
     changed; ``sd_says`` holds the plain SD against the usual marks (good below 0.05, poor above 0.1; for
     shares only); ``smallest_p`` is the smallest chance in the second table, where ``p_over_all_windows`` is
     that of so large a difference in any window.

@@ -300,7 +300,7 @@ def predict(
     n_held_out, n_wells = ensemble.held_out
     was = kept_statistics(runs[0])
     looks = None if was is None else acquisition_shift(was, stack_statistics(cache, frames))
-    judged = ood_summary(rows, n_held_out=n_held_out, n_wells=n_wells, looks=looks)
+    judged = ood_summary(rows, n_held_out=n_held_out, n_wells=n_wells, shift=looks)
     warning = [judged.sentence] if judged.verdict != "alike" else []
     numbers = [] if looks is None else looks.to_dict("records")
     found = PlatePredictions(

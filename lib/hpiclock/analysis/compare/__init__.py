@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from hpiclock.analysis.compare.align_runs import AlignedRun, AlignedRuns, align_
 from hpiclock.analysis.compare.paired_tests import (
     Difference,
     PairedSeed,
+    SignFlipOutcome,
     detectable_difference,
     difference_limits,
     paired_difference,
@@ -25,9 +27,10 @@ from hpiclock.analysis.compare.paired_tests import (
 from hpiclock.analysis.compare.sentences import comparison_sentences, verdict_of
 from hpiclock.analysis.intervals.clustered import studentized_flips
 from hpiclock.analysis.units import count_codes, group_codes, well_codes
-from hpiclock.analysis.windows import Axis, frames_in_window, window_edges
+from hpiclock.analysis.windows import AXES, Axis, frames_in_window, window_edges
 from hpiclock.config.schema import CompareConfig, StudyConfig, WindowsConfig
 from hpiclock.metrics import EVERY, METRICS, metrics_of
+from hpiclock.tables import table_of
 
 
 def window_masks(
@@ -42,60 +45,65 @@ def window_masks(
     }
 
 
+@dataclass
 class PairedComparison:
-    """One variant held against another: the rows of each table."""
+    """One variant held against another: the rows of each table.
 
-    def __init__(
-        self,
-        aligned: AlignedRuns,
-        one: AlignedRun,
-        other: AlignedRun,
-        level: float,
-        settings: CompareConfig,
-        rng: np.random.Generator,
-    ) -> None:
-        self.frames, self.one, self.other = aligned.frames, one, other
-        self.level, self.settings, self.rng = level, settings, rng
-        self.truth = one.seeds[0].truth
-        self.k = int(aligned.unit.codes.max()) + 1
-        self.stack, self.well = group_codes(self.frames, "position"), well_codes(self.frames)
-        self._signs: dict[bytes, np.ndarray] = {}
-        self._taken: dict[bytes, tuple[list[PairedSeed], list[PairedSeed]]] = {}
+    aligned: the test frames of both; one, other: the variant and what it is held against; level: of the
+    intervals; settings: margins, power, exchanges; rng: of the exchanges.
+    """
+
+    aligned: AlignedRuns
+    one: AlignedRun
+    other: AlignedRun
+    level: float
+    settings: CompareConfig
+    rng: np.random.Generator
+    _signs: dict[bytes, np.ndarray] = field(default_factory=dict, init=False, repr=False)
+    _taken: dict[bytes, tuple[list[PairedSeed], list[PairedSeed]]] = field(
+        default_factory=dict, init=False, repr=False
+    )
+
+    def __post_init__(self) -> None:
+        self.truth, self.k = self.one.seeds[0].truth, int(self.aligned.unit.codes.max()) + 1
+        self.stack = group_codes(self.aligned.frames, "position")
+        self.well = well_codes(self.aligned.frames)
 
     def whole(self) -> list[dict[str, Any]]:
-        """Rows over all hours."""
-        return [
-            self._place(group, metric, mask) | self._row(self._difference(mask, metric), metric)
-            for group, metric, mask in self._compared()
-        ]
+        """Return the rows over all hours."""
+        rows = []
+        for group, metric, mask in self._compared():
+            found = self._difference(mask, metric)
+            result = self._test(found)
+            # two one-sided tests at 1 - level each
+            low_margin, high_margin = difference_limits(found, result, level=2 * self.level - 1)
+            power = float(stdtrit(result.df, self.settings.power))
+            row = {
+                "low_margin": low_margin,
+                "high_margin": high_margin,
+                "p_floor": result.floor,
+                "margin": self.settings.margin_h if METRICS[metric].unit == "h" else self.settings.margin,
+                "could_see": (detectable_difference(result, level=self.level) + power) * result.error,
+                "n_seeds": len(self.one.seeds),
+                "n_seeds_against": len(self.other.seeds),
+                "seeds_agree": _agreeing(found),
+            }
+            rows.append(self._row(group, metric, mask, found, result) | row)
+        return rows
 
     def windows(self, masks: Mapping[tuple[float, float], np.ndarray]) -> list[dict[str, Any]]:
-        """Rows per window, with the chance over all windows of a metric."""
+        """Return the rows per window, with the chance over all windows of a metric."""
         rows = []
         for group, metric, mine in self._compared(windows=True):
             found = [self._difference(mine & mask, metric) for mask in masks.values()]
-            over_all = self._over_all(found)
-            for (edge, mask), one, p_all in zip(masks.items(), found, over_all, strict=True):
-                result = sign_flip_test(one, self._flips(one.samples))
-                low, high = difference_limits(one, result, level=self.level)
-                place = {"start_h": edge[0], "end_h": edge[1]} | self._place(group, metric, mine & mask)
-                rows.append(
-                    place
-                    | {
-                        "value": one.first,
-                        "value_against": one.second,
-                        "difference": one.value,
-                        "low": low,
-                        "high": high,
-                        "p": result.p,
-                        "p_over_all_windows": p_all,
-                        "note": result.note,
-                    }
-                )
+            chances = self._over_all(found)
+            for ((start, end), mask), one, p_all in zip(masks.items(), found, chances, strict=True):
+                row = self._row(group, metric, mine & mask, one, self._test(one))
+                rows.append(row | {"start_h": start, "end_h": end, "p_over_all_windows": p_all})
         return rows
 
     def steadiness(self, masks: list[np.ndarray]) -> list[dict[str, Any]]:
-        """Rows on the spread over windows."""
+        """Return the rows on the spread over windows."""
         rows = []
         for group, metric, mine in self._compared(windows=True):
             if METRICS[metric].needs != "all":  # the accuracy of all frames holds them both
@@ -103,27 +111,10 @@ class PairedComparison:
             whole = self._difference(mine, metric)
             if whole.why_not:
                 continue
-            signs = self._flips(whole.samples)
-            windows = [self._seeds(mine & mask) for mask in masks]
-            one, other = ([pair[side] for pair in windows] for side in (0, 1))
-            found = paired_stability_test(one, other, metric, signs, level=self.level)
-            n_wells = count_codes(self.well[mine])
-            rows += [
-                {
-                    "group": group,
-                    "metric": metric,
-                    "spread": spread,
-                    "value": row.first,
-                    "value_against": row.second,
-                    "difference": row.first - row.second,
-                    "by_chance": row.by_chance,
-                    "p": row.p,
-                    "n_windows": row.n_windows,
-                    "n_wells": n_wells,
-                    "note": row.note,
-                }
-                for spread, row in found.items()
-            ]
+            one, other = zip(*(self._seeds(mine & mask) for mask in masks), strict=True)
+            found = paired_stability_test(one, other, metric, self._flips(whole.samples), level=self.level)
+            place = {"group": group, "metric": metric, "n_wells": count_codes(self.well[mine])}
+            rows += [place | {"spread": spread} | row._asdict() for spread, row in found.items()]
         return rows
 
     def _compared(self, *, windows: bool = False) -> Iterator[tuple[str, str, np.ndarray]]:
@@ -147,70 +138,49 @@ class PairedComparison:
             self._taken[key] = one, other
         return self._taken[key]
 
-    def _place(self, group: str, metric: str, mask: np.ndarray) -> dict[str, Any]:
+    def _test(self, found: Difference) -> SignFlipOutcome:
+        return sign_flip_test(found, self._flips(found.samples))
+
+    def _row(
+        self, group: str, metric: str, mask: np.ndarray, found: Difference, result: SignFlipOutcome
+    ) -> dict[str, Any]:
+        low, high = difference_limits(found, result, level=self.level)
         return {
             "group": group,
             "metric": metric,
-            "n": int(mask.sum()),
-            "n_stacks": len(np.unique(self.stack[mask])),
-            "n_wells": count_codes(self.well[mask]),
-        }
-
-    def _row(self, found: Difference, metric: str) -> dict[str, Any]:
-        result = sign_flip_test(found, self._flips(found.samples))
-        low, high = difference_limits(found, result, level=self.level)
-        # two one-sided tests at 1 - level each
-        inner = difference_limits(found, result, level=2 * self.level - 1)
-        power = float(stdtrit(result.df, self.settings.power))
-        margin = self.settings.margin_h if METRICS[metric].unit == "h" else self.settings.margin
-        could_see = (detectable_difference(result, level=self.level) + power) * result.error
-        return {
             "value": found.first,
             "value_against": found.second,
             "difference": found.value,
             "low": low,
             "high": high,
-            "low_margin": inner[0],
-            "high_margin": inner[1],
             "p": result.p,
-            "p_floor": result.floor,
-            "margin": margin,
-            "could_see": could_see,
-            "n_seeds": len(self.one.seeds),
-            "n_seeds_against": len(self.other.seeds),
-            "seeds_agree": _agreeing(found),
+            "n": int(mask.sum()),
+            "n_stacks": count_codes(self.stack[mask]),
+            "n_wells": count_codes(self.well[mask]),
             "note": result.note,
         }
 
     def _over_all(self, found: list[Difference]) -> np.ndarray:
         """Per window, the chance of so large a studentised difference in any window: (windows,)."""
         p = np.full(len(found), np.nan)
-        fit = [i for i, one in enumerate(found) if not one.why_not and _enough(one)]
+        fit = [i for i, one in enumerate(found) if not one.why_not and one.least_groups >= 2]
         if not fit:
             return p
-        errors = np.array([standard_error(found[i])[0] for i in fit])
-        seen = np.abs([found[i].value for i in fit]) / np.maximum(errors, 1e-12)
-        samples = max((found[i].samples for i in fit), key=lambda parts: sum(map(len, parts)))
-        signs = self._flips(samples)
-        flipped = np.stack(
-            [studentized_flips(signs, found[i].of_group, found[i].samples) for i in fit], axis=1
-        )
-        largest = flipped.max(1)
-        hits = (largest[:, None] >= seen * (1 - 1e-9)).sum(0)
-        floors = [2.0 ** (1 - sum(map(len, found[i].samples))) for i in fit]
+        usable = [found[i] for i in fit]
+        errors = np.array([standard_error(one)[0] for one in usable])
+        seen = np.abs([one.value for one in usable]) / np.maximum(errors, 1e-12)
+        signs = self._flips(max(usable, key=lambda one: one.n_groups).samples)
+        flipped = np.stack([studentized_flips(signs, one.of_group, one.samples) for one in usable], axis=1)
+        hits = (flipped.max(1)[:, None] >= seen * (1 - 1e-9)).sum(0)
+        floors = [2.0 ** (1 - one.n_groups) for one in usable]
         p[fit] = np.maximum(np.maximum(hits, 1) / len(signs), floors)
         return p
 
     def _flips(self, samples: list[np.ndarray]) -> np.ndarray:
-        used = np.sort(np.concatenate(samples)) if samples else np.arange(0)
-        key = used.tobytes()
+        key = np.sort(np.concatenate(samples)).tobytes() if samples else b""
         if key not in self._signs:
             self._signs[key] = sign_flips(samples, self.k, shuffles=self.settings.shuffles, rng=self.rng)
         return self._signs[key]
-
-
-def _enough(found: Difference) -> bool:
-    return min((len(at) for at in found.samples), default=0) >= 2
 
 
 def _agreeing(found: Difference) -> str:
@@ -222,68 +192,18 @@ def _agreeing(found: Difference) -> str:
     return f"{int(same.sum())} of {len(one)}"
 
 
-COLUMNS = [
-    "variant",
-    "against",
-    "group",
-    "metric",
-    "value",
-    "value_against",
-    "difference",
-    "low",
-    "high",
-    "low_margin",
-    "high_margin",
-    "p",
-    "p_holm",
-    "p_floor",
-    "margin",
-    "could_see",
-    "verdict",
-    "n",
-    "n_stacks",
-    "n_wells",
-    "n_seeds",
-    "n_seeds_against",
-    "seeds_agree",
-    "note",
-]
-WINDOWS = [
-    "axis",
-    "variant",
-    "against",
-    "group",
-    "metric",
-    "start_h",
-    "end_h",
-    "value",
-    "value_against",
-    "difference",
-    "low",
-    "high",
-    "p",
-    "p_over_all_windows",
-    "n",
-    "n_stacks",
-    "n_wells",
-    "note",
-]
-STEADINESS = [
-    "variant",
-    "against",
-    "group",
-    "metric",
-    "spread",
-    "value",
-    "value_against",
-    "difference",
-    "by_chance",
-    "p",
-    "p_holm",
-    "n_windows",
-    "n_wells",
-    "note",
-]
+COMPARISON = (
+    "variant against group metric value value_against difference low high low_margin high_margin p p_holm "
+    "p_floor margin could_see verdict n n_stacks n_wells n_seeds n_seeds_against seeds_agree note"
+)
+WINDOWS = (
+    "axis variant against group metric start_h end_h value value_against difference low high p "
+    "p_over_all_windows n n_stacks n_wells note"
+)
+STEADINESS = (
+    "variant against group metric spread value value_against difference by_chance p p_holm n_windows n_wells "
+    "note"
+)
 
 
 def compare(
@@ -319,21 +239,22 @@ def compare(
     aligned = align_runs(variants, rule=study.threshold)
     rng = np.random.default_rng(seed)
     first, *others = aligned.sides
-    tables: dict[str, list[dict[str, Any]]] = {"comparison": [], "comparison_windows": [], "steadiness": []}
+    whole: list[dict[str, Any]] = []
+    windowed: list[dict[str, Any]] = []
+    steadiness: list[dict[str, Any]] = []
+    masks = {axis: window_masks(aligned, windows, end_h, axis) for axis in AXES}
     for other in others:
         pair = {"variant": other.name, "against": first.name}
-        judge = PairedComparison(aligned, other, first, study.level, settings, rng)
-        tables["comparison"] += [pair | row for row in judge.whole()]
-        axes: tuple[Axis, Axis] = ("hours", "hpi")
-        for axis in axes:
-            masks = window_masks(aligned, windows, end_h, axis)
-            tables["comparison_windows"] += [{"axis": axis} | pair | row for row in judge.windows(masks)]
+        comparison = PairedComparison(aligned, other, first, study.level, settings, rng)
+        whole += [pair | row for row in comparison.whole()]
+        for axis in AXES:
+            windowed += [{"axis": axis} | pair | row for row in comparison.windows(masks[axis])]
             if axis == "hours":
-                tables["steadiness"] += [pair | row for row in judge.steadiness(list(masks.values()))]
+                steadiness += [pair | row for row in comparison.steadiness(list(masks[axis].values()))]
     made = {
-        "comparison": with_holm(pd.DataFrame(tables["comparison"], columns=COLUMNS)),
-        "comparison_windows": pd.DataFrame(tables["comparison_windows"], columns=WINDOWS),
-        "steadiness": with_holm(pd.DataFrame(tables["steadiness"], columns=STEADINESS)),
+        "comparison": with_holm(table_of(whole, COMPARISON)),
+        "comparison_windows": table_of(windowed, WINDOWS),
+        "steadiness": with_holm(table_of(steadiness, STEADINESS)),
         "notes": pd.DataFrame({"note": aligned.notes}, dtype=object),
     }
     made["comparison"]["verdict"] = [

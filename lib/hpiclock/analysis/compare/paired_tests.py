@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -61,6 +63,16 @@ class Difference(NamedTuple):
         """The difference."""
         return self.first - self.second
 
+    @property
+    def n_groups(self) -> int:
+        """How many groups the samples hold."""
+        return sum(map(len, self.samples))
+
+    @property
+    def least_groups(self) -> int:
+        """How many the smallest sample holds."""
+        return min(map(len, self.samples), default=0)
+
 
 def seed_of(scores: FrameScores, k: int) -> PairedSeed:
     """Return what every metric of these frames needs; groups are coded 0..k-1."""
@@ -117,7 +129,7 @@ def paired_difference(first: list[PairedSeed], second: list[PairedSeed], metric:
         k: how many groups there are.
     """
     one, other = parts_of(first, metric, k), parts_of(second, metric, k)
-    why = _unlike(first[0].scores, second[0].scores, metric)
+    why = _missing(first[0].scores, second[0].scores, metric)
     if not why and np.isnan(one.value - other.value):
         why = "one class only" if METRICS[metric].frames == "class" else "no predicted times"
     kinds = _kinds(first[0].scores, k)
@@ -125,29 +137,13 @@ def paired_difference(first: list[PairedSeed], second: list[PairedSeed], metric:
         at[kinds[at] != ABSENT] for at in samples_by_class(kinds, needed=METRICS[metric].needs).values()
     ]
     samples = [at for at in samples if len(at)]
-    if why:
-        nothing = np.full(k, np.nan)
-        return Difference(
-            one.value,
-            other.value,
-            nothing,
-            (one.by_seed, other.by_seed),
-            (nothing[None], nothing[None]),
-            samples,
-            why,
-        )
-    common = (one.value + other.value) / 2
-    added = [_added(part, None if _is_auc(metric) else common) for part in (one, other)]
-    own = [_added(part, part.value) for part in (one, other)]
-    return Difference(
-        one.value,
-        other.value,
-        added[0].mean(0) - added[1].mean(0),
-        (one.by_seed, other.by_seed),
-        (own[0], own[1]),
-        samples,
-        "",
-    )
+    of_group, of_seeds = np.full(k, np.nan), (np.full((1, k), np.nan),) * 2
+    if not why:
+        common = None if _is_auc(metric) else (one.value + other.value) / 2
+        of_group = _added(one, common).mean(0) - _added(other, common).mean(0)
+        of_seeds = _added(one, one.value), _added(other, other.value)
+    by_seed = (one.by_seed, other.by_seed)
+    return Difference(one.value, other.value, of_group, by_seed, of_seeds, samples, why)
 
 
 def _added(part: PairedParts, at: float | None) -> np.ndarray:
@@ -161,17 +157,17 @@ def _kinds(scores: FrameScores, k: int) -> np.ndarray:
     return np.where(has[0] & has[1], 2, np.where(has[1], 1, np.where(has[0], 0, ABSENT)))
 
 
-def _unlike(one: FrameScores, other: FrameScores, metric: str) -> str:
+def _missing(one: FrameScores, other: FrameScores, metric: str) -> str:
     """Why two variants cannot be compared on these frames: one does not say it of all of them."""
-    answers = [s.p if METRICS[metric].frames == "class" else s.error for s in (one, other)]
-    said = [~np.isnan(answer) for answer in answers]
-    if not len(said[0]):
+    kind = "class" if METRICS[metric].frames == "class" else "time"
+    predicted = [~np.isnan(side.p if kind == "class" else side.error) for side in (one, other)]
+    if not len(one):
         return "no frames"
-    if (said[0] == said[1]).all():
-        return "" if said[0].any() else "neither says it"
-    what = "class" if METRICS[metric].frames == "class" else "time"
-    which = "the first" if said[0].sum() < said[1].sum() else "the second"
-    return f"{which} gives no {what} for {'these' if not min(map(np.sum, said)) else 'some of these'} frames"
+    if (predicted[0] == predicted[1]).all():
+        return "" if predicted[0].any() else "neither says it"
+    counts = [side.sum() for side in predicted]
+    which = "the first" if counts[0] < counts[1] else "the second"
+    return f"{which} gives no {kind} for {'some of these' if min(counts) else 'these'} frames"
 
 
 class SignFlipOutcome(NamedTuple):
@@ -248,14 +244,13 @@ def sign_flip_test(found: Difference, signs: np.ndarray) -> SignFlipOutcome:
 
     Args:
         found: the difference.
-        signs: from :func:`flips`.
+        signs: from :func:`sign_flips`.
     """
-    nan, k = float("nan"), sum(len(at) for at in found.samples)
-    least = min((len(at) for at in found.samples), default=0)
+    nan, least = float("nan"), found.least_groups
     if found.why_not or least < 2:
         why = found.why_not or "no test: fewer than 2 groups of a class"
         return SignFlipOutcome(nan, nan, nan, nan, np.empty(0), False, why)
-    floor = max(2.0 ** (1 - k), 1.0 / len(signs))
+    floor = max(2.0 ** (1 - found.n_groups), 1.0 / len(signs))
     flipped = studentized_flips(signs, found.of_group, found.samples)
     error, df = standard_error(found)
     seeds = _between_seeds(found)[0] > 0
@@ -296,20 +291,22 @@ SPREADS = ("sd", "range")
 class StabilityTest(NamedTuple):
     """A spread over windows of both variants, the chance of such a difference, and what chance gives.
 
-    by_chance: what the absolute difference stays below in 95% (or another level) of exchanges.
+    value, value_against, difference: of the spreads; by_chance: what the absolute difference stays below in
+    95% (or another level) of exchanges; p: its chance; note: why there is none.
     """
 
-    first: float
-    second: float
-    p: float
+    value: float
+    value_against: float
+    difference: float
     by_chance: float
+    p: float
     n_windows: int
     note: str
 
 
 def paired_stability_test(
-    first: list[list[PairedSeed]],
-    second: list[list[PairedSeed]],
+    first: Sequence[list[PairedSeed]],
+    second: Sequence[list[PairedSeed]],
     metric: str,
     signs: np.ndarray,
     *,
@@ -323,39 +320,39 @@ def paired_stability_test(
         first: per window, its frames by each seed of a variant, groups coded 0..k-1.
         second: those of the other, as many.
         metric: ``auc``, or one with a :class:`hpiclock.metrics.Ratio` of sums over frames.
-        signs: (exchanges, k) from :func:`flips`; the first row exchanges nothing.
+        signs: (exchanges, k) from :func:`sign_flips`; the first row exchanges nothing.
         level: for ``by_chance``.
     """
-    nan = float("nan")
     n, k = len(first[0]), signs.shape[1]
     if n != len(second[0]):
-        why = f"no test: {n} seeds against {len(second[0])}"
-        return dict.fromkeys(SPREADS, StabilityTest(nan, nan, nan, nan, 0, why))
-    values = [np.empty((n, len(signs), len(first))) for _ in range(2)]
+        return _untested(0, f"no test: {n} seeds against {len(second[0])}")
+    values = np.empty((2, n, len(signs), len(first)))
     exchanged = _pairs_in_windows if _is_auc(metric) else _ratios
     for at, window in enumerate(zip(first, second, strict=True)):
         for seed, (one, other) in enumerate(zip(*window, strict=True)):
-            both = exchanged(one, other, metric, k, signs)
-            for side in (0, 1):
-                values[side][seed, :, at] = both[side]
-    usable = ~np.isnan(values[0][:, 0] + values[1][:, 0]).any(0)
-    if usable.sum() < 3:
-        why = f"no test: {usable.sum()} windows in which both are defined"
-        return dict.fromkeys(SPREADS, StabilityTest(nan, nan, nan, nan, int(usable.sum()), why))
+            values[:, seed, :, at] = exchanged(one, other, metric, k, signs)
+    usable = ~np.isnan(values[:, :, 0].sum(0)).any(0)
+    n_windows = int(usable.sum())
+    if n_windows < 3:
+        return _untested(n_windows, f"no test: {n_windows} windows in which both are defined")
     parts = [side[:, :, usable] for side in values]
     spreads = {
         "sd": [np.nanstd(part, axis=2, ddof=1).mean(0) for part in parts],
         "range": [(np.nanmax(part, axis=2) - np.nanmin(part, axis=2)).mean(0) for part in parts],
     }
-    return {name: _tested(a, b, int(usable.sum()), level) for name, (a, b) in spreads.items()}
+    return {name: _tested(a, b, n_windows, level) for name, (a, b) in spreads.items()}
+
+
+def _untested(n_windows: int, why: str) -> dict[str, StabilityTest]:
+    return dict.fromkeys(SPREADS, StabilityTest(*(float("nan"),) * 5, n_windows, why))
 
 
 def _tested(a: np.ndarray, b: np.ndarray, n_windows: int, level: float) -> StabilityTest:
+    """Compare the spreads of both variants under every exchange: (exchanges,) each, the first is none."""
     gap = np.abs(a - b)
-    hits = int((gap >= gap[0] * (1 - 1e-9) - 1e-15).sum())
-    return StabilityTest(
-        float(a[0]), float(b[0]), hits / len(gap), float(np.quantile(gap, level)), n_windows, ""
-    )
+    p = (gap >= gap[0] * (1 - 1e-9) - 1e-15).mean()
+    one, other = float(a[0]), float(b[0])
+    return StabilityTest(one, other, one - other, float(np.quantile(gap, level)), float(p), n_windows, "")
 
 
 def _ratios(
@@ -379,10 +376,11 @@ def _pairs_in_windows(
     one: PairedSeed, other: PairedSeed, metric: str, k: int, signs: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """AUCs of both variants under every exchange, from wins between all groups of either variant."""
-    assert metric == "auc"
-    said = ~np.isnan(one.scores.p) & ~np.isnan(other.scores.p)
-    sides = [_shares(seed.scores.take(said)) for seed in (one, other)]
-    won = {(i, j): _wins(sides[i], sides[j], k) for i in (0, 1) for j in (0, 1)}
+    assert metric == "auc", f"no exchange of windows is known for {metric}"
+    known = ~np.isnan(one.scores.p) & ~np.isnan(other.scores.p)
+    sides = [_ranked(seed.scores.take(known)) for seed in (one, other)]
+    infected, mock = ([side.take(side.truth == truth) for side in sides] for truth in (1, 0))
+    won = {(i, j): pair_wins(infected[i], mock[j], shape=(k, k)) for i in (0, 1) for j in (0, 1)}
     pairs = float(won[0, 0][1].sum())
     if pairs == 0:
         return np.full(len(signs), np.nan), np.full(len(signs), np.nan)
@@ -393,26 +391,11 @@ def _pairs_in_windows(
     return even + odd, even - odd
 
 
-def _shares(scores: FrameScores) -> FrameScores:
-    """Scores as ranks among the frames of their model, so that answers of two models can meet."""
+def _ranked(scores: FrameScores) -> FrameScores:
+    """Scores as ranks among the frames of their model, so that predictions of two models can meet."""
     p = scores.p.astype(float).copy()
     for model in np.unique(scores.model):
         mine = scores.model == model
         _, at, count = np.unique(p[mine], return_inverse=True, return_counts=True)
         p[mine] = ((np.cumsum(count) - (count - 1) / 2) / mine.sum())[at]
-    return FrameScores(
-        **{name: getattr(scores, name) for name in FrameScores.__dataclass_fields__} | {"p": p}
-    )
-
-
-def _wins(one: FrameScores, other: FrameScores, k: int) -> tuple[np.ndarray, np.ndarray]:
-    positive, negative = one.truth == 1, other.truth == 0
-    return pair_wins(
-        one.p[positive],
-        one.group[positive],
-        one.model[positive],
-        other.p[negative],
-        other.group[negative],
-        other.model[negative],
-        shape=(k, k),
-    )
+    return replace(scores, p=p)

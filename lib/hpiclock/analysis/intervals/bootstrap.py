@@ -8,6 +8,7 @@ weighted per-group sums. Bootstraps, permutations of weights and leaving groups 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -42,39 +43,32 @@ def resampling_table(scores: FrameScores, *, k: int) -> ResamplingTable:
     sums = linear_sums(known, known.group, k)
     linear = np.column_stack(list(sums.values()))
     known = known.take(~np.isnan(known.p))
-    positive = known.truth == 1
-    infected, row = np.unique(known.group[positive], return_inverse=True)
-    mock, column = np.unique(known.group[~positive], return_inverse=True)
-    wins, pairs = pair_wins(
-        known.p[positive],
-        row,
-        known.model[positive],
-        known.p[~positive],
-        column,
-        known.model[~positive],
-        shape=(len(infected), len(mock)),
-    )
+    sides = [known.take(known.truth == truth) for truth in (1, 0)]
+    codes = [np.unique(side.group, return_inverse=True) for side in sides]
+    coded = [replace(side, group=code) for side, (_, code) in zip(sides, codes, strict=True)]
+    infected, mock = codes[0][0], codes[1][0]
+    wins, pairs = pair_wins(*coded, shape=(len(infected), len(mock)))
     return ResamplingTable(tuple(sums), linear, infected, mock, wins, pairs)
 
 
 def pair_wins(
-    p1: np.ndarray,
-    group1: np.ndarray,
-    model1: np.ndarray,
-    p0: np.ndarray,
-    group0: np.ndarray,
-    model0: np.ndarray,
-    *,
-    shape: tuple[int, int],
+    infected: FrameScores, mock: FrameScores, *, shape: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return wins (ties half) and pairs of every group of the first sample over every one of the second."""
+    """Return wins (ties half) and pairs of the infected frames of each group over the mock ones of each.
+
+    Args:
+        infected: frames with a P(infected), groups coded 0..shape[0]-1.
+        mock: the same, groups coded 0..shape[1]-1; frames of two models never meet.
+        shape: of both results.
+    """
     wins, pairs = np.zeros(shape), np.zeros(shape)
-    for model in np.unique(model1):
-        mine, other = model1 == model, model0 == model
-        by_group, by_score = np.argsort(group1[mine], kind="stable"), np.argsort(p0[other], kind="stable")
-        scores, scores0, codes0 = p1[mine][by_group], p0[other][by_score], group0[other][by_score]
+    for model in np.unique(infected.model):
+        one, other = infected.take(infected.model == model), mock.take(mock.model == model)
+        one = one.take(np.argsort(one.group, kind="stable"))
+        other = other.take(np.argsort(other.p, kind="stable"))
+        scores, scores0, codes0 = one.p, other.p, other.group
         below, upto = np.searchsorted(scores0, scores, "left"), np.searchsorted(scores0, scores, "right")
-        present, first = np.unique(group1[mine][by_group], return_index=True)
+        present, first = np.unique(one.group, return_index=True)
         width = max(1, CELLS // (len(scores0) + len(scores) + 1))  # groups at a time: memory stays bounded
         for start in range(0, shape[1], width):
             some = np.arange(start, min(start + width, shape[1]))
@@ -83,8 +77,8 @@ def pair_wins(
             np.cumsum(codes0[:, None] == some, axis=0, out=passed[1:])
             beaten = passed[below] + passed[upto]
             wins[present[:, None], some] += np.add.reduceat(beaten, first, axis=0, dtype=float) / 2
-        n1 = np.bincount(group1[mine], minlength=shape[0])
-        n0 = np.bincount(group0[other], minlength=shape[1])
+        n1 = np.bincount(one.group, minlength=shape[0])
+        n0 = np.bincount(other.group, minlength=shape[1])
         pairs += np.outer(n1, n0)
     return wins, pairs
 
