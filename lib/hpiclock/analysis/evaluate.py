@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import stdtrit
 
 from hpiclock.analysis.detection import choose_threshold
 from hpiclock.analysis.frame_scores import FrameScores, GroupSums, dense_codes, frame_scores, group_sums
 from hpiclock.analysis.intervals.clustered import (
     Interval,
-    jackknife_variance,
+    no_interval,
     samples_by_class,
+    t_interval,
     too_few_groups,
 )
 from hpiclock.analysis.intervals.metric_interval import metric_interval
@@ -79,23 +79,21 @@ def _median_error(scores: FrameScores, sums: GroupSums, level: float) -> tuple[f
     """Median of the errors; the interval inverts the share of errors below it (Woodruff 1952)."""
     there = ~np.isnan(scores.error)
     errors = scores.error[there]
-    nowhere = float("nan")
     if len(errors) == 0:
-        return nowhere, Interval(nowhere, nowhere, "")
+        return np.nan, no_interval()
     value = float(np.median(errors))
     samples = samples_by_class(sums.kind, needed="all")
     few = too_few_groups(samples)
     if few:
-        return value, Interval(nowhere, nowhere, few)
+        return value, no_interval(few)
     k = len(sums.kind)
     group = dense_codes(scores.group)[1][there]
     below = np.bincount(group, weights=(errors < value) + 0.5 * (errors == value), minlength=k)
     n = np.bincount(group, minlength=k)
     if (n == n.sum()).any():
-        return value, Interval(nowhere, nowhere, "no interval: one group alone makes the value defined")
-    variance, df = jackknife_variance((below.sum() - below) / (n.sum() - n), list(samples.values()))
-    half = float(stdtrit(df, (1 + level) / 2) * np.sqrt(variance))
-    low, high = np.quantile(errors, np.clip([0.5 - half, 0.5 + half], 0, 1))
+        return value, no_interval("no interval: one group alone makes the value defined")
+    shares = t_interval(0.5, (below.sum() - below) / (n.sum() - n), list(samples.values()), level=level)
+    low, high = np.quantile(errors, np.clip(shares, 0, 1))
     return value, Interval(float(low), float(high), "")
 
 

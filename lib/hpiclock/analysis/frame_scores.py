@@ -168,8 +168,8 @@ def icc_of_normal_scores(p: np.ndarray, group: np.ndarray) -> float:
     found = one_way_anova(z, group)
     if found.groups < 2 or found.n <= found.groups:
         return 0.0
-    between = found.variance_between
-    return between / (between + found.within) if between + found.within > 0 else 0.0
+    between, within = float(found.variance_between), float(found.within)
+    return between / (between + within) if between + within > 0 else 0.0
 
 
 @dataclass(frozen=True)

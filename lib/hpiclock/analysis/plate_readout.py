@@ -288,7 +288,7 @@ def _pooled(values: np.ndarray, treatment: np.ndarray) -> tuple[int, float, floa
         return n, mean, np.nan, low, high, np.nan, NO_REPLICATES
     found = one_way_anova(values, treatment)
     note = "no well differs" if np.isnan(found.icc) else ""
-    return n, mean, float(np.sqrt(found.within)), low, high, found.icc, note
+    return n, mean, float(np.sqrt(found.within)), low, high, float(found.icc), note
 
 
 def control_sentences(wells: pd.DataFrame) -> list[str]:

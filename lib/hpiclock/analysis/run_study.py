@@ -47,12 +47,7 @@ WORST = 20  # frames kept per split and reason
 
 
 def run_study(
-    predictions: pd.DataFrame,
-    *,
-    cfg_windows: WindowsConfig,
-    end_h: float,
-    cfg_study: StudyConfig,
-    seed: int,
+    predictions: pd.DataFrame, *, cfg_windows: WindowsConfig, end_h: float, cfg_study: StudyConfig, seed: int
 ) -> dict[str, pd.DataFrame]:
     """Return every table of the study by name.
 

@@ -14,7 +14,7 @@ from scipy.special import ndtr
 from hpiclock.analysis.evaluate import metric_rows
 from hpiclock.analysis.frame_scores import FrameScores, GroupSums, frame_scores, group_sums
 from hpiclock.analysis.intervals.clustered import (
-    Interval,
+    no_interval,
     samples_by_class,
     studentized_flips,
     t_interval,
@@ -34,7 +34,7 @@ from hpiclock.metrics import EVERY, METRICS, metrics_of
 from hpiclock.tables import METRICS as METRICS_TABLE
 from hpiclock.tables import check, table_of
 
-NO_BAND = Interval(float("nan"), float("nan"), "")
+NO_BAND = no_interval()
 SD_GOOD, SD_POOR = 0.05, 0.1  # what the field calls stable and unstable, for metrics between 0 and 1
 
 

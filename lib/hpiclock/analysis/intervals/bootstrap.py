@@ -107,10 +107,7 @@ def resampled_metric(
 
 def _pair_totals(table: ResamplingTable, weights: np.ndarray) -> dict[str, np.ndarray]:
     first, second = weights[:, table.infected], weights[:, table.mock]
-    return {
-        "wins": ((first @ table.wins) * second).sum(1),
-        "pairs": ((first @ table.pairs) * second).sum(1),
-    }
+    return {"wins": ((first @ table.wins) * second).sum(1), "pairs": ((first @ table.pairs) * second).sum(1)}
 
 
 def bootstrap_weights(kind: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:

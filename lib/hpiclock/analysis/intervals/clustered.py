@@ -24,6 +24,11 @@ class Interval(NamedTuple):
     note: str
 
 
+def no_interval(why: str = "") -> Interval:
+    """Return an interval without limits."""
+    return Interval(UNDEFINED, UNDEFINED, why)
+
+
 def samples_by_class(kind: np.ndarray, *, needed: str) -> dict[str, np.ndarray]:
     """Return the samples the groups come from: name -> indices of groups.
 
@@ -118,39 +123,51 @@ def flipped_variance(squares: np.ndarray, sums: np.ndarray, k: int) -> np.ndarra
 
 
 class OneWayAnova(NamedTuple):
-    """One-way analysis of variance of values in groups of unequal size.
+    """One-way analysis of variance of values in groups of unequal size: (...,) each.
 
     groups, n: how many groups and values; between, within: mean squares (0 where there is nothing to
-    compare); size: the typical size of a group (NaN with one group).
+    compare); size: the typical size of a group (0 with one group).
     """
 
-    groups: int
-    n: int
-    between: float
-    within: float
-    size: float
+    groups: np.ndarray
+    n: np.ndarray
+    between: np.ndarray
+    within: np.ndarray
+    size: np.ndarray
 
     @property
-    def variance_between(self) -> float:
+    def variance_between(self) -> np.ndarray:
         """The variance between groups, not below 0."""
-        return max((self.between - self.within) / self.size, 0.0) if self.groups > 1 else 0.0
+        return np.maximum(self.between - self.within, 0.0) / np.where(self.size > 0, self.size, 1.0)
 
     @property
-    def icc(self) -> float:
+    def icc(self) -> np.ndarray:
         """The share of the variance between groups, ICC(1) of Shrout and Fleiss 1979; it may be negative."""
         total = self.between + (self.size - 1) * self.within
-        return (self.between - self.within) / total if total > 0 else float("nan")
+        return np.where(total > 0, (self.between - self.within) / np.where(total > 0, total, 1.0), np.nan)
 
 
 def one_way_anova(values: np.ndarray, group: np.ndarray) -> OneWayAnova:
     """Return the analysis of variance of values (n,) by group (n,), codes in any order."""
     code = np.unique(group, return_inverse=True)[1]
-    size = np.bincount(code).astype(float)
-    k, n = len(size), len(values)
+    size = np.bincount(code)
     means = np.bincount(code, weights=values) / size
-    between = float((size * (means - values.mean()) ** 2).sum()) / (k - 1) if k > 1 else 0.0
-    within = float(((values - means[code]) ** 2).sum()) / (n - k) if n > k else 0.0
-    return OneWayAnova(k, n, between, within, (n - (size**2).sum() / n) / (k - 1) if k > 1 else np.nan)
+    between, within = (size * (means - values.mean()) ** 2).sum(), ((values - means[code]) ** 2).sum()
+    return _anova(size, between, within)
+
+
+def anova_of_sums(size: np.ndarray, total: np.ndarray, squares: np.ndarray) -> OneWayAnova:
+    """Return the same from the sizes of groups and the sums of their values and squares: (..., k) each."""
+    own = (total**2 / np.maximum(size, 1)).sum(-1)
+    between = own - total.sum(-1) ** 2 / np.maximum(size.sum(-1), 1)
+    return _anova(size, between, np.maximum(squares.sum(-1) - own, 0.0))
+
+
+def _anova(size: np.ndarray, between: np.ndarray, within: np.ndarray) -> OneWayAnova:
+    """From the sizes of groups (..., k) and the sums of squares between and within them (...,)."""
+    k, n = (size > 0).sum(-1), size.sum(-1)
+    typical = (n - (size.astype(float) ** 2).sum(-1) / np.maximum(n, 1)) / np.maximum(k - 1, 1)
+    return OneWayAnova(k, n, between / np.maximum(k - 1, 1), within / np.maximum(n - k, 1), typical)
 
 
 def jackknife_deviations(left_out: np.ndarray, samples: list[np.ndarray]) -> np.ndarray:

@@ -12,11 +12,12 @@ from hpiclock.analysis.frame_scores import GroupSums
 from hpiclock.analysis.intervals.clustered import (
     NO_VARIATION,
     ONE_DECIDES,
-    UNDEFINED,
     WIDEST,
     Interval,
+    anova_of_sums,
     jackknife_deviations,
     jackknife_variance,
+    no_interval,
     reduced_df,
 )
 from hpiclock.metrics import Metric
@@ -91,16 +92,11 @@ def _parts(
         size, error, square = (
             values[..., at] for values in (n, linear[f"err{suffix}"], linear[f"sq{suffix}"])
         )
-        k, frames = (size > 0).sum(-1), size.sum(-1)
-        usable = (k > 1) & (frames > k)
-        own = (error**2 / np.maximum(size, 1)).sum(-1)
-        within = np.maximum(square.sum(-1) - own, 0.0) / np.where(usable, frames - k, 1.0)
-        between = (own - error.sum(-1) ** 2 / np.maximum(frames, 1)) / np.maximum(k - 1, 1)
-        typical = (frames - (size**2).sum(-1) / np.maximum(frames, 1)) / np.maximum(k - 1, 1)
-        shared = np.maximum(between - within, 0.0) / np.where(usable, typical, 1.0)
-        spread = shared + within
+        found = anova_of_sums(size, error, square)
+        k, frames, shared = found.groups, found.n, found.variance_between
+        spread = shared + found.within
         yield VariancePart(
-            usable,
+            (k > 1) & (frames > k),
             frames / np.maximum(total, 1),
             k,
             frames,
@@ -164,10 +160,10 @@ def interval_of_mean_absolute_error(
     if metric.frames != "class":
         floor = variance_of_mean_absolute_error(sums.linear, groups, suffix=metric.suffix)
     if value == 0 or jackknife_variance(left_out, groups)[0] == 0:
-        return Interval(UNDEFINED, UNDEFINED, NO_VARIATION)
+        return no_interval(NO_VARIATION)
     low, high, step = error_interval(np.array(value), left_out, groups, floor=floor, level=level)
     if step > WIDEST:
-        return Interval(UNDEFINED, UNDEFINED, ONE_DECIDES)
+        return no_interval(ONE_DECIDES)
     return Interval(float(low), float(high), "")
 
 
@@ -178,15 +174,15 @@ def interval_of_mean_square(
     value, kind, suffix = float(metric.value(sums.total)), metric.interval, metric.suffix
     scale, left = (1 - value, 1 - left_out) if kind == "r2" else (value, left_out)
     if scale == 0:
-        return Interval(UNDEFINED, UNDEFINED, NO_VARIATION)
+        return no_interval(NO_VARIATION)
     variance, _ = jackknife_variance((left / scale) ** 2 if kind == "root" else left / scale, groups)
     if variance == 0:
-        return Interval(UNDEFINED, UNDEFINED, NO_VARIATION)
+        return no_interval(NO_VARIATION)
     mean = sums.total[f"sq{suffix}"] / sums.total[f"n{suffix or '_time'}"]
     floor = variance_of_mean_squared_error(sums.linear, groups, suffix=suffix) / mean**2
     low, high = factors_of_mean_square(np.maximum(variance, floor), level=level)
     if high > np.exp(WIDEST):
-        return Interval(UNDEFINED, UNDEFINED, ONE_DECIDES)
+        return no_interval(ONE_DECIDES)
     if kind == "root":
         low, high = np.sqrt(low), np.sqrt(high)
     limits = (1 - scale * high, 1 - scale * low) if kind == "r2" else (scale * low, scale * high)

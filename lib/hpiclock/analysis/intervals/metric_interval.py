@@ -9,12 +9,12 @@ from hpiclock.analysis.frame_scores import GroupSums
 from hpiclock.analysis.intervals.clustered import (
     NO_VARIATION,
     ONE_DECIDES,
-    UNDEFINED,
     WIDEST,
     Interval,
     effective_groups,
     jackknife_deviations,
     jackknife_variance,
+    no_interval,
     reduced_df,
     samples_by_class,
     too_few_groups,
@@ -46,15 +46,15 @@ def metric_interval(sums: GroupSums, name: str, *, level: float) -> Interval:
     metric = METRICS[name]
     value = float(metric.value(sums.total))
     if np.isnan(value):
-        return Interval(UNDEFINED, UNDEFINED, "")
+        return no_interval()
     samples = samples_by_class(sums.kind, needed=metric.needs)
     few = too_few_groups(samples)
     if few:
-        return Interval(UNDEFINED, UNDEFINED, few)
+        return no_interval(few)
     left_out = metric.value(sums.without)
     groups = list(samples.values())
     if np.isnan(left_out[np.concatenate(groups)]).any():
-        return Interval(UNDEFINED, UNDEFINED, "no interval: one group alone makes the value defined")
+        return no_interval("no interval: one group alone makes the value defined")
     if metric.is_share:
         return _share(sums, metric, left_out, groups, level)
     if metric.interval == "absolute":
@@ -63,7 +63,7 @@ def metric_interval(sums: GroupSums, name: str, *, level: float) -> Interval:
         return interval_of_mean_square(sums, metric, left_out, groups, level)
     variance, df = jackknife_variance(left_out, groups)
     if variance == 0:
-        return Interval(UNDEFINED, UNDEFINED, NO_VARIATION)
+        return no_interval(NO_VARIATION)
     half = float(
         stdtrit(reduced_df(df, jackknife_deviations(left_out, groups)), (1 + level) / 2) * np.sqrt(variance)
     )
@@ -71,7 +71,7 @@ def metric_interval(sums: GroupSums, name: str, *, level: float) -> Interval:
         return Interval(max(value - half, metric.least), value + half, "")
     step = half / (1 - value)  # on the scale of log(1 - value)
     if step > WIDEST:
-        return Interval(UNDEFINED, UNDEFINED, ONE_DECIDES)
+        return no_interval(ONE_DECIDES)
     return Interval(1 - (1 - value) * float(np.exp(step)), 1 - (1 - value) * float(np.exp(-step)), "")
 
 
