@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterable
+from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -61,12 +62,15 @@ def read_split(path: str | Path, manifest: pd.DataFrame) -> SplitPlan:
             "draw a split for this plate"
         )
     mine = stacks.loc[manifest["stack_id"]]
-    classes = manifest["condition"].groupby(mine["split"].to_numpy()).agg(set)
-    for split in SPLITS:
-        missing = sorted(set(manifest["condition"]) - classes.get(split, set()))
-        if missing:
-            raise InputError(f"{path}: {split} holds no {missing[0]} stack of this plate; draw another split")
+    for side, condition in _missing_classes(mine["split"], manifest):
+        raise InputError(f"{path}: {side} holds no {condition} stack of this plate; draw another split")
     return plan._replace(stacks=mine.reset_index()[COLUMNS])
+
+
+def _missing_classes(sides: pd.Series, manifest: pd.DataFrame) -> list[tuple[str, str]]:
+    """The sides without a class that the manifest holds: ``(side, condition)``."""
+    held = set(zip(sides, manifest["condition"], strict=True))
+    return [pair for pair in product(SPLITS, sorted(set(manifest["condition"]))) if pair not in held]
 
 
 def _parse(path: Path) -> tuple[SplitPlan, Any]:
@@ -97,8 +101,6 @@ def _refuse_inconsistent(stacks: pd.DataFrame, path: str | Path) -> None:
         raise InputError(f"{path}: group {sides.idxmax()} stands on two sides; give each group one split")
 
 
-__all__ = ["SplitPlan", "read_split", "split_wells"]
-
 N_SIDES = len(SPLITS)  # a class needs a group on every side
 
 
@@ -125,7 +127,8 @@ def split_wells(manifest: pd.DataFrame, config: SplitConfig) -> SplitPlan:
         sides = _leave_out(groups, out, config, rng)
     elif config.folds:
         folds = _folds(groups.table, config.folds, rng)
-        sides = {group: _side(fold, config) for group, fold in folds.items()}
+        role = {config.fold: "test", (config.fold + 1) % config.folds: "val"}
+        sides = {group: role.get(fold, "train") for group, fold in folds.items()}
     else:
         sides = _one_split(groups.table, config, rng)
     stacks = pd.DataFrame(
@@ -162,7 +165,12 @@ def _unit(
         )
     unit = "well" if config.unit == "auto" else config.unit
     groups = _groups(manifest, unit, config.touching)
-    notes = _unknown_wells(unknown) if unit == "well" and unknown else ()
+    notes: tuple[str, ...] = ()
+    if unit == "well" and unknown:
+        notes = (
+            f"{unknown} stacks name no well and count as a well each: fields of one well may stand in train "
+            "and in test.",
+        )
     if config.unit == "auto":
         known = groups.of_stack[manifest["well"].ne("").to_numpy()]
         few = _shortage(groups, config, out, groups.table.index.isin(known))
@@ -181,22 +189,13 @@ def _unit(
     return unit, groups, notes
 
 
-def _unknown_wells(n: int) -> tuple[str, ...]:
-    return (
-        f"{n} stacks name no well and count as a well each: fields of one well may stand in train and in "
-        "test.",
-    )
-
-
 def _by_position(why: str, config: SplitConfig) -> str:
-    if config.leave_out_plate:
-        return (
-            f"SPLIT BY POSITION: {why}, so fields of one well stand in train and in validation. The plate "
-            "that is left out is apart."
-        )
+    sides = "train and in validation" if config.leave_out_plate else "train and in test"
+    apart = "The plate that is left out is apart."
+    warning = "A good score can be the well's, not the infection's."
     return (
-        f"SPLIT BY POSITION: {why}, so fields of one well stand in train and in test. A good score can be "
-        "the well's, not the infection's."
+        f"SPLIT BY POSITION: {why}, so fields of one well stand in {sides}. "
+        f"{apart if config.leave_out_plate else warning}"
     )
 
 
@@ -257,17 +256,24 @@ def _every_kth(order: list[str], n: int, rng: np.random.Generator) -> list[str]:
     return [order[int((i + start) * step)] for i in range(n)]
 
 
+def _dealt(groups: pd.DataFrame, sizes: dict[str, int], rng: np.random.Generator) -> dict[str, str]:
+    """Give each side that many groups, spread over MOI, plate and onset, and the rest to train."""
+    order = _shuffled(groups, rng)
+    sides: dict[str, str] = {}
+    for side, n in sizes.items():
+        sides |= dict.fromkeys(_every_kth(order, n, rng), side)
+        order = [group for group in order if group not in sides]
+    return sides | dict.fromkeys(order, "train")
+
+
 def _one_split(groups: pd.DataFrame, config: SplitConfig, rng: np.random.Generator) -> dict[str, str]:
     sides: dict[str, str] = {}
     for _, rows in groups.groupby("stratum"):
-        least = 1 if len(rows) >= N_SIDES else 0  # a few groups that hold both classes need not be everywhere
-        n_test = min(max(round(config.test * len(rows)), least), len(rows) - 2 * least)
-        n_val = min(max(round(config.val * len(rows)), least), len(rows) - n_test - least)
-        order = _shuffled(rows, rng)
-        test = _every_kth(order, n_test, rng)
-        order = [group for group in order if group not in test]
-        val = _every_kth(order, n_val, rng)
-        sides |= {group: "val" if group in val else "train" for group in order} | dict.fromkeys(test, "test")
+        n = len(rows)
+        least = 1 if n >= N_SIDES else 0  # a few groups that hold both classes need not be everywhere
+        n_test = min(max(round(config.test * n), least), n - 2 * least)
+        n_val = min(max(round(config.val * n), least), n - n_test - least)
+        sides |= _dealt(rows, {"test": n_test, "val": n_val}, rng)
     return sides
 
 
@@ -279,12 +285,6 @@ def _folds(groups: pd.DataFrame, k: int, rng: np.random.Generator) -> dict[str, 
     return folds
 
 
-def _side(fold: int, config: SplitConfig) -> str:
-    if fold == config.fold:
-        return "test"
-    return "val" if fold == (config.fold + 1) % config.folds else "train"
-
-
 def _leave_out(
     groups: _Groups, out: np.ndarray, config: SplitConfig, rng: np.random.Generator
 ) -> dict[str, str]:
@@ -292,23 +292,20 @@ def _leave_out(
     share = config.val / (config.train + config.val)
     sides = dict.fromkeys(tested, "test")
     for _, rows in groups.table[~groups.table.index.isin(tested)].groupby("stratum"):
-        order, least = _shuffled(rows, rng), min(len(rows) - 1, 1)
-        val = _every_kth(order, min(max(round(share * len(rows)), least), len(rows) - least), rng)
-        sides |= {group: "val" if group in val else "train" for group in order}
+        least = min(len(rows) - 1, 1)
+        n_val = min(max(round(share * len(rows)), least), len(rows) - least)
+        sides |= _dealt(rows, {"val": n_val}, rng)
     return sides
 
 
 def _refuse_one_sided(stacks: pd.DataFrame, manifest: pd.DataFrame, unit: str, config: SplitConfig) -> None:
-    conditions = manifest["condition"].groupby(stacks["split"].to_numpy()).agg(set)
-    for split in SPLITS:
-        missing = sorted(set(manifest["condition"]) - conditions.get(split, set()))
-        if missing and config.leave_out_plate and split == "test":
+    for side, condition in _missing_classes(stacks["split"], manifest):
+        if config.leave_out_plate and side == "test":
             raise InputError(
-                f"split.leave_out_plate: {config.leave_out_plate} holds no {missing[0]} stack; "
+                f"split.leave_out_plate: {config.leave_out_plate} holds no {condition} stack; "
                 "leave out a plate with both classes"
             )
-        if missing:
-            raise InputError(
-                f"split.unit: {unit}: {split} would hold no {missing[0]} stack; choose another split.unit or "
-                "split.seed"
-            )
+        raise InputError(
+            f"split.unit: {unit}: {side} would hold no {condition} stack; choose another split.unit or "
+            "split.seed"
+        )
