@@ -46,7 +46,7 @@ class Fields(NamedTuple):
 def load_fields(
     frames: pd.DataFrame, data: DataConfig, *, per_stack: int, progress_bar: bool = True
 ) -> Fields:
-    """Read a few frames of every stack, evenly spread, at :data:`SMALL` px.
+    """Read a few frames of every stack, evenly spread, at :data:`FIELD_PX` px.
 
     Args:
         frames: rows with ``stack_id path frame``.
@@ -58,7 +58,7 @@ def load_fields(
         InputError: a stack that cannot be read.
     """
     groups = list(frames.groupby("stack_id", sort=False))
-    bar = progress(groups, desc="fields", total=len(groups), leave=False) if progress_bar else groups
+    bar = progress(groups, desc="fields", total=len(groups), leave=False, show=progress_bar)
     names, images = [], []
     for name, mine in bar:
         chosen = evenly_spaced(np.sort(mine["frame"].to_numpy()), per_stack)
@@ -75,7 +75,7 @@ def evenly_spaced(values: np.ndarray, n: int) -> np.ndarray:
 
 
 def downscaled(image: np.ndarray) -> np.ndarray:
-    """Return a frame at :data:`SMALL` px or its own size if that is smaller: (side, side) float32."""
+    """Return a frame at :data:`FIELD_PX` px or its own size if that is smaller: (side, side) float32."""
     return _resized(image, min(FIELD_PX, *image.shape))
 
 
@@ -127,18 +127,11 @@ def overlapping_fields(fields: Fields, *, groups: Iterable[str], max_pairs: int)
             continue
         if (still[i] or still[j]) and first.correlation < MIN_COPY:  # no second frame can object
             continue
-        overlap = (1 - abs(first.x) / side) * (1 - abs(first.y) / side)
-        found.append(
-            {
-                "a": names[i],
-                "b": names[j],
-                "shift_x": first.x / side,
-                "shift_y": first.y / side,
-                "overlap": overlap,
-                "correlation": min(first.correlation, second.correlation),
-                "strength": min(first.strength, second.strength),
-            }
-        )
+        strength = min(first.strength, second.strength)
+        shift_x, shift_y = first.x / side, first.y / side
+        overlap = (1 - abs(shift_x)) * (1 - abs(shift_y))
+        correlation = min(first.correlation, second.correlation)
+        found.append((names[i], names[j], shift_x, shift_y, overlap, correlation, strength))
     columns = ["a", "b", "shift_x", "shift_y", "overlap", "correlation", "strength"]
     return pd.DataFrame(found, columns=columns), len(chosen)
 
@@ -225,18 +218,10 @@ def burned_in_marks(fields: Fields, stacks: pd.DataFrame) -> pd.DataFrame:
         "both": constant["infected"] & constant["mock"],
     }
     for name, pixels in sets.items():
-        mine = np.ones(len(conditions), bool) if name == "both" else conditions == name
-        rows.append(
-            {
-                "condition": name,
-                "pixels": float(pixels.sum()) if testable else np.nan,
-                "share": float(pixels.mean()) if testable else np.nan,
-                "n_stacks": int(mine.sum()),
-                "n_wells": n_wells(stacks[mine]),
-                "note": notes.get(name, ""),
-            }
-        )
-    return pd.DataFrame(rows)
+        mine = stacks if name == "both" else stacks[conditions == name]
+        n, share = (float(pixels.sum()), float(pixels.mean())) if testable else (np.nan, np.nan)
+        rows.append((name, n, share, len(mine), n_wells(mine), notes.get(name, "")))
+    return pd.DataFrame(rows, columns=["condition", "pixels", "share", "n_stacks", "n_wells", "note"])
 
 
 def _variation(images: np.ndarray) -> tuple[np.ndarray, str]:

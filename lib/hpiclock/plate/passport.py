@@ -27,6 +27,12 @@ IDENTITY = ("stack_id", "path", "plate", "well", "position", "condition")
 COUNTS = ("n_frames", "unreadable", "gaps", "dead", "copies", "jumps", "blurred")
 COLUMNS = (*IDENTITY, "status", *COUNTS, "saturated", "brightness", "sharpness", "findings")
 NEIGHBOURHOOD = 9  # frames of which the median is a frame's usual sharpness
+FINDINGS = {
+    "dead": "one grey level only",
+    "copies": "a copy of an earlier frame",
+    "jumps": "brightness jumps",
+    "blurred": "out of focus against the frames around",
+}
 FULL_SCALE = (255, 1023, 4095, 16383, 65535)  # cameras of 8 to 16 bit
 
 
@@ -118,39 +124,30 @@ def _unreadable_frame(wrong: str) -> dict[str, Any]:
 
 
 def _row(stack: dict[str, Any], frames: pd.DataFrame, quality: QualityConfig) -> dict[str, Any]:
-    wrong = np.flatnonzero(frames["wrong"].ne(""))
-    dead = np.flatnonzero(frames["sd"].eq(0))
-    copies = np.flatnonzero(frames["digest"].duplicated() & frames["digest"].ne("") & frames["sd"].gt(0))
+    alive = frames["sd"].gt(0)
     # a frame at full scale everywhere is dead, not saturated
     full = frames["peak"].max() in FULL_SCALE and str(stack["dtype"]).startswith("uint")
-    at_full = (
-        frames["at_peak"].where(frames["peak"].eq(frames["peak"].max()) & frames["sd"].gt(0), 0.0) * full
-    )
-    jumps, blurred = _jumps(frames, quality), _blurred(frames, quality)
-    gaps = _gaps(stack)
-    saturated = np.flatnonzero(at_full > quality.saturated)
+    at_full = frames["at_peak"].where(frames["peak"].eq(frames["peak"].max()) & alive, 0.0) * full
+    wrong, gaps = np.flatnonzero(frames["wrong"].ne("")), _gaps(stack)
+    found = {
+        "dead": np.flatnonzero(frames["sd"].eq(0)),
+        "copies": np.flatnonzero(frames["digest"].duplicated() & frames["digest"].ne("") & alive),
+        "saturated": np.flatnonzero(at_full > quality.saturated),
+        "jumps": _jumps(frames, quality),
+        "blurred": _blurred(frames, quality),
+    }
+    words = FINDINGS | {"saturated": f"up to {at_full.max():.1%} of the pixels at full scale"}
     findings = [f"frame {index}: {frames['wrong'].iloc[index]}" for index in wrong[:1]]
     findings += [f"{len(wrong)} frames cannot be used"] if len(wrong) > 1 else []
     findings += [f"{length:.3g} h without a frame after frame {index}" for index, length in gaps]
-    for indices, what in (
-        (dead, "one grey level only"),
-        (copies, "a copy of an earlier frame"),
-        (saturated, f"up to {at_full.max():.1%} of the pixels at full scale"),
-        (jumps, "brightness jumps"),
-        (blurred, "out of focus against the frames around"),
-    ):
-        findings += [f"{_frame_numbers(indices)}: {what}"] if len(indices) else []
-    return {
-        **{name: stack[name] for name in IDENTITY},
+    findings += [f"{_frame_numbers(at)}: {words[name]}" for name, at in found.items() if len(at)]
+    return {name: stack[name] for name in IDENTITY} | {
         "status": "failed" if len(wrong) else None,
         "n_frames": len(frames),
         "unreadable": len(wrong),
         "gaps": len(gaps),
-        "dead": len(dead),
-        "copies": len(copies),
+        **{name: len(at) for name, at in found.items()},
         "saturated": float(at_full.max()),
-        "jumps": len(jumps),
-        "blurred": len(blurred),
         "brightness": _median(frames["mean"]),
         "sharpness": _median(frames["focus"]),
         "findings": findings,

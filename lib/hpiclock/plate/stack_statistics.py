@@ -78,8 +78,10 @@ def frame_statistics(frames: pd.DataFrame, data: DataConfig, *, progress_bar: bo
         return pd.DataFrame(rows, index=mine.index, columns=list(COLUMNS))
 
     with ThreadPoolExecutor(WORKERS) as pool:
-        bar = progress if progress_bar else _plain
-        parts = list(bar(pool.map(of_stack, groups), desc="frame statistics", total=len(groups), leave=False))
+        done = pool.map(of_stack, groups)
+        parts = list(
+            progress(done, desc="frame statistics", total=len(groups), leave=False, show=progress_bar)
+        )
     found = pd.concat(parts).reindex(frames.index)
     return pd.concat([frames[["stack_id", "frame"]], found], axis=1).reset_index(drop=True)
 
@@ -124,27 +126,13 @@ def _border(grey: np.ndarray) -> dict[str, float]:
     return found | {"border_sd": float(grey[ring].std()) / (spread if spread > 0 else 1.0)}
 
 
-def _plain(steps: Any, **_: Any) -> Any:
-    return steps
-
-
-STACK_COLUMNS = (
-    "mean",
-    "bowl",
-    "sd",
-    "asymmetry",
-    "laplacian",
-    "gradient",
-    "sharpness",
-    "border_mean",
-    "border_sd",
-)
+STACK_COLUMNS = ("mean", "bowl", "sd", "asymmetry", *FOCUS, "border_mean", "border_sd")
 N_FIRST = 2  # frames of a stack
 MAX_FRAMES = 2000  # of a plate; every n-th of each stack of more, and the first ones
 
 
 def stack_statistics(cache: FrameCache, frames: pd.DataFrame) -> pd.DataFrame:
-    """Return ``stack_id plate well`` and, of each of :data:`LOOKS`, the median over the stack's frames.
+    """Return ``stack_id plate well`` and, of each of :data:`STACK_COLUMNS`, the median over the stack's frames.
 
     ``..._start`` is the median over its first frames, in which an infection shows little: there plates of one
     microscope differ least. ``asymmetry`` is by how much bright grey levels reach farther from the median

@@ -166,13 +166,6 @@ def shed_floaters(culture: Culture, biology: Biology, *, rng: np.random.Generato
     pick = np.concatenate([np.arange(n), twin])
     shift = np.zeros((2, pick.size))
     shift[:, n:] = 1.7 * radius[twin] * np.stack([np.cos(turn), np.sin(turn)])
-    return Floaters(
-        from_h[pick],
-        until[pick],
-        x[pick] + shift[0],
-        y[pick] + shift[1],
-        speed[0, pick],
-        speed[1, pick],
-        radius[pick],
-        strength[pick],
-    )
+    values = (from_h, until, x, y, *speed, radius, strength)
+    drawn = Floaters(*(one[pick] for one in values))
+    return drawn._replace(x=drawn.x + shift[0], y=drawn.y + shift[1])

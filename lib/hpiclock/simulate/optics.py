@@ -46,6 +46,19 @@ def _texture() -> np.ndarray:
     return np.clip(band / band.std() - 0.4, 0, 2.5).astype(np.float32)
 
 
+class Canvas(NamedTuple):
+    """What is drawn on, both (height, width): optical thickness, float32; where CPE is to be seen, bool."""
+
+    phase: np.ndarray
+    mask: np.ndarray
+
+    def discs(
+        self, x: np.ndarray, y: np.ndarray, radius: np.ndarray, strength: np.ndarray, *, visible: bool
+    ) -> None:
+        """Add round bodies; to the mask, too, where they are ``visible`` CPE."""
+        render.add_discs(self.phase, self.mask, x, y, radius, strength, np.full(x.size, visible))
+
+
 class Field:
     """One field of view: draws its frames one after the other, with its working memory."""
 
@@ -70,14 +83,13 @@ class Field:
         near = np.flatnonzero((x > -margin) & (x < size + margin) & (y > -margin) & (y < size + margin))
         near = near[~self._stillborn(near)]
         age = now - self.infection.cpe_h[near]  # of the CPE, -inf = never
-        phase = np.zeros((size, size), dtype=np.float32)
-        mask = np.zeros((size, size), dtype=bool)
-        self._sheet(t, near, x[near], y[near], age, phase, mask)
-        self._strands(near, x, y, age, phase, mask)
-        self._blebs(near, x[near], y[near], age, phase, mask)
-        self._float(now, left, top, size, phase, mask)
+        canvas = Canvas(np.zeros((size, size), np.float32), np.zeros((size, size), bool))
+        self._sheet(canvas, t, near, x[near], y[near], age)
+        self._strands(canvas, near, x, y, age)
+        self._blebs(canvas, near, x[near], y[near], age)
+        self._float(canvas, now, left, top, size)
         inside = near[(x[near] >= 0) & (x[near] < size) & (y[near] >= 0) & (y[near] < size)]
-        return phase, mask, inside
+        return canvas.phase, canvas.mask, inside
 
     def _stillborn(self, cells: np.ndarray) -> np.ndarray:
         """Daughters of a mother that already showed CPE when she would have divided."""
@@ -86,14 +98,7 @@ class Field:
         return (mother >= 0) & (self.infection.cpe_h[mother] <= born_h)
 
     def _sheet(
-        self,
-        t: int,
-        near: np.ndarray,
-        x: np.ndarray,
-        y: np.ndarray,
-        age: np.ndarray,
-        phase: np.ndarray,
-        mask: np.ndarray,
+        self, canvas: Canvas, t: int, near: np.ndarray, x: np.ndarray, y: np.ndarray, age: np.ndarray
     ) -> None:
         morphology, cpe, pitch = self.morphology, self.cpe, self.culture.pitch_px
         shrunk = 1 - np.exp(-np.maximum(age, 0) / RETRACT_H)
@@ -111,55 +116,18 @@ class Field:
         thick = thick * (1 - np.where(cpe.detaches[near], 0.97, 0.6) * gone)
         nucleus = np.minimum(0.19 * pitch, 0.42 * reach)
         grain = 0.62 * morphology.grain[near] * (1 + 0.5 * shrunk) * (1 - 0.8 * gone)
-        nearest, second = np.empty((2, *phase.shape), dtype=np.float32)
-        owner = np.empty(phase.shape, dtype=np.int32)
-        render.assign_pixels(
-            owner,
-            nearest,
-            second,
-            x,
-            y,
-            reach,
-            stretch,
-            np.cos(angle),
-            np.sin(angle),
-            morphology.lobe_c[near] * lobes,
-            morphology.lobe_s[near] * lobes,
-        )
-        render.fill_cells(
-            phase,
-            owner,
-            nearest,
-            second,
-            _texture(),
-            x,
-            y,
-            reach,
-            thick,
-            morphology.joint[near],
-            nucleus,
-            grain,
-            *morphology.offset[:, near],
-        )
+        lobe_c, lobe_s = morphology.lobe_c[near] * lobes, morphology.lobe_s[near] * lobes
+        nearest, second = np.empty((2, *canvas.phase.shape), dtype=np.float32)
+        owner = np.empty(canvas.phase.shape, dtype=np.int32)
+        claimed = owner, nearest, second
+        render.assign_pixels(*claimed, x, y, reach, stretch, np.cos(angle), np.sin(angle), lobe_c, lobe_s)
+        cells = x, y, reach, thick, morphology.joint[near], nucleus, grain, *morphology.offset[:, near]
+        render.fill_cells(canvas.phase, *claimed, _texture(), *cells)
         sick = np.flatnonzero(age > VISIBLE_H)
-        render.add_discs(
-            phase,
-            mask,
-            x[sick],
-            y[sick],
-            0.8 * healthy[sick],
-            np.zeros(sick.size),
-            np.ones(sick.size, dtype=bool),
-        )
+        canvas.discs(x[sick], y[sick], 0.8 * healthy[sick], np.zeros(sick.size), visible=True)
 
     def _strands(
-        self,
-        near: np.ndarray,
-        x: np.ndarray,
-        y: np.ndarray,
-        age: np.ndarray,
-        phase: np.ndarray,
-        mask: np.ndarray,
+        self, canvas: Canvas, near: np.ndarray, x: np.ndarray, y: np.ndarray, age: np.ndarray
     ) -> None:
         cpe = self.cpe
         mine = np.flatnonzero((age > VISIBLE_H) & ~cpe.rounds[near])
@@ -171,23 +139,15 @@ class Field:
         from_x, from_y = np.repeat(x[cell], PROCESSES), np.repeat(y[cell], PROCESSES)
         end_x, end_y = from_x + cpe.process_x[cell].ravel(), from_y + cpe.process_y[cell].ravel()
         taper = np.full(from_x.size, 0.8)
-        render.add_strands(phase, mask, from_x, from_y, end_x, end_y, np.repeat(strength, PROCESSES), taper)
+        render.add_strands(*canvas, from_x, from_y, end_x, end_y, np.repeat(strength, PROCESSES), taper)
         to = cpe.partner[cell]
         near_enough = (to < x.size) & cpe.holds[cell]
         cell, to, strength = cell[near_enough], to[near_enough], strength[near_enough]
         short = np.hypot(x[to] - x[cell], y[to] - y[cell]) < 2.5 * self.culture.pitch_px
         cell, to, strength = cell[short], to[short], strength[short]
-        render.add_strands(phase, mask, x[cell], y[cell], x[to], y[to], strength, np.full(cell.size, 0.35))
+        render.add_strands(*canvas, x[cell], y[cell], x[to], y[to], strength, np.full(cell.size, 0.35))
 
-    def _blebs(
-        self,
-        near: np.ndarray,
-        x: np.ndarray,
-        y: np.ndarray,
-        age: np.ndarray,
-        phase: np.ndarray,
-        mask: np.ndarray,
-    ) -> None:
+    def _blebs(self, canvas: Canvas, near: np.ndarray, x: np.ndarray, y: np.ndarray, age: np.ndarray) -> None:
         cpe = self.cpe
         since = age[:, None] - cpe.bleb_h[near]
         cell, bleb = np.nonzero(since > 0)
@@ -196,19 +156,10 @@ class Field:
         which = near[cell], bleb
         away = 1 + 0.04 * np.minimum(since[cell, bleb], 12.0)
         strength = 2.0 * np.clip(since[cell, bleb] / 1.5, 0, 1)
-        render.add_discs(
-            phase,
-            mask,
-            x[cell] + cpe.bleb_x[which] * away,
-            y[cell] + cpe.bleb_y[which] * away,
-            cpe.bleb_px[which],
-            strength,
-            np.ones(cell.size, dtype=bool),
-        )
+        bleb_x, bleb_y = x[cell] + cpe.bleb_x[which] * away, y[cell] + cpe.bleb_y[which] * away
+        canvas.discs(bleb_x, bleb_y, cpe.bleb_px[which], strength, visible=True)
 
-    def _float(
-        self, now: float, left: float, top: float, size: int, phase: np.ndarray, mask: np.ndarray
-    ) -> None:
+    def _float(self, canvas: Canvas, now: float, left: float, top: float, size: int) -> None:
         f = self.floaters
         here = np.flatnonzero((f.from_h <= now) & (now < f.until_h))
         for_h = now - f.from_h[here]
@@ -216,9 +167,7 @@ class Field:
         y = (f.y[here] + f.drift_y[here] * for_h) % self.culture.height_px - top
         seen = (x > -9) & (x < size + 9) & (y > -9) & (y < size + 9)
         x, y, here = x[seen], y[seen], here[seen]
-        render.add_discs(
-            phase, mask, x, y, f.radius_px[here], 2.2 * f.strength[here], np.zeros(here.size, dtype=bool)
-        )
+        canvas.discs(x, y, f.radius_px[here], 2.2 * f.strength[here], visible=False)
 
 
 def expose(
