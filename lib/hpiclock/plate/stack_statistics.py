@@ -132,7 +132,7 @@ MAX_FRAMES = 2000  # of a plate; every n-th of each stack of more, and the first
 
 
 def stack_statistics(cache: FrameCache, frames: pd.DataFrame) -> pd.DataFrame:
-    """Return ``stack_id plate well`` and, of each of :data:`STACK_COLUMNS`, the median over the stack's frames.
+    """Return ``stack_id plate well`` and, of each of :data:`STACK_COLUMNS`, its median over frames.
 
     ``..._start`` is the median over its first frames, in which an infection shows little: there plates of one
     microscope differ least. ``asymmetry`` is by how much bright grey levels reach farther from the median
