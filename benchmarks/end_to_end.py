@@ -102,11 +102,11 @@ def main() -> None:
             open_cache(manifest, data(), cfg.image, progress=False), frames, batch_size=32, device=CPU
         )
         model, plain = build_model(cfg.model).to(memory_format=torch.channels_last), usual_model(three).eval()
-        precision = pick_precision(cfg.train, model, CPU)
-        best = str(precision).removeprefix("torch.")
+        model.precision = pick_precision(cfg.train, model, CPU)
+        best = str(model.precision).removeprefix("torch.")
 
         def answers() -> int:
-            return len(predict(model, kept, precision, desc="").time)
+            return len(predict(model, kept).time)
 
         @torch.no_grad()
         def usual_answers() -> int:
@@ -117,7 +117,7 @@ def main() -> None:
 
         @torch.no_grad()
         def passes() -> int:
-            with autocast(CPU, precision):
+            with autocast(CPU, model.precision):
                 return len(model.eval()(there).time)
 
         what, short = f"ResNet-18, {options.size} px", settings(options.size, 1, 32, 3)

@@ -25,7 +25,8 @@ from hpiclock.config.load import config_of
 from hpiclock.inference.embed import embed
 from hpiclock.plate.cache import FrameCache
 from hpiclock.simulate.predictions import Simulation, simulate_predictions
-from hpiclock.training.experiment import prepare_model
+from hpiclock.training.device import place_model
+from hpiclock.training.model import build_model
 
 PROBES = 70
 
@@ -56,7 +57,7 @@ def main() -> None:
     cache = FrameCache(images, {"a": 0}, "benchmark")
     some = pd.DataFrame({"stack_id": "a", "frame": np.arange(options.extracted), "time_target": 0.0})
     some = some.assign(label=pd.array([0] * len(some), dtype="Int8"))
-    machine = prepare_model(cfg, pretrained=False)
+    model = place_model(build_model(cfg.model, seed=cfg.seed, pretrained=False), cfg.train)
     frames = rows_like(options.frames)
     hidden = rng.normal(size=(len(frames), 24)) + frames["label"].fillna(0).to_numpy(float)[:, None] * 0.3
     features = pd.DataFrame(np.maximum(hidden @ rng.normal(size=(24, 512)), 0)).add_prefix("f")
@@ -67,7 +68,7 @@ def main() -> None:
 
         def extraction() -> int:  # in frames of the whole plate
             place = Path(folder) / str(next(places))
-            embed(machine, cache, some, batch_size=32, folder=place, change="")
+            embed(model, cache, some, folder=place)
             return options.extracted
 
         def probes() -> int:

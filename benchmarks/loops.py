@@ -41,8 +41,8 @@ def bare(cfg: Config, batches: Batches) -> tuple[Callable[[], int], str]:
     """
     model = build_model(cfg.model).to(batches.device, memory_format=torch.channels_last).train()
     objective = Losses(cfg.objective, cfg.model).to(batches.device)
-    precision = pick_precision(cfg.train, model, batches.device)
-    learner = distribute(TrainingStep(model, objective, precision, SINGLE), compiled=cfg.train.compile)
+    model.precision = pick_precision(cfg.train, model, batches.device)
+    learner = distribute(TrainingStep(model, objective, SINGLE), compiled=cfg.train.compile)
     weights = [*model.parameters(), *objective.parameters()]
     optimiser = torch.optim.AdamW(weights, lr=1e-4, fused=True)
     epoch = batches.epoch(1, seed=0, augment=cfg.train.augment, balanced=False)
@@ -56,7 +56,7 @@ def bare(cfg: Config, batches: Batches) -> tuple[Callable[[], int], str]:
             optimiser.step()
         return len(batches) * len(batch[0])
 
-    return run, str(precision).removeprefix("torch.")
+    return run, str(model.precision).removeprefix("torch.")
 
 
 def in_turn(
@@ -102,8 +102,9 @@ def training(cfg: Config, train: Batches, val: Batches) -> Callable[[Callable[[s
     def run(say: Callable[[str], None]) -> None:
         torch.manual_seed(0)
         model = build_model(cfg.model).to(train.device)
-        precision = pick_precision(cfg.train, model, train.device)
+        model.precision = pick_precision(cfg.train, model, train.device)
+        losses = Losses(cfg.objective, cfg.model)
         with tempfile.TemporaryDirectory() as folder:
-            fit(cfg, model, train, val, Path(folder), precision=precision, say=say)
+            fit(model, losses, train, val, cfg, Path(folder), say=say)
 
     return run

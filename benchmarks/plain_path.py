@@ -35,7 +35,11 @@ from hpiclock.config.load import load_config
 from hpiclock.config.schema import Config
 from hpiclock.plate.cache import open_cache
 from hpiclock.plate.frames import prepare_frames
-from hpiclock.training.experiment import prepare_model, train_and_predict
+from hpiclock.training.batches import Batches
+from hpiclock.training.device import place_model
+from hpiclock.training.evaluate import output_table, predict
+from hpiclock.training.loop import fit
+from hpiclock.training.losses import Losses, trainable_frames
 from hpiclock.training.model import build_model
 
 RANGE_H = 48.0
@@ -126,10 +130,17 @@ def predictions_of(
 
 
 def by_the_fast_path(cfg: Config, frames: pd.DataFrame, manifest: pd.DataFrame) -> Predicted:
-    cache, machine = open_cache(manifest, cfg.data, cfg.image), prepare_model(cfg, pretrained=True)
+    cache = open_cache(manifest, cfg.data, cfg.image)
+    model = place_model(build_model(cfg.model, seed=cfg.seed), cfg.train)
+
+    def batches(rows: pd.DataFrame) -> Batches:
+        return Batches(cache, rows, batch_size=cfg.train.batch_size, device=model.device)
+
+    usable = frames[trainable_frames(frames, cfg.model)]
+    train, val = (batches(usable[usable["split"].eq(split)]) for split in ("train", "val"))
     with tempfile.TemporaryDirectory() as folder:
-        made = train_and_predict(cfg, machine, cache, frames, Path(folder), say=lambda _: None)
-    test = made.predictions[made.predictions["split"].eq("test")]
+        fit(model, Losses(cfg.objective, cfg.model), train, val, cfg, Path(folder), say=lambda _: None)
+    test = output_table(model, predict(model, batches(frames[frames["split"].eq("test")])))
     return Predicted(test["p_infected"].to_numpy(), test["time_pred"].to_numpy())
 
 

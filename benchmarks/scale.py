@@ -73,6 +73,7 @@ def training(n: int, folder: Path) -> Work:
 
     from hpiclock.training.batches import Batches
     from hpiclock.training.loop import fit
+    from hpiclock.training.losses import Losses
     from hpiclock.training.model import build_model
 
     torch.set_num_threads(1)
@@ -82,9 +83,8 @@ def training(n: int, folder: Path) -> Work:
     cache, cpu = FrameCache(images, {"a": 0}, "benchmark"), torch.device("cpu")
     train = Batches(cache, frames, batch_size=32, device=cpu)
     val = Batches(cache, frames, batch_size=32, device=cpu)
-    return lambda: fit(
-        cfg, build_model(cfg.model), train, val, folder, precision=torch.float32, say=lambda _: None
-    )
+    losses = Losses(cfg.objective, cfg.model)
+    return lambda: fit(build_model(cfg.model), losses, train, val, cfg, folder, say=lambda _: None)
 
 
 class Growth(NamedTuple):

@@ -20,7 +20,7 @@ from hpiclock.inference.attribution import (
     heads_of,
     methods_for,
 )
-from hpiclock.inference.embed import TILES
+from hpiclock.inference.perturb import TILES
 from hpiclock.inference.sanity_checks import (
     DEPTHS,
     REMOVED,

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 import pytest
-import torch
 
 from hpiclock.analysis.saliency_maps import share_inside
 from hpiclock.audit.permutation import mean_over_wells
@@ -24,9 +23,10 @@ from hpiclock.plate.preprocess import prepare_image
 from hpiclock.simulate.design import Design, design, grid
 from hpiclock.simulate.write import plan_wells, well_stacks
 from hpiclock.training.batches import Batches
-from hpiclock.training.experiment import LoadedModel, prepare_model
+from hpiclock.training.device import place_model
 from hpiclock.training.loop import fit
-from hpiclock.training.model import TwoHeads
+from hpiclock.training.losses import Losses
+from hpiclock.training.model import TwoHeads, build_model
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 DRAWS = 6
@@ -74,18 +74,18 @@ def cfg() -> Config:
 
 
 @pytest.fixture(scope="module")
-def machine(cfg: Config, tmp_path_factory: pytest.TempPathFactory) -> LoadedModel:
+def model(cfg: Config, tmp_path_factory: pytest.TempPathFactory) -> TwoHeads:
     """A short training on two rows of the demo plate: mock frames, and infected ones whose CPE is visible."""
     seen = imaged(design("demo", n_frames=13, interval_h=4.0), cfg, rows="AB", seed=0)
     frames = seen.frames
     clear = frames[frames["condition"].eq("mock") | frames["cpe_fraction"].gt(0.3)]
-    made = prepare_model(cfg, pretrained=False)
+    made = place_model(build_model(cfg.model, seed=cfg.seed, pretrained=False), cfg.train)
     train, val = (
         Batches(seen.cache, rows, batch_size=cfg.train.batch_size, device=made.device)
         for rows in (clear, clear.iloc[::10])
     )
     folder = tmp_path_factory.mktemp("looks")
-    fit(cfg, made.model, train, val, folder, precision=torch.float32, say=lambda _: None)
+    fit(made, Losses(cfg.objective, cfg.model), train, val, cfg, folder, say=lambda _: None)
     return made
 
 
@@ -102,28 +102,28 @@ def partly(cfg: Config) -> Fields:
     return fields.where((area > 0.05) & (area < 0.7))
 
 
-def beyond_chance(machine: LoadedModel, model: TwoHeads, fields: Fields) -> np.ndarray:
+def beyond_chance(model: TwoHeads, fields: Fields) -> np.ndarray:
     """Return the share of the weight for infected that lies on CPE, less CPE's share of each picture."""
-    images = images_of(machine, fields.cache, fields.frames)
+    images = images_of(model, fields.cache, fields.frames)
     weight = np.clip(attribution_map(model, images, head="class", method=GRADCAM).numpy(), 0, None)
     share = share_inside(weight, fields.masks)
     area = fields.masks.mean((1, 2))
     return np.where(np.isnan(share), area, share) - area
 
 
-def test_gradcam_of_the_trained_model_looks_at_cells_with_cpe(machine: LoadedModel, partly: Fields) -> None:
+def test_gradcam_of_the_trained_model_looks_at_cells_with_cpe(model: TwoHeads, partly: Fields) -> None:
     assert len(partly.frames) >= 40
-    found = mean_over_wells(beyond_chance(machine, machine.model, partly), partly.frames["well"], level=0.95)
+    found = mean_over_wells(beyond_chance(model, partly), partly.frames["well"], level=0.95)
     assert found.low > 0, found
     assert found.value > 0.05
 
 
-def test_that_of_models_with_other_weights_does_not(machine: LoadedModel, partly: Fields) -> None:
-    trained = float(beyond_chance(machine, machine.model, partly).mean())
+def test_that_of_models_with_other_weights_does_not(model: TwoHeads, partly: Fields) -> None:
+    trained = float(beyond_chance(model, partly).mean())
     drawn = []
     for seed in range(DRAWS):
-        *_, (_, other) = cascading_randomization(machine.model, seed=seed)
-        drawn.append(float(beyond_chance(machine, other, partly).mean()))
+        *_, (_, other) = cascading_randomization(model, seed=seed)
+        drawn.append(float(beyond_chance(other, partly).mean()))
     found = mean_over_wells(np.array(drawn), np.arange(DRAWS), level=0.95)
     assert found.low < 0 < found.high, (found, drawn)
     assert found.value < trained / 2, (found, trained)

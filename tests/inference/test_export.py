@@ -57,3 +57,25 @@ def test_safetensors_and_config_rebuild_the_model(tmp_path, grey) -> None:
     (tmp_path / "model.json").write_text(json.dumps({"model": other}))
     with pytest.raises(InputError, match="cannot be read together"):
         read_safetensors(tmp_path)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_the_callers_model_stays_as_and_where_it_is(tmp_path, grey, monkeypatch, training) -> None:
+    cfg, model = made()
+    model.train(training)
+    before = {name: (value.data_ptr(), value.clone()) for name, value in model.state_dict().items()}
+    moved, apply = [], torch.nn.Module._apply
+
+    def note(self: torch.nn.Module, *args: object, **options: object) -> torch.nn.Module:
+        moved.append(self)  # .cpu(), .to() and .float() all come through here
+        return apply(self, *args, **options)
+
+    monkeypatch.setattr(torch.nn.Module, "_apply", note)
+    model_outputs(model, grey)
+    write_onnx(model, 32, tmp_path / "model.onnx")
+    write_safetensors(model, {"model": cfg.model_dump(mode="json")}, tmp_path)
+    assert not any(part is mine for part in moved for mine in model.modules())
+    assert all(part.training is training for part in model.modules())
+    for name, value in model.state_dict().items():
+        assert value.data_ptr() == before[name][0]
+        torch.testing.assert_close(value, before[name][1], rtol=0, atol=0)

@@ -12,7 +12,7 @@ import yaml
 from hpiclock.config.load import config_of
 from hpiclock.config.schema import Config
 from hpiclock.errors import InputError
-from hpiclock.plate.frames import Dataset, prepare_frames
+from hpiclock.plate.frames import Plate, prepare_frames
 from hpiclock.tables import FRAMES, MANIFEST, check
 
 N_FRAMES = 7  # at 0, 0.5, ... 3 h
@@ -36,7 +36,7 @@ def config(plate: Path, **changes: Any) -> Config:
     return config_of({"data.source": str(plate), **{key.replace("__", "."): v for key, v in changes.items()}})
 
 
-def infected_frames(data: Dataset, well: str) -> pd.DataFrame:
+def infected_frames(data: Plate, well: str) -> pd.DataFrame:
     rows = data.frames[data.frames["well"] == well]
     return rows[rows["position"] == "1"]
 

@@ -4,9 +4,17 @@ import pytest
 import torch
 from torch import nn
 
-from hpiclock.config.schema import TrainConfig
+from hpiclock.config.schema import ModelConfig, TrainConfig
 from hpiclock.errors import InputError
-from hpiclock.training.device import autocast, in_parts, pick_device, pick_precision, set_threads
+from hpiclock.training.device import (
+    autocast,
+    device_facts,
+    in_parts,
+    pick_device,
+    pick_precision,
+    place_model,
+)
+from hpiclock.training.model import build_model
 
 CPU = torch.device("cpu")
 DENSE = nn.Conv2d(4, 4, 3)
@@ -32,10 +40,22 @@ def test_a_device_that_is_not_there_is_one_line(name):
         pick_device(TrainConfig(device=name))
 
 
+def small_model():
+    return build_model(ModelConfig(backbone="shufflenet_v2_x0_5", hidden_dim=8))
+
+
 def test_threads_are_set_when_the_config_names_a_number():
-    assert set_threads(TrainConfig(threads=2)) == 2
-    assert torch.get_num_threads() == 2
-    assert set_threads(TrainConfig()) == 2
+    for train in (TrainConfig(device="cpu", threads=2), TrainConfig(device="cpu")):
+        place_model(small_model(), train)
+        assert torch.get_num_threads() == 2
+
+
+def test_provenance_tells_device_precision_and_threads():
+    model = place_model(small_model(), TrainConfig(device="cpu", threads=1, precision="bf16"))
+    assert model.precision == torch.bfloat16
+    facts = {"device": "cpu", "precision": "bfloat16", "threads": 1}
+    assert device_facts(model) == facts
+    assert device_facts(model, processes=2) == facts | {"processes": 2}
 
 
 @pytest.mark.parametrize(

@@ -115,12 +115,12 @@ def test_batchnorm_over_one_process_is_batchnorm(tmp_path, dtype):
     code = f"""
 import torch
 from torch import distributed as dist, nn
-from hpiclock.training.distributed import BatchNormOverAll
+from hpiclock.training.distributed import SynchronizedBatchNorm
 dist.init_process_group("gloo", init_method="file://{tmp_path}/meet", rank=0, world_size=1)
 torch.manual_seed(0)
 layer = nn.BatchNorm2d(3)
 nn.init.normal_(layer.weight); nn.init.normal_(layer.bias)
-mine = BatchNormOverAll.of(layer)
+mine = SynchronizedBatchNorm.of(layer)
 x = torch.randn(4, 3, 5, 5) * 2 + 1
 for net in (layer, mine):
     y = x.to(torch.{dtype}).requires_grad_()

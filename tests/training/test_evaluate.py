@@ -35,9 +35,9 @@ def config(**model):
 def test_every_row_is_answered_once_in_the_order_of_the_table(make_plate, monkeypatch):
     plate = make_plate([0, 1] * 10)
     model = model_of(config())
-    whole = output_table(model, predict(model, plate.batches(), FP32, desc="all"))
+    whole = output_table(model, predict(model, plate.batches()))
     monkeypatch.setattr(module, "READING_PIXELS", 3 * 16 * 16)
-    dealt = output_table(model, predict(model, plate.batches(batch_size=3), FP32, desc="dealt"))
+    dealt = output_table(model, predict(model, plate.batches(batch_size=3)))
     np.testing.assert_allclose(whole, dealt, rtol=1e-6)
     grey = torch.from_numpy(plate.frames["frame"].to_numpy(np.float32) / 255)
     with torch.inference_mode():
@@ -51,7 +51,7 @@ def test_every_row_is_answered_once_in_the_order_of_the_table(make_plate, monkey
 def test_a_head_that_is_not_there_says_nothing(make_plate, task, missing):
     cfg = config(tasks=(task,))
     model = model_of(cfg)
-    said = output_table(model, predict(model, make_plate([0, 1, 0]).batches(), FP32, desc=""))
+    said = output_table(model, predict(model, make_plate([0, 1, 0]).batches()))
     assert said[missing].isna().all()
     assert said.drop(columns=missing).notna().all(axis=None)
 
@@ -72,7 +72,9 @@ def scored(cfg, logits, time, label, hours):
         None if logits is None else torch.tensor(logits, dtype=FP32),
         None if time is None else torch.tensor(time, dtype=FP32),
     )
-    return evaluate(cfg, model, objective, output, np.array(label), np.array(hours, np.float32))
+    return evaluate(
+        model, objective, output, np.array(label), np.array(hours, np.float32), range_h=cfg.targets.range_h
+    )
 
 
 def test_the_scores_by_hand():

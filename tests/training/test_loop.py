@@ -14,6 +14,7 @@ from hpiclock import tables
 from hpiclock.config.schema import Config
 from hpiclock.errors import InputError, RunFailed
 from hpiclock.training import loop
+from hpiclock.training.losses import Losses
 from hpiclock.training.model import TwoHeads, build_model
 
 
@@ -29,6 +30,11 @@ def small_model(cfg):
     return TwoHeads(backbone, 6, cfg.model)
 
 
+def fit(model, train, val, cfg, folder, say=str):
+    """Fit with the losses of the config."""
+    return loop.fit(model, Losses(cfg.objective, cfg.model), train, val, cfg, folder, say=say)
+
+
 @pytest.fixture
 def plate(make_plate):
     """Twelve frames whose grey level tells class and hour."""
@@ -39,14 +45,13 @@ def plate(make_plate):
 def learn(plate, tmp_path):
     """Fit a small model on the plate: config, folder name."""
 
-    def fit(cfg, folder="run", model=None, say=None):
+    def fit(cfg, folder="run", model=None, say=None, losses=None):
         model = model or small_model(cfg)
         lines = []
-        fitted = loop.fit(
-            cfg, model, plate.batches(cfg.train.batch_size), plate.batches(), tmp_path / folder,
-            precision=torch.float32, say=say or lines.append,
-        )  # fmt: skip
-        return SimpleNamespace(fit=fitted, model=model, lines=lines, folder=tmp_path / folder)
+        losses = losses or Losses(cfg.objective, cfg.model)
+        train, val = plate.batches(cfg.train.batch_size), plate.batches()
+        fitted = loop.fit(model, losses, train, val, cfg, tmp_path / folder, say=say or lines.append)
+        return SimpleNamespace(fit=fitted, model=model, losses=losses, lines=lines, folder=tmp_path / folder)
 
     return fit
 
@@ -59,11 +64,11 @@ def scripted(monkeypatch):
     def script(*epochs):
         left = iter(epochs)
 
-        def scores(cfg, model, *_):  # noqa: ARG001
+        def scores(model, *_, **__):
             weights.append({key: value.clone() for key, value in model.state_dict().items()})
             return {"loss": 1.0, "class_loss": 1.0, **next(left)}
 
-        monkeypatch.setattr(loop, "scores", scores)
+        monkeypatch.setattr(loop, "evaluate", scores)
         return weights
 
     return script
@@ -98,6 +103,18 @@ def test_a_single_task_has_no_numbers_of_the_other(learn):
     assert "class" not in " ".join(run.lines)
 
 
+def test_a_loss_may_be_replaced(learn):
+    cfg = config(epochs=1, model={"dropout": 0.0})
+    usual, other = learn(cfg, "usual"), Losses(cfg.objective, cfg.model)
+    other.time_loss = nn.L1Loss(reduction="none")
+    replaced = learn(cfg, "replaced", losses=other)
+    assert not torch.equal(usual.model.time_head[3].bias, replaced.model.time_head[3].bias)
+    loss = replaced.fit.history.query("split == 'val' and metric == 'time_loss'")["value"].item()
+    hours = (replaced.model.time_sd_h * loss).item()  # a mean absolute error, on the scale of the targets
+    mae = replaced.fit.history.query("split == 'val' and metric == 'mae'")["value"].item()
+    assert hours == pytest.approx(mae, rel=1e-5)
+
+
 def test_the_lines_tell_losses_metrics_and_a_new_best(learn):
     lines = learn(config(epochs=1)).lines
     number = r"-?\d+\.\d+"
@@ -117,9 +134,7 @@ def test_it_learns_eight_frames_by_heart(make_plate, tmp_path):
     first = nn.Sequential(nn.Conv2d(1, 16, 3, 2), nn.BatchNorm2d(16), nn.ReLU())
     second = nn.Sequential(nn.Conv2d(16, 32, 3, 2), nn.BatchNorm2d(32), nn.ReLU(), nn.Flatten())
     model = TwoHeads(nn.Sequential(first, second), 32 * 7 * 7, cfg.model)
-    fitted = loop.fit(
-        cfg, model, plate.batches(8), plate.batches(8), tmp_path, precision=torch.float32, say=lambda _: None
-    )
+    fitted = fit(model, plate.batches(8), plate.batches(8), cfg, tmp_path)
     best = fitted.history[fitted.history["epoch"].eq(fitted.best_epoch) & fitted.history["split"].eq("val")]
     scores = best.set_index("metric")["value"]
     assert scores["accuracy"] == 1
@@ -145,7 +160,7 @@ def test_frames_of_one_hour_can_be_learnt(make_plate, tmp_path):
     plate = make_plate([0, 1] * 3, hours=[5.0] * 6)
     cfg = config(epochs=1)
     model = small_model(cfg)
-    loop.fit(cfg, model, plate.batches(), plate.batches(), tmp_path, precision=torch.float32, say=str)
+    fit(model, plate.batches(), plate.batches(), cfg, tmp_path)
     assert float(model.time_sd_h) == 1
     assert float(model.time_mean_h) == 5
 
@@ -222,20 +237,14 @@ def test_frames_without_a_label_never_reach_the_loss(make_plate, tmp_path):
     whole, holed = make_plate([0, 1, 0, 1]), make_plate([0, 1, None, 1])
     for train, val in ((holed, whole), (whole, holed)):
         with pytest.raises(ValueError, match="without a label"):
-            loop.fit(
-                cfg, small_model(cfg), train.batches(), val.batches(), tmp_path,
-                precision=torch.float32, say=str,
-            )  # fmt: skip
+            fit(small_model(cfg), train.batches(), val.batches(), cfg, tmp_path)
 
 
 def test_one_frame_is_too_few_for_batchnorm(make_plate, tmp_path):
     cfg = config(model={"backbone": "shufflenet_v2_x0_5"}, batch_size=1)
     plate = make_plate([0, 1])
     with pytest.raises(InputError, match=r"^train\.batch_size: .* the smallest would have 1"):
-        loop.fit(
-            cfg, build_model(cfg.model), plate.batches(1), plate.batches(1), tmp_path,
-            precision=torch.float32, say=str,
-        )  # fmt: skip
+        fit(build_model(cfg.model), plate.batches(1), plate.batches(1), cfg, tmp_path)
 
 
 def test_one_frame_a_batch_suits_a_net_without_batchnorm(learn):
@@ -267,8 +276,8 @@ def test_a_training_goes_on_as_if_it_had_not_stopped(learn, after, weighting):
     for name in ("best.pt", "last.pt"):
         assert (again.folder / name).read_bytes() == (whole.folder / name).read_bytes()
     if weighting == "uncertainty":
-        assert torch.equal(again.fit.objective.log_variance, whole.fit.objective.log_variance)
-        assert (again.fit.objective.log_variance != 0).all()
+        assert torch.equal(again.losses.log_variance, whole.losses.log_variance)
+        assert (again.losses.log_variance != 0).all()
 
 
 def test_a_training_that_was_over_is_not_repeated(learn):
@@ -331,9 +340,7 @@ def test_all_is_compiled_before_the_first_epoch(make_plate, tmp_path, compiling,
         said.append(line)
         monkeypatch.setattr(torch._dynamo.config, "error_on_recompile", True)
 
-    loop.fit(
-        cfg, small_model(cfg), plate.batches(), plate.batches(), tmp_path, precision=torch.float32, say=say
-    )
+    fit(small_model(cfg), plate.batches(), plate.batches(), cfg, tmp_path, say=say)
     assert said[0].startswith("Compiled")
     assert compiling
 

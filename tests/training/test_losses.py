@@ -86,7 +86,7 @@ def test_a_single_task_names_its_own_loss_only(model):
     objective = Losses(ObjectiveConfig(), ModelConfig(tasks=("time",)))
     found = objective(model, Output(None, torch.zeros(1)), torch.tensor([1]), torch.tensor([15.0]))
     assert float(found.total) == pytest.approx(0.5)
-    assert objective.named((0.5, 0.0, 0.5)) == {"loss": 0.5, "time_loss": 0.5}
+    assert objective.named(0.5, 0.0, 0.5) == {"loss": 0.5, "time_loss": 0.5}
 
 
 def test_a_missing_label_has_no_time():

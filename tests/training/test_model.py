@@ -19,6 +19,21 @@ def test_the_reference_network_has_its_number_of_parameters():
     assert sum(p.numel() for p in model.parameters()) == 24_557_891
 
 
+def test_the_seed_alone_makes_the_weights():
+    def weights(seed, other):
+        torch.manual_seed(other)
+        return build_model(ModelConfig(backbone="shufflenet_v2_x0_5"), seed=seed).state_dict()
+
+    first, again, another = weights(1, 10), weights(1, 20), weights(2, 10)
+    assert all(torch.equal(first[key], again[key]) for key in first)
+    assert not torch.equal(first["class_head.0.weight"], another["class_head.0.weight"])
+
+
+def test_an_image_size_the_backbone_cannot_read_is_refused():
+    with pytest.raises(InputError, match="alexnet cannot read images of 32 px"):
+        build_model(ModelConfig(backbone="alexnet"), size=32)
+
+
 def test_the_ten_layer_resnet_has_one_block_a_stage():
     backbone = make_backbone("resnet10")
     on_the_way = [

@@ -1,4 +1,4 @@
-"""Where a head looks: maps of what in a frame moves its answer, and which way."""
+"""Attribution maps of each head: what in a frame moves its output, and which way."""
 
 from __future__ import annotations
 
@@ -13,8 +13,7 @@ from torch import Tensor, nn
 
 from hpiclock.errors import InputError
 from hpiclock.plate.cache import FrameCache
-from hpiclock.training.batches import Batches
-from hpiclock.training.experiment import LoadedModel
+from hpiclock.training.batches import plain_images
 from hpiclock.training.model import TwoHeads
 
 Images = Tensor  # (n, 1, size, size), normalised
@@ -27,7 +26,7 @@ AT_ONCE = 16  # frames whose gradients are in memory together
 
 
 class OneHead(nn.Module):
-    """One head's answer as one number a frame, for methods that want one: (batch, 1, s, s) -> (batch,).
+    """One head's output as one number a frame, for methods that want one: (batch, 1, s, s) -> (batch,).
 
     The class head's number is its logit of infected less that of mock, so a frame that is called uninfected
     has a map, too: the class with the larger logit is not pushed up alone, both are weighed against each
@@ -73,7 +72,7 @@ def gradcam_layer(model: TwoHeads, size: int) -> str:
     hooks = [part.register_forward_hook(partial(note, name)) for name, part in parts]
     try:
         with torch.inference_mode():
-            model.eval().features(torch.zeros(1, 1, size, size, device=model.time_mean_h.device))
+            model.eval().features(torch.zeros(1, 1, size, size, device=model.device))
     finally:
         for hook in hooks:
             hook.remove()
@@ -85,12 +84,12 @@ def gradcam_layer(model: TwoHeads, size: int) -> str:
 
 
 def attribution_map(model: TwoHeads, images: Tensor, *, head: str, method: str) -> Tensor:
-    """Return where a head looks: (batch, 1, s, s) normalised -> (batch, s, s), float32 on the CPU.
+    """Return the attribution map of a head: (batch, 1, s, s) normalised -> (batch, s, s), float32 on the CPU.
 
     Positive speaks for infected (class) or for more hours (time), negative against; saliency alone has no
     sign and says how strongly a pixel moves the answer. All are computed in float32 by captum.
 
-    - Grad-CAM (Selvaraju et al. 2017), at :func:`looking_layer` and without its final ReLU: what speaks
+    - Grad-CAM (Selvaraju et al. 2017), at :func:`gradcam_layer` and without its final ReLU: what speaks
       against the answer stays, with its sign.
     - Integrated gradients (Sundararajan et al. 2017), from the flat frame of the same mean grey.
     - Saliency (Simonyan et al. 2014): the size of the gradient.
@@ -107,15 +106,14 @@ def attribution_map(model: TwoHeads, images: Tensor, *, head: str, method: str) 
 
 
 def coarse_gradcam(model: TwoHeads, images: Tensor, *, head: str) -> Tensor:
-    """Return Grad-CAM in the cells of its layer, as in :func:`look`: (batch, cells, cells)."""
+    """Return Grad-CAM in the cells of its layer, as in :func:`attribution_map`: (batch, cells, cells)."""
     layer = gradcam_layer(model, images.shape[-1])
     return _in_parts(model, images, head, partial(_coarse, layer=layer))
 
 
-def images_of(machine: LoadedModel, cache: FrameCache, frames: pd.DataFrame) -> Tensor:
+def images_of(model: TwoHeads, cache: FrameCache, frames: pd.DataFrame) -> Tensor:
     """Return frames as the model reads them, all at once: (n, 1, size, size), normalised, on its device."""
-    batches = Batches(cache, frames, batch_size=1, device=machine.device)
-    return torch.cat([batch.images.clone() for batch in batches.in_order()])
+    return torch.cat([images.clone() for images in plain_images(cache, frames, model.device)])
 
 
 def methods_for(model: TwoHeads, size: int) -> tuple[str, ...]:

@@ -6,6 +6,7 @@ Both take frames as the cache holds them, grey levels 0-255 at training size, (b
 
 from __future__ import annotations
 
+import copy
 import json
 import logging
 import warnings
@@ -36,26 +37,26 @@ class GreyToOutputs(nn.Module):
     def forward(self, grey: Tensor) -> tuple[Tensor, ...]:
         """(batch, 1, size, size) float32 in 0..255 -> P(infected) and hours, (batch,) each."""
         output = self.model((grey / 255 - GREY_MEAN) / GREY_SD)
-        answers = []
+        outputs = []
         if output.class_logits is not None:
-            answers.append(output.class_logits.softmax(1)[:, 1])
+            outputs.append(output.class_logits.softmax(1)[:, 1])
         if output.time is not None:
-            answers.append(self.model.hours(output.time))
-        return tuple(answers)
+            outputs.append(self.model.hours(output.time))
+        return tuple(outputs)
 
     @property
     def names(self) -> list[str]:
-        """Names of the answers, in their order."""
+        """Names of the outputs, in their order."""
         heads = {"p_infected": self.model.class_head, "hours": self.model.time_head}
         return [name for name, head in heads.items() if head is not None]
 
 
 def model_outputs(model: TwoHeads, grey: np.ndarray) -> dict[str, np.ndarray]:
-    """Return what a model says of frames (batch, size, size), grey levels 0-255, in float32 on the CPU."""
-    reader = GreyToOutputs(model).cpu().eval()
+    """Return a model's outputs for frames (batch, size, size), grey levels 0-255, in float32 on the CPU."""
+    reader = _on_cpu(model)
     with torch.inference_mode():
-        said = reader(torch.from_numpy(grey.astype(np.float32))[:, None])
-    return {name: part.numpy() for name, part in zip(reader.names, said, strict=True)}
+        outputs = reader(torch.from_numpy(grey.astype(np.float32))[:, None])
+    return {name: part.numpy() for name, part in zip(reader.names, outputs, strict=True)}
 
 
 def write_onnx(model: TwoHeads, size: int, path: Path) -> None:
@@ -65,7 +66,7 @@ def write_onnx(model: TwoHeads, size: int, path: Path) -> None:
         InputError: the extra ``export`` is not installed.
     """
     _needed()
-    reader = GreyToOutputs(model).cpu().eval()
+    reader = _on_cpu(model)
     example = torch.zeros(2, 1, size, size)
     # the exporter reports its own steps at length
     logging.getLogger("onnxscript").setLevel(logging.ERROR)
@@ -86,14 +87,19 @@ def write_onnx(model: TwoHeads, size: int, path: Path) -> None:
 
 
 def run_onnx(path: Path, grey: np.ndarray) -> dict[str, np.ndarray]:
-    """Return what an ONNX file says of frames (batch, size, size), grey levels 0-255."""
+    """Return an ONNX file's outputs for frames (batch, size, size), grey levels 0-255."""
     _needed()
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
-    said = session.run(names, {"grey": grey.astype(np.float32)[:, None]})
-    return dict(zip(names, said, strict=True))
+    outputs = session.run(names, {"grey": grey.astype(np.float32)[:, None]})
+    return dict(zip(names, outputs, strict=True))
+
+
+def _on_cpu(model: TwoHeads) -> GreyToOutputs:
+    """Return a copy: the caller's model stays on its device, in training or evaluation as it was."""
+    return GreyToOutputs(copy.deepcopy(model)).cpu().eval()
 
 
 def write_safetensors(model: TwoHeads, config: dict[str, Any], folder: Path) -> None:

@@ -1,9 +1,9 @@
-"""How far frames lie from those a model was trained on, seen by its backbone.
+"""How far frames lie from those a model was trained on, in the features of its backbone.
 
 Features are described by probabilistic principal components (Tipping and Bishop 1999): the distance is
 Mahalanobis' within the components, and what they leave over counts by its own variance. Distances are given
-in units of the farthest held-out stack of the training plate: wells that the model never learnt from, under
-the same microscope.
+in units of the farthest held-out stack of the training plate: wells that the model was never trained on,
+under the same microscope.
 """
 
 from __future__ import annotations
@@ -13,16 +13,14 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import torch
 
 from hpiclock.errors import InputError
 from hpiclock.files import atomic
 from hpiclock.plate.cache import FrameCache
-from hpiclock.progress import progress
 from hpiclock.tables import n_wells
-from hpiclock.training.batches import Batches
-from hpiclock.training.device import autocast, in_parts
-from hpiclock.training.experiment import LoadedModel
+from hpiclock.training.batches import plain_images
+from hpiclock.training.evaluate import forward_batches
+from hpiclock.training.model import TwoHeads
 
 EXPLAINED = 0.95  # share of the variance that the components hold
 MOST_COMPONENTS = 32
@@ -30,7 +28,7 @@ MOST_FRAMES = 2000  # of training, and of held-out wells; every n-th of more
 
 
 class TrainingReference(NamedTuple):
-    """What training frames look like to a backbone.
+    """The distribution of the training frames in the features of a backbone.
 
     ``mean`` (features,), ``axes`` (components, features) of length 1, ``variance`` (components,), ``rest``
     the mean variance of a feature outside them, ``held_out`` (stacks,) the ascending median distances of
@@ -52,10 +50,9 @@ class TrainingReference(NamedTuple):
         squared = (along**2 / self.variance).sum(1) + outside / self.rest
         return np.sqrt(squared / len(self.mean))
 
-    @property
-    def unit(self) -> float:
-        """The distance of the farthest held-out stack."""
-        return float(self.held_out[-1])
+    def relative_distance(self, features: np.ndarray) -> np.ndarray:
+        """Return the distance of each row in units of that of the farthest held-out stack."""
+        return self.distance(features) / float(self.held_out[-1])
 
     def save(self, path: Path) -> None:
         """Write it as NPZ."""
@@ -83,7 +80,7 @@ def describe(features: np.ndarray) -> TrainingReference:
     mean = features.mean(0, dtype=np.float64)
     _, singular, axes = np.linalg.svd(features.astype(np.float64) - mean, full_matrices=False)
     variance = singular**2 / max(len(features) - 1, 1)
-    total = variance.sum() or 1.0  # a backbone that sees all frames alike
+    total = variance.sum() or 1.0  # a backbone whose features do not vary
     k = int(np.searchsorted(np.cumsum(variance) / total, EXPLAINED)) + 1
     # a component needs several frames each to have a variance
     k = max(1, min(k, MOST_COMPONENTS, len(features) // 10, len(mean) - 1))
@@ -93,19 +90,24 @@ def describe(features: np.ndarray) -> TrainingReference:
     )
 
 
-def fit_reference(machine: LoadedModel, cache: FrameCache, frames: pd.DataFrame) -> TrainingReference | None:
-    """Return what a model's training frames look like to it, and how far its held-out stacks lie.
+def fit_reference(model: TwoHeads, cache: FrameCache, frames: pd.DataFrame) -> TrainingReference | None:
+    """Return the distribution of a model's training frames, and how far its held-out stacks lie from it.
 
     Args:
-        machine: the trained model.
+        model: the trained model.
         cache: the pixels of the training plate.
         frames: its FRAMES table; rows of validation and test are held out. None if there are none.
     """
+
+    def features(rows: pd.DataFrame) -> np.ndarray:
+        images = plain_images(cache, rows, model.device, "features of training frames")
+        return np.concatenate([seen.cpu().numpy() for seen, _ in forward_batches(model, images)])
+
     train, held_out = (_thinned(frames[frames["split"].eq("train").eq(side)]) for side in (True, False))
     if len(train) < 2 or held_out.empty:
         return None
-    fitted = describe(_features(machine, cache, train))
-    distance = pd.Series(fitted.distance(_features(machine, cache, held_out)))
+    fitted = describe(features(train))
+    distance = pd.Series(fitted.distance(features(held_out)))
     per_stack = distance.groupby(held_out["stack_id"].to_numpy()).median().sort_values()
     return fitted._replace(held_out=per_stack.to_numpy(), n_wells=n_wells(held_out))
 
@@ -113,16 +115,3 @@ def fit_reference(machine: LoadedModel, cache: FrameCache, frames: pd.DataFrame)
 def _thinned(frames: pd.DataFrame) -> pd.DataFrame:
     step = max(-(-len(frames) // MOST_FRAMES), 1)
     return frames[frames.groupby("stack_id").cumcount() % step == 0].reset_index(drop=True)
-
-
-def _features(machine: LoadedModel, cache: FrameCache, frames: pd.DataFrame) -> np.ndarray:
-    batches = Batches(cache, frames, batch_size=1, device=machine.device)
-    parts = []
-    machine.model.eval()
-    with progress(desc="how training looks", total=len(frames), unit="frame", leave=False) as bar:
-        for batch in batches.in_order():
-            with torch.inference_mode(), autocast(machine.device, machine.precision):
-                features = in_parts(machine.model.features, batch.images)
-                parts.append(features.float().cpu().numpy())
-            bar.update(len(batch.images))
-    return np.concatenate(parts)

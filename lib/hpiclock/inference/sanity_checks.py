@@ -1,4 +1,4 @@
-"""Do maps of where a head looks depend on what was learnt? Other weights, other labels, deleted tiles."""
+"""Do attribution maps depend on what was learnt? Other weights, other labels, deleted tiles."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from torch import Tensor, nn
 
 from hpiclock.config.schema import Config
 from hpiclock.inference.attribution import head_outputs
-from hpiclock.inference.embed import TILES, heavy_blur
+from hpiclock.inference.perturb import TILES, heavy_blur
 from hpiclock.plate.cache import FrameCache
 from hpiclock.training.augment import GREY_MEAN, GREY_SD
 from hpiclock.training.batches import Batches
-from hpiclock.training.experiment import LoadedModel, trainable_frames
+from hpiclock.training.device import place_model
 from hpiclock.training.loop import fit
+from hpiclock.training.losses import Losses, trainable_frames
 from hpiclock.training.model import TwoHeads, build_model
 
 DEPTHS = ("heads", "and the last quarter", "and the last half", "and three quarters", "everything")
@@ -35,7 +36,6 @@ def cascading_randomization(model: TwoHeads, *, seed: int) -> Iterator[tuple[str
     The cascading randomisation of Adebayo et al. (2018, NeurIPS): first the heads, then the backbone from
     its last layer to its first, in quarters. A map that stays as it was does not show what was learnt.
     """
-    device = model.time_mean_h.device
     mixed = copy.deepcopy(model).cpu().eval()  # the CPU's random numbers are the same everywhere
     heads = [head for head in (mixed.class_head, mixed.time_head) if head is not None]
     quarters = np.array_split(np.array(_layers(mixed.backbone)[::-1], dtype=object), len(DEPTHS) - 1)
@@ -45,47 +45,46 @@ def cascading_randomization(model: TwoHeads, *, seed: int) -> Iterator[tuple[str
         for name, layers in zip(DEPTHS, parts, strict=True):
             for layer in layers:
                 layer.reset_parameters()
-            yield name, copy.deepcopy(mixed).to(device)
+            yield name, copy.deepcopy(mixed).to(model.device)
 
 
-def train_on_shuffled_labels(
-    cfg: Config, machine: LoadedModel, cache: FrameCache, frames: pd.DataFrame
-) -> TwoHeads:
-    """Return a copy of a model's design that learnt, for a short while, labels and times dealt at random.
+def train_on_shuffled_labels(cfg: Config, cache: FrameCache, frames: pd.DataFrame) -> TwoHeads:
+    """Return a model of the config's design, trained for a short while on labels and times dealt at random.
 
-    The other check of Adebayo et al. (2018): training frames keep their pictures and get the label and the
-    time of another training frame. It begins with weights of its own and learns for at most
-    :data:`NONSENSE_STEPS` steps, so it is a small model of what the architecture and the pictures alone give.
+    The other check of Adebayo et al. (2018): training frames keep their images and get the label and the
+    time of another training frame. It begins with weights of its own and is trained for at most
+    :data:`SHUFFLED_LABEL_STEPS` steps, so it is a small model of what architecture and images alone give.
     """
     usable = permute_labels(frames[trainable_frames(frames, cfg.model)], np.random.default_rng(cfg.seed))
     steps = max(SHUFFLED_LABEL_STEPS // EPOCHS, 1)
     changes = {"epochs": EPOCHS, "max_steps": steps, "patience": None, "compile": False}
-    train = cfg.train.model_copy(update=changes)
-    short = cfg.model_copy(update={"train": train})
+    short = cfg.model_copy(update={"train": cfg.train.model_copy(update=changes)})
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(cfg.seed + 1)
-        model = build_model(cfg.model).to(machine.device)
-    learnt_from, scored_on = (
-        Batches(cache, usable[usable["split"].eq(split)], batch_size=train.batch_size, device=machine.device)
+        model = place_model(build_model(cfg.model, seed=cfg.seed + 1), cfg.train)
+    train, val = (
+        Batches(
+            cache, usable[usable["split"].eq(split)], batch_size=cfg.train.batch_size, device=model.device
+        )
         for split in ("train", "val")
     )
+    losses = Losses(cfg.objective, cfg.model)
     with tempfile.TemporaryDirectory() as folder:
-        fit(short, model, learnt_from, scored_on, Path(folder), precision=machine.precision, say=_silent)
+        fit(model, losses, train, val, short, Path(folder), say=lambda _: None)  # a check, not a run
     return model
 
 
 def permute_labels(frames: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
-    """Return frames in which the answers, label and time together, are shuffled inside each split."""
+    """Return frames in which the targets, label and time together, are shuffled inside each split."""
     rows = frames.reset_index(drop=True)
     order = np.arange(len(rows))
     for mine in rows.groupby("split").indices.values():
         order[mine] = rng.permutation(mine)
-    answers_of = rows[["label", "time_target"]].iloc[order].reset_index(drop=True)
-    return rows.assign(label=answers_of["label"], time_target=answers_of["time_target"])
+    targets = rows[["label", "time_target"]].iloc[order].reset_index(drop=True)
+    return rows.assign(label=targets["label"], time_target=targets["time_target"])
 
 
 def delete_tiles(model: TwoHeads, images: Tensor, order: np.ndarray, *, head: str) -> np.ndarray:
-    """Delete tiles of images in an order; return the head's answers: (n, len(REMOVED)).
+    """Delete tiles of images in an order; return the head's outputs: (n, len(REMOVED)).
 
     A deleted tile shows the frame under a heavy blur (a Gaussian of 1/8 of its side): light and density stay,
     cells go, and no edge of a hole is drawn. Tiles go whole, in a random order as in that of a map, because
@@ -95,14 +94,14 @@ def delete_tiles(model: TwoHeads, images: Tensor, order: np.ndarray, *, head: st
         model: in evaluation mode.
         images: (n, 1, s, s), normalised.
         order: (n, TILES * TILES) the tiles of each image, row by row, as they are to go.
-        head: whose answer; see :class:`~hpiclock.inference.attribution.OneHead`.
+        head: whose output; see :class:`~hpiclock.inference.attribution.OneHead`.
     """
     smooth = (heavy_blur(images * GREY_SD + GREY_MEAN) - GREY_MEAN) / GREY_SD
-    said = []
+    outputs = []
     for share in REMOVED:
         gone = torch.from_numpy(_tiles_gone(order, share, images.shape[-1])).to(images.device)
-        said.append(head_outputs(model, torch.where(gone[:, None], smooth, images), head=head))
-    return np.stack(said, axis=1)
+        outputs.append(head_outputs(model, torch.where(gone[:, None], smooth, images), head=head))
+    return np.stack(outputs, axis=1)
 
 
 def random_orders(n: int, seed: int) -> list[np.ndarray]:
@@ -123,7 +122,3 @@ def _tiles_gone(order: np.ndarray, share: float, side: int) -> np.ndarray:
 
 def _layers(module: nn.Module) -> list[nn.Module]:
     return [part for part in module.modules() if hasattr(part, "reset_parameters")]
-
-
-def _silent(_: str) -> None:
-    """Say nothing of a training that is only a check."""

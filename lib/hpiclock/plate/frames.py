@@ -103,8 +103,8 @@ def _range(window: ClassWindow) -> str:
     return f"{start} to {end}"
 
 
-class Dataset(NamedTuple):
-    """A plate ready for training: MANIFEST, FRAMES, who stands where, and the notes of every step."""
+class Plate(NamedTuple):
+    """A plate: MANIFEST, its frames (all, or those that are used, with targets), wells by split, notes."""
 
     manifest: pd.DataFrame
     frames: pd.DataFrame
@@ -112,21 +112,45 @@ class Dataset(NamedTuple):
     notes: tuple[str, ...]
 
 
-def prepare_frames(cfg: Config) -> Dataset:
-    """Find and check the stacks and say for every frame what it is, what its targets are and who uses it.
+def open_plate(cfg: Config) -> Plate:
+    """Find and check the stacks, list every frame of them, and give each well to a split.
+
+    Raises:
+        InputError: anything wrong with the source or the split, in one line.
+    """
+    manifest, notes = load_manifest(cfg.data, onset_h=cfg.targets.onset_h, need_both=True)
+    manifest = check(MANIFEST, manifest)
+    split = split_wells(manifest, cfg.split)
+    frames = expand_frames(manifest, acquisition_times(manifest))
+    return Plate(manifest, frames, split, (*notes, *split.notes))
+
+
+def split_frames(frames: pd.DataFrame, split: SplitPlan, cfg: Config) -> pd.DataFrame:
+    """Return FRAMES: the frames that each split uses (``cfg.frames``); a well is on one side only.
+
+    Args:
+        frames: every frame, with its targets (:func:`hpiclock.targets.add_targets`).
+        split: which stacks are in which split.
+        cfg: the experiment.
+
+    Raises:
+        InputError: windows outside the data, or a split whose class is left without a frame.
+    """
+    _refuse_empty_windows(frames, cfg)
+    side = split.stacks.set_index("stack_id")["split"]
+    frames = frames.assign(split=frames["stack_id"].map(side), fold=cfg.split.fold)
+    return check(FRAMES, select_frames(frames, cfg.frames))
+
+
+def prepare_frames(cfg: Config) -> Plate:
+    """Return a plate with the frames that are used: what each is, what its targets are, and its split.
 
     Raises:
         InputError: anything wrong with the source, the split or the windows, in one line.
     """
-    manifest, notes = load_manifest(cfg.data, onset_h=cfg.targets.onset_h, need_both=True)
-    manifest = check(MANIFEST, manifest)
-    plan = split_wells(manifest, cfg.split)
-    frames = add_targets(expand_frames(manifest, acquisition_times(manifest)), cfg.targets)
-    _refuse_empty_windows(frames, cfg)
-    stacks = plan.stacks.set_index("stack_id")
-    frames = frames.assign(split=frames["stack_id"].map(stacks["split"]), fold=cfg.split.fold)
-    frames = check(FRAMES, select_frames(frames, cfg.frames))
-    return Dataset(manifest, frames, plan, (*notes, *plan.notes, *_clamped(frames, cfg)))
+    plate = open_plate(cfg)
+    frames = split_frames(add_targets(plate.frames, cfg.targets), plate.split, cfg)
+    return plate._replace(frames=frames, notes=(*plate.notes, *clamped_targets(frames, cfg)))
 
 
 def _refuse_empty_windows(frames: pd.DataFrame, cfg: Config) -> None:
@@ -138,7 +162,8 @@ def _refuse_empty_windows(frames: pd.DataFrame, cfg: Config) -> None:
         )
 
 
-def _clamped(frames: pd.DataFrame, cfg: Config) -> tuple[str, ...]:
+def clamped_targets(frames: pd.DataFrame, cfg: Config) -> tuple[str, ...]:
+    """Return a note where time targets lie outside ``targets.range_h``; none where all are inside."""
     low, high = cfg.targets.range_h
     infection = frames["clock"].eq("infection")
     hours = frames["hours"].where(~infection, frames["hpi"])

@@ -53,8 +53,8 @@ class Run:
     cfg: Config
 
     @classmethod
-    def create(cls, cfg: Config, run_dir: str | Path | None) -> Run:
-        """Make the folder of a run, or take it up again when it holds a run with the same config.
+    def start(cls, cfg: Config, run_dir: str | Path | None = None) -> Run:
+        """Return a run that is new, or that is there with the same config; nothing is written yet.
 
         Args:
             cfg: the resolved config.
@@ -72,10 +72,15 @@ class Run:
             folder.is_dir() and any(not p.name.startswith(".") for p in folder.iterdir())
         ):
             raise InputError(f"{folder}: is there and is no run's folder (no {CONFIG}); name a new folder")
-        folder.mkdir(parents=True, exist_ok=True)
-        run = cls(folder, cfg)
-        if not stored.is_file():
-            run.save_text(CONFIG, dump_config(cfg, folder))
+        return cls(folder, cfg)
+
+    @classmethod
+    def create(cls, cfg: Config, run_dir: str | Path | None) -> Run:
+        """Make the folder of a run, or take it up again; arguments and errors as in :meth:`start`."""
+        run = cls.start(cfg, run_dir)
+        run.folder.mkdir(parents=True, exist_ok=True)
+        if not run.path(CONFIG).is_file():
+            run.save_text(CONFIG, dump_config(cfg, run.folder))
         run.record()
         return run
 

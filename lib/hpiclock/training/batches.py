@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 
 from hpiclock.config.schema import AugmentConfig
 from hpiclock.plate.cache import FrameCache
+from hpiclock.progress import progress
 from hpiclock.training.augment import AugmentationDraws, augment_frames, draw_augmentation, normalize_frames
 from hpiclock.training.distributed import SINGLE, ProcessGroup
 from hpiclock.training.gpu_frames import GpuFrames, fits_on_device, to_device
@@ -21,7 +23,7 @@ READING_PIXELS = 1 << 21  # a batch that is only read may be this large: some 0.
 
 
 class Batch(NamedTuple):
-    """Frames and what they should say: images (batch, 1, size, size), label and time target (batch,)."""
+    """Frames and their targets: images (batch, 1, size, size), label and time target (batch,)."""
 
     images: Tensor
     label: Tensor
@@ -41,7 +43,7 @@ class Batches:
         batch_size: the largest batch; frames are dealt evenly, so no batch is a small rest, and a single
             frame that would be left joins its neighbours.
         device: where batches are put.
-        world: the processes among which every batch is dealt out.
+        group: the processes among which every batch is dealt out.
     """
 
     def __init__(
@@ -51,10 +53,10 @@ class Batches:
         *,
         batch_size: int,
         device: torch.device,
-        world: ProcessGroup = SINGLE,
+        group: ProcessGroup = SINGLE,
     ) -> None:
         self.frames = frames
-        self.world = world
+        self.group = group
         self.device = device
         self.images = np.asarray(cache.images)  # numba reads plain arrays, not the memmap subclass
         self.rows = cache.rows(frames)
@@ -81,7 +83,7 @@ class Batches:
     def sizes(self) -> tuple[int, ...]:
         """How many frames the batches of an epoch have in this process, the largest first."""
         more = self.smallest + (len(self.rows) % max(self.n_batches, 1) > 0)
-        shares = [self.world.share(n) for n in {self.smallest, more}]
+        shares = [self.group.share(n) for n in {self.smallest, more}]
         return tuple(sorted({share.stop - share.start for share in shares}, reverse=True))
 
     def epoch(self, epoch: int, *, seed: int, augment: AugmentConfig, balanced: bool) -> Iterator[Batch]:
@@ -90,11 +92,11 @@ class Batches:
         Among several processes each gets its share of every batch; all draw the same order and changes.
         """
         rng = np.random.default_rng([seed, epoch])
-        noise = rng if self.world.first else np.random.default_rng([seed, epoch, self.world.rank])
+        noise = rng if self.group.is_main else np.random.default_rng([seed, epoch, self.group.rank])
         order = _balanced(self.label, rng) if balanced else rng.permutation(len(self.rows))
         there = self._on_device()
         for mine in np.array_split(order, self.n_batches):
-            share = self.world.share(len(mine))
+            share = self.group.share(len(mine))
             draws = AugmentationDraws(
                 *(values[share] for values in draw_augmentation(len(mine), augment, rng))
             )
@@ -107,24 +109,28 @@ class Batches:
                 images = there.augmented(mine, draws, noise)
             yield self._batch(images, mine)
 
-    def in_order(self) -> Iterator[Batch]:
+    def in_order(self, desc: str = "") -> Iterator[Batch]:
         """Yield the frames as they are, in the order of the table, in batches as large as memory allows.
 
-        Among several processes each gets its share of the table.
+        Among several processes each gets its share of the table. With ``desc`` a bar counts the frames.
         """
         largest = max(READING_PIXELS // self.size**2, -(-len(self.rows) // max(self.n_batches, 1)), 1)
-        share = self.world.share(len(self.rows))
+        share = self.group.share(len(self.rows))
         there = self._on_device() if self._was_read else None
         self._was_read = True
-        for start in range(share.start, share.stop, largest):
-            mine = np.arange(start, min(start + largest, share.stop))
-            if there is None:
-                host = self._host(len(mine))
-                normalize_frames(self.images, self.rows[mine], host.numpy())
-                images = self._put(host)
-            else:
-                images = there.plain(mine)
-            yield self._batch(images, mine)
+        bar = progress(desc=desc, total=len(self.rows), unit="frame", leave=False) if desc else nullcontext()
+        with bar as count:
+            for start in range(share.start, share.stop, largest):
+                mine = np.arange(start, min(start + largest, share.stop))
+                if there is None:
+                    host = self._host(len(mine))
+                    normalize_frames(self.images, self.rows[mine], host.numpy())
+                    images = self._put(host)
+                else:
+                    images = there.plain(mine)
+                yield self._batch(images, mine)
+                if count is not None:
+                    count.update(len(mine))
 
     def _on_device(self) -> GpuFrames | None:
         if self._there is None and fits_on_device(len(self.rows) * self.size**2, self.device):
@@ -146,6 +152,14 @@ class Batches:
 
     def _put(self, values: Tensor) -> Tensor:
         return to_device(values, self.device)
+
+
+def plain_images(
+    cache: FrameCache, frames: pd.DataFrame, device: torch.device, desc: str = ""
+) -> Iterator[Tensor]:
+    """Yield the normalised images of a FRAMES table in its order, (batch, 1, size, size) each."""
+    for batch in Batches(cache, frames, batch_size=1, device=device).in_order(desc):
+        yield batch.images
 
 
 def _balanced(label: np.ndarray, rng: np.random.Generator) -> np.ndarray:

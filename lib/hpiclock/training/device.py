@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from hpiclock.config.schema import TrainConfig
 from hpiclock.errors import InputError
+from hpiclock.training.model import TwoHeads
 
 KINDS = ("cpu", "cuda", "mps")
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
@@ -39,11 +40,28 @@ def pick_device(train: TrainConfig) -> torch.device:
     return device
 
 
-def set_threads(train: TrainConfig) -> int:
-    """Set the CPU threads of the config, where it names a number, and return how many there are."""
+def place_model(model: TwoHeads, train: TrainConfig) -> TwoHeads:
+    """Put a model where the config says: its device, CPU threads and precision; return it.
+
+    Raises:
+        InputError: a device that this machine does not have.
+    """
     if train.threads is not None:
         torch.set_num_threads(train.threads)
-    return torch.get_num_threads()
+    model.to(pick_device(train))
+    model.precision = pick_precision(train, model, model.device)
+    return model
+
+
+def device_facts(model: TwoHeads, processes: int = 1) -> dict[str, str | int]:
+    """Return what a run's provenance tells of the device that a model is on."""
+    on_gpu = model.device.type == "cuda"
+    facts: dict[str, str | int] = {
+        "device": torch.cuda.get_device_name(model.device) if on_gpu else model.device.type,
+        "precision": str(model.precision).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+    }
+    return facts | ({"processes": processes} if processes > 1 else {})
 
 
 def pick_precision(train: TrainConfig, model: nn.Module, device: torch.device) -> torch.dtype:

@@ -28,8 +28,8 @@ class ProcessGroup(NamedTuple):
     local_rank: int
 
     @property
-    def first(self) -> bool:
-        """Whether this is the process that writes and speaks."""
+    def is_main(self) -> bool:
+        """Whether this is the process that writes files and prints."""
         return self.rank == 0
 
     def share(self, n: int) -> slice:
@@ -43,21 +43,21 @@ class ProcessGroup(NamedTuple):
             dist.barrier()
 
     @contextlib.contextmanager
-    def first_goes_first(self) -> Iterator[None]:
-        """Let the first process do what is in the context before the others."""
-        if not self.first:
+    def main_process_first(self) -> Iterator[None]:
+        """Let the main process go through the context before the others."""
+        if not self.is_main:
             self.wait()
         yield
-        if self.first:
+        if self.is_main:
             self.wait()
 
-    def summed(self, values: Tensor) -> Tensor:
+    def all_reduce(self, values: Tensor) -> Tensor:
         """Return the sum of ``values`` over all processes."""
         if self.size > 1:
             dist.all_reduce(values)
         return values
 
-    def gathered(self, rows: Tensor, n: int) -> Tensor:
+    def all_gather(self, rows: Tensor, n: int) -> Tensor:
         """Put together the shares of ``n`` rows that the processes have: (share, …) -> (n, …)."""
         if self.size == 1:
             return rows
@@ -82,23 +82,23 @@ def current_process() -> ProcessGroup:
 @contextlib.contextmanager
 def process_group(train: TrainConfig) -> Iterator[ProcessGroup]:
     """Join the processes that ``torchrun`` started: over NCCL between CUDA devices, else over Gloo."""
-    world = current_process()
-    if world.size == 1:
-        yield world
+    group = current_process()
+    if group.size == 1:
+        yield group
         return
     on_gpu = train.device in ("auto", "cuda") and torch.cuda.is_available()
     if on_gpu:
-        torch.cuda.set_device(world.local_rank)
+        torch.cuda.set_device(group.local_rank)
     dist.init_process_group("nccl" if on_gpu else "gloo")
     try:
-        yield world
+        yield group
     finally:
         dist.destroy_process_group()
 
 
-def synchronize_batchnorm(model: nn.Module, world: ProcessGroup) -> None:
+def synchronize_batchnorm(model: nn.Module, group: ProcessGroup) -> None:
     """Let the BatchNorm layers of a model take mean and variance over the batch of all processes."""
-    if world.size == 1:
+    if group.size == 1:
         return
     if next(model.parameters()).device.type == "cuda":
         nn.SyncBatchNorm.convert_sync_batchnorm(model)  # replaces the layers inside
@@ -155,14 +155,14 @@ class SynchronizedBatchNorm(nn.BatchNorm2d):
         mean = sums[:-1] / n
         away = images - mean[:, None, None]
         variance = _all_reduce_sum(away.square().sum((0, 2, 3))) / n
-        self._remember(mean.detach(), variance.detach() * n.detach() / (n.detach() - 1))
+        self._update_running(mean.detach(), variance.detach() * n.detach() / (n.detach() - 1))
         scale = torch.rsqrt(variance + self.eps)
         if self.affine:
             scale = scale * self.weight
         scaled = away * scale[:, None, None]
         return (scaled + self.bias[:, None, None] if self.affine else scaled).to(dtype)
 
-    def _remember(self, mean: Tensor, variance: Tensor) -> None:
+    def _update_running(self, mean: Tensor, variance: Tensor) -> None:
         if self.running_mean is None or self.running_var is None or self.num_batches_tracked is None:
             return
         self.num_batches_tracked.add_(1)

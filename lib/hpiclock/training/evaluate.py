@@ -1,8 +1,9 @@
-"""What a model says of frames, and how good that is."""
+"""The output of a model for frames, and how good that is."""
 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import numpy as np
 import pandas as pd
@@ -10,34 +11,46 @@ import torch
 from sklearn.metrics import accuracy_score, f1_score, mean_absolute_error, roc_auc_score
 from torch import Tensor
 
-from hpiclock.config.schema import Config
-from hpiclock.progress import progress
 from hpiclock.training.batches import Batches
 from hpiclock.training.device import autocast, in_parts
 from hpiclock.training.losses import Losses
 from hpiclock.training.model import Output, TwoHeads
 
 
-def predict(model: TwoHeads, batches: Batches, precision: torch.dtype, *, desc: str) -> Output:
-    """Return what the model says of every row of the batches' table, in its order: float32 on the device.
+def forward_batches(
+    model: TwoHeads,
+    images: Iterable[Tensor],
+    changes: Sequence[Callable[[Tensor], Tensor]] = (lambda images: images,),
+) -> Iterator[tuple[Tensor, Output]]:
+    """Yield a model's features and output for each batch of images, in order: the one way through frames.
 
-    ``class_logits`` (rows, 2), ``time`` (rows,) standardised; the rows must not be none.
+    The model is put into evaluation mode; a batch too large for the device is halved. Both are float32 on
+    the model's device: features (batch, n_features), ``class_logits`` (batch, 2), ``time`` (batch,).
+
+    Args:
+        model: on the device of the images.
+        images: batches of normalised images, (batch, 1, size, size) each.
+        changes: made of each batch, one after the other; by default one that leaves images as they are.
     """
     model.eval()
-    logits: list[Tensor] = []
-    time: list[Tensor] = []
-    with progress(desc=desc, total=len(batches.rows), unit="frame", leave=False) as bar:
-        for batch in batches.in_order():
-            with torch.inference_mode(), autocast(batches.device, precision):
-                output = model.heads(in_parts(model.features, batch.images))
-            if output.class_logits is not None:
-                logits.append(output.class_logits.float())
-            if output.time is not None:
-                time.append(output.time.float())
-            bar.update(len(batch.images))
-    n, world = len(batches.rows), batches.world
-    said = (torch.cat(part) if part else None for part in (logits, time))
-    return Output(*(part if part is None else world.gathered(part, n) for part in said))
+    for batch in images:
+        for change in changes:
+            with torch.inference_mode(), autocast(batch.device, model.precision):
+                features = in_parts(model.features, change(batch))
+                output = model.heads(features)
+            yield features.float(), Output(*(None if part is None else part.float() for part in output))
+
+
+def predict(model: TwoHeads, batches: Batches, *, desc: str = "") -> Output:
+    """Return a model's output for every row of the batches' table, in its order: float32 on the device.
+
+    ``class_logits`` (rows, 2), ``time`` (rows,) standardised; there must be a row. ``desc`` names a bar.
+    """
+    images = (batch.images for batch in batches.in_order(desc))
+    outputs = [output for _, output in forward_batches(model, images)]
+    columns = ([part for part in parts if part is not None] for parts in zip(*outputs, strict=True))
+    n, group = len(batches.rows), batches.group
+    return Output(*(group.all_gather(torch.cat(parts), n) if parts else None for parts in columns))
 
 
 def output_table(model: TwoHeads, output: Output) -> pd.DataFrame:
@@ -50,22 +63,29 @@ def output_table(model: TwoHeads, output: Output) -> pd.DataFrame:
 
 
 def evaluate(
-    cfg: Config,
     model: TwoHeads,
-    objective: Losses,
+    losses: Losses,
     output: Output,
     label: np.ndarray,
     time_target_h: np.ndarray,
+    *,
+    range_h: tuple[float, float],
 ) -> dict[str, float]:
     """Return losses and metrics of rows with a label; the class threshold is 0.5, the time the true clock's.
 
     A metric that these rows do not define (an AUC of one class) is NaN.
+
+    Args:
+        model: that gave the output.
+        losses: the tasks and their weights.
+        output: of the rows.
+        label: 0 uninfected or 1 infected, (rows,).
+        time_target_h: hours, (rows,).
+        range_h: of the time targets; ``combined`` measures the time error against its width.
     """
-    device = model.time_mean_h.device
     with torch.inference_mode():
-        truth = torch.from_numpy(label).to(device)
-        losses = objective(model, output, truth, torch.from_numpy(time_target_h).to(device))
-    values = objective.named((float(losses.total), float(losses.of_class), float(losses.of_time)))
+        truth = (torch.from_numpy(values).to(model.device) for values in (label, time_target_h))
+        values = losses.named(*(float(value) for value in losses(model, output, *truth)))
     p, hours = _p_infected(output), _hours(model, output)
     if p is not None:
         called = p > 0.5
@@ -74,11 +94,11 @@ def evaluate(
         values["accuracy"] = float(accuracy_score(label, called))
         values["f1"] = float(f1_score(label, called, zero_division=0.0))
     if hours is not None:
-        timed = objective.timed(torch.from_numpy(label)).numpy()
+        timed = losses.timed(torch.from_numpy(label)).numpy()
         errors = (time_target_h[timed], hours[timed])
         values["mae"] = float(mean_absolute_error(*errors)) if timed.any() else math.nan
     if p is not None and hours is not None:
-        low, high = cfg.targets.range_h
+        low, high = range_h
         values["combined"] = 0.6 * values["f1"] + 0.4 * (1 - values["mae"] / (high - low))
     return values
 

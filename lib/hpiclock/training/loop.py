@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -29,48 +30,45 @@ from hpiclock.training.model import TwoHeads
 class TrainingStep(nn.Module):
     """Model and losses in one module: what one step computes, on one device or on its share of many."""
 
-    def __init__(
-        self, model: TwoHeads, objective: Losses, precision: torch.dtype, world: ProcessGroup
-    ) -> None:
+    def __init__(self, model: TwoHeads, losses: Losses, group: ProcessGroup) -> None:
         super().__init__()
         self.model = model
-        self.objective = objective
-        self.precision = precision
-        self.world = world
+        self.losses = losses
+        self.group = group
 
     def forward(self, images: Tensor, label: Tensor, time_target_h: Tensor) -> LossValues:
         """Return the losses of a batch, or of this process's share of one."""
-        with autocast(images.device, self.precision):
+        with autocast(images.device, self.model.precision):
             output = self.model(images)
         shares = None
-        if self.world.size > 1:  # gradients are averaged over processes, and shares differ in size
-            mine = self.objective.counts(label)
-            shares = mine * self.world.size / self.world.summed(mine.clone()).clamp(min=1.0)
-        return self.objective(self.model, output, label, time_target_h, shares)
+        if self.group.size > 1:  # gradients are averaged over processes, and shares differ in size
+            mine = self.losses.counts(label)
+            shares = mine * self.group.size / self.group.all_reduce(mine.clone()).clamp(min=1.0)
+        return self.losses(self.model, output, label, time_target_h, shares)
 
 
-def distribute(learner: TrainingStep, *, compiled: bool) -> nn.Module:
-    """Return the module that a step calls: the learner, for its share of a batch where there are several.
+def distribute(step: TrainingStep, *, compiled: bool) -> nn.Module:
+    """Return the module that a step calls; among several processes each computes its share of a batch.
 
     Args:
-        learner: what is computed.
+        step: what is computed.
         compiled: let ``torch.compile`` make kernels of it, at the first step; only training is compiled.
     """
     if compiled:
-        learner.compile(dynamic=False)  # batches have two lengths at most; kernels for any length are slower
-    if learner.world.size == 1:
-        return learner
-    unused = learner.objective.log_variance is not None  # that of a task that is not learnt
-    return DistributedDataParallel(learner, find_unused_parameters=unused, broadcast_buffers=False)
+        step.compile(dynamic=False)  # batches have two lengths at most; kernels for any length are slower
+    if step.group.size == 1:
+        return step
+    unused = step.losses.log_variance is not None  # that of a task that is not learnt
+    return DistributedDataParallel(step, find_unused_parameters=unused, broadcast_buffers=False)
 
 
-def compile_ahead(learner: nn.Module, batch: tuple[Tensor, ...], sizes: Sequence[int]) -> float:
+def compile_ahead(step: nn.Module, batch: tuple[Tensor, ...], sizes: Sequence[int]) -> float:
     """Compute losses and gradients once for each size of batch, so that all is compiled; return the seconds.
 
     Nothing is learnt: gradients are dropped, and what BatchNorm has seen is put back.
 
     Args:
-        learner: what :func:`together` gave, compiled.
+        step: from :func:`distribute`, compiled.
         batch: one of the largest.
         sizes: how many frames the batches have.
 
@@ -80,15 +78,15 @@ def compile_ahead(learner: nn.Module, batch: tuple[Tensor, ...], sizes: Sequence
     from torch._dynamo.exc import TorchDynamoException  # takes a second
 
     began = time.perf_counter()
-    kept = {name: value.clone() for name, value in learner.state_dict().items()}
+    kept = {name: value.clone() for name, value in step.state_dict().items()}
     try:
         for size in sizes:
-            learner(*(part[:size] for part in batch)).total.backward()
+            step(*(part[:size] for part in batch)).total.backward()
     except TorchDynamoException as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"train.compile: {reason}; install what is missing, or set it to false") from error
-    learner.zero_grad(set_to_none=True)
-    learner.load_state_dict(kept)
+    step.zero_grad(set_to_none=True)
+    step.load_state_dict(kept)
     if batch[0].is_cuda:
         torch.cuda.synchronize(batch[0].device)
     return time.perf_counter() - began
@@ -100,22 +98,21 @@ UNITS = {"auc": "AUC {:.4f}", "accuracy": "accuracy {:.3f}", "f1": "F1 {:.3f}", 
 
 
 class FitResult(NamedTuple):
-    """What training leaves: HISTORY rows, the losses' weights, the epoch whose weights the model now has."""
+    """What training leaves: HISTORY rows, and the epoch whose weights the model now has."""
 
     history: pd.DataFrame
-    objective: Losses
     best_epoch: int
     best_value: float
 
 
 def fit(
-    cfg: Config,
     model: TwoHeads,
+    losses: Losses,
     train: Batches,
     val: Batches,
+    cfg: Config,
     folder: Path,
     *,
-    precision: torch.dtype,
     say: Callable[[str], None],
 ) -> FitResult:
     """Train a model; ``folder/best.pt`` holds the best weights, ``folder/last.pt`` all that resuming needs.
@@ -125,41 +122,44 @@ def fit(
     then ends with the same bytes as if it had not stopped.
 
     Args:
-        cfg: the experiment.
         model: on the device of the batches.
+        losses: what is minimised; learnt weights of the tasks are in it.
         train: training batches, labelled frames only.
         val: validation batches, labelled frames only.
+        cfg: the experiment: ``train``, ``seed``, ``targets.range_h``.
         folder: where the checkpoints are.
-        precision: what convolutions compute in.
         say: takes one line per epoch.
 
     Raises:
         InputError: frames too few for BatchNorm, or checkpoints of another model.
         RunFailed: the loss is no longer a number.
     """
-    device, options, world = train.device, cfg.train, train.world
+    device, options, group = train.device, cfg.train, train.group
     _check(model, train, val)
-    synchronize_batchnorm(model, world)
+    synchronize_batchnorm(model, group)
     model.to(memory_format=torch.channels_last)
-    objective = Losses(cfg.objective, cfg.model).to(device)
-    _set_time_scale(model, objective, train)
-    learner = distribute(TrainingStep(model, objective, precision, world), compiled=options.compile)
+    losses.to(device)
+    _set_time_scale(model, losses, train)
+    training_step = distribute(TrainingStep(model, losses, group), compiled=options.compile)
     # a task's weight is no network weight: nothing pulls it to zero
-    weights = [*model.parameters(), *objective.parameters()]
+    weights = [*model.parameters(), *losses.parameters()]
     groups: list[dict[str, Any]] = [
         {"params": model.parameters()},
-        {"params": objective.parameters(), "weight_decay": 0.0},
+        {"params": losses.parameters(), "weight_decay": 0.0},
     ]
     optimiser = torch.optim.AdamW(
-        groups, lr=options.lr, weight_decay=options.weight_decay, fused=device.type in ("cpu", "cuda")
+        groups,
+        lr=options.lr,
+        weight_decay=options.weight_decay,
+        fused=device.type in ("cpu", "cuda"),
     )
     steps = min(len(train), options.max_steps or len(train))
-    parts = {"model": model, "objective": objective, "optimiser": optimiser}
+    parts = {"model": model, "objective": losses, "optimiser": optimiser}
     checkpoints = Checkpoints(folder, parts, options.checkpoint_every_s)
     rows: list[dict[str, Any]] = []
     best = {"epoch": 0, "value": math.nan, "top": -math.inf, "losses": math.inf}
 
-    if world.first:
+    if group.is_main:
         sweep_leftovers(folder)
     first = 1
     if (folder / "last.pt").is_file():
@@ -167,52 +167,51 @@ def fit(
         rows, best, first = extra["history"], extra["best"], extra["epoch"] + 1
         say(_resume(extra["epoch"], options.epochs, device))
 
+    shuffled = partial(train.epoch, seed=cfg.seed, augment=options.augment, balanced=options.balanced)
     if options.compile and first <= options.epochs:
-        batch = next(train.epoch(first, seed=cfg.seed, augment=options.augment, balanced=options.balanced))
-        say(f"Compiled for {device.type} in {compile_ahead(learner.train(), batch, train.sizes):.0f} s")
+        seconds = compile_ahead(training_step.train(), next(shuffled(first)), train.sizes)
+        say(f"Compiled for {device.type} in {seconds:.0f} s")
 
     for epoch in range(first, options.epochs + 1):
         if options.patience and epoch - best["epoch"] > options.patience and best["epoch"]:
             say(f"Stopped early: no new best for {options.patience} epochs")
             break
-        torch.manual_seed(cfg.seed * 100_003 + epoch + 1_000_003 * world.rank)  # dropout; repeatable
+        torch.manual_seed(cfg.seed * 100_003 + epoch + 1_000_003 * group.rank)  # dropout; repeatable
         model.train()
         sums = torch.zeros(3, device=device)  # read once an epoch, so the device never waits
-        batches = train.epoch(epoch, seed=cfg.seed, augment=options.augment, balanced=options.balanced)
         with progress(desc=f"epoch {epoch}/{options.epochs}", total=steps, unit="step", leave=False) as bar:
-            for step, batch in zip(range(steps), batches, strict=False):
-                for group in optimiser.param_groups:
-                    group["lr"] = _cosine(options.lr, (epoch - 1) * steps + step, steps * options.epochs)
-                losses = learner(*batch)
+            for step, batch in zip(range(steps), shuffled(epoch), strict=False):
+                for parameters in optimiser.param_groups:
+                    parameters["lr"] = _cosine(options.lr, (epoch - 1) * steps + step, steps * options.epochs)
+                loss = training_step(*batch)
                 optimiser.zero_grad(set_to_none=True)
-                losses.total.backward()
+                loss.total.backward()
                 nn.utils.clip_grad_norm_(weights, options.clip_norm)
                 optimiser.step()
-                sums += torch.stack([losses.total.detach(), losses.of_class, losses.of_time])
+                sums += torch.stack([loss.total.detach(), loss.of_class, loss.of_time])
                 bar.update()
 
-        total, of_class, of_time = (world.summed(sums) / (steps * world.size)).tolist()
-        learnt = objective.named((total, of_class, of_time))
-        learnt["lr"] = _cosine(options.lr, epoch * steps, steps * options.epochs)
-        output = predict(model, val, precision, desc="validating")
-        if not math.isfinite(total) or not all(part is None or part.isfinite().all() for part in output):
+        means = (group.all_reduce(sums) / (steps * group.size)).tolist()
+        trained = losses.named(*means) | {"lr": _cosine(options.lr, epoch * steps, steps * options.epochs)}
+        output = predict(model, val, desc="validating")
+        if not math.isfinite(means[0]) or not all(part is None or part.isfinite().all() for part in output):
             raise RunFailed(f"{folder}: epoch {epoch}: the loss is no longer a number; lower train.lr")
-        scored = evaluate(cfg, model, objective, output, val.label, val.time_target_h)
-        for split, values in (("train", learnt), ("val", scored)):
+        validated = evaluate(model, losses, output, val.label, val.time_target_h, range_h=cfg.targets.range_h)
+        for split, values in (("train", trained), ("val", validated)):
             rows += [{"epoch": epoch, "split": split, "metric": k, "value": v} for k, v in values.items()]
-        new_best = _better(scored, best, options.best)
+        new_best = _better(validated, best, options.best)
         if new_best:
-            best = _as_best(epoch, scored, best, options.best)
-            if world.first:
+            best = _as_best(epoch, validated, best, options.best)
+        if group.is_main:
+            if new_best:
                 checkpoints.best({"epoch": epoch, "value": best["value"]})
-        if world.first:
             checkpoints.last({"epoch": epoch, "history": rows, "best": best})
-        say(_log_line(epoch, options.epochs, learnt, scored, options.best if new_best else ""))
+        say(_log_line(epoch, options.epochs, trained, validated, options.best if new_best else ""))
 
     checkpoints.flush()
-    world.wait()  # until it is written
+    group.wait()  # until it is written
     read_checkpoint(folder / "best.pt", {"model": model}, device)  # the best is what is tested
-    return FitResult(pd.DataFrame(rows), objective, int(best["epoch"]), float(best["value"]))
+    return FitResult(pd.DataFrame(rows), int(best["epoch"]), float(best["value"]))
 
 
 def _cosine(lr: float, step: int, steps: int) -> float:
@@ -222,10 +221,10 @@ def _cosine(lr: float, step: int, steps: int) -> float:
 
 def _check(model: TwoHeads, train: Batches, val: Batches) -> None:
     if any((batches.label == UNLABELLED).any() for batches in (train, val)):
-        raise ValueError("a frame without a label cannot be learnt from or scored")
-    if train.smallest < train.world.size:
+        raise ValueError("a frame without a label cannot be trained on or evaluated")
+    if train.smallest < train.group.size:
         raise InputError(
-            f"train.batch_size: {train.world.size} processes need as many training frames in a batch; the "
+            f"train.batch_size: {train.group.size} processes need as many training frames in a batch; the "
             f"smallest would have {train.smallest}"
         )
     normed = any(isinstance(module, nn.modules.batchnorm._BatchNorm) for module in model.modules())
@@ -236,24 +235,26 @@ def _check(model: TwoHeads, train: Batches, val: Batches) -> None:
         )
 
 
-def _set_time_scale(model: TwoHeads, objective: Losses, train: Batches) -> None:
-    timed = objective.timed(torch.from_numpy(train.label)).numpy()
+def _set_time_scale(model: TwoHeads, losses: Losses, train: Batches) -> None:
+    timed = losses.timed(torch.from_numpy(train.label)).numpy()
     hours = train.time_target_h[timed].astype(np.float64)
     if hours.size:
         model.time_mean_h.fill_(float(hours.mean()))
         model.time_sd_h.fill_(float(hours.std()) or 1.0)  # stills of one hour have no spread
 
 
-def _better(scored: dict[str, float], best: dict[str, float], metric: str) -> bool:
-    old, new = best["top"], _rank(scored[metric], metric)
+def _better(validated: dict[str, float], best: dict[str, float], metric: str) -> bool:
+    old, new = best["top"], _rank(validated[metric], metric)
     tied = new == old or abs(new - old) <= TIE
-    return _losses(scored) < best["losses"] if tied else new > old
+    return _task_losses(validated) < best["losses"] if tied else new > old
 
 
-def _as_best(epoch: int, scored: dict[str, float], best: dict[str, float], metric: str) -> dict[str, float]:
+def _as_best(
+    epoch: int, validated: dict[str, float], best: dict[str, float], metric: str
+) -> dict[str, float]:
     # the top never falls, so that ties cannot lead down step by step
-    top = max(best["top"], _rank(scored[metric], metric))
-    return {"epoch": epoch, "value": scored[metric], "top": top, "losses": _losses(scored)}
+    top = max(best["top"], _rank(validated[metric], metric))
+    return {"epoch": epoch, "value": validated[metric], "top": top, "losses": _task_losses(validated)}
 
 
 def _rank(value: float, metric: str) -> float:
@@ -263,9 +264,9 @@ def _rank(value: float, metric: str) -> float:
     return -value if metric in LOWER_IS_BETTER else value
 
 
-def _losses(scored: dict[str, float]) -> float:
+def _task_losses(validated: dict[str, float]) -> float:
     """Return the sum of the tasks' losses without their weights, which may be learnt and then move."""
-    return scored.get("class_loss", 0.0) + scored.get("time_loss", 0.0)
+    return validated.get("class_loss", 0.0) + validated.get("time_loss", 0.0)
 
 
 def _resume(epoch: int, epochs: int, device: torch.device) -> str:
@@ -279,15 +280,15 @@ def _resume(epoch: int, epochs: int, device: torch.device) -> str:
 
 
 def _log_line(
-    epoch: int, epochs: int, learnt: dict[str, float], scored: dict[str, float], new_best: str
+    epoch: int, epochs: int, trained: dict[str, float], validated: dict[str, float], new_best: str
 ) -> str:
     parts = [f"Epoch {epoch:3d}/{epochs}"]
-    for split, values in (("train", learnt), ("val", scored)):
+    for split, values in (("train", trained), ("val", validated)):
         tasks = ", ".join(
             f"{t} {values[t + '_loss']:.4f}" for t in ("class", "time") if t + "_loss" in values
         )
         parts.append(f"{split} loss {values['loss']:.4f} ({tasks})")
-    parts.append("  ".join(text.format(scored[name]) for name, text in UNITS.items() if name in scored))
+    parts.append("  ".join(text.format(validated[name]) for name, text in UNITS.items() if name in validated))
     if new_best:
-        parts.append(f"new best {new_best} {scored[new_best]:.4f}")
+        parts.append(f"new best {new_best} {validated[new_best]:.4f}")
     return " | ".join(parts)

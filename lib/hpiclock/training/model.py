@@ -28,10 +28,12 @@ class TwoHeads(nn.Module):
     """A backbone whose features feed a class head and a time head.
 
     Time is learnt standardised; ``time_mean_h`` and ``time_sd_h`` turn it into hours (:meth:`hours`).
+    ``precision`` is the type that convolutions compute in (:func:`hpiclock.training.device.place_model`).
     """
 
     time_mean_h: Tensor
     time_sd_h: Tensor
+    precision: torch.dtype = torch.float32
 
     def __init__(self, backbone: nn.Module, n_features: int, model: ModelConfig) -> None:
         super().__init__()
@@ -43,6 +45,11 @@ class TwoHeads(nn.Module):
         self.time_head = _head(n_features + extra, model, 1) if "time" in model.tasks else None
         self.register_buffer("time_mean_h", torch.tensor(0.0))
         self.register_buffer("time_sd_h", torch.tensor(1.0))
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model is."""
+        return self.time_mean_h.device
 
     def forward(self, images: Tensor) -> Output:
         """Read images of shape (batch, 1, size, size), normalised."""
@@ -72,23 +79,32 @@ class TwoHeads(nn.Module):
         return time.float() * self.time_sd_h + self.time_mean_h
 
 
-def build_model(model: ModelConfig, *, pretrained: bool = True) -> TwoHeads:
-    """Build a model with the weights that the config names.
+def build_model(
+    model: ModelConfig, *, seed: int | None = None, size: int | None = None, pretrained: bool = True
+) -> TwoHeads:
+    """Build a model with the weights that the config names, on the CPU.
 
     Args:
         model: backbone, weights, heads.
+        seed: decides the weights that are not pretrained; None takes torch's random numbers as they are.
+        size: side of the images in px, so that a backbone that cannot read them is refused at once.
         pretrained: False leaves ``model.weights`` unread, for a checkpoint that is loaded next.
 
     Raises:
-        InputError: an unknown backbone, or weights that cannot be had or are not pretrained.
+        InputError: an unknown backbone, weights that cannot be had or are not pretrained, or another size.
     """
+    if seed is not None:
+        torch.manual_seed(seed)
     backbone = make_backbone(model.backbone)
     if pretrained and model.weights != "none":
         load_weights(backbone, model.backbone, model.weights)
     n_features = _cut_classifier(backbone)
     if model.in_channels == 1:
         fold_first_convolution(backbone)
-    return TwoHeads(backbone, n_features, model)
+    built = TwoHeads(backbone, n_features, model)
+    if size is not None:
+        refuse_size(built, model.backbone, size)
+    return built
 
 
 def make_backbone(name: str) -> nn.Module:
@@ -118,10 +134,9 @@ def refuse_size(model: TwoHeads, name: str, size: int) -> None:
         InputError: the model cannot read it.
     """
     was_training = model.training
-    device = model.time_mean_h.device
     try:
         with torch.inference_mode():
-            model.eval()(torch.zeros(1, 1, size, size, device=device))
+            model.eval()(torch.zeros(1, 1, size, size, device=model.device))
     except (RuntimeError, AssertionError, ValueError) as error:
         why = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(

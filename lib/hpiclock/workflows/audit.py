@@ -217,19 +217,19 @@ def _of_model(
     run: Run, manifest: pd.DataFrame, frames: pd.DataFrame, tested: pd.DataFrame
 ) -> tuple[pd.DataFrame, dict[str, pd.DataFrame], pd.DataFrame]:
     """Return the model's features, features of shortcuts by name, and predictions of changed frames."""
-    from hpiclock.inference.embed import PERTURBATIONS, SHORTCUTS, embed, predict_perturbed
+    from hpiclock.inference.embed import embed
+    from hpiclock.inference.perturb import PERTURBATIONS, SHORTCUTS, predict_perturbed
     from hpiclock.inference.predict import load_model  # torch is loaded only where a model predicts
 
     cfg = run.cfg
     cache: FrameCache = open_cache(manifest, cfg.data, cfg.image)
     model = load_model(cfg, run.path("checkpoints", "best.pt"))
-    batch, folder = cfg.train.batch_size, Path(cfg.data.cache_dir)
+    folder = Path(cfg.data.cache_dir)
     features, *of_shortcuts = (
-        embed(model, cache, frames, batch_size=batch, folder=folder, change=change)
-        for change in ("", *SHORTCUTS)
+        embed(model, cache, frames, folder=folder, change=change) for change in ("", *SHORTCUTS)
     )
     sources = {PLAIN: cached_statistics(cache, frames)} | dict(zip(SHORTCUTS, of_shortcuts, strict=True))
-    return features, sources, predict_perturbed(model, cache, tested, changes=PERTURBATIONS, batch_size=batch)
+    return features, sources, predict_perturbed(model, cache, tested, changes=PERTURBATIONS)
 
 
 def _write(table: pd.DataFrame, path: Path) -> None:

@@ -42,7 +42,6 @@ from hpiclock.workflows.audit import thin_frames
 
 if TYPE_CHECKING:
     from hpiclock.inference.attribution import Images
-    from hpiclock.training.experiment import LoadedModel
     from hpiclock.training.model import TwoHeads
 
 RANDOM = "random order"
@@ -110,7 +109,7 @@ def deletion_rows(
         the answer, on average over the shares of :data:`~hpiclock.inference.sanity_checks.REMOVED`.
     """
     from hpiclock.inference.attribution import SALIENCY, head_outputs
-    from hpiclock.inference.embed import TILES
+    from hpiclock.inference.perturb import TILES
     from hpiclock.inference.sanity_checks import REMOVED, delete_tiles, random_orders
 
     curves, gaps = [], []
@@ -178,7 +177,7 @@ def _row(
 log = logging.getLogger(__name__)
 
 
-def keep_gradcam(run: Run, machine: LoadedModel, cache: FrameCache, predictions: pd.DataFrame) -> None:
+def keep_gradcam(run: Run, model: TwoHeads, cache: FrameCache, predictions: pd.DataFrame) -> None:
     """Keep Grad-CAM of some test frames in ``explanations/gradcam.npz``, a few hundred kB.
 
     They are the frames of :func:`read_gradcam` and those that an error browser lists first, with their
@@ -191,12 +190,11 @@ def keep_gradcam(run: Run, machine: LoadedModel, cache: FrameCache, predictions:
     threshold = choose_threshold(predictions, rule=run.cfg.study.threshold).value
     rows = pd.concat([chosen_frames(test), frames_to_list(test, threshold=threshold)])
     rows = rows.drop_duplicates(["stack_id", "frame"])
-    if rows.empty or methods_for(machine.model, run.cfg.image.size) != METHODS:
+    if rows.empty or methods_for(model, run.cfg.image.size) != METHODS:
         return
-    images = images_of(machine, cache, rows)
+    images = images_of(model, cache, rows)
     maps = {
-        head: coarse_gradcam(machine.model, images, head=head).numpy().astype(np.float16)
-        for head in heads_of(machine.model)
+        head: coarse_gradcam(model, images, head=head).numpy().astype(np.float16) for head in heads_of(model)
     }
     make_folder(run.path(EXPLANATIONS))
     keys = {"stack_id": rows["stack_id"].to_numpy(str), "frame": rows["frame"].to_numpy(int)}
@@ -249,20 +247,20 @@ def _examine(run: Run, predictions: pd.DataFrame, frames: pd.DataFrame, say: Cal
     cfg, manifest = run.cfg, run.read_table("manifest.csv", MANIFEST)
     level, folder = cfg.study.level, make_folder(run.path(EXPLANATIONS))
     cache = open_cache(manifest, cfg.data, cfg.image)
-    machine = load_model(cfg, run.path("checkpoints", "best.pt"))
+    model = load_model(cfg, run.path("checkpoints", "best.pt"))
     if not run.path(EXPLANATIONS, "gradcam.npz").is_file():  # a run that was trained before maps were kept
-        keep_gradcam(run, machine, cache, predictions)
+        keep_gradcam(run, model, cache, predictions)
     say("where the model looks")
-    images = images_of(machine, cache, frames)
-    maps = attribution_maps(machine.model, images)
+    images = images_of(model, cache, frames)
+    maps = attribution_maps(model, images)
     named = {f"{head}/{by}": shrink_maps(found, MOST_SIDE) for (head, by), found in maps.items()}
     save_arrays(folder / "maps.npz", named)
     say("models with other weights, deleted tiles")
-    curves, gaps = deletion_rows(machine.model, images, maps, frames, level=level, seed=cfg.seed)
-    checks = [randomization_rows(machine.model, images, maps, frames, level=level, seed=cfg.seed), gaps]
+    curves, gaps = deletion_rows(model, images, maps, frames, level=level, seed=cfg.seed)
+    checks = [randomization_rows(model, images, maps, frames, level=level, seed=cfg.seed), gaps]
     checks.append(border_rows(maps, frames, level=level))
     say("a model that learns shuffled labels")
-    other = train_on_shuffled_labels(cfg, machine, cache, run.read_table("frames.parquet", FRAMES))
+    other = train_on_shuffled_labels(cfg, cache, run.read_table("frames.parquet", FRAMES))
     note = f"at most {SHUFFLED_LABEL_STEPS} steps in {EPOCHS} epochs"
     theirs = attribution_maps(other, images)
     checks.append(
@@ -308,7 +306,7 @@ def _features(run: Run) -> pd.DataFrame:
     cfg = run.cfg
     frames = thin_frames(run.read_table("frames.parquet", FRAMES))
     cache = open_cache(run.read_table("manifest.csv", MANIFEST), cfg.data, cfg.image)
-    machine = load_model(cfg, run.path("checkpoints", "best.pt"))
+    model = load_model(cfg, run.path("checkpoints", "best.pt"))
     folder = Path(cfg.data.cache_dir)
-    seen = embed(machine, cache, frames, batch_size=cfg.train.batch_size, folder=folder, change="")
+    seen = embed(model, cache, frames, folder=folder)
     return seen[frames["split"].ne("train").to_numpy()].reset_index(drop=True)

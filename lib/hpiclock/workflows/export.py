@@ -92,7 +92,7 @@ def export(run: Run, folder: Path, *, say: Callable[[str], None]) -> Path:
     folder = Path(folder)
     if folder.exists() and (folder.is_file() or any(folder.iterdir())):
         raise InputError(f"{folder}: is there and not empty; name a new folder")
-    model = load_model(run.cfg, run.path(*BEST)).model.float().cpu()
+    model = load_model(run.cfg, run.path(*BEST)).float().cpu()
     grey, whose = _frames(run)
     expected = model_outputs(model, grey)
     make_folder(folder)

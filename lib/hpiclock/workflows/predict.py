@@ -35,7 +35,7 @@ from hpiclock.workflows.training_reference import BEST, kept_statistics, referen
 
 if TYPE_CHECKING:
     from hpiclock.inference.ood import TrainingReference
-    from hpiclock.training.experiment import LoadedModel
+    from hpiclock.training.model import TwoHeads
 
 PIECE = 4096  # frames, in whole stacks
 
@@ -159,7 +159,7 @@ class Member:
     """A run that is asked, its model, and what its training frames look like to it."""
 
     run: Run
-    machine: LoadedModel
+    model: TwoHeads
     reference: TrainingReference | None
 
     @cached_property
@@ -393,11 +393,11 @@ def _stacks(cfg: Config) -> tuple[pd.DataFrame, list[str]]:
 def _member(run: Run, say: Callable[[str], None]) -> Member:
     from hpiclock.inference.predict import load_model
 
-    machine = load_model(run.cfg, run.path(*BEST))
-    reference = reference_of(run, machine)
+    model = load_model(run.cfg, run.path(*BEST))
+    reference = reference_of(run, model)
     if reference is None:
         say(f"note: {run.name}: its training frames are not at hand, so nothing can be compared with them")
-    return Member(run, machine, reference)
+    return Member(run, model, reference)
 
 
 def _ask_all(
@@ -417,7 +417,7 @@ def _ask_all(
             for index, member in enumerate(members):
                 last = index == len(members) - 1
                 each = bar.update if last else (lambda _: None)
-                answers = predict(member.machine, cache, piece, member.reference, each=each)
+                answers = predict(member.model, cache, piece, member.reference, each=each)
                 said.append(
                     piece[["stack_id", "frame"]].reset_index(drop=True).join(answers).assign(member=index)
                 )

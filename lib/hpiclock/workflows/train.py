@@ -1,40 +1,194 @@
-"""Training a run: plate -> cache -> model -> predictions -> every output file."""
+"""Training a run: plate -> frames -> model and losses -> fit -> predictions -> every output file.
+
+Notebook 02 makes the same calls, one a cell; :func:`train` makes them in a row.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from hpiclock import figures
 from hpiclock.analysis.detection import Threshold
 from hpiclock.analysis.sentences import design_sentences
 from hpiclock.config.schema import Config
+from hpiclock.errors import InputError
 from hpiclock.plate.cache import FrameCache, open_cache
-from hpiclock.plate.frames import Dataset, prepare_frames
+from hpiclock.plate.frames import Plate, clamped_targets, open_plate, split_frames
 from hpiclock.progress import OFF
 from hpiclock.report.text import summary_text
 from hpiclock.runs.reference_files import write_reference_files
-from hpiclock.runs.run import CONFIG, DESIGN, Run, default_folder
+from hpiclock.runs.run import DESIGN, NOTES, PROVENANCE, Run
 from hpiclock.runs.tables import Tables, of_split, write_tables
 from hpiclock.tables import FRAMES, HISTORY, MANIFEST, METRICS, PREDICTIONS
-from hpiclock.training.distributed import ProcessGroup, process_group
-from hpiclock.training.experiment import (
-    LoadedModel,
-    check_trainable,
-    prepare_model,
-    task_notes,
-    train_and_predict,
-)
+from hpiclock.targets import add_targets
+from hpiclock.training import evaluate, loop
+from hpiclock.training.batches import Batches
+from hpiclock.training.by_hand import changed_by_hand
+from hpiclock.training.checkpoint import read_checkpoint
+from hpiclock.training.device import device_facts, place_model
+from hpiclock.training.distributed import SINGLE, ProcessGroup, process_group
+from hpiclock.training.losses import TIMED, WORDS, Losses, check_trainable, task_notes, trainable_frames
+from hpiclock.training.model import TwoHeads, build_model
 from hpiclock.workflows.check import design_audit
 from hpiclock.workflows.explain import keep_gradcam
 from hpiclock.workflows.study import study_tables
-from hpiclock.workflows.training_reference import keep_reference
+from hpiclock.workflows.training_reference import BEST, keep_reference
 
+Say = Callable[[str], None]
 log = logging.getLogger(__name__)
+
+
+def train(cfg: Config, run_dir: str | Path | None, *, say: Say = print) -> Run:
+    """Train and test an experiment and write all its files, without a notebook.
+
+    A finished run is left as it is; one that was killed goes on where it stopped. Under ``torchrun`` its
+    processes train one model together; the main one writes and prints.
+
+    Args:
+        cfg: the experiment.
+        run_dir: the run's folder; empty = the default one.
+        say: takes each line of the log.
+
+    Raises:
+        InputError: bad input, or a folder that holds another run. Nothing is written before the input is
+            checked.
+        RunFailed: training went astray.
+    """
+    with process_group(cfg.train) as group:
+        if not group.is_main:
+            os.environ[OFF] = "off"
+            say = _silent
+        run = Run.start(cfg, run_dir)
+        if run.state == "done":
+            say(f"{run.name} is done; its results are kept")
+            return run
+        plate = open_plate(cfg)
+        frames = split_frames(add_targets(plate.frames, cfg.targets), plate.split, cfg)
+        check_trainable(cfg, frames)
+        model = build_model(cfg.model, seed=cfg.seed, size=cfg.image.size, pretrained=run.state == "new")
+        losses = Losses(cfg.objective, cfg.model)
+        fit(model, losses, frames, plate, run, group=group, say=say)
+        predictions = predict(model, frames, run, group=group)
+        if group.is_main:
+            save_results(run, model, predictions)
+        return run
+
+
+def fit(
+    model: TwoHeads,
+    losses: Losses,
+    frames: pd.DataFrame,
+    plate: Plate,
+    run: Run,
+    *,
+    group: ProcessGroup = SINGLE,
+    say: Say = print,
+) -> pd.DataFrame:
+    """Train a run's model, or go on training; test its best epoch once; return the HISTORY.
+
+    The run's folder gets the inputs, the checkpoints and ``history.csv``. A model, losses or frames that the
+    config does not make are trained as they are, and the folder tells that they were changed by hand
+    (``provenance.json``, ``notes.json``). A finished run is not trained again: its history is returned, and
+    a model that the config makes gets the weights of its best epoch.
+
+    Args:
+        model: from :func:`hpiclock.training.model.build_model`, or one like it.
+        losses: what is minimised.
+        frames: FRAMES with targets and splits.
+        plate: the plate that they are of.
+        run: from :meth:`hpiclock.runs.run.Run.start`.
+        group: the processes that train it together.
+        say: takes each line of the log.
+
+    Raises:
+        InputError: frames that cannot be trained on, a device that is not to be had, or a run that was begun
+            with another model, other losses or other frames.
+        RunFailed: training went astray.
+    """
+    cfg = run.cfg
+    check_trainable(cfg, frames)
+    changed = changed_by_hand(cfg, model, losses, frames, plate, weights=run.state == "new")
+    _refuse_another(run, changed)
+    place_model(model, cfg.train)
+    if run.state == "done":
+        say(f"{run.name} is done; its results are kept")
+        if changed == _begun_with(run) and run.path(*BEST).is_file():
+            read_checkpoint(run.path(*BEST), {"model": model}, model.device)
+        return run.read_table("history.csv", HISTORY)
+    with group.main_process_first():  # frames are converted once, a folder is made once
+        cache = open_cache(plate.manifest, cfg.data, cfg.image)
+        if group.is_main:
+            Run.create(cfg, run.folder)
+            _save_inputs(run, plate, frames, cache, changed)
+
+    def batches(split: str) -> Batches:
+        rows = frames[trainable_frames(frames, cfg.model) & frames["split"].eq(split)]
+        return Batches(cache, rows, batch_size=cfg.train.batch_size, device=model.device, group=group)
+
+    with _logged(run, group, say) as tell:
+        tell(f"Run {run.name}")
+        sides = {split: batches(split) for split in ("train", "val", "test")}
+        facts = device_facts(model, group.size)
+        hardware = f"{_hardware(facts, model)}, {facts['precision']}"
+        tell(f"{_counts(frames, sides)}; {cfg.model.backbone} on {hardware}")
+        fitted = loop.fit(model, losses, sides["train"], sides["val"], cfg, run.path("checkpoints"), say=tell)
+        test = sides["test"]
+        output = evaluate.predict(model, test, desc="testing")
+    tested = evaluate.evaluate(
+        model, losses, output, test.label, test.time_target_h, range_h=cfg.targets.range_h
+    )
+    rows = [{"epoch": fitted.best_epoch, "split": "test", "metric": k, "value": v} for k, v in tested.items()]
+    history = pd.concat([fitted.history, pd.DataFrame(rows)], ignore_index=True)
+    if group.is_main:
+        run.save_table("history.csv", HISTORY, history)
+        run.record(**facts)
+    return history
+
+
+def predict(model: TwoHeads, frames: pd.DataFrame, run: Run, *, group: ProcessGroup = SINGLE) -> pd.DataFrame:
+    """Return PREDICTIONS of every frame, once; those of a finished run are the ones that it kept.
+
+    Frames of the training wells are predicted, too: baselines are fitted on them, and never on test frames.
+    A time that was never trained (``model.time_on``) is missing.
+
+    Args:
+        model: the trained model.
+        frames: FRAMES with targets and splits.
+        run: the run that :func:`fit` began.
+        group: the processes that share the frames.
+    """
+    if run.state == "done":
+        return run.read_table("predictions.parquet", PREDICTIONS)
+    frames = frames.reset_index(drop=True)
+    batch_size = run.cfg.train.batch_size
+    batches = Batches(_cache(run), frames, batch_size=batch_size, device=model.device, group=group)
+    predicted = evaluate.output_table(model, evaluate.predict(model, batches, desc="predicting"))
+    untrained = [label for label in WORDS if label not in TIMED[run.cfg.model.time_on]]
+    predicted.loc[frames["label"].isin(untrained), "time_pred"] = np.nan
+    return pd.concat([frames, predicted], axis=1).assign(run=run.name, seed=run.cfg.seed)
+
+
+def save_results(run: Run, model: TwoHeads, predictions: pd.DataFrame) -> None:
+    """Write the predictions and all that follows from them; a finished run is left as it is.
+
+    That is the tables of the study, figures, the reference's files, Grad-CAM of some test frames, and the
+    statistics of the training frames with which new plates are compared.
+    """
+    if run.state == "done":
+        return
+    with run.logged():
+        run.save_table("predictions.parquet", PREDICTIONS, predictions)
+        cache = _cache(run)
+        keep_reference(run, model, cache, run.read_table("frames.parquet", FRAMES))
+        keep_gradcam(run, model, cache, predictions)
+        write_outputs(run)
 
 
 def write_outputs(run: Run) -> None:
@@ -45,8 +199,8 @@ def write_outputs(run: Run) -> None:
     write_tables(tables, run.folder)
     _figures(run, tables, predictions, history)
     threshold = Threshold(**tables["threshold"].iloc[0].to_dict())
-    said = f"P(infected) >= {threshold.value:.3f} ({threshold.note})"
-    run.save_text("training_summary.txt", summary_text(run.name, run.notes, said, tables["metrics"]))
+    rule = f"P(infected) >= {threshold.value:.3f} ({threshold.note})"
+    run.save_text("training_summary.txt", summary_text(run.name, run.notes, rule, tables["metrics"]))
     metrics = run.read_table("metrics.csv", METRICS)
     write_reference_files(run, predictions, metrics, history, threshold)
 
@@ -54,6 +208,12 @@ def write_outputs(run: Run) -> None:
 def best_epoch(history: pd.DataFrame) -> int:
     """Return the epoch that was tested."""
     return int(history.loc[history["split"].eq("test"), "epoch"].iloc[0])
+
+
+def by_hand(run: Run) -> dict[str, str]:
+    """Return what of a run was changed by hand when it was begun: digests by part; empty if nothing."""
+    kept = run.read_json(PROVENANCE) if run.path(PROVENANCE).is_file() else {}
+    return dict(kept.get("by_hand", {}))
 
 
 def _figures(run: Run, tables: Tables, predictions: pd.DataFrame, history: pd.DataFrame) -> None:
@@ -68,86 +228,79 @@ def _figures(run: Run, tables: Tables, predictions: pd.DataFrame, history: pd.Da
     run.save_figure(over_time, "temporal_generalization.png")
 
 
-def train(cfg: Config, run_dir: str | Path | None, *, say: Callable[[str], None] = print) -> Run:
-    """Train and test an experiment and write all its files, without a notebook.
-
-    A finished run is left as it is; one that was killed goes on where it stopped. Under ``torchrun`` its
-    processes train one model together; the first writes and speaks.
-
-    Args:
-        cfg: the experiment.
-        run_dir: the run's folder; empty = the default one.
-        say: takes each line of the log.
-
-    Raises:
-        InputError: bad input, or a folder that holds another run. Nothing is written before the input is
-            checked.
-        RunFailed: training went astray.
-    """
-    with process_group(cfg.train) as world:
-        return _train(cfg, run_dir, world, say)
+def _silent(_: str) -> None:
+    """Print nothing: the main process prints for all."""
 
 
-def _train(cfg: Config, run_dir: str | Path | None, world: ProcessGroup, say: Callable[[str], None]) -> Run:
-    if not world.first:
-        os.environ[OFF] = "off"
-        say = _silent
-    begun = _begun(cfg, run_dir, world)
-    if begun is not None and begun.state == "done":
-        say(f"{begun.name} is done; its results are kept")
-        return begun
-    dataset = prepare_frames(cfg)
-    check_trainable(cfg, dataset.frames)
-    machine = prepare_model(cfg, pretrained=begun is None or begun.state == "new", world=world)
-    with world.first_goes_first():  # frames are converted once, a folder is made once
-        cache = open_cache(dataset.manifest, cfg.data, cfg.image)
-        run = begun or _begin(cfg, run_dir, world)
-    if not world.first:
-        train_and_predict(run.cfg, machine, cache, dataset.frames, run.path("checkpoints"), say=say)
-        return run
-    _save_inputs(run, dataset, cache)
+@contextmanager
+def _logged(run: Run, group: ProcessGroup, say: Say) -> Iterator[Say]:
+    """Give a function that takes a line for ``say`` and, in the main process, for the run's log."""
+    if not group.is_main:
+        yield say
+        return
 
     def tell(line: str) -> None:
         say(line)
         log.info(line)
 
     with run.logged():
-        tell(f"Run {run.name}")
-        _learn(run, machine, dataset, cache, tell)
-        write_outputs(run)
-    return run
+        yield tell
 
 
-def _begin(cfg: Config, run_dir: str | Path | None, world: ProcessGroup) -> Run:
-    return Run.create(cfg, run_dir) if world.first else Run.open(run_dir or default_folder(cfg))
+def _cache(run: Run) -> FrameCache:
+    return open_cache(run.read_table("manifest.csv", MANIFEST), run.cfg.data, run.cfg.image)
 
 
-def _silent(_: str) -> None:
-    """Say nothing: the first process speaks for all."""
+def _counts(frames: pd.DataFrame, sides: dict[str, Batches]) -> str:
+    n_test = int(frames["split"].eq("test").sum())
+    return f"{len(sides['train'].rows)} train, {len(sides['val'].rows)} val, {n_test} test frames"
 
 
-def _begun(cfg: Config, run_dir: str | Path | None, world: ProcessGroup) -> Run | None:
-    folder = Path(run_dir or default_folder(cfg))
-    return _begin(cfg, run_dir, world) if (folder / CONFIG).is_file() else None
+def _hardware(facts: dict[str, str | int], model: TwoHeads) -> str:
+    threads, processes = facts["threads"], facts.get("processes")
+    on = model.device.type
+    if on == "cpu":
+        on = f"{threads} CPU thread{'s' if threads != 1 else ''}"
+    return f"{processes} processes, each on {on}" if processes else on
 
 
-def _learn(
-    run: Run, machine: LoadedModel, dataset: Dataset, cache: FrameCache, say: Callable[[str], None]
+def _begun_with(run: Run) -> dict[str, str]:
+    """Return what of a run was changed by hand, less its first weights, which training has changed since."""
+    return {part: digest for part, digest in by_hand(run).items() if part != "the weights"}
+
+
+def _refuse_another(run: Run, changed: dict[str, str]) -> None:
+    """Refuse to go on with, or to show as its results, a run of other parts than those at hand."""
+    begun = _begun_with(run)
+    if run.state == "new" or changed == begun or (run.state == "done" and not changed):
+        return
+    parts = " and ".join(sorted(part for part in {*changed, *begun} if changed.get(part) != begun.get(part)))
+    raise InputError(
+        f"{run.folder}: was begun with other parts than these: {parts} changed by hand since; give another "
+        "run folder (run_dir), or remove this one"
+    )
+
+
+def _save_inputs(
+    run: Run, plate: Plate, frames: pd.DataFrame, cache: FrameCache, changed: dict[str, str]
 ) -> None:
-    learnt = train_and_predict(run.cfg, machine, cache, dataset.frames, run.path("checkpoints"), say=say)
-    run.save_table("history.csv", HISTORY, learnt.history)
-    predictions = learnt.predictions.assign(run=run.name, seed=run.cfg.seed)
-    run.save_table("predictions.parquet", PREDICTIONS, predictions)
-    keep_reference(run, machine, cache, dataset.frames)
-    keep_gradcam(run, machine, cache, predictions)
-    run.record(**machine.facts())
-
-
-def _save_inputs(run: Run, dataset: Dataset, cache: FrameCache) -> None:
-    run.save_table("manifest.csv", MANIFEST, dataset.manifest)
-    run.save_table("frames.parquet", FRAMES, dataset.frames)
-    run.save_text("split.json", dataset.split.dumps())
-    notes = [*dataset.notes, *design_sentences(dataset.frames), *task_notes(run.cfg, dataset.frames)]
-    run.save_json("notes.json", notes)
-    run.save_text(DESIGN, design_audit(dataset.manifest).verdict.to_csv(index=False))
-    run.record(cache=cache.key, split_sha256=dataset.split.sha256)
+    run.save_table("manifest.csv", MANIFEST, plate.manifest)
+    run.save_table("frames.parquet", FRAMES, frames)
+    run.save_text("split.json", plate.split.dumps())
+    facts = {"cache": cache.key, "split_sha256": plate.split.sha256}
+    hand = by_hand(run) | changed
+    notes = [
+        f"Changed by hand in the notebook: {' and '.join(hand)}. The config alone does not give this run."
+    ]
+    run.save_json(
+        NOTES,
+        [
+            *(notes if hand else []),
+            *plate.notes,
+            *clamped_targets(frames, run.cfg),
+            *design_sentences(frames),
+            *task_notes(run.cfg, frames),
+        ],
+    )
+    run.save_text(DESIGN, design_audit(plate.manifest).verdict.to_csv(index=False))
+    run.record(**facts | ({"by_hand": hand} if hand else {}))

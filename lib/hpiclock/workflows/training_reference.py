@@ -16,7 +16,7 @@ from hpiclock.tables import FRAMES, MANIFEST, read_any
 
 if TYPE_CHECKING:
     from hpiclock.inference.ood import TrainingReference
-    from hpiclock.training.experiment import LoadedModel
+    from hpiclock.training.model import TwoHeads
 
 BEST = ("checkpoints", "best.pt")
 REFERENCE = ("checkpoints", "likeness.npz")
@@ -24,23 +24,23 @@ STACK_STATISTICS = ("checkpoints", "looks.csv")
 
 
 def keep_reference(
-    run: Run, machine: LoadedModel, cache: FrameCache, frames: pd.DataFrame
+    run: Run, model: TwoHeads, cache: FrameCache, frames: pd.DataFrame
 ) -> TrainingReference | None:
-    """Keep beside a run's checkpoint what its training frames look like, to its model and in plain numbers.
+    """Keep beside a run's checkpoint the distribution of its training frames' features and their statistics.
 
-    Returns what they look like to the model; None where no frame is held out.
+    Returns the distribution of the features; None where no frame is held out.
     """
     from hpiclock.inference.ood import fit_reference
 
-    _keep_looks(run, cache, frames)
-    reference = fit_reference(machine, cache, frames)
+    _keep_statistics(run, cache, frames)
+    reference = fit_reference(model, cache, frames)
     if reference is not None:
         reference.save(run.path(*REFERENCE))
     return reference
 
 
-def reference_of(run: Run, machine: LoadedModel) -> TrainingReference | None:
-    """Return what the training frames look like to a run's model; it is kept in the run's folder.
+def reference_of(run: Run, model: TwoHeads) -> TrainingReference | None:
+    """Return the distribution of a run's training frames in its model's features, kept in the run's folder.
 
     None where it was never made and the training plate is not at hand.
 
@@ -53,26 +53,26 @@ def reference_of(run: Run, machine: LoadedModel) -> TrainingReference | None:
     if path.is_file() and path.stat().st_mtime >= run.path(*BEST).stat().st_mtime:
         return TrainingReference.load(path)
     plate = _plate(run)
-    return None if plate is None else keep_reference(run, machine, *plate)
+    return None if plate is None else keep_reference(run, model, *plate)
 
 
 def kept_statistics(run: Run) -> pd.DataFrame | None:
-    """Return the plain looks of each stack of a run's plate, see :func:`stack_looks`; kept likewise.
+    """Return the statistics of each stack of a run's plate (:func:`stack_statistics`); kept likewise.
 
     None where they were never measured and the training plate is not at hand.
     """
     if run.path(*STACK_STATISTICS).is_file():
         return read_any(run.path(*STACK_STATISTICS))
     plate = _plate(run)
-    return None if plate is None else _keep_looks(run, *plate)
+    return None if plate is None else _keep_statistics(run, *plate)
 
 
-def _keep_looks(run: Run, cache: FrameCache, frames: pd.DataFrame) -> pd.DataFrame:
-    looks = stack_statistics(cache, frames)
-    # a run of somebody else can be asked where its folder cannot be written
+def _keep_statistics(run: Run, cache: FrameCache, frames: pd.DataFrame) -> pd.DataFrame:
+    statistics = stack_statistics(cache, frames)
+    # a run of somebody else can be used where its folder cannot be written
     with suppress(InputError), atomic(run.path(*STACK_STATISTICS)) as partial:
-        looks.to_csv(partial, index=False)
-    return looks
+        statistics.to_csv(partial, index=False)
+    return statistics
 
 
 def _plate(run: Run) -> tuple[FrameCache, pd.DataFrame] | None:

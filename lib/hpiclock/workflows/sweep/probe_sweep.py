@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from hpiclock.config.sweep import Sweep
 from hpiclock.errors import InputError
 from hpiclock.files import atomic, make_folder
 from hpiclock.plate.cache import open_cache
-from hpiclock.plate.frames import Dataset, expand_frames, prepare_frames, select_frames
+from hpiclock.plate.frames import Plate, expand_frames, prepare_frames, select_frames
 from hpiclock.progress import progress
 from hpiclock.runs.run import Run
 from hpiclock.targets import add_targets
@@ -41,7 +40,7 @@ def probe_sweep(plan: Sweep, *, say: Callable[[str], None]) -> Swept:
     messages: dict[str, str] = {}
     by_data: dict[str, list[str]] = {}
     for name, cfg in plan.configs.items():
-        by_data.setdefault(_data_key(cfg), []).append(name)
+        by_data.setdefault(_dataset_key(plan, cfg), []).append(name)
     with progress(desc=f"{plan.file.name} (probe)", total=len(plan.configs), unit="point") as bar:
         features: dict[str, pd.DataFrame] = {}
         for names in by_data.values():
@@ -72,26 +71,36 @@ def _one(plan: Sweep, name: str, frames: pd.DataFrame, z: np.ndarray) -> pd.Data
     return linear_probe(chosen.drop(columns="place"), z[place], run=name, seed=cfg.seed)
 
 
-def _data_key(cfg: Config) -> str:
-    """What decides the frames and their splits, apart from the hours that are used."""
-    parts = cfg.model_dump(mode="json", include={"data", "image", "targets", "split"})
-    return json.dumps(parts, sort_keys=True)
+def _dataset_key(plan: Sweep, cfg: Config) -> str:
+    """Every config key that decides the frames, their splits and their features, but the hours in use."""
+    return _feature_key(plan, cfg) + cfg.model_dump_json(include={"targets", "split"})
 
 
-def _seen(plan: Sweep, cfg: Config, kept: dict[str, pd.DataFrame]) -> tuple[Dataset, pd.DataFrame]:
-    """Return the data set of a split with frames of all hours, and the features of every frame."""
+def _feature_key(plan: Sweep, cfg: Config) -> str:
+    """Every config key that the features of all frames depend on."""
+    parts: dict[str, Any] = {"data": True, "image": True, "train": {"precision", "device"}}
+    assert plan.file.frozen is not None
+    if not plan.file.frozen.run:  # a trained run brings its own network
+        parts["model"] = {"backbone", "weights", "in_channels"}
+        parts |= {"seed": True} if cfg.model.weights == "none" else {}  # else no weight is drawn
+    return cfg.model_dump_json(include=parts)
+
+
+def _seen(plan: Sweep, cfg: Config, kept: dict[str, pd.DataFrame]) -> tuple[Plate, pd.DataFrame]:
+    """Return the plate of a split with frames of all hours, and the features of every frame."""
     all_hours = load_config(plan.base, plan.file.set).frames
     dataset = prepare_frames(cfg.model_copy(update={"frames": all_hours}))
-    key = json.dumps(cfg.model_dump(mode="json", include={"data", "image"}), sort_keys=True)
+    key = _feature_key(plan, cfg)
     if key not in kept:
         kept[key] = _features(plan, cfg, dataset)
     return dataset, kept[key]
 
 
-def _features(plan: Sweep, cfg: Config, dataset: Dataset) -> pd.DataFrame:
+def _features(plan: Sweep, cfg: Config, dataset: Plate) -> pd.DataFrame:
     from hpiclock.inference.embed import embed
-    from hpiclock.training.checkpoint import read_checkpoint  # torch is loaded only where a model is asked
-    from hpiclock.training.experiment import prepare_model
+    from hpiclock.inference.predict import load_model
+    from hpiclock.training.device import place_model
+    from hpiclock.training.model import build_model
 
     assert plan.file.frozen is not None
     trained = plan.file.frozen.run
@@ -100,12 +109,13 @@ def _features(plan: Sweep, cfg: Config, dataset: Dataset) -> pd.DataFrame:
         _refuse_seen_wells(plan, run)
     source = run.cfg if run is not None else cfg
     cache = open_cache(dataset.manifest, source.data, source.image)
-    machine = prepare_model(source.model_copy(update={"train": cfg.train}), pretrained=run is None)
+    used = source.model_copy(update={"train": cfg.train})
     if run is not None:
-        read_checkpoint(run.path("checkpoints", "best.pt"), {"model": machine.model}, machine.device)
+        model = load_model(used, run.path("checkpoints", "best.pt"))
+    else:
+        model = place_model(build_model(cfg.model, seed=cfg.seed, size=cfg.image.size), cfg.train)
     every = add_targets(expand_frames(dataset.manifest), cfg.targets)
-    size = cfg.train.batch_size
-    return embed(machine, cache, every, batch_size=size, folder=Path(cfg.data.cache_dir), change="")
+    return embed(model, cache, every, folder=Path(cfg.data.cache_dir))
 
 
 def _refuse_seen_wells(plan: Sweep, run: Run) -> None:
