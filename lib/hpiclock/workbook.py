@@ -1,12 +1,13 @@
-"""The names that the notebooks use, in one place: ``from hpiclock.workbook import Run, add_targets, ...``.
+"""The names that the notebooks use, in one place: ``from hpiclock.workbook import *``.
 
-Names that need torch are imported when they are first used, so a notebook that only evaluates stays quick.
+Names that need torch are imported by their name, so that a notebook that only evaluates stays quick:
+``from hpiclock.workbook import Losses, build_model, fit, predict, save_results``.
 """
 
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hpiclock import figures
 from hpiclock.analysis.detection import choose_threshold
@@ -18,27 +19,15 @@ from hpiclock.report.show import show, warn
 from hpiclock.runs.run import Run
 from hpiclock.targets import add_targets
 
-if TYPE_CHECKING:
-    from hpiclock.training.losses import Losses
-    from hpiclock.training.model import TwoHeads, build_model
-    from hpiclock.workflows.train import best_epoch, fit, predict, save_results
-
 __all__ = [
-    "Losses",
     "Run",
-    "TwoHeads",
     "add_targets",
-    "best_epoch",
-    "build_model",
     "choose_threshold",
     "figures",
-    "fit",
     "frame_images",
     "load_config",
     "metrics_by_split",
     "open_plate",
-    "predict",
-    "save_results",
     "show",
     "split_frames",
     "warn",
@@ -62,4 +51,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return [*__all__, *NEEDS_TORCH]

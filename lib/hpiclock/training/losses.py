@@ -44,6 +44,10 @@ class Losses(nn.Module):
         learnt = objective.weighting == "uncertainty"
         self.log_variance = nn.Parameter(torch.zeros(2)) if learnt else None  # (2,): class, time
 
+    def extra_repr(self) -> str:
+        """Tell the weights where the module is shown."""
+        return f"class_weight={self.class_weight}, time_weight={self.time_weight}, time_on={self.time_on!r}"
+
     def forward(
         self,
         model: TwoHeads,

@@ -26,7 +26,7 @@ from hpiclock.report.text import summary_text
 from hpiclock.runs.reference_files import write_reference_files
 from hpiclock.runs.run import DESIGN, NOTES, PROVENANCE, Run
 from hpiclock.runs.tables import Tables, of_split, write_tables
-from hpiclock.tables import FRAMES, HISTORY, MANIFEST, METRICS, PREDICTIONS
+from hpiclock.tables import FRAMES, HISTORY, MANIFEST, METRICS, PREDICTIONS, check
 from hpiclock.targets import add_targets
 from hpiclock.training import evaluate, loop
 from hpiclock.training.batches import Batches
@@ -172,7 +172,8 @@ def predict(model: TwoHeads, frames: pd.DataFrame, run: Run, *, group: ProcessGr
     predicted = evaluate.output_table(model, evaluate.predict(model, batches, desc="predicting"))
     untrained = [label for label in WORDS if label not in TIMED[run.cfg.model.time_on]]
     predicted.loc[frames["label"].isin(untrained), "time_pred"] = np.nan
-    return pd.concat([frames, predicted], axis=1).assign(run=run.name, seed=run.cfg.seed)
+    rows = pd.concat([frames, predicted], axis=1).assign(run=run.name, seed=run.cfg.seed)
+    return check(PREDICTIONS, rows)
 
 
 def save_results(run: Run, model: TwoHeads, predictions: pd.DataFrame) -> None:
