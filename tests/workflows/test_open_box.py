@@ -1,4 +1,4 @@
-"""Notebook 02 in the open: its cells leave what `hpiclock train` leaves, and tell what was changed by hand."""
+"""Notebook 02 in the open: its cells leave the folder of `hpiclock train`, and tell of changes by hand."""
 
 import ast
 import subprocess

@@ -290,9 +290,7 @@ def _save_inputs(
     run.save_text("split.json", plate.split.dumps())
     facts = {"cache": cache.key, "split_sha256": plate.split.sha256}
     hand = by_hand(run) | changed
-    notes = [
-        f"Changed by hand in the notebook: {' and '.join(hand)}. The config alone does not give this run."
-    ]
+    notes = [f"Changed by hand: {' and '.join(hand)}. The config alone does not give this run."]
     run.save_json(
         NOTES,
         [
