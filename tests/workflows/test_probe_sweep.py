@@ -2,13 +2,17 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 import yaml
 
 from hpiclock import figures
 from hpiclock.config.sweep import load_sweep
 from hpiclock.errors import InputError
 from hpiclock.runs.run import Run
+from hpiclock.training.model import make_backbone
+from hpiclock.workflows.sweep import probe_sweep as module
 from hpiclock.workflows.sweep import read_sweep
 from hpiclock.workflows.sweep.probe_sweep import PROBE, probe_sweep
 from hpiclock.workflows.sweep.run import run_sweep, sweep_figures
@@ -91,3 +95,58 @@ def test_features_of_a_trained_run_keep_its_split(tmp_path, tiny_plate):
         InputError, match=r"was trained with another split than run_0-2h_full has.*know its training"
     ):
         list(run_sweep(path, {}, workers=1, report=False, say=str))
+
+
+def weights_file(path: Path, seed: int) -> str:
+    """Weights that look trained: BatchNorm has seen something."""
+    torch.manual_seed(seed)
+    state = make_backbone("shufflenet_v2_x0_5").state_dict()
+    torch.save({k: v + 0.1 if k.endswith("running_mean") else v for k, v in state.items()}, path)
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("key", "values"),
+    [
+        ("model.backbone", ["shufflenet_v2_x0_5", "resnet10"]),
+        ("model.weights", ["a.pt", "b.pt"]),
+        ("model.in_channels", [1, 3]),
+        ("seed", [0, 1]),
+        ("train.precision", ["fp32", "bf16"]),
+        ("image.size", [32, 48]),
+        ("split.seed", [0, 3]),
+        ("targets.before_onset", ["drop", "uninfected"]),
+        ("frames.test.infected.stride", [1, 2]),
+    ],
+)
+def test_a_point_of_a_grid_has_the_features_that_it_has_alone(tmp_path, tiny_plate, monkeypatch, key, values):
+    if key == "model.weights":
+        values = [weights_file(tmp_path / name, seed) for seed, name in enumerate(values)]
+    fitted, probe = [], module.linear_probe
+
+    def note(frames, z, **options):
+        fitted.append(z)
+        return probe(frames, z, **options)
+
+    monkeypatch.setattr(module, "linear_probe", note)
+
+    def features(**said: object) -> list[np.ndarray]:
+        fitted.clear()
+        hours = {"start_h": 0, "until_h": [48]}
+        probe_sweep(load_sweep(write(tmp_path, tiny_plate, hours=hours, **said)), say=str)
+        return list(fitted)
+
+    alone = [z for value in values for z in features(name="alone", set={key: value})]
+    together = features(name="grid", grid={key: values})
+    assert len(together) == len(alone) > 0
+    for one in alone:
+        assert any(one.shape == other.shape and np.array_equal(one, other) for other in together), key
+    first, second = alone[0], alone[len(alone) // 2]
+    assert first.shape != second.shape or not np.array_equal(first, second) or key.startswith("targets")
+
+
+@pytest.mark.parametrize(("key", "values"), [("train.lr", [1e-3, 1e-2]), ("model.hidden_dim", [8, 16])])
+def test_features_are_computed_once_where_they_do_not_depend_on_the_key(tmp_path, tiny_plate, key, values):
+    hours = {"start_h": 0, "until_h": [48]}
+    probe_sweep(load_sweep(write(tmp_path, tiny_plate, hours=hours, grid={key: values})), say=str)
+    assert len(list((tmp_path / "cache" / "features").glob("*.npy"))) == 1
