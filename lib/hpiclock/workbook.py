@@ -13,7 +13,6 @@ from hpiclock import figures
 from hpiclock.analysis.detection import choose_threshold
 from hpiclock.analysis.evaluate import metrics_by_split
 from hpiclock.config.load import load_config
-from hpiclock.metrics import METRICS
 from hpiclock.plate.frames import open_plate, split_frames
 from hpiclock.plate.preprocess import frame_images
 from hpiclock.report.show import show, warn
@@ -21,7 +20,6 @@ from hpiclock.runs.run import Run
 from hpiclock.targets import add_targets
 
 __all__ = [
-    "METRICS",
     "Run",
     "add_targets",
     "choose_threshold",
