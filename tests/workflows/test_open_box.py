@@ -143,7 +143,7 @@ def test_what_is_changed_by_hand_is_trained_and_said(settings, tmp_path, place, 
     # the same cells show it again; it is not shown as the results of other parts
     assert run_cells("02_training", settings, folder, after={place: code})["history"].equals(names["history"])
     other = {"02-24": "losses.class_weight = 3.0"}
-    with pytest.raises(InputError, match=r"was begun with other parts than these: .*the losses.* run_dir"):
+    with pytest.raises(InputError, match=r"was begun with other parts than these: .*the losses.*run_dir"):
         run_cells("02_training", settings, folder, after=other)
     assert run_cells("02_training", settings, folder)["predictions"].equals(names["predictions"])
 
