@@ -5,9 +5,12 @@ from __future__ import annotations
 import os
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from hpiclock.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 class atomic:
@@ -43,6 +46,17 @@ class atomic:
         with open(self.partial, "rb") as stream:
             os.fsync(stream.fileno())
         os.replace(self.partial, self.path)
+
+
+def write_csv(table: pd.DataFrame, path: str | Path) -> None:
+    """Write the rows of a table without their index, atomically."""
+    with atomic(path) as partial:
+        table.to_csv(partial, index=False)
+
+
+def up_to_date(made: Path, source: Path) -> bool:
+    """Return whether a file is there and not older than what it was made from."""
+    return made.is_file() and made.stat().st_mtime >= source.stat().st_mtime
 
 
 def make_folder(folder: str | Path) -> Path:

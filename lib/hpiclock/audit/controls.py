@@ -91,7 +91,7 @@ def permutations_table(comparisons: Mapping[str, ClassComparison]) -> pd.DataFra
         comparisons: of :func:`well_comparisons`.
     """
     rows = [
-        (when, one.units.name, len(one.rows), *one.units.wells, *one.effect, *one.test[:2], one.well_floor)
+        (when, one.units.name, len(one.rows), *one.units.wells, *one.auc[:3], *one.test[:2], one.well_floor)
         for when, one in comparisons.items()
     ]
     names = ["frames", "unit", "n", "n_infected", "n_mock", "auc", "low", "high", "p", "floor"]
@@ -106,16 +106,16 @@ def judge_well(evidence: Evidence) -> Answer:
     when, one = next(iter(found.items()))
     wells = one.units.wells
     words = (
-        f"AUC of the test at equal hours {when} {short_interval(*one.effect)} ({len(one.rows)} frames, "
+        f"AUC of the test at equal hours {when} {short_interval(*one.auc[:3])} ({len(one.rows)} frames, "
         f"{wells[0]} infected and {wells[1]} mock wells); {one.words()}"
     )
     if not one.units.replicated:
-        return Answer("not identifiable", words + ONE_WELL, THREE_WELLS, *one.effect)
+        return Answer("not identifiable", words + ONE_WELL, THREE_WELLS, *one.auc[:3])
     if one.test.p <= evidence.audit.alpha:
-        return Answer("supported", words, "", *one.effect)
+        return Answer("supported", words, "", *one.auc[:3])
     if one.auc.high < WORTHLESS:
-        return Answer("contradicted", words, "a better model, or later frames", *one.effect)
-    return Answer("not identifiable", f"{words}; not above chance over wells", MORE_WELLS, *one.effect)
+        return Answer("contradicted", words, "a better model, or later frames", *one.auc[:3])
+    return Answer("not identifiable", f"{words}; not above chance over wells", MORE_WELLS, *one.auc[:3])
 
 
 def judge_early(evidence: Evidence) -> Answer:
@@ -130,18 +130,18 @@ def judge_early(evidence: Evidence) -> Answer:
     alpha = SHARES[EARLY] * evidence.audit.alpha
     first, last = one.rows["hours"].min(), one.rows["hours"].max()
     words = (
-        f"AUC at equal hours {BEFORE_FIRST_ONSET} {short_interval(*one.effect)}, 0.5 is honest; "
+        f"AUC at equal hours {BEFORE_FIRST_ONSET} {short_interval(*one.auc[:3])}, 0.5 is honest; "
         f"{len(one.rows)} frames at {first:g}{'' if first == last else f'-{last:g}'} h; {one.words()}"
     )
     if one.test.p <= alpha:
         remedy = "find what differs: see the rows on light, focus, border"
         return Answer(
-            "contradicted", f"{words}; what it reads there is not the infection", remedy, *one.effect
+            "contradicted", f"{words}; what it reads there is not the infection", remedy, *one.auc[:3]
         )
     if one.test.floor > alpha or not one.units.replicated:
         words += _too_few_wells(one.units.wells, one.test.floor, alpha)
-        return Answer("not identifiable", words, MORE_WELLS, *one.effect)
-    return Answer("supported", words, "", *one.effect)
+        return Answer("not identifiable", words, MORE_WELLS, *one.auc[:3])
+    return Answer("supported", words, "", *one.auc[:3])
 
 
 def _first_hours(test: pd.DataFrame, study: StudyConfig) -> Answer:

@@ -164,14 +164,6 @@ def elapsed_of_design(plate: Plate) -> Answer | None:
     return None if answer.verdict == "supported" else answer
 
 
-def few_wells(wells: tuple[int, int], floor: float, alpha: float) -> str:
-    """Return the words for a test that could not reach its level."""
-    return (
-        f"{wells[0]} infected and {wells[1]} mock wells: no p below {floor:.2g} is possible, "
-        f"{alpha:.2g} is asked; {MORE_WELLS}"
-    )
-
-
 def wells_of(frames: pd.DataFrame) -> pd.DataFrame:
     """Return a row per well (per stack where wells are not given) with its place on the plate.
 

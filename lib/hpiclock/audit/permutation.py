@@ -289,11 +289,6 @@ class ClassComparison(NamedTuple):
         """The smallest p that shuffling wells could give: 1 over the ways to choose the infected ones."""
         return 1.0 / math.comb(sum(self.units.wells), self.units.wells[0])
 
-    @property
-    def effect(self) -> tuple[float, float, float]:
-        """The AUC and its limits."""
-        return self.auc[:3]
-
     def words(self) -> str:
         """Return the permutation in words, with its floor and, where wells are too few, theirs."""
         what = "stacks within wells" if self.units.mixed else f"{self.units.name}s"

@@ -63,7 +63,7 @@ def hours_of(start_h: float, end_h: float) -> str:
 
 
 interval = partial(short_interval, missing="")
-AUC = Column("AUC (95% interval)", ("auc", "low", "high"), interval)
+AUC = Column("AUC at equal hours (95% interval)", ("auc", "low", "high"), interval)
 NOTE = Column("note", "note", or_blank)
 P, SMALLEST_P = Column("p", "p", p_text), Column("smallest p", "floor", p_text)
 BY_CLASS = [Column("infected wells", "n_infected"), Column("mock wells", "n_mock")]
@@ -89,7 +89,7 @@ TABLES: dict[str, list[Column]] = {
     ],
     "baselines": [
         Column("sees", "source"),
-        Column("AUC at equal hours (95% interval)", AUC.source, interval),
+        AUC,
         Column("AUC, all hours", "auc_all", two_digits),
         Column("AUC before the onset", "auc_before", two_digits),
         Column("time error, infected (MAE, h)", "mae", two_digits),
@@ -104,8 +104,9 @@ TABLES: dict[str, list[Column]] = {
         NOTE,
     ],
     "permutations": [
-        Column("frames", "frames"),
+        Column("when", "frames"),
         AUC,
+        Column("frames", "n"),
         Column("shuffled", "unit", "{}s".format),
         *(P, SMALLEST_P, Column("smallest p of wells", "well_floor", p_text), *BY_CLASS),
     ],

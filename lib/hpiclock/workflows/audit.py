@@ -13,6 +13,7 @@ import pandas as pd
 from threadpoolctl import threadpool_limits
 
 from hpiclock.audit import PLAIN, Evidence, random_stream
+from hpiclock.audit import verdict as checks
 from hpiclock.audit.baselines import (
     model_row,
     perturbation_effects,
@@ -30,9 +31,8 @@ from hpiclock.audit.controls import (
 )
 from hpiclock.audit.design import design_table
 from hpiclock.audit.leakage import with_sides
-from hpiclock.audit.verdict import verdict
 from hpiclock.config.schema import Config
-from hpiclock.files import atomic
+from hpiclock.files import make_folder, up_to_date, write_csv
 from hpiclock.plate.cache import FrameCache, open_cache
 from hpiclock.plate.duplicates import burned_in_marks, load_fields, overlapping_fields
 from hpiclock.plate.stack_statistics import KINDS, cached_statistics, frame_statistics
@@ -88,10 +88,10 @@ def audit_run(run: Run, out: str | Path | None = None, *, say: Callable[[str], N
     with nullcontext() if out else run.logged():  # a run that may only be read is audited elsewhere
         found = examine(run, say=tell)
     folder = Path(out) if out else run.folder
-    (folder / FOLDER).mkdir(parents=True, exist_ok=True)
+    tables = make_folder(folder / FOLDER)
     for name, table in found.tables.items():
-        _write(table, folder / FOLDER / f"{name}.csv")
-    _write(found.verdict, folder / VERDICT)
+        write_csv(table, tables / f"{name}.csv")
+    write_csv(found.verdict, folder / VERDICT)
     return found.verdict
 
 
@@ -103,9 +103,7 @@ def open_audit(run: Run, *, say: Callable[[str], None] = print) -> Audit:
     """
     made = [run.path(VERDICT), *(run.path(FOLDER, f"{name}.csv") for name in TABLES)]
     predictions = run.path("predictions.parquet")
-    if not predictions.is_file() or not all(
-        path.is_file() and path.stat().st_mtime >= predictions.stat().st_mtime for path in made
-    ):
+    if not predictions.is_file() or not all(up_to_date(path, predictions) for path in made):
         audit_run(run, say=say)
     return read_audit(run.folder)
 
@@ -117,9 +115,12 @@ def read_audit(folder: str | Path) -> Audit:
         InputError: no audit in this folder.
     """
     folder = Path(folder)
-    said = read_any(folder / VERDICT).fillna({"evidence": "", "remedy": ""})
-    there = {name: folder / FOLDER / f"{name}.csv" for name in TABLES}
-    return Audit(said, {name: read_any(path) for name, path in there.items() if path.is_file()})
+    verdict = read_any(folder / VERDICT).fillna({"evidence": "", "remedy": ""})
+    paths = {name: folder / FOLDER / f"{name}.csv" for name in TABLES}
+    tables = {name: read_any(path) for name, path in paths.items() if path.is_file()}
+    if "permutations" in tables and "n" not in tables["permutations"]:
+        tables["permutations"]["n"] = "not counted"  # audits of version 0.1.0
+    return Audit(verdict, tables)
 
 
 def examine(run: Run, *, say: Callable[[str], None]) -> Audit:
@@ -171,7 +172,7 @@ def examine(run: Run, *, say: Callable[[str], None]) -> Audit:
             "pairs": evidence.pairs,
             "marks": evidence.marks,
         }
-        return Audit(verdict(evidence), tables)
+        return Audit(checks.verdict(evidence), tables)
 
 
 def thin_frames(frames: pd.DataFrame) -> pd.DataFrame:
@@ -230,8 +231,3 @@ def _of_model(
     )
     sources = {PLAIN: cached_statistics(cache, frames)} | dict(zip(SHORTCUTS, of_shortcuts, strict=True))
     return features, sources, predict_perturbed(model, cache, tested, changes=PERTURBATIONS)
-
-
-def _write(table: pd.DataFrame, path: Path) -> None:
-    with atomic(path) as partial:
-        table.to_csv(partial, index=False)

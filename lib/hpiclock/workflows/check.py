@@ -13,7 +13,7 @@ from hpiclock.audit.design import design_table
 from hpiclock.audit.verdict import design_verdict
 from hpiclock.config.schema import Config
 from hpiclock.errors import InputError
-from hpiclock.files import atomic, make_folder
+from hpiclock.files import make_folder, write_csv
 from hpiclock.plate.frames import expand_frames
 from hpiclock.plate.manifest.manifest_csv import write_quarantine
 from hpiclock.plate.manifest.survey import acquisition_times, survey
@@ -80,8 +80,7 @@ class Checked:
             table = self._passport()
         if passport:
             make_folder(passport.parent)
-            with atomic(passport) as partial:
-                table.to_csv(partial, index=False)
+            write_csv(table, passport)
             yield f"{passport}: the passport, {len(table)} stacks"
         if quarantine:
             left_out = quarantine_rows(table, ("failed", "suspect") if suspects else ("failed",))

@@ -24,7 +24,7 @@ from hpiclock.analysis.saliency_maps import (
 )
 from hpiclock.analysis.units import choose_resampling_unit
 from hpiclock.audit.permutation import mean_over_wells
-from hpiclock.files import atomic, make_folder
+from hpiclock.files import atomic, make_folder, up_to_date, write_csv
 from hpiclock.plate.cache import FrameCache, open_cache
 from hpiclock.runs.run import Run
 from hpiclock.runs.tables import (
@@ -63,7 +63,7 @@ def attribution_maps(model: TwoHeads, images: Images, methods: tuple[str, ...] =
 def randomization_rows(
     model: TwoHeads, images: Images, maps: Maps, rows: pd.DataFrame, *, level: float, seed: int
 ) -> pd.DataFrame:
-    """Return how alike the maps are to those of a model whose weights are drawn anew, ever deeper."""
+    """Return how similar the maps are to those of a model whose weights are drawn anew, ever deeper."""
     from hpiclock.inference.attribution import INTEGRATED
     from hpiclock.inference.sanity_checks import DEPTHS, cascading_randomization
 
@@ -140,10 +140,10 @@ def deletion_rows(
 
 def _taken_away(head: str, before: np.ndarray, after: np.ndarray) -> np.ndarray:
     """Return P of the class that was called, or by how far the hours moved: (images, shares), none first."""
-    said = np.column_stack([before, after])
+    outputs = np.column_stack([before, after])
     if head == "class":
-        return expit(np.where(before > 0, 1.0, -1.0)[:, None] * said)
-    return np.abs(said - before[:, None])
+        return expit(np.where(before > 0, 1.0, -1.0)[:, None] * outputs)
+    return np.abs(outputs - before[:, None])
 
 
 def _row(
@@ -223,7 +223,7 @@ def explain_run(run: Run, *, say: Callable[[str], None] = print) -> KeptExplanat
     if frames.empty:
         return KeptExplanations()
     made, given = run.path(EXPLANATIONS, "checks.csv"), run.path("predictions.parquet")
-    if not made.is_file() or made.stat().st_mtime < given.stat().st_mtime:
+    if not up_to_date(made, given):
 
         def tell(line: str) -> None:
             say(line)
@@ -267,8 +267,7 @@ def _examine(run: Run, predictions: pd.DataFrame, frames: pd.DataFrame, say: Cal
         pd.DataFrame(similarity_rows("labels shuffled", maps, theirs, frames, level=level, note=note))
     )
     for name, table in (("deletion", curves), ("checks", pd.concat(checks, ignore_index=True)[CHECKS])):
-        with atomic(folder / f"{name}.csv") as partial:  # checks last: where they are, all is
-            table.to_csv(partial, index=False)
+        write_csv(table, folder / f"{name}.csv")  # checks last: where they are, all is
 
 
 def feature_map(run: Run, *, method: str = "PCA") -> pd.DataFrame:
@@ -290,18 +289,18 @@ def feature_map(run: Run, *, method: str = "PCA") -> pd.DataFrame:
         run.path(EXPLANATIONS, f"feature_map_{method.lower()}.parquet"),
         run.path("predictions.parquet"),
     )
-    said = run.read_table("predictions.parquet", PREDICTIONS)
-    if not path.is_file() or path.stat().st_mtime < given.stat().st_mtime:
+    predictions = run.read_table("predictions.parquet", PREDICTIONS)
+    if not up_to_date(path, given):
         places = project_features(_features(run), method=method, seed=run.cfg.seed)
         make_folder(path.parent)
         with atomic(path) as partial:
             places.to_parquet(partial, index=False)
-    return said.merge(read_any(path), on=["stack_id", "frame"], validate="1:1")
+    return predictions.merge(read_any(path), on=["stack_id", "frame"], validate="1:1")
 
 
 def _features(run: Run) -> pd.DataFrame:
     from hpiclock.inference.embed import embed
-    from hpiclock.inference.predict import load_model  # torch is loaded only where a model is asked
+    from hpiclock.inference.predict import load_model  # torch is loaded only where a model predicts
 
     cfg = run.cfg
     frames = thin_frames(run.read_table("frames.parquet", FRAMES))

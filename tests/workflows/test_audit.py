@@ -1,0 +1,34 @@
+"""An audit in a folder: what is read back, also of an older version."""
+
+import pandas as pd
+
+from hpiclock.files import write_csv
+from hpiclock.report.audit_text import readable_audit
+from hpiclock.workflows.audit import read_audit
+
+VERDICT = pd.DataFrame(
+    {"question": ["Infection or well?"], "verdict": ["supported"], "evidence": ["AUC"], "remedy": [""]}
+)
+PERMUTATION = {
+    "frames": "after the eclipse", "unit": "well", "n_infected": 7, "n_mock": 7, "auc": 0.9, "low": 0.8,
+    "high": 0.95, "p": 0.01, "floor": 0.001, "well_floor": 0.001,
+}  # fmt: skip
+
+
+def folder_with(tmp_path, **changes):
+    write_csv(VERDICT, tmp_path / "verdict.csv")
+    (tmp_path / "audit").mkdir()
+    write_csv(pd.DataFrame([PERMUTATION | changes]), tmp_path / "audit" / "permutations.csv")
+    return read_audit(tmp_path)
+
+
+def test_an_audit_without_a_count_of_frames_is_still_read(tmp_path):
+    found = folder_with(tmp_path)
+    assert found.verdict["remedy"].tolist() == [""]
+    assert readable_audit(found.tables["permutations"], "permutations")["frames"].item() == "not counted"
+
+
+def test_the_count_of_frames_stands_beside_the_permutation(tmp_path):
+    table = readable_audit(folder_with(tmp_path, n=252).tables["permutations"], "permutations")
+    assert table["frames"].item() == 252
+    assert table["AUC at equal hours (95% interval)"].item() == "0.90 (0.80 to 0.95)"
