@@ -1,16 +1,19 @@
 """What this says: sentences made from the tables, with "cannot tell" where the data cannot.
 
-Words stand in :data:`WORDS` alone, a template per sentence; the functions below it compute the facts that
-fill it and decide the verdict.
+The words stand in ``sentences.yaml``, a template per sentence; the functions here compute the facts that fill
+it and decide the verdict.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import yaml
 
 from hpiclock.analysis.units import MIN_GROUPS, condition_codes, group_codes
 from hpiclock.format import Estimate, hours_text, window_text
@@ -25,101 +28,17 @@ FALSE_ALARMS = 0.1  # share of mock stacks; above it a time of detection is not 
 WORTHLESS = 0.5  # a bound of the false alarms above it bounds nothing
 VAGUE = 0.5  # an interval of an AUC wider than this holds chance and near certainty alike
 
-WORDS = {
-    # the design: what these stacks cannot answer
-    "one condition": "All stacks are {only}: whether the model tells infected from mock cannot be told.",
-    "wells unknown": "Wells are not given: whether positions share a well, and how wells differ, cannot be "
-    "told.",
-    "one well": "{conditions} stacks come from one well: a difference between infected and mock cannot "
-    "separate infection from well.",
-    "few wells": "Only {counts} wells: numbers are given without an interval over wells.",
-    "conditions on other plates": "No plate holds both infected and mock wells: infection cannot be "
-    "separated from plate.",
-    "one plate": "One plate: whether the result holds on another plate cannot be told.",
-    "onset unknown": "Some infected stacks have no onset: their time since infection cannot be told.",
-    "one onset": "All infected wells share one onset ({onset:g} h): time since infection cannot be told "
-    "from time since start.",
-    # infected or not
-    "no auc": "Cannot tell infected from uninfected frames: {why}.",
-    "auc": "An infected frame scores above an uninfected one in {auc.value:.1%} of pairs (AUC {auc:.3f}; "
-    "{n_wells} wells, {n_stacks} stacks).",
-    "no auc of the same hour": "Cannot tell how much of this the clock explains: {why}.",
-    "auc of the same hour": "Among frames of the same hour the AUC is {auc:.3f}; {clock}.",
-    "clock unknown": "whether elapsed time adds to the AUC cannot be told (difference {gap:.3f})",
-    "clock adds": "elapsed time adds {gap:.3f}",
-    "clock takes away": "elapsed time takes away {gap:.3f}",
-    # before the onset and after the eclipse
-    "no auc before onset": "Cannot tell whether the model knows infected wells before their onset: {why}.",
-    "known before onset": "Already before the onset infected and mock wells are told apart (AUC {auc:.3f}): "
-    "the model reads something other than the infection.",
-    "vague before onset": "Cannot tell whether the model knows infected wells before their onset: the AUC "
-    "{auc:.3f} can be chance and can be far from it; more wells would tell.",
-    "unknown before onset": "Before the onset infected wells are not told from mock ones (AUC {auc:.3f}, "
-    "chance is 0.5), as it should be.",
-    "after eclipse": "After the eclipse ({eclipse_h:g} h from the onset) the AUC is {auc:.3f}.",
-    # over time
-    "no window": "Cannot tell from which hour on infection is seen: no window has an interval.",
-    "chance in every window": "Cannot tell from which hour on infection is seen: in no window of hours post "
-    "infection is the AUC surely above chance.",
-    "first window": "The first window with an AUC surely above chance is {window} post infection (AUC "
-    "{value:.3f}; band over all windows {low_simultaneous:.3f}-{high_simultaneous:.3f}).",
-    "no stability": "Cannot tell whether the AUC is stable over time: too few windows or groups.",
-    "stability": "Over hours post infection the AUC ranges over {range:.3f}{limits}, {more} the "
-    "{range_of_noise:.3f} that noise alone explains{trend}; its SD over windows is {sd:.3f} ({sd_says} by "
-    "the usual marks, which know nothing of noise).",
-    "limits of range": " ({level:.0%} interval {range_low:.3f} to {range_high:.3f})",
-    "trend unknown": "; whether it rises or falls cannot be told",
-    "rises": "; it rises by {slope.value:.3f} in ten hours ({slope.level:.0%} interval "
-    "{slope.low:.3f} to {slope.high:.3f})",
-    "falls": "; it falls by {slope.value:.3f} in ten hours ({slope.level:.0%} interval "
-    "{slope.low:.3f} to {slope.high:.3f})",
-    # detection of infected stacks
-    "decision": "At the decision threshold",
-    "controls": "At the controls' threshold",
-    "no detection": "{at} the time of detection cannot be told: {note}.",
-    "detected too early": "{at} {found}, but {alarms}: these times are too early.",
-    "detected": "{at} {found}; {alarms}.",
-    "detected, bounded": "{at} {found}; {alarms}; {note}.",
-    "fewer than half": "{n_detected} of {n_stacks} infected stacks are detected, fewer than half",
-    "one stack": "the one infected stack is detected at {half_h:.1f} h post infection",
-    "half": "half of the {n_stacks} infected stacks are detected by {half_h:.1f} h post infection "
-    "({between})",
-    "between": "interval {low} to {high}",
-    "no mock": "no mock stack says how often this is a false alarm",
-    "alarms": "{n_alarms} of {n_stacks} mock stacks are by the same rule",
-    # the predicted time
-    "no time": "Cannot tell the time since infection: {why}.",
-    "time": "Time since infection is off by {error:.1f h} on average.",
-    "clock": "a clock that sees no image",
-    "mean": "always saying the mean time",
-    "no gain": "Cannot tell whether this is better than {rival}: {why}.",
-    "vague gain": "Cannot tell whether this is better than {rival}: the error is {value} ({level:.0%} "
-    "interval {low} to {high}).",
-    "smaller": "{hours:.1f} h smaller",
-    "larger": "{hours:.1f} h larger",
-    "gain": "The error is smaller than that of {rival} by {gain:.1f h}{share}.",
-    "loss": "The error is larger than that of {rival} by {gain:.1f h}{share}.",
-    "share": ", {skill:.0%} of that error",
-    "pulled to the middle": "An hour more since infection moves the prediction by {slope:.2f h} only: early "
-    "frames are called late and late ones early.",
-    "slope too steep": "An hour more since infection moves the prediction by {slope:.2f h}, too far.",
-    "slope": "An hour more since infection moves the prediction by {slope:.2f h}; 1 would be right.",
-    # P(infected) as a probability
-    "no temperature": "Cannot tell whether P(infected) is a probability: {note}.",
-    "too sure": "The model is too sure of itself (temperature {found:.2f}; 1 would be right).",
-    "too unsure": "The model is less sure than it may be (temperature {found:.2f}; 1 would be right).",
-    "calibrated": "The model is about as sure as it should be (temperature {found:.2f}; 1 would be right).",
-    "vague temperature": "Cannot tell whether the model is too sure of itself (temperature {found:.2f}).",
-    # single predicted times
-    "no coverage": "How far off one predicted time can be cannot be told for frames {group}: {why}.",
-    "coverage": "For frames {group} the time +- {half_width:.1f} h held the truth in {coverage:.0%} of {n} "
-    "test frames (asked: {level:.0%}).",
-}
+
+@cache
+def templates() -> dict[str, str]:
+    """Return the template of every sentence and clause by name."""
+    found: dict[str, str] = yaml.safe_load(Path(__file__).with_suffix(".yaml").read_text(encoding="utf-8"))
+    return found
 
 
 def words(key: str, **facts: Any) -> str:
-    """Return the template of this name with its facts filled in."""
-    return WORDS[key].format(**facts)
+    """Return the template of this name in ``sentences.yaml`` with its facts filled in."""
+    return templates()[key].format(**facts)
 
 
 def conclusions(tables: Tables, *, level: float, eclipse_h: float) -> pd.DataFrame:
@@ -282,7 +201,7 @@ def detection_sentences(tables: Tables) -> Sentences:
     for rule in ("decision", "controls"):
         row = _first(tables["detection"], rule=rule, group="all")
         note = str(rules.loc[rule, "note"]) if rule in rules.index else "no infected stacks"
-        facts = {"at": WORDS[rule], "note": note}
+        facts = {"at": words(rule), "note": note}
         if not row or (rule == "controls" and rules.loc[rule, "bound"] > WORTHLESS):
             yield "detection", CANNOT, words("no detection", **facts)
             continue
@@ -328,7 +247,7 @@ def time_sentences(tables: Tables, level: float) -> Sentences:
 
 def _gain(tables: Tables, rival: str, level: float) -> tuple[str, str, str]:
     gain, facts = _metric(tables, "infected", f"gain_over_{rival}", level)
-    facts["rival"] = WORDS[rival]
+    facts["rival"] = words(rival)
     if not (gain.known and gain.bounded):
         return "time", CANNOT, words("no gain", **facts)
     if gain.contains(0):

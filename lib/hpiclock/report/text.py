@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from IPython.display import Markdown
 
-from hpiclock.analysis import sentences as study
-from hpiclock.analysis.compare.sentences import CANNOT
+from hpiclock.analysis.sentences import BEWARE, CANNOT, SAYS
 from hpiclock.errors import InputError
 from hpiclock.figures.plate import QUANTITIES
 from hpiclock.files import atomic
@@ -33,7 +32,7 @@ from hpiclock.metrics import METRICS
 from hpiclock.plate.frames import treatment_table
 
 BASELINES = [f"{what}_{who}" for who in ("clock", "mean") for what in ("mae_of", "gain_over", "skill_over")]
-MARKS = {study.SAYS: "", study.CANNOT: "**Cannot tell.** ", study.BEWARE: "**Beware.** "}
+MARKS = {SAYS: "", CANNOT: "**Cannot tell.** ", BEWARE: "**Beware.** "}
 SPREADS = {"sd": "SD over windows", "range": "range over windows"}
 
 

@@ -1,57 +1,23 @@
-"""What a comparison says, in plain words: a template per sentence, filled with facts from its tables."""
+"""What a comparison says, in plain words: facts from its tables, for the templates of ``sentences.yaml``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from hpiclock.analysis.sentences import CANNOT, Sentences, words
 from hpiclock.format import LEAST_P, p_text, value_text, window_text
 from hpiclock.metrics import METRICS
 
 BETTER, WORSE, EQUAL = "better", "worse", "equal within the margin"
 SAME = "the two say the same of every group"
-NOT_SHOWN, CANNOT = "no difference shown", "cannot tell"
+NOT_SHOWN = "no difference shown"
 SPREADS = {"sd": "standard deviation", "range": "range"}
 SIZES = ("value", "value_against", "difference", "low", "high", "margin", "could_see", "by_chance")
 SIGNED = ("difference", "low", "high")  # of SIZES, which have the unit of the row's metric
-
-WORDS = {
-    "not compared": "{what}: cannot be compared ({note}).",
-    # over all hours
-    "difference": "{what}: {value} against {value_against}; difference {difference}, {limits}, {n_wells} "
-    "wells{seeds}; p = {p}{floor}, {p_holm} after correction. {meaning}",
-    "no interval": "no interval",
-    "interval": "{level:.0%} interval {low} to {high}",
-    "smallest p": " (the least that so few wells can give)",
-    "seeds": ", same sign in {seeds_agree} seeds",
-    "better or worse": "{variant} is {verdict} in this.",
-    "better or worse by little": "{variant} is {verdict} in this, but by less than the {margin} that matter.",
-    "same": "They say the same of every well.",
-    "equal": "Equal: the difference is below the margin of {margin} set beforehand.",
-    "not shown": "No difference shown, which is not the same as none: {reach}.",
-    "power unknown": "how small a difference could have been seen is not known",
-    "power": "with these wells a difference of {could_see} would have been seen in {power:.0%} of such "
-    "experiments",
-    # over windows
-    "no window": "{what}: no window differs surely (the least chance over all windows is {p}, at {window}).",
-    "windows": "{what}: {word} in {windows} (chances hold for all windows together).",
-    # spread over windows
-    "steadier": "{what}: {value} against {value_against} (p = {p}, {p_holm} after correction). {variant} is "
-    "{word} over time.",
-    "not steadier": "{what}: {value} against {value_against} (p = {p}, {p_holm} after correction). Not shown "
-    "to be steadier or less steady; differences of up to {by_chance} come by chance.",
-}
-
-
-def words(key: str, **facts: Any) -> str:
-    """Return the template of this name with its facts filled in."""
-    return WORDS[key].format(**facts)
-
-
-Sentences = Iterator[tuple[str, str, str]]  # topic, verdict, sentence
 
 
 def verdict_of(row: Mapping[str, Any], *, alpha: float) -> str:
@@ -139,11 +105,11 @@ def _windows(table: pd.DataFrame, level: float) -> Sentences:
             most = rows.loc[rows["p_over_all_windows"].idxmin()]
             p = p_text(most["p_over_all_windows"], least=LEAST_P)
             window = window_text(most["start_h"], most["end_h"])
-            yield "windows", NOT_SHOWN, words("no window", what=what, p=p, window=window)
+            yield "windows", NOT_SHOWN, words("no window differs", what=what, p=p, window=window)
         for gained, part in found.groupby((found["difference"] > 0) != _less_is_better(metric)):
             windows = ", ".join(window_text(row.start_h, row.end_h) for row in part.itertuples())
             word = BETTER if gained else WORSE
-            yield "windows", word, words("windows", what=what, word=word, windows=windows)
+            yield "windows", word, words("windows differ", what=what, word=word, windows=windows)
 
 
 def _steadiness(table: pd.DataFrame, level: float) -> Sentences:

@@ -1,0 +1,230 @@
+"""Every template of sentences.yaml is used, finds its facts, and leaves no number unwritten."""
+
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from hpiclock.analysis import sentences
+from hpiclock.analysis.compare.sentences import SAME, comparison_sentences, verdict_of
+
+NAN = float("nan")
+KEY = {"run": "r", "split": "test"}
+METRICS = {
+    ("all", "auc"): 0.7,
+    ("all", "auc_stratified"): 0.7,
+    ("all", "auc_gap"): 0.0,
+    ("before onset", "auc"): 0.5,
+    ("after eclipse", "auc"): 0.9,
+    ("infected", "mae"): 4.0,
+    ("infected", "gain_over_clock"): 0.0,
+    ("infected", "gain_over_mean"): 0.0,
+    ("infected", "skill_over_clock"): 0.2,
+    ("infected", "skill_over_mean"): 0.2,
+}
+COMPARED = [("all", "auc"), ("all", "f1"), ("infected", "recall"), ("infected", "mae"), ("mock", "mae")]
+
+
+def estimate(rng, middle, spread, *, known=False):
+    """A value with limits around it; now and then without limits, or without a value unless it is known."""
+    value, wide = middle + spread * rng.normal(), abs(spread * rng.normal()) * 1.5
+    low, high = value - wide, value + wide * rng.random()
+    luck = rng.random()
+    if luck < 0.1 and not known:
+        return NAN, NAN, NAN
+    return (value, NAN, NAN) if luck < 0.2 else (value, low, high)
+
+
+def study(rng):
+    def row(names, values, **more):
+        return KEY | more | dict(zip(names, values, strict=True))
+
+    def table(*rows):
+        return pd.DataFrame([] if rng.random() < 0.1 else rows, columns=list(rows[0]))
+
+    limits = ("value", "low", "high")
+    whole = {"group": "all", "metric": "auc"}
+    n = {"n_stacks": int(rng.choice([1, 10])), "n_detected": 5}
+    rules = ("decision", "controls")
+    return {
+        "notes": pd.DataFrame({"note": ["a note"]}, dtype=object),
+        "metrics": table(
+            *(
+                row(
+                    limits,
+                    estimate(rng, middle, 0.2 + middle / 4, known=name == "auc_gap"),
+                    group=group,
+                    metric=name,
+                    n_stacks=4,
+                    n_wells=2,
+                    note="few wells.",
+                )
+                for (group, name), middle in METRICS.items()
+            )
+        ),
+        "windows_hpi": table(
+            *(
+                row(
+                    ("value", "low_simultaneous", "high_simultaneous"),
+                    estimate(rng, 0.6, 0.1),
+                    start_h=6 * i,
+                    end_h=6 * i + 6,
+                    **whole,
+                )
+                for i in range(3)
+            )
+        ),
+        "stability": table(
+            row(
+                ("range", "range_low", "range_high"),
+                estimate(rng, 0.2, 0.1),
+                axis="hpi",
+                range_of_noise=0.2,
+                sd=0.1,
+                sd_says="stable",
+                **whole,
+            )
+            | row(("slope_per_h", "slope_low", "slope_high"), estimate(rng, 0, 0.01))
+        ),
+        "detection": table(
+            *(
+                KEY
+                | n
+                | {
+                    "rule": rule,
+                    "group": "all",
+                    "half_h": rng.choice([NAN, 5.2]),
+                    "low_h": rng.choice([NAN, 3.0]),
+                    "high_h": NAN,
+                }
+                for rule in rules
+            )
+        ),
+        "detection_thresholds": pd.DataFrame(
+            {"rule": rules, "bound": [NAN, rng.choice([0.2, 0.7])], "note": ["youden", "9 controls"]}
+        ),
+        "false_alarms": table(
+            *(
+                KEY | {"rule": rule, "n_stacks": 10, "n_alarms": 1, "share": rng.choice([0.1, 0.3])}
+                for rule in rules
+            )
+        ),
+        "time_lines": table(
+            row(("slope", "slope_low", "slope_high"), estimate(rng, 1, 0.2), clock="infection")
+        ),
+        "temperature": table(
+            row(("temperature", "low", "high"), np.abs(estimate(rng, 1, 0.6)), note="few wells")
+        ),
+        "conformal": table(
+            {
+                "start_h": NAN,
+                "group": "called infected",
+                "width_h": rng.choice([NAN, 8.0]),
+                "coverage": 0.9,
+                "n": 99,
+                "level": 0.9,
+                "note": "no interval: few",
+            }
+        ),
+    }
+
+
+def comparison(rng):
+    place = [{"variant": "b", "against": "a", "group": group, "metric": metric} for group, metric in COMPARED]
+    whole = []
+    for one in place:
+        difference, low, high = estimate(rng, 0, 0.2)
+        row = one | {
+            "value": 0.8,
+            "value_against": 0.7,
+            "difference": difference,
+            "low": low,
+            "high": high,
+            "low_margin": low,
+            "high_margin": high,
+            "margin": rng.choice([0.02, 0.5]),
+            "n_wells": 5,
+            "seeds_agree": rng.choice(["", "2 of 3"]),
+            "p": rng.choice([0.016, 0.5]),
+            "p_floor": 0.016,
+            "p_holm": rng.choice([NAN, 0.016, 0.5]),
+            "could_see": rng.choice([NAN, 0.2]),
+            "note": rng.choice(["", SAME, "few"]),
+        }
+        whole.append(row | {"verdict": verdict_of(row, alpha=0.05)})
+    windows = [
+        one
+        | {
+            "axis": "hours",
+            "start_h": 6.0 * i,
+            "end_h": 6.0 * i + 6,
+            "difference": rng.normal(),
+            "p_over_all_windows": rng.choice([0.01, 0.5]),
+        }
+        for one in place
+        for i in range(3)
+    ]
+    spreads = [
+        one
+        | {
+            "spread": kind,
+            "value": 0.2,
+            "value_against": 0.1,
+            "difference": rng.normal(),
+            "by_chance": 0.1,
+            "p": rng.choice([NAN, 0.3]),
+            "p_holm": rng.choice([0.01, 0.3]),
+            "note": "few",
+        }
+        for one in place
+        for kind in ("sd", "range")
+    ]
+    return {
+        "notes": pd.DataFrame({"note": []}, dtype=object),
+        "comparison": pd.DataFrame(whole),
+        "comparison_windows": pd.DataFrame(windows),
+        "steadiness": pd.DataFrame(spreads),
+    }
+
+
+def design(rng):
+    n = int(rng.integers(2, 9))
+    onsets = rng.choice([[2.0, 2.0], [2.0, 5.0], [2.0, NAN]])
+    return pd.DataFrame(
+        {
+            "stack_id": [f"s{i}" for i in range(n)],
+            "plate": rng.choice(["p", "q"], n),
+            "position": "1",
+            "well": rng.choice(["A1", "A2", "B1", "" if rng.random() < 0.1 else "B2"], n),
+            "moi": 1.0,
+            "condition": rng.choice(["infected", "mock"], n),
+            "onset_h": rng.choice(onsets, n),
+        }
+    )
+
+
+@pytest.fixture
+def used(monkeypatch):
+    """The names of the templates that were asked for."""
+    names: set[str] = set()
+    known = dict(sentences.templates())
+
+    class Recorded(dict):
+        def __getitem__(self, key):
+            names.add(key)
+            return super().__getitem__(key)
+
+    monkeypatch.setattr(sentences, "templates", lambda: Recorded(known))
+    return names
+
+
+def test_every_template_is_used_and_finds_its_facts(used):
+    rng = np.random.default_rng(0)
+    written: list[str] = []
+    for _ in range(80):
+        written += sentences.design_sentences(design(rng))
+        written += list(sentences.conclusions(study(rng), level=0.95, eclipse_h=6.0)["sentence"])
+        written += list(comparison_sentences(comparison(rng), level=0.95, power=0.8)["sentence"])
+    assert used == set(sentences.templates())
+    assert not [text for text in written if re.search(r"\bnan\b|\binf\b|[{}]|  |\.\.", text)]
