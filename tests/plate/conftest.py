@@ -2,11 +2,18 @@
 
 import zlib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import tifffile
+
+from hpiclock.config.schema import DataConfig
+from hpiclock.errors import InputError
+from hpiclock.plate.manifest.survey import load_manifest
+from hpiclock.plate.readers import open_stack
 
 
 @pytest.fixture
@@ -24,3 +31,21 @@ def write_stack() -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture
+def refusal() -> Callable[..., str]:
+    """Return the line with which a stack (a path) or a source (its config) is refused."""
+
+    def refused(place: Path | DataConfig, **options: Any) -> str:
+        read = open_stack if isinstance(place, Path) else partial(load_manifest, onset_h=1.5)
+        with pytest.raises(InputError) as caught:
+            read(place, **options)
+        message = str(caught.value)
+        assert "\n" not in message
+        if isinstance(place, Path):
+            assert message.startswith(str(place).partition("#")[0])
+            assert "; " in message  # problem; remedy
+        return message
+
+    return refused

@@ -1,5 +1,6 @@
 """OME-TIFF sets, OME-Zarr images and plates, numbered series: written here, read back plane by plane."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -15,20 +16,13 @@ from hpiclock.errors import InputError
 from hpiclock.plate.manifest.survey import load_manifest
 from hpiclock.plate.readers import list_stacks, open_stack, source_files
 
+Refusal = Callable[..., str]
 HEIGHT, WIDTH = 6, 8
 GREY = {"photometric": "minisblack"}
 
 
 def levels(*shape: int) -> np.ndarray:
     return np.arange(np.prod(shape)).reshape(shape).astype("uint16")
-
-
-def refusal(path: Path, **choices: object) -> str:
-    with pytest.raises(InputError) as caught:
-        open_stack(path, **choices)  # type: ignore[arg-type]
-    assert "\n" not in str(caught.value)
-    assert "; " in str(caught.value)
-    return str(caught.value)
 
 
 def plate_map(folder: Path, wells: dict[str, str], **keys: object) -> DataConfig:
@@ -99,13 +93,13 @@ def test_ome_wells_need_no_name_pattern(ome_set: Path) -> None:
     assert list(manifest["path"]) == [str(ome_set / name) for name in ("first.ome.tif#0", "second.ome.tif#1")]
 
 
-def test_image_of_an_ome_set_whose_file_is_gone_is_refused(ome_set: Path) -> None:
+def test_image_of_an_ome_set_whose_file_is_gone_is_refused(ome_set: Path, refusal: Refusal) -> None:
     (ome_set / "first.ome.tif").unlink()
     message = refusal(Path(f"{ome_set / 'second.ome.tif'}#1"))
     assert "1 of the 2 images in its OME-XML have no planes" in message
 
 
-def test_parts_of_a_set_find_their_companion_file(tmp_path: Path) -> None:
+def test_parts_of_a_set_find_their_companion_file(tmp_path: Path, refusal: Refusal) -> None:
     stack = levels(3, HEIGHT, WIDTH)
     master = ome_plate(["part.ome.tif"])
     (tmp_path / "set.companion.ome").write_text(master)
@@ -120,7 +114,7 @@ def test_parts_of_a_set_find_their_companion_file(tmp_path: Path) -> None:
     assert "put set.companion.ome, which describes it, beside it" in refusal(Path(only.path))
 
 
-def test_several_images_in_one_file_need_a_choice(tmp_path: Path) -> None:
+def test_several_images_in_one_file_need_a_choice(tmp_path: Path, refusal: Refusal) -> None:
     path = tmp_path / "two.ome.tif"
     stack = levels(2, 3, HEIGHT, WIDTH)
     with tifffile.TiffWriter(path, ome=True) as writer:
@@ -167,7 +161,7 @@ def model(time_unit: str = "minute") -> v05.Image:
     return v05.Image(multiscales=[v05.Multiscale(axes=axes, datasets=[level])], omero={"channels": channels})
 
 
-def test_ome_zarr_05_image(tmp_path: Path) -> None:
+def test_ome_zarr_05_image(tmp_path: Path, refusal: Refusal) -> None:
     stack = levels(4, 2, HEIGHT, WIDTH)
     path = write_image(tmp_path / "a.zarr", model(), stack, writer="zarr")
     assert "2 channels; set data.channel to one of 0 (phase), 1 (GFP)" in refusal(path)
@@ -218,7 +212,7 @@ def write_04(path: Path, stack: np.ndarray) -> None:
     group.attrs["multiscales"] = [one]
 
 
-def test_ome_zarr_04_image_with_planes(tmp_path: Path) -> None:
+def test_ome_zarr_04_image_with_planes(tmp_path: Path, refusal: Refusal) -> None:
     stack = levels(3, 2, HEIGHT, WIDTH)
     write_04(tmp_path / "a.ome.zarr", stack)
     assert "2 focus planes (axes TZYX)" in refusal(tmp_path / "a.ome.zarr")
@@ -228,7 +222,7 @@ def test_ome_zarr_04_image_with_planes(tmp_path: Path) -> None:
         np.testing.assert_array_equal(opened.frame(2), stack[2].max(axis=0))
 
 
-def test_ome_zarr_04_plate(tmp_path: Path) -> None:
+def test_ome_zarr_04_plate(tmp_path: Path, refusal: Refusal) -> None:
     root = zarr.open_group(str(tmp_path / "p.zarr"), mode="w", zarr_format=2)
     root.attrs["plate"] = {"version": "0.4", "wells": [{"path": "A/1", "rowIndex": 0, "columnIndex": 0}]}
     well = zarr.open_group(str(tmp_path / "p.zarr" / "A" / "1"), mode="w", zarr_format=2)
@@ -242,7 +236,7 @@ def test_ome_zarr_04_plate(tmp_path: Path) -> None:
     assert f"2 images in one file; name one of them, {found[0].path}" in refusal(tmp_path / "p.zarr")
 
 
-def test_damaged_zarr_is_one_line(tmp_path: Path) -> None:
+def test_damaged_zarr_is_one_line(tmp_path: Path, refusal: Refusal) -> None:
     path = write_image(tmp_path / "a.zarr", model(), levels(4, 2, HEIGHT, WIDTH), writer="zarr")
     chunk = next(file for file in sorted(path.rglob("*")) if file.is_file() and file.suffix != ".json")
     chunk.write_bytes(b"broken")
@@ -273,7 +267,7 @@ def test_numbered_files_are_one_stack(tmp_path: Path) -> None:
     assert source_files(manifest["path"].iloc[0])[10] == tmp_path / "s1_a1_p2_t10.tif"
 
 
-def test_series_with_channels_and_planes_in_the_names(tmp_path: Path) -> None:
+def test_series_with_channels_and_planes_in_the_names(tmp_path: Path, refusal: Refusal) -> None:
     stack = levels(3, 2, 2, HEIGHT, WIDTH)
     for t, c, z in np.ndindex(3, 2, 2):
         Image.fromarray(stack[t, c, z]).save(tmp_path / f"f{t:03d}_{('GFP', 'phase')[c]}_z{z + 1}.png")
@@ -292,7 +286,7 @@ def test_times_written_in_file_names_are_acquisition_times(tmp_path: Path) -> No
         assert opened.facts.interval_h == pytest.approx(12.5)
 
 
-def test_series_with_missing_files_is_refused(tmp_path: Path) -> None:
+def test_series_with_missing_files_is_refused(tmp_path: Path, refusal: Refusal) -> None:
     for t in (0, 1, 2, 5, 6):
         tifffile.imwrite(tmp_path / f"t{t}_c0.tif", levels(HEIGHT, WIDTH))
     path = tmp_path / "t{frame}_c0.tif"
@@ -317,7 +311,7 @@ def test_series_with_a_file_of_another_size_is_refused_when_read(tmp_path: Path)
 
 
 def test_a_format_without_its_package_names_the_extra(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: Refusal
 ) -> None:
     (tmp_path / "a.nd2").write_bytes(b"some")
 
@@ -329,7 +323,9 @@ def test_a_format_without_its_package_names_the_extra(
     assert message.endswith("a.nd2: reading it needs the package nd2; pip install 'hpiclock[formats]'")
 
 
-def test_a_file_without_permission_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_without_permission_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refusal: Refusal
+) -> None:
     tifffile.imwrite(tmp_path / "a.tif", levels(HEIGHT, WIDTH))
 
     def denied(path: Path) -> None:

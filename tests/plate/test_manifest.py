@@ -9,10 +9,10 @@ import tifffile
 from PIL import Image
 
 from hpiclock.config.schema import DataConfig, FolderPair
-from hpiclock.errors import InputError
 from hpiclock.plate.manifest.survey import acquisition_times, load_manifest, survey
 from hpiclock.tables import MANIFEST, read, write
 
+Refusal = Callable[..., str]
 Write = Callable[..., Path]
 ONSET_H = 1.5
 
@@ -23,13 +23,6 @@ def pair(tmp_path: Path, write_stack: Write) -> Path:
     for folder, well, position in (("infected", "b2", 36), ("infected", "b2", 4), ("uninfected", "c4", 1)):
         write_stack(tmp_path / "hbmvec" / folder / f"exp_s5_{well}_p{position}_t0-2_ec.tiff")
     return tmp_path / "hbmvec"
-
-
-def refusal(data: DataConfig, **options: bool) -> str:
-    with pytest.raises(InputError) as caught:
-        load_manifest(data, ONSET_H, **options)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def both(pair: Path) -> DataConfig:
@@ -100,7 +93,7 @@ def test_pattern_groups_become_columns(tmp_path: Path, write_stack: Write) -> No
     assert list(manifest["compound"]) == ["drugA", "none"]
 
 
-def test_pattern_found_in_no_name_says_pattern_and_example(pair: Path) -> None:
+def test_pattern_found_in_no_name_says_pattern_and_example(pair: Path, refusal: Refusal) -> None:
     message = refusal(both(pair).model_copy(update={"name_pattern": r"plate(?P<well>\d+)"}))
     assert "data.name_pattern: 'plate(?P<well>\\\\d+)' is found in none of 3 file names" in message
     assert "e.g. exp_s5_b2_p36_t0-2_ec.tiff" in message
@@ -109,7 +102,9 @@ def test_pattern_found_in_no_name_says_pattern_and_example(pair: Path) -> None:
     )
 
 
-def test_one_name_that_does_not_fit_is_an_error_of_that_file(pair: Path, write_stack: Write) -> None:
+def test_one_name_that_does_not_fit_is_an_error_of_that_file(
+    pair: Path, write_stack: Write, refusal: Refusal
+) -> None:
     odd = write_stack(pair / "infected" / "overview.tif")
     assert refusal(both(pair)).startswith(f"{odd}: its name does not follow the name pattern; rename it")
 
@@ -124,7 +119,9 @@ def test_empty_pattern_leaves_the_well_unknown_and_says_so(tmp_path: Path, write
     assert notes[0].startswith(f"{tmp_path.name}: 2 of 2 stacks are of an unknown well")
 
 
-def test_interval_from_config_when_the_file_has_none(tmp_path: Path, write_stack: Write) -> None:
+def test_interval_from_config_when_the_file_has_none(
+    tmp_path: Path, write_stack: Write, refusal: Refusal
+) -> None:
     for folder, well in (("infected", "a1"), ("uninfected", "a2")):
         write_stack(tmp_path / folder / f"s1_{well}_p1.tif", interval_h=None)
     source = DataConfig(source=str(tmp_path))
@@ -133,7 +130,7 @@ def test_interval_from_config_when_the_file_has_none(tmp_path: Path, write_stack
     assert manifest["interval_h"].eq(0.25).all()
 
 
-def test_intervals_that_disagree_are_an_error_naming_both(pair: Path) -> None:
+def test_intervals_that_disagree_are_an_error_naming_both(pair: Path, refusal: Refusal) -> None:
     message = refusal(both(pair).model_copy(update={"interval_h": 1.0}))
     assert "1 h apart by data.interval_h, 0.5 h by the file's metadata; correct one" in message
     assert message.endswith("lists them)")  # all three stacks have it
@@ -143,13 +140,17 @@ def test_intervals_that_disagree_are_an_error_naming_both(pair: Path) -> None:
     )  # a rounded value is the same
 
 
-def test_frame_sizes_mixed_inside_a_plate_are_an_error(pair: Path, write_stack: Write) -> None:
+def test_frame_sizes_mixed_inside_a_plate_are_an_error(
+    pair: Path, write_stack: Write, refusal: Refusal
+) -> None:
     odd = write_stack(pair / "uninfected" / "exp_s5_c4_p2.tif", size=17)
     message = refusal(both(pair))
     assert message.startswith(f"{odd}: frames of 17 x 17 px, the other stacks of plate hbmvec have 16 x 16")
 
 
-def test_one_class_is_enough_to_look_but_not_to_train(tmp_path: Path, write_stack: Write) -> None:
+def test_one_class_is_enough_to_look_but_not_to_train(
+    tmp_path: Path, write_stack: Write, refusal: Refusal
+) -> None:
     write_stack(tmp_path / "infected" / "s1_a1_p1.tif")
     (tmp_path / "uninfected").mkdir()
     assert "no image files (.tif, .tiff" in refusal(DataConfig(source=str(tmp_path)))
@@ -159,7 +160,9 @@ def test_one_class_is_enough_to_look_but_not_to_train(tmp_path: Path, write_stac
     assert "no mock stack among 1; training needs infected and mock wells" in refusal(source, need_both=True)
 
 
-def test_two_stacks_of_one_place_are_an_error_naming_both(pair: Path, write_stack: Write) -> None:
+def test_two_stacks_of_one_place_are_an_error_naming_both(
+    pair: Path, write_stack: Write, refusal: Refusal
+) -> None:
     second = write_stack(pair / "infected" / "copy" / "exp_s5_b2_p4_t0-2_ec.tiff")
     message = refusal(both(pair))
     assert "two stacks of one place hbmvec/B02/p4" in message
@@ -178,7 +181,7 @@ def test_series_tell_stacks_of_one_position_apart(pair: Path, write_stack: Write
     }
 
 
-def test_a_well_in_both_folders_is_an_error(pair: Path, write_stack: Write) -> None:
+def test_a_well_in_both_folders_is_an_error(pair: Path, write_stack: Write, refusal: Refusal) -> None:
     write_stack(pair / "uninfected" / "exp_s5_b2_p9.tiff")
     assert "well B02 of plate hbmvec is infected and mock at once" in refusal(both(pair))
 
@@ -195,7 +198,7 @@ def test_a_well_in_both_folders_is_an_error(pair: Path, write_stack: Write) -> N
     ],
 )
 def test_a_bad_stack_is_one_row_and_the_others_are_usable(
-    pair: Path, make: Callable[[Path], object], words: str
+    pair: Path, make: Callable[[Path], object], words: str, refusal: Refusal
 ) -> None:
     path = pair / "infected" / "exp_s5_b2_p36_t0-2_ec.tiff"
     make(path)
@@ -212,7 +215,7 @@ def test_a_bad_stack_is_one_row_and_the_others_are_usable(
     assert row["remedy"]
 
 
-def test_nothing_usable_gives_an_empty_manifest(pair: Path) -> None:
+def test_nothing_usable_gives_an_empty_manifest(pair: Path, refusal: Refusal) -> None:
     for path in pair.rglob("*.tiff"):
         path.write_bytes(b"")
     found = survey(both(pair), ONSET_H)
@@ -222,7 +225,7 @@ def test_nothing_usable_gives_an_empty_manifest(pair: Path) -> None:
     assert "(2 more:" in refusal(both(pair))
 
 
-def test_sources_that_are_not_there(tmp_path: Path) -> None:
+def test_sources_that_are_not_there(tmp_path: Path, refusal: Refusal) -> None:
     assert "data.source is empty" in refusal(DataConfig())
     assert f"{tmp_path / 'x'}: no such file or folder" in refusal(DataConfig(source=str(tmp_path / "x")))
     assert "neither plate.yaml nor manifest.csv" in refusal(DataConfig(source=str(tmp_path)))

@@ -8,9 +8,9 @@ import pytest
 from PIL import Image
 
 from hpiclock.config.schema import DataConfig
-from hpiclock.errors import InputError
 from hpiclock.plate.manifest.survey import load_manifest
 
+Refusal = Callable[..., str]
 ONSET_H = 1.5
 
 
@@ -24,13 +24,6 @@ def stacks(tmp_path: Path, write_stack: Callable[..., Path]) -> Path:
 def listed(folder: Path, text: str, name: str = "list.csv") -> DataConfig:
     (folder / name).write_text(text, encoding="utf-8")
     return DataConfig(source=str(folder / name))
-
-
-def refusal(source: DataConfig) -> str:
-    with pytest.raises(InputError) as caught:
-        load_manifest(source, ONSET_H)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def test_path_and_condition_are_enough(stacks: Path) -> None:
@@ -89,7 +82,7 @@ def test_paths_are_relative_to_the_table_or_absolute(stacks: Path, tmp_path: Pat
     assert list(manifest["path"]) == [str(stacks / name) for name in ("a.tif", "b.tif", "s1_c2_p7.tif")]
 
 
-def test_stills_with_hours_are_stacks_of_one_frame(tmp_path: Path) -> None:
+def test_stills_with_hours_are_stacks_of_one_frame(tmp_path: Path, refusal: Refusal) -> None:
     for name, colour in (("x.png", 10), ("y.png", 200)):
         Image.fromarray(np.full((16, 16, 3), colour, np.uint8)).save(tmp_path / name)
     text = "path,condition,well,position,hours\nx.png,infected,a1,1,2.5\ny.png,infected,a1,1,30\n"
@@ -103,7 +96,7 @@ def test_stills_with_hours_are_stacks_of_one_frame(tmp_path: Path) -> None:
     assert list(manifest["stack_id"]) == [f"{tmp_path.name}/A01/p1/t2.5", f"{tmp_path.name}/A01/p1/t30"]
 
 
-def test_hours_of_a_stack_of_many_frames_are_refused(stacks: Path) -> None:
+def test_hours_of_a_stack_of_many_frames_are_refused(stacks: Path, refusal: Refusal) -> None:
     assert "hours is for stills, the file holds 3 frames; use start_h" in refusal(
         listed(stacks, "path,condition,hours\na.tif,mock,3\n")
     )
@@ -156,12 +149,14 @@ def test_stated_frame_count_that_differs_is_noted(stacks: Path) -> None:
         ),
     ],
 )
-def test_a_wrong_table_is_one_line_that_names_row_and_column(stacks: Path, text: str, words: str) -> None:
+def test_a_wrong_table_is_one_line_that_names_row_and_column(
+    stacks: Path, text: str, words: str, refusal: Refusal
+) -> None:
     message = refusal(listed(stacks, text))
     assert words in message
     assert str(stacks) in message
 
 
-def test_binary_table_is_refused(tmp_path: Path) -> None:
+def test_binary_table_is_refused(tmp_path: Path, refusal: Refusal) -> None:
     (tmp_path / "list.csv").write_bytes(b"\xff\xfe\x00\x00")
     assert "not a text table; save it as CSV UTF-8" in refusal(DataConfig(source=str(tmp_path / "list.csv")))

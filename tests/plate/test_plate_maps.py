@@ -10,6 +10,7 @@ from hpiclock.errors import InputError
 from hpiclock.plate.manifest.plate_maps import read_platemap
 from hpiclock.plate.manifest.survey import load_manifest, survey
 
+Refusal = Callable[..., str]
 ONSET_H = 1.5
 DEMO = """
 plate: demo
@@ -29,13 +30,6 @@ def plate(tmp_path: Path, write_stack: Callable[..., Path]) -> Path:
         write_stack(tmp_path / "stacks" / f"demo_s1_{well}_p1.tif", interval_h=None)
     (tmp_path / "plate.yaml").write_text(DEMO)
     return tmp_path / "plate.yaml"
-
-
-def refusal(path: Path) -> str:
-    with pytest.raises(InputError) as caught:
-        load_manifest(DataConfig(source=str(path)), ONSET_H)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
 
 
 def test_plate_map_says_what_was_done_to_each_well(plate: Path) -> None:
@@ -90,21 +84,23 @@ def test_a_well_without_stacks_is_noted(plate: Path) -> None:
 
 
 def test_a_stack_of_a_well_that_is_not_in_the_map_is_an_error(
-    plate: Path, write_stack: Callable[..., Path]
+    plate: Path, write_stack: Callable[..., Path], refusal: Refusal
 ) -> None:
     odd = write_stack(plate.parent / "stacks" / "demo_s1_D9_p1.tif", interval_h=None)
-    message = refusal(plate)
+    message = refusal(DataConfig(source=str(plate)))
     assert message.startswith(f"{odd}: well D09 is not in the plate map")
     assert "exclude" in message
     assert len(survey(DataConfig(source=str(plate)), ONSET_H).manifest) == 3
 
 
-def test_the_map_may_bring_its_own_name_pattern(plate: Path, write_stack: Callable[..., Path]) -> None:
+def test_the_map_may_bring_its_own_name_pattern(
+    plate: Path, write_stack: Callable[..., Path], refusal: Refusal
+) -> None:
     for path in (plate.parent / "stacks").iterdir():
         path.unlink()
     for well in ("A1", "A2", "B3"):
         write_stack(plate.parent / "stacks" / f"{well}-f7.tif", interval_h=None)
-    message = refusal(plate)
+    message = refusal(DataConfig(source=str(plate)))
     assert message.startswith("data.name_pattern: ")
     plate.write_text(DEMO.replace("pattern: null", r"pattern: '^(?P<well>[A-Z]\d)-f(?P<position>\d)'"))
     manifest, _ = load_manifest(DataConfig(source=str(plate)), ONSET_H)
@@ -142,11 +138,11 @@ def test_the_map_may_bring_its_own_name_pattern(plate: Path, write_stack: Callab
     ],
 )
 def test_a_wrong_plate_map_is_one_line_that_names_the_place(
-    plate: Path, old: str, new: str, words: str
+    plate: Path, old: str, new: str, words: str, refusal: Refusal
 ) -> None:
     assert old in DEMO
     plate.write_text(DEMO.replace(old, new))
-    message = refusal(plate)
+    message = refusal(DataConfig(source=str(plate)))
     assert words in message
     assert str(plate.parent) in message
 

@@ -1,6 +1,7 @@
 """Files of Nikon, Zeiss and Leica microscopes: axes, channels, times and pixels as they were written."""
 
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from hpiclock.errors import InputError
 from hpiclock.plate.manifest.survey import load_manifest
 from hpiclock.plate.readers import list_stacks, open_stack
 
+Refusal = Callable[..., str]
 HEIGHT, WIDTH = 6, 8
 REAL = Path(__file__).parents[3] / "shared" / "real"
 needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="no ../shared/real beside the project")
@@ -20,14 +22,6 @@ needs_real = pytest.mark.skipif(not REAL.is_dir(), reason="no ../shared/real bes
 
 def levels(*shape: int, dtype: str = "uint16") -> np.ndarray:
     return np.arange(np.prod(shape)).reshape(shape).astype(dtype)
-
-
-def refusal(path: Path, **choices: object) -> str:
-    with pytest.raises(InputError) as caught:
-        open_stack(path, **choices)  # type: ignore[arg-type]
-    assert "\n" not in str(caught.value)
-    assert "; " in str(caught.value)
-    return str(caught.value)
 
 
 # --- Nikon ND2, real files
@@ -62,7 +56,7 @@ def test_nd2_time_lapse_has_53_frames_half_a_second_apart() -> None:
 
 
 @needs_real
-def test_nd2_channels_are_chosen_by_name() -> None:
+def test_nd2_channels_are_chosen_by_name(refusal: Refusal) -> None:
     path = REAL / "nd2" / "example-multichannel.nd2"
     message = "4 channels; set data.channel to one of 0 (Mono), 1 (DAPI), 2 (FITC BP), 3 (TRITC BP)"
     assert message in refusal(path)
@@ -74,7 +68,7 @@ def test_nd2_channels_are_chosen_by_name() -> None:
 
 
 @needs_real
-def test_nd2_with_time_planes_and_channels() -> None:
+def test_nd2_with_time_planes_and_channels(refusal: Refusal) -> None:
     path = REAL / "pims" / "cluster.nd2"
     assert "10 focus planes" in refusal(path, channel=0)
     planes = []
@@ -87,7 +81,7 @@ def test_nd2_with_time_planes_and_channels() -> None:
 
 
 @needs_real
-def test_nd2_cut_short_is_one_line(tmp_path: Path) -> None:
+def test_nd2_cut_short_is_one_line(tmp_path: Path, refusal: Refusal) -> None:
     path = tmp_path / "cut.nd2"
     path.write_bytes((REAL / "nd2" / "example-timelapse.nd2").read_bytes()[:300_000])
     assert "not an ND2 file, or cut short" in refusal(path)
@@ -121,7 +115,7 @@ def write_czi(path: Path, stack: np.ndarray, *, extra: str = "") -> Path:
     return path
 
 
-def test_czi_scenes_channels_times_and_pixels(tmp_path: Path) -> None:
+def test_czi_scenes_channels_times_and_pixels(tmp_path: Path, refusal: Refusal) -> None:
     stack = levels(2, 3, 2, 2, HEIGHT, WIDTH)
     path = write_czi(tmp_path / "a.czi", stack, extra=TIMES + WELLS)
     assert [(scene.path, scene.well) for scene in list_stacks(path)] == [
@@ -152,7 +146,7 @@ def test_czi_with_many_positions_is_a_plate(tmp_path: Path) -> None:
     assert manifest["interval_h"].eq(0.25).all()
 
 
-def test_czi_colours_are_red_green_blue(tmp_path: Path) -> None:
+def test_czi_colours_are_red_green_blue(tmp_path: Path, refusal: Refusal) -> None:
     stack = levels(1, 2, 1, 1, HEIGHT, WIDTH, 3, dtype="uint8")
     path = write_czi(tmp_path / "a.czi", stack)
     assert "0 (red), 1 (green), 2 (blue), grey" in refusal(path)
@@ -160,7 +154,7 @@ def test_czi_colours_are_red_green_blue(tmp_path: Path) -> None:
         np.testing.assert_array_equal(opened.frame(1), stack[0, 1, 0, 0, :, :, 0])
 
 
-def test_czi_cut_short_is_one_line(tmp_path: Path) -> None:
+def test_czi_cut_short_is_one_line(tmp_path: Path, refusal: Refusal) -> None:
     path = write_czi(tmp_path / "a.czi", levels(1, 3, 1, 1, 64, 64))
     whole = path.read_bytes()
     for share in (0.1, 0.5, 0.9):
@@ -235,7 +229,7 @@ def test_lif_images_channels_times_and_pixels(tmp_path: Path) -> None:
             np.testing.assert_array_equal(opened.frame(t), stack[1, t, 1])
 
 
-def test_lif_cut_short_is_one_line(tmp_path: Path) -> None:
+def test_lif_cut_short_is_one_line(tmp_path: Path, refusal: Refusal) -> None:
     path = write_lif(tmp_path / "a.lif", levels(1, 3, 1, HEIGHT, WIDTH))
     whole = path.read_bytes()
     path.write_bytes(whole[:500])

@@ -14,148 +14,7 @@ from pydantic import ValidationError
 from hpiclock.config.schema import WHERE_KEYS, Config, FolderPair, leaves
 from hpiclock.errors import InputError, nearest
 
-
-class _Strict(yaml.SafeLoader):
-    """Refuses a key given twice (plain YAML keeps the last one without a word) and one that is no word."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Any] = set()
-        for key_node, _ in node.value:
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, list | dict) or key is None:
-                kind = "null" if key is None else "a list" if isinstance(key, list) else "a table"
-                problem = f"a key is {kind}, which names nothing"
-                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key_node.start_mark)
-            if key in seen:
-                raise yaml.MarkedYAMLError(problem=f"{key} stands twice", problem_mark=key_node.start_mark)
-            seen.add(key)
-        return super().construct_mapping(node, deep)
-
-
-def parse(text: str) -> Any:
-    """Return what a YAML text says.
-
-    Raises:
-        ValueError: not YAML, or a key that stands twice; the message begins with the line.
-    """
-    try:
-        return yaml.load(text, _Strict)
-    except yaml.MarkedYAMLError as error:
-        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
-        raise ValueError(f"{line}{error.problem}") from None
-    except yaml.YAMLError as error:
-        raise ValueError(str(error).splitlines()[0]) from None
-
-
 LISTED = 3  # problems of one config that are listed
-
-
-def config_errors(error: ValidationError, set_by: Mapping[str, str], place: str) -> str:
-    """Return the problems of a config as one line.
-
-    Args:
-        error: what pydantic found.
-        set_by: the file (or ``--set``) that sets each key.
-        place: the file to be named for a key that nobody sets.
-    """
-    by_key: dict[str, list[Any]] = {}
-    for item in error.errors():
-        if not _other_kind(item):
-            by_key.setdefault(_key(item), []).append(item)
-    lines = [
-        f"{set_by.get(key, place)}: {_problem(key, items)}" for key, items in list(by_key.items())[:LISTED]
-    ]
-    more = len(by_key) - LISTED
-    return "; ".join(lines) + (f"; and {more} more" if more > 0 else "")
-
-
-def _other_kind(item: Any) -> bool:
-    """Whether it is the complaint of the alternative that was not meant (a text for a table, or back)."""
-    is_table = isinstance(item["input"], dict)
-    if item["loc"][-1:] == ("FolderPair",):
-        return not is_table
-    return item["loc"][-1:] == ("str",) and is_table
-
-
-def _key(item: Any) -> str:
-    # pydantic puts names of alternatives and indices between the keys
-    key = ""
-    for part in item["loc"]:
-        longer = f"{key}.{part}" if key else str(part)
-        if longer in _known():
-            key = longer
-    if item["type"] in ("extra_forbidden", "missing"):
-        last = item["loc"][-1]
-        if isinstance(last, str) and key.rpartition(".")[2] != last:
-            key = f"{key}.{last}" if key else last
-    return key
-
-
-def _problem(key: str, items: Iterable[Any]) -> str:
-    first, *_ = items = list(items)
-    kind = first["type"]
-    if kind == "extra_forbidden":
-        near = _nearest(key)
-        hint = f"did you mean {near}?" if near else "`hpiclock config` lists all keys"
-        return f"unknown key {key}; {hint}"
-    if kind == "missing" and isinstance(first["loc"][-1], int):
-        return f"{key}: too few values, got {first['input']!r}"
-    if kind == "missing":
-        return f"{key} is missing"
-    if kind == "value_error":
-        return (f"{key}: " if key else "") + first["msg"].removeprefix("Value error, ")
-    if kind in ("model_type", "model_attributes_type"):
-        return f"{key}: a section with keys below it, got {first['input']!r}"
-    # a tuple whose items were refused is also too short
-    telling = [item for item in items if item["type"] != "too_short"] or items
-    messages = dict.fromkeys(item["msg"][0].lower() + item["msg"][1:] for item in telling)
-    return f"{key}: {' or '.join(messages)}, got {first['input']!r}"
-
-
-@lru_cache(maxsize=1)
-def _known() -> tuple[str, ...]:
-    keys = [key for key, _ in leaves(Config())]
-    keys += [f"data.source.{name}" for name in FolderPair.model_fields]
-    sections = {key.rsplit(".", depth)[0] for key in keys for depth in range(1, key.count(".") + 1)}
-    return (*keys, *sorted(sections - set(keys)))
-
-
-def _nearest(key: str) -> str:
-    """Return the key that was meant: one beside it, one of that name elsewhere, one of similar spelling."""
-    section, _, name = key.rpartition(".")
-    beside = {known.rpartition(".")[2]: known for known in _known() if known.rpartition(".")[0] == section}
-    elsewhere = {known.rpartition(".")[2]: known for known in reversed(_known())}
-    for names, cutoff in ((beside, 0.6), (elsewhere, 0.75)):
-        if found := nearest(name, names, cutoff):
-            return names[found]
-    return nearest(key, _known(), 0.65)
-
-
-def first_problem(error: ValidationError, keys_of: Callable[[list[str]], Iterable[str]]) -> str:
-    """Return the first problem of a file of another kind than a config: key, what is wrong, what helps.
-
-    Args:
-        error: what pydantic found.
-        keys_of: gives the keys that may stand in a section, by the path that leads to it.
-    """
-    item = error.errors()[0]
-    *above, last = [str(part) for part in item["loc"]] or [""]
-    where = ".".join([*above, last])
-    message = item["msg"].removeprefix("Value error, ")
-    if item["type"] in ("extra_forbidden", "invalid_key"):
-        known = list(keys_of(above))
-        near = nearest(last, known, 0.5)
-        hint = f"did you mean {near}?" if near else f"there are {', '.join(known)}"
-        return f"unknown key {where}; {hint}"
-    if last == "[key]":
-        return f"{'.'.join(above[:-1])}: the key {item['input']!r} is not a word; write it in quotes"
-    if item["type"] == "missing":
-        return f"{where} is missing; give it"
-    if item["type"] == "value_error":
-        return f"{where}: {message}" if where else message
-    return f"{where}: {message[0].lower() + message[1:]}, got {item['input']!r}; correct it"
-
-
 # Keys whose values are paths, so that they can be moved with the file that says them.
 PATH_KEYS = (
     "reports_dir",
@@ -334,3 +193,141 @@ def _checked(settings: _Settings, place: str) -> Config:
         return Config.model_validate(settings.values)
     except ValidationError as error:
         raise InputError(config_errors(error, settings.set_by, place)) from None
+
+
+class _Strict(yaml.SafeLoader):
+    """Refuses a key given twice (plain YAML keeps the last one without a word) and one that is no word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Any] = set()
+        for key_node, _ in node.value:
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, list | dict) or key is None:
+                kind = "null" if key is None else "a list" if isinstance(key, list) else "a table"
+                problem = f"a key is {kind}, which names nothing"
+                raise yaml.MarkedYAMLError(problem=problem, problem_mark=key_node.start_mark)
+            if key in seen:
+                raise yaml.MarkedYAMLError(problem=f"{key} stands twice", problem_mark=key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+def parse(text: str) -> Any:
+    """Return what a YAML text says.
+
+    Raises:
+        ValueError: not YAML, or a key that stands twice; the message begins with the line.
+    """
+    try:
+        return yaml.load(text, _Strict)
+    except yaml.MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise ValueError(f"{line}{error.problem}") from None
+    except yaml.YAMLError as error:
+        raise ValueError(str(error).splitlines()[0]) from None
+
+
+def config_errors(error: ValidationError, set_by: Mapping[str, str], place: str) -> str:
+    """Return the problems of a config as one line.
+
+    Args:
+        error: what pydantic found.
+        set_by: the file (or ``--set``) that sets each key.
+        place: the file to be named for a key that nobody sets.
+    """
+    by_key: dict[str, list[Any]] = {}
+    for item in error.errors():
+        if not _other_kind(item):
+            by_key.setdefault(_key(item), []).append(item)
+    lines = [
+        f"{set_by.get(key, place)}: {_problem(key, items)}" for key, items in list(by_key.items())[:LISTED]
+    ]
+    more = len(by_key) - LISTED
+    return "; ".join(lines) + (f"; and {more} more" if more > 0 else "")
+
+
+def _other_kind(item: Any) -> bool:
+    """Whether it is the complaint of the alternative that was not meant (a text for a table, or back)."""
+    is_table = isinstance(item["input"], dict)
+    if item["loc"][-1:] == ("FolderPair",):
+        return not is_table
+    return item["loc"][-1:] == ("str",) and is_table
+
+
+def _key(item: Any) -> str:
+    # pydantic puts names of alternatives and indices between the keys
+    key = ""
+    for part in item["loc"]:
+        longer = f"{key}.{part}" if key else str(part)
+        if longer in _known():
+            key = longer
+    if item["type"] in ("extra_forbidden", "missing"):
+        last = item["loc"][-1]
+        if isinstance(last, str) and key.rpartition(".")[2] != last:
+            key = f"{key}.{last}" if key else last
+    return key
+
+
+def _problem(key: str, items: Iterable[Any]) -> str:
+    first, *_ = items = list(items)
+    kind = first["type"]
+    if kind == "extra_forbidden":
+        near = _nearest(key)
+        hint = f"did you mean {near}?" if near else "`hpiclock config` lists all keys"
+        return f"unknown key {key}; {hint}"
+    if kind == "missing" and isinstance(first["loc"][-1], int):
+        return f"{key}: too few values, got {first['input']!r}"
+    if kind == "missing":
+        return f"{key} is missing"
+    if kind == "value_error":
+        return (f"{key}: " if key else "") + first["msg"].removeprefix("Value error, ")
+    if kind in ("model_type", "model_attributes_type"):
+        return f"{key}: a section with keys below it, got {first['input']!r}"
+    # a tuple whose items were refused is also too short
+    telling = [item for item in items if item["type"] != "too_short"] or items
+    messages = dict.fromkeys(item["msg"][0].lower() + item["msg"][1:] for item in telling)
+    return f"{key}: {' or '.join(messages)}, got {first['input']!r}"
+
+
+@lru_cache(maxsize=1)
+def _known() -> tuple[str, ...]:
+    keys = [key for key, _ in leaves(Config())]
+    keys += [f"data.source.{name}" for name in FolderPair.model_fields]
+    sections = {key.rsplit(".", depth)[0] for key in keys for depth in range(1, key.count(".") + 1)}
+    return (*keys, *sorted(sections - set(keys)))
+
+
+def _nearest(key: str) -> str:
+    """Return the key that was meant: one beside it, one of that name elsewhere, one of similar spelling."""
+    section, _, name = key.rpartition(".")
+    beside = {known.rpartition(".")[2]: known for known in _known() if known.rpartition(".")[0] == section}
+    elsewhere = {known.rpartition(".")[2]: known for known in reversed(_known())}
+    for names, cutoff in ((beside, 0.6), (elsewhere, 0.75)):
+        if found := nearest(name, names, cutoff):
+            return names[found]
+    return nearest(key, _known(), 0.65)
+
+
+def first_problem(error: ValidationError, keys_of: Callable[[list[str]], Iterable[str]]) -> str:
+    """Return the first problem of a file of another kind than a config: key, what is wrong, what helps.
+
+    Args:
+        error: what pydantic found.
+        keys_of: gives the keys that may stand in a section, by the path that leads to it.
+    """
+    item = error.errors()[0]
+    *above, last = [str(part) for part in item["loc"]] or [""]
+    where = ".".join([*above, last])
+    message = item["msg"].removeprefix("Value error, ")
+    if item["type"] in ("extra_forbidden", "invalid_key"):
+        known = list(keys_of(above))
+        near = nearest(last, known, 0.5)
+        hint = f"did you mean {near}?" if near else f"there are {', '.join(known)}"
+        return f"unknown key {where}; {hint}"
+    if last == "[key]":
+        return f"{'.'.join(above[:-1])}: the key {item['input']!r} is not a word; write it in quotes"
+    if item["type"] == "missing":
+        return f"{where} is missing; give it"
+    if item["type"] == "value_error":
+        return f"{where}: {message}" if where else message
+    return f"{where}: {message[0].lower() + message[1:]}, got {item['input']!r}; correct it"

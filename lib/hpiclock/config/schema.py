@@ -9,6 +9,13 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+Hours = float
+Task = Literal["class", "time"]
+Split = Literal["train", "val", "test"]
+BestMetric = Literal["auc", "accuracy", "f1", "mae", "combined", "loss"]
+# Where results lie and where frames are kept: no result depends on it.
+WHERE_KEYS = ("reports_dir", "data.cache_dir")
+
 
 class Section(BaseModel):
     """One section of the config: unknown keys are errors, values are frozen."""
@@ -57,15 +64,6 @@ def as_html(changed: list[tuple[str, Any, Any]], n_keys: int) -> str:
         f"<tbody>{rows}</tbody></table><p>{n_keys - len(changed)} other keys stand at their defaults "
         "(<code>hpiclock config</code> lists them).</p>"
     )
-
-
-__all__ = ["Config", "Section", "leaves"]
-
-Hours = float
-Task = Literal["class", "time"]
-Split = Literal["train", "val", "test"]
-# Where results lie and where frames are kept: no result depends on it.
-WHERE_KEYS = ("reports_dir", "data.cache_dir")
 
 
 class FolderPair(Section):
@@ -256,9 +254,6 @@ class AugmentConfig(Section):
     contrast: float = Field(0.0, ge=0, lt=1)
     blur_px: float = Field(0.0, ge=0, le=5)
     noise: float = Field(0.0, ge=0, le=0.5)
-
-
-BestMetric = Literal["auc", "accuracy", "f1", "mae", "combined", "loss"]
 
 
 class TrainConfig(Section):

@@ -17,6 +17,7 @@ from hpiclock.errors import InputError
 from hpiclock.tables import CONDITIONS, SPLITS
 
 COLUMNS = ["stack_id", "group", "split", "test_fold"]
+N_SIDES = len(SPLITS)  # a class needs a group on every side
 
 
 class SplitPlan(NamedTuple):
@@ -41,6 +42,38 @@ class SplitPlan(NamedTuple):
         stacks = self.stacks.sort_values("stack_id")[COLUMNS].to_dict("records")
         content = {"unit": self.unit, "notes": list(self.notes), "sha256": self.sha256, "stacks": stacks}
         return json.dumps(content, indent=1) + "\n"
+
+
+def split_wells(manifest: pd.DataFrame, config: SplitConfig) -> SplitPlan:
+    """Assign every stack to train, val or test so that no group stands on two sides.
+
+    Raises:
+        InputError: too few groups of a class for the chosen unit, an unknown plate or stack_id.
+    """
+    if config.file:
+        return read_split(config.file, manifest)
+    out = _left_out(manifest, config)
+    unit, groups, notes = _unit(manifest, config, out)
+    rng = np.random.default_rng(config.seed)
+    folds = dict.fromkeys(groups.table.index, 0)
+    if config.leave_out_plate:
+        sides = _leave_out(groups, out, config, rng)
+    elif config.folds:
+        folds = _folds(groups.table, config.folds, rng)
+        role = {config.fold: "test", (config.fold + 1) % config.folds: "val"}
+        sides = {group: role.get(fold, "train") for group, fold in folds.items()}
+    else:
+        sides = _one_split(groups.table, config, rng)
+    stacks = pd.DataFrame(
+        {
+            "stack_id": manifest["stack_id"].to_numpy(),
+            "group": groups.of_stack.to_numpy(),
+            "split": groups.of_stack.map(sides).to_numpy(),
+            "test_fold": groups.of_stack.map(folds).to_numpy(),
+        }
+    )
+    _refuse_one_sided(stacks, manifest, unit, config)
+    return SplitPlan(stacks, unit, notes)
 
 
 def read_split(path: str | Path, manifest: pd.DataFrame) -> SplitPlan:
@@ -101,46 +134,11 @@ def _refuse_inconsistent(stacks: pd.DataFrame, path: str | Path) -> None:
         raise InputError(f"{path}: group {sides.idxmax()} stands on two sides; give each group one split")
 
 
-N_SIDES = len(SPLITS)  # a class needs a group on every side
-
-
 class _Groups(NamedTuple):
     """The group of every stack, and what each group is: ``stratum moi plate``, by group."""
 
     of_stack: pd.Series
     table: pd.DataFrame
-
-
-def split_wells(manifest: pd.DataFrame, config: SplitConfig) -> SplitPlan:
-    """Assign every stack to train, val or test so that no group stands on two sides.
-
-    Raises:
-        InputError: too few groups of a class for the chosen unit, an unknown plate or stack_id.
-    """
-    if config.file:
-        return read_split(config.file, manifest)
-    out = _left_out(manifest, config)
-    unit, groups, notes = _unit(manifest, config, out)
-    rng = np.random.default_rng(config.seed)
-    folds = dict.fromkeys(groups.table.index, 0)
-    if config.leave_out_plate:
-        sides = _leave_out(groups, out, config, rng)
-    elif config.folds:
-        folds = _folds(groups.table, config.folds, rng)
-        role = {config.fold: "test", (config.fold + 1) % config.folds: "val"}
-        sides = {group: role.get(fold, "train") for group, fold in folds.items()}
-    else:
-        sides = _one_split(groups.table, config, rng)
-    stacks = pd.DataFrame(
-        {
-            "stack_id": manifest["stack_id"].to_numpy(),
-            "group": groups.of_stack.to_numpy(),
-            "split": groups.of_stack.map(sides).to_numpy(),
-            "test_fold": groups.of_stack.map(folds).to_numpy(),
-        }
-    )
-    _refuse_one_sided(stacks, manifest, unit, config)
-    return SplitPlan(stacks, unit, notes)
 
 
 def _left_out(manifest: pd.DataFrame, config: SplitConfig) -> np.ndarray:

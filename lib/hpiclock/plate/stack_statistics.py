@@ -20,7 +20,10 @@ CONTRAST = ("sd", "p01", "p05", "p95", "p99")
 BORDER = ("border_mean", "border_sd", "border_top", "border_bottom", "border_left", "border_right")
 KINDS = {"light": LIGHT, "focus": FOCUS, "contrast": CONTRAST, "border": BORDER}
 COLUMNS = (*LIGHT, *FOCUS, *CONTRAST, *BORDER)
+STACK_COLUMNS = ("mean", "bowl", "sd", "asymmetry", *FOCUS, "border_mean", "border_sd")
 BORDER_SHARE = 0.06  # width of the ring called border, of the side
+N_FIRST = 2  # frames of a stack
+MAX_FRAMES = 2000  # of a plate; every n-th of each stack of more, and the first ones
 WORKERS = 2
 
 
@@ -93,6 +96,29 @@ def cached_statistics(cache: FrameCache, frames: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([frames[["stack_id", "frame"]].reset_index(drop=True), found], axis=1)
 
 
+def stack_statistics(cache: FrameCache, frames: pd.DataFrame) -> pd.DataFrame:
+    """Return ``stack_id plate well`` and, of each of :data:`STACK_COLUMNS`, its median over frames.
+
+    ``..._start`` is the median over its first frames, in which an infection shows little: there plates of one
+    microscope differ least. ``asymmetry`` is by how much bright grey levels reach farther from the median
+    than dark ones (99% and 1%), as a share of both: it changes its sign where bright and dark are exchanged.
+    The others are those of :func:`hpiclock.plate.stack_statistics.image_statistics`.
+
+    Args:
+        cache: the frames' pixels.
+        frames: FRAMES rows, of each stack in the order of time.
+    """
+    number = frames.groupby("stack_id").cumcount()
+    early, thinned = number.lt(N_FIRST), number % max(-(-len(frames) // MAX_FRAMES), 1) == 0
+    rows = frames[early | thinned]
+    found = cached_statistics(cache, rows).set_index(rows.index)
+    reach = found["p99"] - found["p01"]  # both are counted from the median
+    found["asymmetry"] = ((found["p99"] + found["p01"]) / reach).where(reach.gt(0), 0.0)
+    whole, start = (_medians(found[chosen[rows.index]]) for chosen in (thinned, early))
+    places = rows.groupby("stack_id", sort=False)[["plate", "well"]].first()
+    return places.join(whole).join(start.add_suffix("_start")).reset_index()
+
+
 def border_width(side: int) -> int:
     """Return how many pixels of a side are border, at least 2."""
     return max(2, round(BORDER_SHARE * side))
@@ -124,34 +150,6 @@ def _border(grey: np.ndarray) -> dict[str, float]:
     }
     found = {f"border_{name}": float(part.mean()) - centre for name, part in sides.items()}
     return found | {"border_sd": float(grey[ring].std()) / (spread if spread > 0 else 1.0)}
-
-
-STACK_COLUMNS = ("mean", "bowl", "sd", "asymmetry", *FOCUS, "border_mean", "border_sd")
-N_FIRST = 2  # frames of a stack
-MAX_FRAMES = 2000  # of a plate; every n-th of each stack of more, and the first ones
-
-
-def stack_statistics(cache: FrameCache, frames: pd.DataFrame) -> pd.DataFrame:
-    """Return ``stack_id plate well`` and, of each of :data:`STACK_COLUMNS`, its median over frames.
-
-    ``..._start`` is the median over its first frames, in which an infection shows little: there plates of one
-    microscope differ least. ``asymmetry`` is by how much bright grey levels reach farther from the median
-    than dark ones (99% and 1%), as a share of both: it changes its sign where bright and dark are exchanged.
-    The others are those of :func:`hpiclock.plate.stack_statistics.image_statistics`.
-
-    Args:
-        cache: the frames' pixels.
-        frames: FRAMES rows, of each stack in the order of time.
-    """
-    number = frames.groupby("stack_id").cumcount()
-    early, thinned = number.lt(N_FIRST), number % max(-(-len(frames) // MAX_FRAMES), 1) == 0
-    rows = frames[early | thinned]
-    found = cached_statistics(cache, rows).set_index(rows.index)
-    reach = found["p99"] - found["p01"]  # both are counted from the median
-    found["asymmetry"] = ((found["p99"] + found["p01"]) / reach).where(reach.gt(0), 0.0)
-    whole, start = (_medians(found[chosen[rows.index]]) for chosen in (thinned, early))
-    places = rows.groupby("stack_id", sort=False)[["plate", "well"]].first()
-    return places.join(whole).join(start.add_suffix("_start")).reset_index()
 
 
 def _medians(found: pd.DataFrame) -> pd.DataFrame:

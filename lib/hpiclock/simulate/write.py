@@ -26,7 +26,10 @@ from hpiclock.simulate.optics import LEVELS, Field, Optics, expose
 from hpiclock.targets import hpi
 from hpiclock.wells import normal_well
 
+VERSION = 3  # of the simulator: another version draws other pictures from the same seed
+WORKERS = 2
 MARK_LEVEL = 200  # grey level of the planted border mark, of 255
+MAP_NAME, TABLE_NAME, TRUTH_NAME, RECIPE_NAME = "plate.yaml", "manifest.csv", "truth.csv", "synth.json"
 
 
 class WellPlan(NamedTuple):
@@ -194,11 +197,6 @@ def _truth(infection: Infection, inside: np.ndarray, now_h: float, mask: np.ndar
         "cpe_fraction": float((infection.cpe_h[inside] <= now_h).sum() * share),
         "cpe_area": float(mask.mean()),
     }
-
-
-VERSION = 3  # of the simulator: another version draws other pictures from the same seed
-WORKERS = 2
-MAP_NAME, TABLE_NAME, TRUTH_NAME, RECIPE_NAME = "plate.yaml", "manifest.csv", "truth.csv", "synth.json"
 
 
 def synthesize(folder: Path, *, design: Design, seed: int, progress: bool, workers: int = WORKERS) -> Path:

@@ -30,6 +30,7 @@ MEASURED = (
     "times_h",
     "pixel_um",
 )  # read from the files again
+COLUMNS = ("path", "reason")
 
 
 def read_manifest_csv(path: Path, data: DataConfig, *, blind: bool = False) -> Source:
@@ -144,9 +145,6 @@ def _typed(extra: pd.DataFrame) -> pd.DataFrame:
         if values.notna().any() and bool((values.notna() | typed[name].eq("")).all()):
             typed[name] = values
     return typed
-
-
-COLUMNS = ("path", "reason")
 
 
 def read_quarantine(path: str | Path) -> dict[str, str]:

@@ -28,99 +28,6 @@ from hpiclock.progress import progress
 from hpiclock.tables import UNKNOWN
 
 NO_MATCH = "its name does not follow the name pattern"
-
-
-def list_folders(
-    folders: Sequence[Path], pattern: str, key: str
-) -> tuple[list[list[StackEntry]], list[Problem]]:
-    """List the stacks of some folders and their subfolders.
-
-    The pattern is searched in the file name; of a file with several images in ``file name/image name``,
-    unless the file itself says the well. A pattern that names ``frame`` (or days, hours, minutes) makes one
-    stack of all files that differ in nothing else.
-
-    Args:
-        folders: each a folder, or one file or store with many images.
-        pattern: the name pattern.
-        key: where the pattern stands, for errors.
-
-    Returns:
-        Of every folder one entry per stack, without its condition, and a problem for every name without a
-        match.
-
-    Raises:
-        InputError: no image file in a folder, or a pattern that is found in no name.
-    """
-    compiled = compile_pattern(pattern, key)
-    found: list[list[StackEntry]] = []
-    problems: list[Problem] = []
-    for folder in folders:
-        files = _files(folder, problems)
-        bar = progress(files, desc="looking into files", total=len(files), delay=2, leave=False)
-        entries = [entry for path in bar for entry in _entries(path, compiled, problems)]
-        found.append(list({entry.path: entry for entry in reversed(entries)}.values())[::-1])
-    unmatched = [Path(problem.path).name for problem in problems if problem.problem == NO_MATCH]
-    if unmatched and not any(found):
-        raise InputError(
-            f"{key}: {pattern!r} is found in none of {len(unmatched)} file names, e.g. {unmatched[0]}; "
-            "write a pattern for these names (empty = names say nothing) or list the files in a manifest CSV"
-        )
-    return found, problems
-
-
-def _entries(path: Path, pattern: re.Pattern[str], problems: list[Problem]) -> Iterator[StackEntry]:
-    match = pattern.search(path.name)
-    numbered = template(path.name, match) if match else None
-    scenes = [Scene(str(path.with_name(numbered)))] if numbered else _images(path)
-    for scene in scenes:
-        entry = StackEntry(Path(scene.path), well=scene.well, position=scene.position)
-        name = f"{path.name}/{scene.name}" if len(scenes) > 1 else path.name
-        complete = complete_from_name(entry, name, pattern)
-        if complete is None and not scene.well:
-            remedy = "rename it, move it out, or set data.name_pattern"
-            problems.append(error_of(scene.path, NO_MATCH, remedy))
-        else:
-            yield complete or entry
-
-
-def _images(path: Path) -> list[Scene]:
-    try:
-        return list_stacks(path)
-    except InputError:
-        return [Scene(str(path))]  # opening it will say what is wrong
-
-
-def _files(folder: Path, problems: list[Problem]) -> list[Path]:
-    unreadable: list[Problem] = []
-    files = [folder] if folder.suffix.lower() in SUFFIXES else list(_walk(folder, set(), unreadable))
-    if not files and unreadable:
-        raise InputError(unreadable[0].line())
-    if not files:
-        raise InputError(f"{folder}: no image files ({', '.join(SUFFIXES)}) in it; correct data.source")
-    problems += unreadable
-    return files
-
-
-def _walk(folder: Path, seen: set[str], problems: list[Problem]) -> Iterator[Path]:
-    real = os.path.realpath(folder)
-    if real in seen:  # a link that leads back
-        return
-    seen.add(real)
-    try:
-        names = sorted(os.listdir(folder))
-    except OSError as error:
-        problems.append(error_of(folder, f"cannot be read ({error.strerror})", "check its permissions"))
-        return
-    for name in names:
-        path = folder / name
-        if name.startswith("."):
-            continue
-        if path.suffix.lower() in SUFFIXES:
-            yield path
-        elif path.is_dir():
-            yield from _walk(path, seen, problems)
-
-
 MOCK_FOLDERS = ("uninfected", "mock", "control")  # names of the second folder of a pair
 HELP = "set data.source to a folder pair, a plate map (.yaml, .csv, .xlsx), a manifest (.csv) or their folder"
 
@@ -242,3 +149,94 @@ def _folder(text: str) -> Path:
     if not path.is_dir() and not (path.is_file() and path.suffix.lower() in SUFFIXES):
         raise InputError(f"{path}: no such folder; correct data.source")
     return path
+
+
+def list_folders(
+    folders: Sequence[Path], pattern: str, key: str
+) -> tuple[list[list[StackEntry]], list[Problem]]:
+    """List the stacks of some folders and their subfolders.
+
+    The pattern is searched in the file name; of a file with several images in ``file name/image name``,
+    unless the file itself says the well. A pattern that names ``frame`` (or days, hours, minutes) makes one
+    stack of all files that differ in nothing else.
+
+    Args:
+        folders: each a folder, or one file or store with many images.
+        pattern: the name pattern.
+        key: where the pattern stands, for errors.
+
+    Returns:
+        Of every folder one entry per stack, without its condition, and a problem for every name without a
+        match.
+
+    Raises:
+        InputError: no image file in a folder, or a pattern that is found in no name.
+    """
+    compiled = compile_pattern(pattern, key)
+    found: list[list[StackEntry]] = []
+    problems: list[Problem] = []
+    for folder in folders:
+        files = _files(folder, problems)
+        bar = progress(files, desc="looking into files", total=len(files), delay=2, leave=False)
+        entries = [entry for path in bar for entry in _entries(path, compiled, problems)]
+        found.append(list({entry.path: entry for entry in reversed(entries)}.values())[::-1])
+    unmatched = [Path(problem.path).name for problem in problems if problem.problem == NO_MATCH]
+    if unmatched and not any(found):
+        raise InputError(
+            f"{key}: {pattern!r} is found in none of {len(unmatched)} file names, e.g. {unmatched[0]}; "
+            "write a pattern for these names (empty = names say nothing) or list the files in a manifest CSV"
+        )
+    return found, problems
+
+
+def _entries(path: Path, pattern: re.Pattern[str], problems: list[Problem]) -> Iterator[StackEntry]:
+    match = pattern.search(path.name)
+    numbered = template(path.name, match) if match else None
+    scenes = [Scene(str(path.with_name(numbered)))] if numbered else _images(path)
+    for scene in scenes:
+        entry = StackEntry(Path(scene.path), well=scene.well, position=scene.position)
+        name = f"{path.name}/{scene.name}" if len(scenes) > 1 else path.name
+        complete = complete_from_name(entry, name, pattern)
+        if complete is None and not scene.well:
+            remedy = "rename it, move it out, or set data.name_pattern"
+            problems.append(error_of(scene.path, NO_MATCH, remedy))
+        else:
+            yield complete or entry
+
+
+def _images(path: Path) -> list[Scene]:
+    try:
+        return list_stacks(path)
+    except InputError:
+        return [Scene(str(path))]  # opening it will say what is wrong
+
+
+def _files(folder: Path, problems: list[Problem]) -> list[Path]:
+    unreadable: list[Problem] = []
+    files = [folder] if folder.suffix.lower() in SUFFIXES else list(_walk(folder, set(), unreadable))
+    if not files and unreadable:
+        raise InputError(unreadable[0].line())
+    if not files:
+        raise InputError(f"{folder}: no image files ({', '.join(SUFFIXES)}) in it; correct data.source")
+    problems += unreadable
+    return files
+
+
+def _walk(folder: Path, seen: set[str], problems: list[Problem]) -> Iterator[Path]:
+    real = os.path.realpath(folder)
+    if real in seen:  # a link that leads back
+        return
+    seen.add(real)
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError as error:
+        problems.append(error_of(folder, f"cannot be read ({error.strerror})", "check its permissions"))
+        return
+    for name in names:
+        path = folder / name
+        if name.startswith("."):
+            continue
+        if path.suffix.lower() in SUFFIXES:
+            yield path
+        elif path.is_dir():
+            yield from _walk(path, seen, problems)

@@ -26,74 +26,6 @@ from hpiclock.plate.readers import StackFacts, open_stack
 from hpiclock.progress import progress
 from hpiclock.tables import CONDITIONS, MANIFEST, NEW_MANIFEST, UNKNOWN, check
 
-
-def check_across_stacks(entries: list[StackEntry], stacks: pd.DataFrame) -> list[Problem]:
-    """Return what can be seen only over all stacks: doubles, mixed sizes, contradicting wells."""
-    problems: list[Problem] = []
-    seen: dict[Path, str] = {}
-    for entry in entries:
-        if entry.path in seen:
-            where = f"{seen[entry.path]} and {entry.place}" if entry.place else "the source"
-            problems.append(error_of(entry.path, f"listed twice ({where})", "keep one"))
-        seen[entry.path] = entry.place
-    if stacks.empty:
-        return problems
-    problems += _duplicated_ids(stacks)
-    problems += _sizes(stacks)
-    problems += _two_conditions(stacks, listed=any(entry.listed for entry in entries))
-    unknown = stacks[stacks["well"] == ""]
-    if len(unknown):
-        why = f"{len(unknown)} of {len(stacks)} stacks are of an unknown well: they cannot be grouped by well"
-        where = ", ".join(stacks["plate"].drop_duplicates())
-        problems.append(note_of(where, why, "name wells in a manifest CSV or data.name_pattern"))
-    return problems
-
-
-def _duplicated_ids(stacks: pd.DataFrame) -> list[Problem]:
-    problems = []
-    for name, same in stacks.groupby("stack_id", sort=False):
-        paths = list(dict.fromkeys(same["path"]))
-        if len(paths) > 1:
-            why = f"two stacks of one place {name}: also {paths[0]}"
-            remedy = "tell them apart by plate, well, position or series (name pattern or manifest CSV)"
-            problems += [error_of(path, why, remedy) for path in paths[1:]]
-    return problems
-
-
-def _sizes(stacks: pd.DataFrame) -> list[Problem]:
-    problems = []
-    for plate, mine in stacks.groupby("plate", sort=False):
-        sizes = mine["height"].astype(str) + " x " + mine["width"].astype(str)
-        usual = sizes.mode().iloc[0]
-        odd = mine[sizes.ne(usual)]
-        if (mine["n_frames"] > 1).any():
-            for path, size in zip(odd["path"], sizes[odd.index], strict=True):
-                why = f"frames of {size} px, the other stacks of plate {plate} have {usual}"
-                problems.append(error_of(path, why, "export it at the same size or take it out"))
-        elif len(odd):
-            low, high = mine[["height", "width"]].min().min(), mine[["height", "width"]].max().max()
-            why = f"stills of {sizes.nunique()} sizes ({low}-{high} px): each is resized, so scale is lost"
-            problems.append(note_of(str(plate), why))
-    return problems
-
-
-def _two_conditions(stacks: pd.DataFrame, *, listed: bool) -> list[Problem]:
-    problems = []
-    known = stacks[stacks["well"] != ""]
-    for (plate, well), mine in known.groupby(["plate", "well"], sort=False):
-        if mine["condition"].nunique() < 2:
-            continue
-        why = f"well {well} of plate {plate} is infected and mock at once"
-        if listed:  # donors and slides hold both; a table says so on purpose
-            problems.append(note_of(mine["path"].iloc[0], why))
-        else:
-            remedy = (
-                "if these are two plates, name them: (?P<plate>...) in the name pattern, or a manifest CSV"
-            )
-            problems += [error_of(path, why, remedy) for path in mine["path"]]
-    return problems
-
-
 # Intervals that differ by less than this share are one; frames off the raster by less of it are on it.
 INTERVAL_TOLERANCE = 0.01
 
@@ -295,6 +227,73 @@ def _stack_ids(stacks: pd.DataFrame) -> pd.Series:
     for longer in ("s" + series, "t" + stacks["start_h"].map("{:g}".format)):
         names = names.mask(longer.groupby(names).transform("nunique") > 1, names + "/" + longer)
     return names
+
+
+def check_across_stacks(entries: list[StackEntry], stacks: pd.DataFrame) -> list[Problem]:
+    """Return what can be seen only over all stacks: doubles, mixed sizes, contradicting wells."""
+    problems: list[Problem] = []
+    seen: dict[Path, str] = {}
+    for entry in entries:
+        if entry.path in seen:
+            where = f"{seen[entry.path]} and {entry.place}" if entry.place else "the source"
+            problems.append(error_of(entry.path, f"listed twice ({where})", "keep one"))
+        seen[entry.path] = entry.place
+    if stacks.empty:
+        return problems
+    problems += _duplicated_ids(stacks)
+    problems += _sizes(stacks)
+    problems += _two_conditions(stacks, listed=any(entry.listed for entry in entries))
+    unknown = stacks[stacks["well"] == ""]
+    if len(unknown):
+        why = f"{len(unknown)} of {len(stacks)} stacks are of an unknown well: they cannot be grouped by well"
+        where = ", ".join(stacks["plate"].drop_duplicates())
+        problems.append(note_of(where, why, "name wells in a manifest CSV or data.name_pattern"))
+    return problems
+
+
+def _duplicated_ids(stacks: pd.DataFrame) -> list[Problem]:
+    problems = []
+    for name, same in stacks.groupby("stack_id", sort=False):
+        paths = list(dict.fromkeys(same["path"]))
+        if len(paths) > 1:
+            why = f"two stacks of one place {name}: also {paths[0]}"
+            remedy = "tell them apart by plate, well, position or series (name pattern or manifest CSV)"
+            problems += [error_of(path, why, remedy) for path in paths[1:]]
+    return problems
+
+
+def _sizes(stacks: pd.DataFrame) -> list[Problem]:
+    problems = []
+    for plate, mine in stacks.groupby("plate", sort=False):
+        sizes = mine["height"].astype(str) + " x " + mine["width"].astype(str)
+        usual = sizes.mode().iloc[0]
+        odd = mine[sizes.ne(usual)]
+        if (mine["n_frames"] > 1).any():
+            for path, size in zip(odd["path"], sizes[odd.index], strict=True):
+                why = f"frames of {size} px, the other stacks of plate {plate} have {usual}"
+                problems.append(error_of(path, why, "export it at the same size or take it out"))
+        elif len(odd):
+            low, high = mine[["height", "width"]].min().min(), mine[["height", "width"]].max().max()
+            why = f"stills of {sizes.nunique()} sizes ({low}-{high} px): each is resized, so scale is lost"
+            problems.append(note_of(str(plate), why))
+    return problems
+
+
+def _two_conditions(stacks: pd.DataFrame, *, listed: bool) -> list[Problem]:
+    problems = []
+    known = stacks[stacks["well"] != ""]
+    for (plate, well), mine in known.groupby(["plate", "well"], sort=False):
+        if mine["condition"].nunique() < 2:
+            continue
+        why = f"well {well} of plate {plate} is infected and mock at once"
+        if listed:  # donors and slides hold both; a table says so on purpose
+            problems.append(note_of(mine["path"].iloc[0], why))
+        else:
+            remedy = (
+                "if these are two plates, name them: (?P<plate>...) in the name pattern, or a manifest CSV"
+            )
+            problems += [error_of(path, why, remedy) for path in mine["path"]]
+    return problems
 
 
 def _manifest(rows: list[dict[str, Any]], blind: bool) -> pd.DataFrame:

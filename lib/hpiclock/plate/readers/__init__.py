@@ -16,33 +16,12 @@ import numpy as np
 from hpiclock.errors import InputError
 
 RGB = ("red", "green", "blue")
+GREY = "grey"
 # what readers and codecs raise for damaged data
 FAULTS = (ValueError, RuntimeError, OSError, IndexError, TypeError, KeyError, EOFError, AttributeError)
-
-
-def _per_name(units: dict[str, float]) -> dict[str, float]:
-    return {name: factor for names, factor in units.items() for name in names.split()}
-
-
-_HOURS = _per_name(
-    {
-        "d day days": 24.0,
-        "h hr hrs hour hours": 1.0,
-        "min mins minute minutes": 1 / 60,
-        "s sec secs second seconds": 1 / 3600,
-        "ms msec millisecond milliseconds": 1 / 3.6e6,
-        "us µs μs microsecond": 1 / 3.6e9,
-    }
-)
-_MICROMETRES = _per_name(
-    {
-        "m meter": 1e6,
-        "cm centimeter": 1e4,
-        "mm millimeter": 1e3,
-        "µm μm um \\u00B5m micron microns micrometer": 1.0,
-        "nm nanometer": 1e-3,
-    }
-)
+_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, the weights of Pillow's mode L
+EXTRA = "pip install 'hpiclock[formats]'"
+Z = int | Literal["max", "mean"]
 
 
 @dataclass(frozen=True)
@@ -83,6 +62,151 @@ class Scene(NamedTuple):
     name: str = ""
     well: str = ""
     position: str = ""
+
+
+class Stack:
+    """One position over time. Use it as a context manager; frames are read one by one, on demand."""
+
+    def __init__(self, path: Path, reader: Reader, channel: int | None, z: Z) -> None:
+        self.path = path
+        self.facts = reader.facts
+        self._reader = reader
+        self._channel = channel  # None: luminance of a colour image
+        self._z = z
+
+    @property
+    def channel_name(self) -> str:
+        """The name that the file gives to the channel that is read; empty where it gives none."""
+        if self._channel is None:
+            return GREY
+        name = self.facts.channels[self._channel]
+        return "" if name == str(self._channel) else name
+
+    def frame(self, index: int) -> np.ndarray:
+        """Read one frame, shape ``(height, width)``, in the file's dtype.
+
+        Raises:
+            InputError: no such frame, or a plane that cannot be read.
+        """
+        if not 0 <= index < self.facts.n_frames:
+            raise InputError(f"{self.path}: no frame {index}; it holds frames 0-{self.facts.n_frames - 1}")
+        if isinstance(self._z, int):
+            return self._plane(index, self._z)
+        planes = np.stack([self._plane(index, z) for z in range(self.facts.n_z)])
+        if self._z == "max":
+            return planes.max(axis=0)
+        return _rounded(planes.mean(axis=0, dtype=np.float64), planes.dtype)
+
+    def _plane(self, index: int, z: int) -> np.ndarray:
+        if self._channel is not None:
+            return self._reader.plane(index, self._channel, z)
+        colours = [self._reader.plane(index, number, z) for number in range(len(RGB))]
+        luminance = sum(w * colour.astype(np.float64) for w, colour in zip(_LUMA, colours, strict=True))
+        return _rounded(np.asarray(luminance), colours[0].dtype)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._reader.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def open_stack(path: str | Path, *, channel: int | str | None = None, z: Z | None = None) -> Stack:
+    """Open a stack of frames.
+
+    Args:
+        path: an image file; one image of several as ``FILE#2`` (see :mod:`hpiclock.plate.readers`).
+        channel: index or name; needed when the file has several. Colour images have the channels ``red``,
+            ``green``, ``blue`` and also ``grey``, their luminance (ITU-R BT.601).
+        z: index of a focus plane, or ``max`` or ``mean`` over all; needed when the file has several.
+
+    Raises:
+        InputError: no such file, not an image, cut short, or a choice of channel or z that is missing or not
+            possible.
+    """
+    path = Path(path)
+    with _permitted(path):
+        reader = open_reader(path)
+    try:
+        return Stack(path, reader, _pick_channel(path, reader.facts, channel), _pick_z(path, reader.facts, z))
+    except InputError:
+        reader.close()
+        raise
+
+
+def list_stacks(path: str | Path) -> list[Scene]:
+    """List the stacks that a file holds: the path that opens each, and its place where the file says it.
+
+    None for a file that is only a part of another's image.
+
+    Raises:
+        InputError: as :func:`open_stack`.
+    """
+    path = Path(path)
+    with _permitted(path):
+        return _reader_for(path).scenes(path)
+
+
+def source_files(path: str | Path) -> list[Path]:
+    """List the files from which a stack is read: itself, the files of a series or a set, or a whole store.
+
+    Raises:
+        InputError: no such file.
+    """
+    path = Path(path)
+    if "{" in path.name:
+        return _reader_in("file_series", path).files(path)
+    file, _ = split_scene(path)
+    if file.is_dir():
+        return sorted(Path(folder) / name for folder, _, names in os.walk(file) for name in names)
+    return _reader_for(file).files(file)
+
+
+class Format(NamedTuple):
+    """Files of these suffixes are read by the ``ImageReader`` of this module."""
+
+    suffixes: tuple[str, ...]
+    module: str
+
+
+FORMATS = (
+    Format((".tif", ".tiff"), "tiff"),
+    Format((".png", ".jpg", ".jpeg"), "pillow"),
+    Format((".zarr",), "ome_zarr"),
+    Format((".nd2",), "nd2"),
+    Format((".czi",), "czi"),
+    Format((".lif",), "lif"),
+)
+SUFFIXES = tuple(suffix for one in FORMATS for suffix in one.suffixes)
+
+
+def open_reader(path: Path) -> Reader:
+    """Open one image of a file.
+
+    Raises:
+        InputError: no such file, of no known format, or several images and none chosen.
+    """
+    if "{" in path.name:
+        return _reader_in("file_series", path)(path)
+    path, number = split_scene(path)
+    found = _reader_for(path).scenes(path) if number is None else []
+    if len(found) > 1:
+        raise InputError(
+            f"{path}: {len(found)} images in one file; name one of them, {found[0].path} to {found[-1].path}"
+        )
+    return _reader_for(path)(path, number or 0)
+
+
+def split_scene(path: Path) -> tuple[Path, int | None]:
+    """Split ``FILE#2`` into the file and 2; a file whose name is like that stays whole."""
+    match = re.fullmatch(r"(.+)#(\d+)", path.name)
+    if match is None or path.exists():
+        return path, None
+    return path.with_name(match[1]), int(match[2])
 
 
 class Reader:
@@ -220,6 +344,31 @@ def hours_after_first(hours: Iterable[float | None], n_frames: int) -> tuple[flo
     return tuple((times - times[0]).tolist())
 
 
+def _per_name(units: dict[str, float]) -> dict[str, float]:
+    return {name: factor for names, factor in units.items() for name in names.split()}
+
+
+_HOURS = _per_name(
+    {
+        "d day days": 24.0,
+        "h hr hrs hour hours": 1.0,
+        "min mins minute minutes": 1 / 60,
+        "s sec secs second seconds": 1 / 3600,
+        "ms msec millisecond milliseconds": 1 / 3.6e6,
+        "us µs μs microsecond": 1 / 3.6e9,
+    }
+)
+_MICROMETRES = _per_name(
+    {
+        "m meter": 1e6,
+        "cm centimeter": 1e4,
+        "mm millimeter": 1e3,
+        "µm μm um \\u00B5m micron microns micrometer": 1.0,
+        "nm nanometer": 1e-3,
+    }
+)
+
+
 def in_hours(value: float | None, unit: str) -> float | None:
     """Convert a duration; None for a missing or zero duration, or a unit that is not one of time."""
     factor = _HOURS.get(unit.strip().lower())
@@ -252,65 +401,6 @@ def first_line(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-class Format(NamedTuple):
-    """Files of these suffixes are read by the ``ImageReader`` of this module."""
-
-    suffixes: tuple[str, ...]
-    module: str
-
-
-FORMATS = (
-    Format((".tif", ".tiff"), "tiff"),
-    Format((".png", ".jpg", ".jpeg"), "pillow"),
-    Format((".zarr",), "ome_zarr"),
-    Format((".nd2",), "nd2"),
-    Format((".czi",), "czi"),
-    Format((".lif",), "lif"),
-)
-SUFFIXES = tuple(suffix for one in FORMATS for suffix in one.suffixes)
-EXTRA = "pip install 'hpiclock[formats]'"
-
-
-def open_reader(path: Path) -> Reader:
-    """Open one image of a file.
-
-    Raises:
-        InputError: no such file, of no known format, or several images and none chosen.
-    """
-    if "{" in path.name:
-        return _reader_in("file_series", path)(path)
-    path, number = split_scene(path)
-    found = _reader_for(path).scenes(path) if number is None else []
-    if len(found) > 1:
-        raise InputError(
-            f"{path}: {len(found)} images in one file; name one of them, {found[0].path} to {found[-1].path}"
-        )
-    return _reader_for(path)(path, number or 0)
-
-
-def source_files(path: str | Path) -> list[Path]:
-    """List the files from which a stack is read: itself, the files of a series or a set, or a whole store.
-
-    Raises:
-        InputError: no such file.
-    """
-    path = Path(path)
-    if "{" in path.name:
-        return _reader_in("file_series", path).files(path)
-    file, _ = split_scene(path)
-    if file.is_dir():
-        return sorted(Path(folder) / name for folder, _, names in os.walk(file) for name in names)
-    return _reader_for(file).files(file)
-
-
-def split_scene(path: Path) -> tuple[Path, int | None]:
-    """Split ``FILE#2`` into the file and 2; a file whose name is like that stays whole."""
-    match = re.fullmatch(r"(.+)#(\d+)", path.name)
-    if match is None or path.exists():
-        return path, None
-    return path.with_name(match[1]), int(match[2])
-
-
 def _reader_for(path: Path) -> type[Reader]:
     if path.is_symlink() and not path.exists():
         raise InputError(f"{path}: a link to a file that is not there; restore the file or remove the link")
@@ -338,101 +428,6 @@ def _reader_in(name: str, path: Path) -> type[Reader]:
         if (error.name or "").startswith("hpiclock"):
             raise
         raise InputError(f"{path}: reading it needs the package {error.name}; {EXTRA}") from None
-
-
-__all__ = ["SUFFIXES", "Scene", "Stack", "StackFacts", "list_stacks", "open_stack", "source_files"]
-
-GREY = "grey"
-_LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, the weights of Pillow's mode L
-
-Z = int | Literal["max", "mean"]
-
-
-class Stack:
-    """One position over time. Use it as a context manager; frames are read one by one, on demand."""
-
-    def __init__(self, path: Path, reader: Reader, channel: int | None, z: Z) -> None:
-        self.path = path
-        self.facts = reader.facts
-        self._reader = reader
-        self._channel = channel  # None: luminance of a colour image
-        self._z = z
-
-    @property
-    def channel_name(self) -> str:
-        """The name that the file gives to the channel that is read; empty where it gives none."""
-        if self._channel is None:
-            return GREY
-        name = self.facts.channels[self._channel]
-        return "" if name == str(self._channel) else name
-
-    def frame(self, index: int) -> np.ndarray:
-        """Read one frame, shape ``(height, width)``, in the file's dtype.
-
-        Raises:
-            InputError: no such frame, or a plane that cannot be read.
-        """
-        if not 0 <= index < self.facts.n_frames:
-            raise InputError(f"{self.path}: no frame {index}; it holds frames 0-{self.facts.n_frames - 1}")
-        if isinstance(self._z, int):
-            return self._plane(index, self._z)
-        planes = np.stack([self._plane(index, z) for z in range(self.facts.n_z)])
-        if self._z == "max":
-            return planes.max(axis=0)
-        return _rounded(planes.mean(axis=0, dtype=np.float64), planes.dtype)
-
-    def _plane(self, index: int, z: int) -> np.ndarray:
-        if self._channel is not None:
-            return self._reader.plane(index, self._channel, z)
-        colours = [self._reader.plane(index, number, z) for number in range(len(RGB))]
-        luminance = sum(w * colour.astype(np.float64) for w, colour in zip(_LUMA, colours, strict=True))
-        return _rounded(np.asarray(luminance), colours[0].dtype)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._reader.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-
-def open_stack(path: str | Path, *, channel: int | str | None = None, z: Z | None = None) -> Stack:
-    """Open a stack of frames.
-
-    Args:
-        path: an image file; one image of several as ``FILE#2`` (see :mod:`hpiclock.plate.readers`).
-        channel: index or name; needed when the file has several. Colour images have the channels ``red``,
-            ``green``, ``blue`` and also ``grey``, their luminance (ITU-R BT.601).
-        z: index of a focus plane, or ``max`` or ``mean`` over all; needed when the file has several.
-
-    Raises:
-        InputError: no such file, not an image, cut short, or a choice of channel or z that is missing or not
-            possible.
-    """
-    path = Path(path)
-    with _permitted(path):
-        reader = open_reader(path)
-    try:
-        return Stack(path, reader, _pick_channel(path, reader.facts, channel), _pick_z(path, reader.facts, z))
-    except InputError:
-        reader.close()
-        raise
-
-
-def list_stacks(path: str | Path) -> list[Scene]:
-    """List the stacks that a file holds: the path that opens each, and its place where the file says it.
-
-    None for a file that is only a part of another's image.
-
-    Raises:
-        InputError: as :func:`open_stack`.
-    """
-    path = Path(path)
-    with _permitted(path):
-        return _reader_for(path).scenes(path)
 
 
 @contextmanager
