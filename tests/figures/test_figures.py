@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
-from matplotlib.patches import Circle, Rectangle
+from matplotlib.patches import Circle
 
-from hpiclock import figures, tables
+from hpiclock import figures
 from hpiclock.errors import InputError
 from hpiclock.figures import style
 from hpiclock.figures.style import treatments
@@ -69,8 +69,12 @@ def test_split_overview_has_a_tile_per_stack_and_shows_a_well_on_two_sides(score
     frames = scored_plate
     frames.loc[frames["stack_id"].eq("A02p2"), "split"] = "train"
     ax = figures.split_overview(frames, note="Split by position.")
-    tiles = [p for p in ax.patches if isinstance(p, Rectangle) and p.get_label() in tables.SPLITS]
-    assert sorted(t.get_label() for t in tiles) == ["test"] * 5 + ["train"]
+    tiles = ax.collections[0].to_rgba(ax.collections[0].get_array())
+    expected = [["test", "test"], ["test", "train"], ["test", "test"]]
+    assert [[to_hex(tile) for tile in row] for row in tiles] == [
+        [style.SPLIT_COLOURS[split].lower() for split in row] for row in expected
+    ]
+    assert [text.get_text() for text in ax.texts] == ["4"] * 6  # frames
     assert [t.get_text() for t in ax.get_yticklabels()] == ["A01", "A02", "B10"]
     assert ax.get_title("left") == "Split by position."
     legend = [text.get_text() for text in ax.get_legend().get_texts()]

@@ -7,6 +7,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import pyplot
 from matplotlib.colors import to_rgba
 from matplotlib.text import Text
 
@@ -60,7 +61,6 @@ EMPTY = [
     (figures.temporal_generalization_figure, [NO_METRICS], {"level": 0.95}),
     (figures.interval_coverage, [NO_COVERAGE], {}),
     (figures.detection_curve, [NO_METRICS], {"level": 0.95}),
-    (figures.trajectory_figure, [NO_PREDICTIONS], {}),
 ]
 
 
@@ -86,13 +86,11 @@ FEW = {
 @pytest.mark.parametrize("case", FEW)
 def test_tables_with_one_row_one_class_or_missing_values_draw_without_a_warning(case, scored_plate):
     rows = FEW[case](scored_plate)
-    one = rows[rows["stack_id"].eq(rows["stack_id"].max())]
     for drawn in (
         figures.plate_map(rows), figures.split_overview(rows), figures.hours_coverage(rows),
         figures.clocks(rows),
         figures.score_over_hours(rows, threshold=0.5), figures.score_over_hours(rows, clock="hpi"),
         figures.score_distribution(rows), figures.prediction_scatter_figure(rows),
-        figures.trajectory_figure(one, threshold=0.5, cursor_h=6),
         figures.film_strip_figure(rows, np.zeros((len(rows), 8, 8), np.uint8)),
         figures.grey_levels_figure(rows.assign(mean=128.0, sd=20.0)),
     ):  # fmt: skip
@@ -125,7 +123,10 @@ def test_the_same_figure_is_the_same_file_with_its_words_inside(scored_plate):
     assert b"Time target against hours since imaging start" in first
 
 
-def test_importing_plots_needs_neither_torch_nor_pyplot():
-    code = "import sys, hpiclock.figures; print({'torch', 'matplotlib.pyplot'} & set(sys.modules))"
+def test_importing_plots_needs_neither_torch_nor_pyplot_and_drawing_opens_no_window(scored_plate):
+    code = "import sys, hpiclock.figures; print({'torch', 'seaborn', 'matplotlib.pyplot'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "set()"
+    before = pyplot.get_fignums()
+    figures.score_over_hours(scored_plate)  # by seaborn
+    assert pyplot.get_fignums() == before

@@ -9,6 +9,7 @@ from matplotlib.text import Text
 from hpiclock import figures
 from hpiclock.errors import InputError
 from hpiclock.figures import style
+from hpiclock.figures.predictions import trajectory
 
 HOURS = [0.0, 3.0, 6.0, 9.0]
 
@@ -263,11 +264,9 @@ def test_of_many_detection_curves_only_that_of_all_has_a_band():
 
 def test_trajectory_points_at_onset_and_cursor(scored_plate):
     rows = scored_plate.query("stack_id == 'A02p1'").assign(time_low=0.0, time_high=5.0)
-    figure = figures.trajectory_figure(rows, threshold=0.5, cursor_h=6)
-    left, right = figure.axes
+    left, right = style.new_figure(6, 3).subplots(1, 2)
+    trajectory(left, right, rows, threshold=0.5, cursor_h=6)
     assert list(line_named(left, "predicted").get_ydata()) == pytest.approx([0.0, 0.1, 0.2, 0.3])
     assert line_named(right, "this frame: 6 h").get_xdata()[0] == 6
     assert line_named(right, "onset 3 h").get_xdata()[0] == 3
     assert "interval of the prediction" in labels_of(right)
-    with pytest.raises(InputError, match="one stack"):
-        figures.trajectory_figure(scored_plate)

@@ -50,7 +50,6 @@ from hpiclock.figures.predictions import (
     roc,
     score_distribution,
     score_over_hours,
-    trajectory_figure,
 )
 from hpiclock.figures.style import alt_text
 from hpiclock.figures.training import (

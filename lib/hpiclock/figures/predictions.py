@@ -66,13 +66,10 @@ def _auc_text(split: str, auc: pd.DataFrame, level: float) -> str:
     if auc.empty:
         return f"{split}\nno AUC given"
     row = auc.iloc[0]
+    value, known = style.number(row["value"], 3), style.wrapped(first_clause(row["note"]))
     if np.isfinite(row["low"]):
-        value = style.interval_text(row["value"], row["low"], row["high"])
-        lines = [f"{split}: AUC {value}", f"{level:.0%} interval"]
-    else:
-        note = style.wrapped(first_clause(row["note"]))
-        lines = [f"{split}: AUC {row['value']:.3f}", note or "no interval"]
-    return "\n".join([*lines, n_text(row)])
+        value, known = style.interval_text(row["value"], row["low"], row["high"]), f"{level:.0%} interval"
+    return "\n".join([f"{split}: AUC {value}", known or "no interval", n_text(row)])
 
 
 @styled
@@ -379,34 +376,6 @@ def bland_altman(
     style.legend_outside(ax, markerscale=2)
     style.describe(ax, f"Bland-Altman plot on the {clock} clock, {style.frames_text(rows)}.{words}")
     return ax
-
-
-@styled
-def trajectory_figure(
-    predictions: pd.DataFrame, *, threshold: float | None = None, cursor_h: float | None = None
-) -> Figure:
-    """Draw P(infected) and predicted time of one stack over hours, one panel each.
-
-    Args:
-        predictions: PREDICTIONS of one stack and run; where it has ``time_low`` and ``time_high``, the
-            interval of each prediction is drawn.
-        threshold: the decision threshold.
-        cursor_h: hours of the frame to point at.
-
-    Raises:
-        InputError: several stacks.
-    """
-    if predictions.empty:
-        return style.empty_figure("no frames of this stack were predicted", style.PAGE_IN, 2.5)
-    if len(predictions["stack_id"].unique()) > 1:
-        raise InputError("trajectory_figure draws one stack and got several; select one stack_id")
-    fig = style.new_figure(style.PAGE_IN, 2.5)
-    left, right = fig.subplots(1, 2)
-    trajectory(left, right, predictions.sort_values("hours"), threshold, cursor_h)
-    first = predictions.iloc[0]
-    fig.suptitle(f"{style.place_text(first)}, {Treatment.of(first).label}", x=0.01, ha="left")
-    style.legend_below(fig, left, right)
-    return fig
 
 
 def trajectory(

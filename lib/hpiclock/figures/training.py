@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
@@ -29,28 +30,33 @@ def split_overview(frames: pd.DataFrame, *, note: str = "", ax: Axes | None = No
         note: what the reader must know of the split, such as that it is not by well.
         ax: where to draw; a new figure by default.
     """
+    import seaborn as sns
+
     if frames.empty:
         return style.empty(style.axes_or_new(ax), "no frames, so no split")
-    tiles = frames.groupby(["plate", "well", "condition", "moi", "position", "stack_id"], dropna=False)
-    stacks = tiles.agg(split=("split", "first"), n=("split", "size")).reset_index()
+    stack = ["plate", "well", "condition", "moi", "position", "stack_id"]
+    stacks = (
+        frames.groupby(stack, dropna=False).agg(split=("split", "first"), n=("split", "size")).reset_index()
+    )
     rows = _well_rows(stacks)
-    longest = max(len(row) for _, row in rows)
+    tiles = pd.concat([part.assign(y=y, x=range(len(part))) for y, (_, part) in enumerate(rows)])
+    longest = int(tiles["x"].max()) + 1
     tile_in = min(0.5, 5.0 / longest)
     ax = style.axes_or_new(ax, longest * tile_in + 2.2, float(np.clip(len(rows) * 0.2 + 0.4, 1.4, 9)))
+    splits = tiles.assign(split=tiles["split"].map(list(style.SPLIT_COLOURS).index))
+    colours: Any = {"cmap": ListedColormap(list(style.SPLIT_COLOURS.values())), "vmin": 0, "vmax": 2}
+    counts = tiles.pivot_table(index="y", columns="x", values="n").to_numpy() if longest <= 12 else None
+    numbers: Any = {"annot": counts, "fmt": ".0f", "annot_kws": {"fontsize": 6}, "linewidths": 0.8}
+    shown = splits.pivot_table(index="y", columns="x", values="split")
+    sns.heatmap(shown, cbar=False, ax=ax, **colours, **numbers)
     mark = 0.3 + 0.01 * longest  # of the treatment, left of the tiles
-    for y, (treatment, row) in enumerate(rows):
-        box: Any = {"edgecolor": "white", "linewidth": 0.6}
-        ax.add_patch(Rectangle((-0.6 - mark, y - 0.5), mark, 1, facecolor=treatment.colour, **box))
-        for x, stack in enumerate(row.itertuples()):
-            colour = style.SPLIT_COLOURS[str(stack.split)]
-            ax.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, facecolor=colour, label=str(stack.split), **box))
-            if longest <= 12:
-                ink = style.text_colour(colour)
-                ax.text(x, y, f"{stack.n}", ha="center", va="center", fontsize=6, color=ink)
+    for y, (treatment, _) in enumerate(rows):
+        box: Any = {"facecolor": treatment.colour, "edgecolor": "white", "linewidth": 0.6}
+        ax.add_patch(Rectangle((-0.1 - mark, y), mark, 1, **box))
     several = len(frames["plate"].unique()) > 1
-    style.row_axis(ax, [f"{plate} {well}" if several else well for plate, well in map(_well_of, rows)])
-    ax.set(xlim=(-0.6 - mark, longest - 0.5), xticks=[], ylabel="well")
-    ax.spines[:].set_visible(False)
+    names = [f"{plate} {well}" if several else well for plate, well in map(_well_of, rows)]
+    ax.set_yticks(np.arange(len(rows)) + 0.5, names, rotation=0)
+    ax.set(xlim=(-0.1 - mark, longest), xticks=[], xlabel="", ylabel="well")
     ax.tick_params(length=0)
     if note:
         ax.set_title(note, color=style.INFECTED, wrap=True, fontweight="normal")
