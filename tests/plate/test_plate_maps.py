@@ -121,7 +121,7 @@ def test_the_map_may_bring_its_own_name_pattern(
         ("mock, replicate: A", "mock, moi: 2", "wells.A1: a mock well has no MOI 2"),
         ("b03:", "a01:", "wells A1 and a01 are one well; keep one"),
         ("b03:", "A1:", "line 9: A1 stands twice"),
-        ("  A2: {", "  A2: [", "correct the YAML there"),
+        ("  A2: {", "  A2: [", "correct it there"),
         ("  A2: {", "  ? [A2, A3]\n  : {", "line 8: a key is a list, which names nothing"),
         ("  A2: {", "  ? {A2: A3}\n  : {", "line 8: a key is a table, which names nothing"),
         ("  A2: {", "  ~: {", "line 8: a key is null, which names nothing"),

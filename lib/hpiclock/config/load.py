@@ -115,14 +115,7 @@ def _with_base(path: Path, seen: tuple[Path, ...] = ()) -> _Settings:
 def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"{path}: no such config file; configs/ holds examples")
-    try:
-        values = parse(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check its rights") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: is not text; a config is a YAML file") from None
-    except ValueError as error:
-        raise InputError(f"{path}: not YAML, {error}; correct it there") from None
+    values = read_yaml(path)
     if values is not None and not isinstance(values, dict):
         raise InputError(f"{path}: a config is a table of keys, not {type(values).__name__}")
     return _without_empty_sections(values or {}, Config().model_dump())
@@ -225,6 +218,22 @@ def parse(text: str) -> Any:
         raise ValueError(f"{line}{error.problem}") from None
     except yaml.YAMLError as error:
         raise ValueError(str(error).splitlines()[0]) from None
+
+
+def read_yaml(path: Path) -> Any:
+    """Return what a YAML file says.
+
+    Raises:
+        InputError: it cannot be read, or is not YAML.
+    """
+    try:
+        return parse(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); check its name and rights") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: is not text, so not a YAML file; correct the name") from None
+    except ValueError as error:
+        raise InputError(f"{path}: not YAML, {error}; correct it there") from None
 
 
 def config_errors(error: ValidationError, set_by: Mapping[str, str], place: str) -> str:

@@ -14,7 +14,7 @@ from typing import Any, Literal, NamedTuple, get_args
 
 from pydantic import Field, ValidationError, model_validator
 
-from hpiclock.config.load import first_problem, load_config, parse
+from hpiclock.config.load import first_problem, load_config, read_yaml
 from hpiclock.config.schema import Config, Section, Split
 from hpiclock.errors import InputError
 
@@ -152,12 +152,7 @@ def load_sweep(path: str | Path, overrides: Mapping[str, Any] | None = None) -> 
 def _read(path: Path) -> SweepFile:
     if not path.is_file():
         raise InputError(f"{path}: no such sweep file; configs/sweeps/ holds examples")
-    try:
-        values = parse(path.read_text(encoding="utf-8-sig"))
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: is not text; a sweep is a YAML file") from None
-    except ValueError as error:
-        raise InputError(f"{path}: not YAML, {error}; correct it there") from None
+    values = read_yaml(path)
     if not isinstance(values, dict):
         raise InputError(f"{path}: a sweep is a table of keys ({', '.join(SweepFile.model_fields)})")
     try:

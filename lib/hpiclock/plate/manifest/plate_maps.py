@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
-from hpiclock.config.load import first_problem, parse
+from hpiclock.config.load import first_problem, read_yaml
 from hpiclock.config.schema import Hours, Section
 from hpiclock.errors import InputError, nearest
 from hpiclock.plate.manifest.spreadsheet import SUFFIXES as SHEETS
@@ -325,16 +325,7 @@ def _unknown(well: Any) -> Any:
 
 
 def _yaml(path: Path) -> dict[str, Any]:
-    try:
-        values = parse(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read ({error.strerror}); data.source names a plate map"
-        ) from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: not a YAML file; a plate map is text with a table `wells:`") from None
-    except ValueError as error:
-        raise InputError(f"{path}: {error}; correct the YAML there") from None
+    values = read_yaml(path)
     wells = values.get("wells") if isinstance(values, dict) else None
     if not isinstance(wells, (dict, str)):
         raise InputError(f"{path}: no table `wells:` in it; a plate map says the condition of each well")
