@@ -70,7 +70,7 @@ def test_three_stacks_make_no_range() -> None:
 def test_looks_flag_a_plate_whatever_the_model_sees(distance: float, opening: str) -> None:
     rows = plate(distance=[distance] * 4)
     looks = acquisition_shift(TRAINED, plate(mean=[150.0] * 4))
-    said = ood_summary(rows, n_held_out=0 if np.isnan(distance) else 9, n_wells=3, looks=looks)
+    said = ood_summary(rows, n_held_out=0 if np.isnan(distance) else 9, n_wells=3, shift=looks)
     assert said.verdict == "unlike"
     assert said.sentence.startswith(opening)
     assert said.sentence.count("UNLIKE") == 1

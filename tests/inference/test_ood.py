@@ -67,14 +67,14 @@ def stacks(distances: list[float]) -> pd.DataFrame:
 
 
 def test_a_plate_of_the_same_kind_is_alike() -> None:
-    said = ood_summary(stacks([0.5] * 19 + [1.2]), n_held_out=20, n_wells=10, looks=None)
+    said = ood_summary(stacks([0.5] * 19 + [1.2]), n_held_out=20, n_wells=10, shift=None)
     assert (said.verdict, said.distance) == ("alike", 0.5)
     assert "1 of 20 stacks lie farther" in said.sentence
 
 
 def test_a_plate_with_some_odd_stacks_names_them() -> None:
     said = ood_summary(
-        stacks([0.5] * 14 + [2.0, 3.0, 4.0, 1.5, 1.6, 1.7]), n_held_out=20, n_wells=10, looks=None
+        stacks([0.5] * 14 + [2.0, 3.0, 4.0, 1.5, 1.6, 1.7]), n_held_out=20, n_wells=10, shift=None
     )
     assert said.verdict == "partly unlike"
     assert said.sentence.endswith("some 1 would be by chance. The farthest: s16, s15, s14.")
@@ -82,11 +82,11 @@ def test_a_plate_with_some_odd_stacks_names_them() -> None:
 
 
 def test_a_plate_beyond_every_held_out_stack_is_unlike() -> None:
-    said = ood_summary(stacks([1.5] * 8 + [0.5] * 2), n_held_out=20, n_wells=10, looks=None)
+    said = ood_summary(stacks([1.5] * 8 + [0.5] * 2), n_held_out=20, n_wells=10, shift=None)
     assert said.verdict == "unlike"
     assert said.sentence.startswith("THIS PLATE LOOKS UNLIKE THE TRAINING PLATE: 8 of 10 stacks")
 
 
 def test_without_training_frames_nothing_is_claimed() -> None:
-    said = ood_summary(stacks([np.nan]), n_held_out=0, n_wells=0, looks=None)
+    said = ood_summary(stacks([np.nan]), n_held_out=0, n_wells=0, shift=None)
     assert said.verdict == "not known"
