@@ -334,10 +334,12 @@ def readable_readout(table: pd.DataFrame, name: str) -> pd.DataFrame:
     """Return one table of a read-out to read.
 
     Args:
-        table: of :meth:`hpiclock.workflows.readout.PlateReadOut.tables`.
-        name: ``dose_response``, ``replicates`` or ``looks``, of which the first rows and all ``unlike`` are
-            shown.
+        table: of :attr:`hpiclock.workflows.readout.PlateReadOut.tables`.
+        name: ``dose_response``, of which responses without a dosed well are left out, ``replicates``, or
+            ``looks``, of which the first rows and all ``unlike`` are shown.
     """
+    if name == "dose_response":
+        table = table[table["n_wells"].gt(0)]
     if name == "looks":
         table = table.head(max(SHOWN_STATISTICS, int(table["unlike"].sum())))
     return readable(table, READOUT_TABLES[name], index=2 if name == "replicates" else 1)

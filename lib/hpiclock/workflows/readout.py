@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -89,7 +89,7 @@ class PlateReadOut:
         level = self.cfg.study.level
         return {
             name: dose_response(self.wells, dose=self.dose, response=name, level=level)
-            for name in self.responses
+            for name in ("p_infected", "infected_share", self.detection)
         }
 
     @property
@@ -114,55 +114,31 @@ class PlateReadOut:
         """What mock wells and wells of a high MOI say, in sentences."""
         return control_sentences(self.wells)
 
+    @cached_property
     def tables(self) -> dict[str, pd.DataFrame]:
-        """Return every table by name."""
+        """Every table by name."""
+        rows, wells = self.found.rows, self.wells
         validation, notes = self.external
         notes = [*self.found.notes, *self.controls, *notes]
+        known = wells[wells["treatment"].ne(UNKNOWN)]  # wells of unknown treatment replicate none
         return {
-            "wells": self.wells,
+            "wells": wells,
             "curves": self.curves,
-            "dose_response": self._fits(self.doses),
-            "replicates": self._replicates(),
+            "dose_response": pd.DataFrame([fit for fit, _ in self.doses.values()], columns=COLUMNS),
+            "replicates": replicate_agreement(known, tuple(self.doses)),
             "external_validation": validation,
-            "stacks": self._stacks(),
-            "looks": self._shift(),
+            "stacks": stack_distances(rows if "distance" in rows.columns else rows.assign(distance=np.nan)),
+            "looks": pd.DataFrame(self.found.likeness.get("looks", []), columns=SHIFT_COLUMNS),
             "notes": pd.DataFrame({"note": notes}, dtype=object),
         }
-
-    @property
-    def responses(self) -> tuple[str, str, str]:
-        """What a dose may change and replicates should share."""
-        return "p_infected", "infected_share", self.detection
-
-    def _fits(self, responses: Iterable[str]) -> pd.DataFrame:
-        return pd.DataFrame([self.doses[name][0] for name in responses], columns=COLUMNS)
-
-    def _replicates(self) -> pd.DataFrame:
-        known = self.wells[self.wells["treatment"].ne(UNKNOWN)]  # wells of unknown treatment replicate none
-        return replicate_agreement(known, self.responses)
-
-    def _shift(self) -> pd.DataFrame:
-        return pd.DataFrame(self.found.likeness.get("looks", []), columns=SHIFT_COLUMNS)
-
-    def _stacks(self) -> pd.DataFrame:
-        rows = self.found.rows
-        return stack_distances(rows if "distance" in rows.columns else rows.assign(distance=np.nan))
 
     def summary(self) -> pd.DataFrame:
         """Return one row per treatment to read: wells, what is predicted at the hour, and detection."""
         return readout_summary(self.wells, detection=self.detection, hour=self.hour)
 
-    def dose_table(self) -> pd.DataFrame:
-        """Return the fits to the dose to read, a row per response; empty where no well has a dose."""
-        return readable_readout(self._fits(self.dosed), "dose_response")
-
-    def replicate_table(self) -> pd.DataFrame:
-        """Return how well replicates agree, to read; empty where no treatment is known."""
-        return readable_readout(self._replicates(), "replicates")
-
-    def shift_table(self) -> pd.DataFrame:
-        """Return the statistics farthest from the training plate, to read; empty where not compared."""
-        return readable_readout(self._shift(), "looks")
+    def readable(self, name: str) -> pd.DataFrame:
+        """Return ``dose_response``, ``replicates`` or ``looks`` to read; empty where nothing is known."""
+        return readable_readout(self.tables[name], name)
 
     def figures(self) -> dict[str, Axes | Figure]:
         """Return every figure by name."""
@@ -218,13 +194,12 @@ class PlateReadOut:
             for suffix in SUFFIXES:
                 written.append(make_folder(folder / "figures") / f"{name}{suffix}")
                 write_figure(figure, written[-1])
-        tables = self.tables()
-        for name, table in tables.items():
+        for name, table in self.tables.items():
             written.append(make_folder(folder / "tables") / f"{name}.csv")
             with atomic(written[-1]) as partial:
                 table.to_csv(partial, index=False)
         written.append(folder / "read_out.xlsx")
-        write_workbook(tables, written[-1])
+        write_workbook(self.tables, written[-1])
         return written
 
 
