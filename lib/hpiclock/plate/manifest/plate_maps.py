@@ -91,13 +91,12 @@ def read_wells(path: Path, *, blind: bool = False) -> dict[str, WellTreatment]:
     wells: dict[str, Values] = {}
     for sheet in read_sheets(path):
         header = _long_header(sheet)
-        for well, key, cell in _long(path, sheet, header) if header is not None else _grids(path, sheet):
+        for well, key, cell in _long(path, sheet, header) if header is not None else _grids(sheet):
             values = wells.setdefault(well, {})
             if key in values:
-                raise InputError(
-                    f"{path}: {cell.address}: {key} of well {well} stands twice ({values[key].address} says "
-                    f"{values[key].text}); keep one"
-                )
+                first = values[key]
+                doubled = f"{key} of well {well} stands twice ({first.address} says {first.text})"
+                raise cell.error(f"{doubled}; keep one")
             values[key] = cell
     wells = {well: values for well, values in wells.items() if any(cell.text for cell in values.values())}
     if not wells:
@@ -105,7 +104,7 @@ def read_wells(path: Path, *, blind: bool = False) -> dict[str, WellTreatment]:
             f"{path}: no plate layout in it; write a column well and a column condition, or a grid with the "
             "numbers 1, 2, ... above and the letters A, B, ... on the left"
         )
-    return {well: _well(path, well, values, blind) for well, values in wells.items()}
+    return {well: _well(well, values, blind) for well, values in wells.items()}
 
 
 def is_layout(path: Path) -> bool:
@@ -137,20 +136,20 @@ def _long(path: Path, sheet: Sheet, header: int) -> list[tuple[str, str, Cell]]:
     for name, cell in zip(names, sheet.rows[header], strict=True):
         near = nearest(name, [key for key in KEYS if key not in names], 0.8)
         if name not in KEYS and near:
-            raise InputError(f"{path}: {cell.address}: unknown column {cell.text}; did you mean {near}?")
+            raise cell.error(f"unknown column {cell.text}; did you mean {near}?")
     found = []
     for row in sheet.rows[header + 1 :]:
         place = row[names.index("well")]
         if not any(cell.text for cell in row):
             continue
-        well = _place(path, place)
+        well = _place(place)
         found += [
             (well, name, cell) for name, cell in zip(names, row, strict=True) if name not in ("", "well")
         ]
     return found
 
 
-def _grids(path: Path, sheet: Sheet) -> list[tuple[str, str, Cell]]:
+def _grids(sheet: Sheet) -> list[tuple[str, str, Cell]]:
     found = []
     title = _key(sheet.name) if _key(sheet.name) in KEYS else ""
     number = 0
@@ -160,18 +159,18 @@ def _grids(path: Path, sheet: Sheet) -> list[tuple[str, str, Cell]]:
         if not columns:
             texts = [cell for cell in row if cell.text]
             if len(texts) == 1:
-                title = _title(path, texts[0])
+                title = _title(texts[0])
             number += 1
             continue
-        key = _title(path, row[columns[0] - 1]) if row[columns[0] - 1].text else title or "condition"
+        key = _title(row[columns[0] - 1]) if row[columns[0] - 1].text else title or "condition"
         number += 1
         while number < len(sheet.rows):
             letter = sheet.rows[number][columns[0] - 1]
             if not re.fullmatch(r"[A-Za-z]{1,2}", letter.text):
                 break
             for column in columns:
-                place = Cell(letter.text + row[column].text, letter.address)
-                found.append((_place(path, place), key, sheet.rows[number][column]))
+                place = letter._replace(text=letter.text + row[column].text)
+                found.append((_place(place), key, sheet.rows[number][column]))
             number += 1
         title = ""
     return found
@@ -190,23 +189,20 @@ def _numbered(row: list[Cell]) -> list[int]:
     return columns if len(columns) > 1 else []
 
 
-def _title(path: Path, cell: Cell) -> str:
+def _title(cell: Cell) -> str:
     key = _key(cell.text)
     if key in KEYS:
         return key
     near = nearest(key, KEYS)
     if near:
-        raise InputError(f"{path}: {cell.address}: {cell.text} is no key of a well; did you mean {near}?")
+        raise cell.error(f"{cell.text} is no key of a well; did you mean {near}?")
     return ""
 
 
-def _place(path: Path, cell: Cell) -> str:
+def _place(cell: Cell) -> str:
     place = parse_well(cell.text)
     if place is None or plate_format([place]) is None:
-        raise InputError(
-            f"{path}: {cell.address}: {cell.text!r} is no well of a plate of up to 1536 wells; "
-            "write A1 to AF48"
-        )
+        raise cell.error(f"{cell.text!r} is no well of a plate of up to 1536 wells; write A1 to AF48")
     return well_name(*place)
 
 
@@ -214,12 +210,12 @@ def _key(text: str) -> str:
     return re.sub(r"\W+", "_", text.strip().lower()).strip("_")
 
 
-def _well(path: Path, well: str, values: Values, blind: bool) -> WellTreatment:
+def _well(well: str, values: Values, blind: bool) -> WellTreatment:
     known: dict[str, object] = {}
     more: dict[str, object] = {}
     for key, cell in values.items():
         if key in NUMBERS:
-            known[key] = number_in(cell.text, f"{path}: {cell.address}")
+            known[key] = _number(cell)
         elif key == "exclude":
             known[key] = _reason(cell)
         elif key in KEYS:
@@ -228,13 +224,11 @@ def _well(path: Path, well: str, values: Values, blind: bool) -> WellTreatment:
             more[key] = cell.text
     condition = values.get("condition")
     if condition is not None and condition.text:
-        word, moi = _condition(path, condition)
+        word, moi = _condition(condition)
         known["condition"] = word
         if moi is not None and known.get("moi") not in (None, moi):
-            raise InputError(
-                f"{path}: {condition.address}: MOI {moi:g}, but {values['moi'].address} says "
-                f"{values['moi'].text}; correct one"
-            )
+            other = values["moi"]
+            raise condition.error(f"MOI {moi:g}, but {other.address} says {other.text}; correct one")
         known["moi"] = known.get("moi") if moi is None else moi
     elif condition is None and known.get("moi") is not None:
         known["condition"] = "infected" if known["moi"] else "mock"
@@ -244,27 +238,27 @@ def _well(path: Path, well: str, values: Values, blind: bool) -> WellTreatment:
         known["condition"] = UNKNOWN
     else:
         place = condition or next(iter(values.values()))
-        raise InputError(f"{path}: {place.address}: well {well} has no condition; write infected or mock")
+        raise place.error(f"well {well} has no condition; write infected or mock")
     try:
         return WellTreatment.model_validate(known | {"more": more})
     except ValidationError as error:
         first = error.errors()[0]
-        cell = values.get(str(first["loc"][0]) if first["loc"] else "condition") or next(
-            iter(values.values())
-        )
-        message = first["msg"].removeprefix("Value error, ")
-        raise InputError(f"{path}: {cell.address}: well {well}: {message}") from None
+        key = str(first["loc"][0]) if first["loc"] else "condition"
+        cell = values.get(key) or next(iter(values.values()))
+        raise cell.error(f"well {well}: {first['msg'].removeprefix('Value error, ')}") from None
 
 
-def _condition(path: Path, cell: Cell) -> tuple[str, float | None]:
+def _condition(cell: Cell) -> tuple[str, float | None]:
     match = _CONDITION_MOI.fullmatch(cell.text)
     word = match["word"].lower() if match else ""
     if match is None or not (word in CONDITION or (word == "" and match["moi"])):
-        raise InputError(
-            f"{path}: {cell.address}: condition {cell.text!r} is not known; write infected, mock or MOI 0.1"
-        )
-    moi = number_in(match["moi"], f"{path}: {cell.address}") if match["moi"] else None
+        raise cell.error(f"condition {cell.text!r} is not known; write infected, mock or MOI 0.1")
+    moi = _number(cell._replace(text=match["moi"])) if match["moi"] else None
     return word or ("infected" if moi else "mock"), moi
+
+
+def _number(cell: Cell) -> float | None:
+    return number_in(cell.text, f"{cell.path}: {cell.address}")
 
 
 def _reason(cell: Cell) -> str:

@@ -18,10 +18,15 @@ SUFFIXES = (".csv", ".tsv", ".xlsx")
 
 
 class Cell(NamedTuple):
-    """The text of a cell without blanks around it, and its address: ``cell C4`` or ``sheet moi, cell C4``."""
+    """The text of a cell without blanks around it, its address (``sheet moi, cell C4``) and its file."""
 
     text: str
     address: str
+    path: Path
+
+    def error(self, problem: str) -> InputError:
+        """Return the error that names file and cell before ``problem``."""
+        return InputError(f"{self.path}: {self.address}: {problem}")
 
 
 class Sheet(NamedTuple):
@@ -40,7 +45,9 @@ def read_sheets(path: Path) -> list[Sheet]:
         InputError: cannot be read as a table, or nothing in it.
     """
     sheets = _workbook(path) if path.suffix.lower() == ".xlsx" else [("", _text_rows(path))]
-    found = [Sheet(name, _addressed(name, rows)) for name, rows in sheets if any(any(row) for row in rows)]
+    found = [
+        Sheet(name, _addressed(path, name, rows)) for name, rows in sheets if any(any(row) for row in rows)
+    ]
     if not found:
         raise InputError(f"{path}: the file is empty; fill it or correct data.source")
     return found
@@ -75,13 +82,13 @@ def check_names(path: Path, names: Iterable[str]) -> None:
         raise InputError(f"{path}: column {', '.join(doubled)} stands twice; keep one")
 
 
-def _addressed(sheet: str, rows: list[list[str]]) -> list[list[Cell]]:
+def _addressed(path: Path, sheet: str, rows: list[list[str]]) -> list[list[Cell]]:
     place = f"sheet {sheet}, " if sheet else ""
     width = max(len(row) for row in rows)
     return [
         [
-            Cell(row[column] if column < len(row) else "", f"{place}cell {letters(column)}{number}")
-            for column in range(width)
+            Cell(text, f"{place}cell {letters(column)}{number}", path)
+            for column, text in enumerate([*row, *[""] * (width - len(row))])
         ]
         for number, row in enumerate(rows, start=1)
     ]
