@@ -22,7 +22,7 @@ KEYS = ["stack_id", "frame"]
 
 
 @pytest.fixture(scope="module")
-def said():
+def predictions():
     return simulate_predictions(SMALL, rng=np.random.default_rng(0), splits=("train", "val", "test"))
 
 
@@ -41,10 +41,10 @@ def well_code(rows):
     return pd.factorize(rows["well"])[0]
 
 
-def test_a_baseline_finds_the_label_where_it_is_and_nothing_where_it_is_not(said):
-    label = said["condition"].eq("infected")
-    sources = {"tells": features(said, label), "noise": features(said)}
-    found = shortcut_baselines(said, sources, level=0.95)[0].set_index("source")
+def test_a_baseline_finds_the_label_where_it_is_and_nothing_where_it_is_not(predictions):
+    label = predictions["condition"].eq("infected")
+    sources = {"tells": features(predictions, label), "noise": features(predictions)}
+    found = shortcut_baselines(predictions, sources, level=0.95)[0].set_index("source")
     assert found.loc["tells", "auc"] == pytest.approx(1)
     assert found.loc["tells", "auc_before"] == pytest.approx(1)  # also before the onset: a shortcut
     assert 0.3 < found.loc["noise", "auc"] < 0.7
@@ -52,28 +52,40 @@ def test_a_baseline_finds_the_label_where_it_is_and_nothing_where_it_is_not(said
     assert found.loc["hours alone", "auc_all"] > 0.55  # labelled infected frames are later
 
 
-def test_the_time_baseline_reads_the_time_where_it_is(said):
-    sources = {"tells": features(said, said["hours"] - said["onset_h"].fillna(0)), "noise": features(said)}
-    found = shortcut_baselines(said, sources, level=0.95)[0].set_index("source")["mae"]
+def test_the_time_baseline_reads_the_time_where_it_is(predictions):
+    sources = {
+        "tells": features(predictions, predictions["hours"] - predictions["onset_h"].fillna(0)),
+        "noise": features(predictions),
+    }
+    found = shortcut_baselines(predictions, sources, level=0.95)[0].set_index("source")["mae"]
     assert found["tells"] < 1
     assert found["noise"] > 5
 
 
-def test_the_model_is_compared_with_plain_statistics_frame_by_frame(said):
-    test = said[said["split"].eq("test")]
+def test_the_model_is_compared_with_plain_statistics_frame_by_frame(predictions):
+    test = predictions[predictions["split"].eq("test")]
     test = test.assign(p_infected=0.1 + 0.8 * label_codes(test).clip(0))
-    sources = {"plain": features(said), "tells": features(said, said["condition"].eq("infected"))}
-    _, scores = shortcut_baselines(said, sources, level=0.95)
-    assert judge_beyond_statistics(Evidence(said, test, plain_scores=scores["plain"])).verdict == "supported"
-    row = judge_beyond_statistics(Evidence(said, test, plain_scores=scores["tells"]))
+    sources = {
+        "plain": features(predictions),
+        "tells": features(predictions, predictions["condition"].eq("infected")),
+    }
+    _, scores = shortcut_baselines(predictions, sources, level=0.95)
+    assert (
+        judge_beyond_statistics(Evidence(predictions, test, plain_scores=scores["plain"])).verdict
+        == "supported"
+    )
+    row = judge_beyond_statistics(Evidence(predictions, test, plain_scores=scores["tells"]))
     assert row.effect == pytest.approx(0)
     assert row.verdict == "not identifiable"
     worse = test.assign(p_infected=1 - test["p_infected"])
-    assert judge_beyond_statistics(Evidence(said, worse, plain_scores=scores["tells"])).verdict != "supported"
+    assert (
+        judge_beyond_statistics(Evidence(predictions, worse, plain_scores=scores["tells"])).verdict
+        != "supported"
+    )
 
 
-def test_probes_read_the_well_the_stack_and_the_time_when_features_carry_them(said):
-    held = said[said["split"].ne("train") & said["condition"].eq("mock")]
+def test_probes_read_the_well_the_stack_and_the_time_when_features_carry_them(predictions):
+    held = predictions[predictions["split"].ne("train") & predictions["condition"].eq("mock")]
     stack, well = np.eye(16)[pd.factorize(held["stack_id"])[0]], np.eye(8)[well_code(held)]
     by_well = probe_features(held, features(held, *(5 * well.T), held["hours"]), level=0.95).set_index(
         "probe"
@@ -86,44 +98,46 @@ def test_probes_read_the_well_the_stack_and_the_time_when_features_carry_them(sa
     assert by_stack.loc["stack", "chance"] == pytest.approx(1 / 16)
 
 
-def test_probes_of_noise_are_at_chance(said):
-    held = said[said["split"].ne("train")]
+def test_probes_of_noise_are_at_chance(predictions):
+    held = predictions[predictions["split"].ne("train")]
     found = probe_features(held, features(held), level=0.95).set_index("probe")
     assert found.loc["well", "low"] < 1 / 8
     assert found.loc["stack", "low"] < 1 / 16
     assert found.loc["time", "value"] > 0.8 * found.loc["time", "chance"]
 
 
-def test_probes_without_wells_to_ask_say_why(said):
-    one = said[said["stack_id"].eq(said.loc[said["condition"].eq("mock"), "stack_id"].iloc[0])]
+def test_probes_without_wells_to_ask_say_why(predictions):
+    one = predictions[
+        predictions["stack_id"].eq(predictions.loc[predictions["condition"].eq("mock"), "stack_id"].iloc[0])
+    ]
     found = probe_features(one, features(one), level=0.95)
     assert found["value"].isna().all()
     assert found["note"].str.contains("fewer than two").all()
 
 
-def test_matched_controls_take_the_hours_out_of_the_score(said):
+def test_matched_controls_take_the_hours_out_of_the_score(predictions):
     # the features know only the hour; infected wells are imaged late
-    rows = said[~(said["condition"].eq("infected") & said["hours"].lt(24))]
+    rows = predictions[~(predictions["condition"].eq("infected") & predictions["hours"].lt(24))]
     found = sampling_experiments(rows, features(rows, rows["hours"]), level=0.95, seed=0)
     table = found[found["experiment"].eq("controls")].set_index(["train", "test"])["auc"]
     assert table["all controls", "all controls"] > 0.7
     assert 0.3 < table["matched controls", "matched controls"] < 0.7
 
 
-def test_frames_at_random_flatter_features_that_know_the_well(said):
+def test_frames_at_random_flatter_features_that_know_the_well(predictions):
     # one-hot wells: a perfect score where the well was seen, none where it was not
-    wells = np.eye(well_code(said).max() + 1)[well_code(said)] * 5
-    rows = said[said["split"].ne("train")]
-    found = sampling_experiments(said, features(said, *wells.T), level=0.95, seed=0)
+    wells = np.eye(well_code(predictions).max() + 1)[well_code(predictions)] * 5
+    rows = predictions[predictions["split"].ne("train")]
+    found = sampling_experiments(predictions, features(predictions, *wells.T), level=0.95, seed=0)
     table = found[found["experiment"].eq("split")].set_index("train")["auc"]
     assert table["frames at random"] > 0.99
     assert table["whole wells"] < 0.8
     assert found.loc[found["experiment"].eq("split"), "n_test"].eq(rows["label"].notna().sum()).all()
 
 
-def test_early_frames_do_not_teach_late_signs(said):
-    late = said["hpi"].gt(20)
-    found = sampling_experiments(said, features(said, late * 5.0), level=0.95, seed=0)
+def test_early_frames_do_not_teach_late_signs(predictions):
+    late = predictions["hpi"].gt(20)
+    found = sampling_experiments(predictions, features(predictions, late * 5.0), level=0.95, seed=0)
     table = found[found["experiment"].eq("later")].set_index("train")["auc"]
     assert table["late hours"] > 0.8
     assert list(table.index) == ["early hours", "late hours"]
@@ -135,16 +149,16 @@ def test_one_well_a_class_leaves_nothing_to_hold_out():
     assert "nothing can be held out" in found.loc[found["experiment"].eq("split"), "note"].iloc[0]
 
 
-def test_aucs_agree_with_scikit_learn(said):
-    test = said[said["split"].eq("test") & said["label"].notna()]
+def test_aucs_agree_with_scikit_learn(predictions):
+    test = predictions[predictions["split"].eq("test") & predictions["label"].notna()]
     score, truth = test["p_infected"].to_numpy(), label_codes(test)
     found = score_auc(test, score * 1000 - 3, truth, level=0.95, metric="auc")
     assert found.value == pytest.approx(roc_auc_score(truth, score))
     assert found.low < found.value < found.high
 
 
-def test_a_score_gains_nothing_over_itself(said):
-    test = said[said["split"].eq("test")]
+def test_a_score_gains_nothing_over_itself(predictions):
+    test = predictions[predictions["split"].eq("test")]
     score = test["p_infected"].to_numpy()
     gain = auc_gain(test, score, score, level=0.95)
     assert gain[:3] == (0, 0, 0)
@@ -159,8 +173,8 @@ def test_means_over_groups_by_hand():
     assert np.isnan(mean_over_wells(np.array([1.0, 2.0]), np.array([0, 1]), level=0.95).low)
 
 
-def test_changes_of_images_are_summed_up_by_condition(said):
-    test = said[said["split"].eq("test")]
+def test_changes_of_images_are_summed_up_by_condition(predictions):
+    test = predictions[predictions["split"].eq("test")]
     same = test[[*KEYS, "p_infected", "time_pred"]].assign(change="same")
     moved = same.assign(change="moved", p_infected=0.5, time_pred=same["time_pred"] + 3)
     found = (

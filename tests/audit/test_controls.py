@@ -1,4 +1,4 @@
-"""Negative controls and clocks: planted shortcuts are named, honest scores pass, few wells are said."""
+"""Negative controls and clocks: planted shortcuts are named, honest scores pass, few wells are named."""
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ STUDY, AUDIT = StudyConfig(), AuditConfig(shuffles=2000)
 KINDS = {"light": ["mean"], "focus": ["laplacian"], "contrast": ["sd"], "border": ["border_mean"]}
 
 
-def said(*, seed=0, splits=("test",), **changes):
+def predictions(*, seed=0, splits=("test",), **changes):
     design = Simulation(wells=6, interval_h=2.0, onset_h=(5.0, 11.0))._replace(**changes)
     return simulate_predictions(design, rng=np.random.default_rng(seed), splits=splits)
 
@@ -41,7 +41,7 @@ def rng():
 
 
 def test_an_honest_score_passes_and_holds_over_wells():
-    rows = said()
+    rows = predictions()
     early, well = (judge(evidence(rows)) for judge in (judge_early, judge_well))
     assert early.verdict == "supported"
     assert well.verdict == "supported"
@@ -50,7 +50,7 @@ def test_an_honest_score_passes_and_holds_over_wells():
 
 
 def test_a_score_that_knows_the_well_before_the_onset_is_contradicted():
-    rows = said()
+    rows = predictions()
     rows["p_infected"] = np.clip(rows["p_infected"] + 0.5 * infected(rows), 0, 1)
     row = judge_early(evidence(rows))
     assert row.verdict == "contradicted"
@@ -58,19 +58,19 @@ def test_a_score_that_knows_the_well_before_the_onset_is_contradicted():
 
 
 def test_too_few_wells_cannot_pass_the_control():
-    row = judge_early(evidence(said(wells=3)))
+    row = judge_early(evidence(predictions(wells=3)))
     assert row.verdict == "not identifiable"
     assert "no p below 0.05" in row.evidence
 
 
 def test_four_wells_against_four_can_just_fail_the_control():
-    rows = said(wells=4)
+    rows = predictions(wells=4)
     rows["p_infected"] = infected(rows) * 0.5 + 0.2
     assert judge_early(evidence(rows)).verdict == "contradicted"
 
 
 def test_one_well_a_class_is_never_supported_and_an_early_difference_is_called_the_well():
-    rows = said(wells=1, stacks=8)
+    rows = predictions(wells=1, stacks=8)
     assert judge_well(evidence(rows)).verdict == "not identifiable"
     rows["p_infected"] = infected(rows) * 0.5 + 0.2
     row = judge_early(evidence(rows))
@@ -79,14 +79,14 @@ def test_one_well_a_class_is_never_supported_and_an_early_difference_is_called_t
 
 
 def test_without_frames_before_the_onset_an_early_signal_cannot_be_told_from_a_shortcut():
-    rows = said(onset_h=(0.0, 0.0))
+    rows = predictions(onset_h=(0.0, 0.0))
     row = judge_early(evidence(rows))
     assert row.verdict == "not identifiable"
     assert "image at 0 hpi" in row.remedy
 
 
 def test_a_score_of_chance_is_no_signal():
-    rows = said(strength=0.0, stacks=4, well_sd=0.0, stack_sd=0.0, seed=1)
+    rows = predictions(strength=0.0, stacks=4, well_sd=0.0, stack_sd=0.0, seed=1)
     row = judge_well(evidence(rows))
     assert row.verdict == "contradicted"
     assert row.high < 0.6
@@ -110,14 +110,14 @@ def nuisance(rows, **changes):
 
 
 def test_a_tint_is_named_by_the_row_on_brightness_only():
-    found = nuisance(said(), tint=5.0)
+    found = nuisance(predictions(), tint=5.0)
     assert found[LIGHT].verdict == "contradicted"
     assert "mean" in found[LIGHT].evidence
     assert {found[name].verdict for name in (FOCUS, BORDER)} == {"supported"}
 
 
 def test_frames_after_the_onset_do_not_count_as_nuisance():
-    rows = said()
+    rows = predictions()
     table = statistics(rows)
     table["mean"] += 5.0 * (infected(rows) & rows["hpi"].ge(0))
     found = nuisance_table(rows, table, KINDS, audit=AUDIT, level=0.95, rng=rng())
@@ -125,13 +125,13 @@ def test_frames_after_the_onset_do_not_count_as_nuisance():
 
 
 def test_nuisance_needs_frames_before_the_onset_and_wells():
-    assert {row.verdict for row in nuisance(said(onset_h=(0.0, 0.0))).values()} == {"not identifiable"}
-    assert {row.verdict for row in nuisance(said(wells=1, stacks=8)).values()} == {"not identifiable"}
-    assert {row.verdict for row in nuisance(said(wells=4), tint=9.0).values()} == {"not identifiable"}
+    assert {row.verdict for row in nuisance(predictions(onset_h=(0.0, 0.0))).values()} == {"not identifiable"}
+    assert {row.verdict for row in nuisance(predictions(wells=1, stacks=8)).values()} == {"not identifiable"}
+    assert {row.verdict for row in nuisance(predictions(wells=4), tint=9.0).values()} == {"not identifiable"}
 
 
 def test_stills_have_no_nuisance_test():
-    rows = said(onset_h=(0.0, 0.0))
+    rows = predictions(onset_h=(0.0, 0.0))
     rows = rows[rows["hours"].eq(0)]
     assert {row.verdict for row in nuisance(rows).values()} == {"not tested"}
 
@@ -143,25 +143,25 @@ def test_all_tests_together_stay_within_the_error_rate():
 
 
 def test_a_clock_alone_is_called_a_clock():
-    rows = said(splits=("test",))
+    rows = predictions(splits=("test",))
     # labels of infected wells begin late, so that the hour tells the label
     rows["label"] = rows["label"].mask(infected(rows) & rows["hours"].lt(30))
     rows["p_infected"] = rows["hours"] / 48
     row = judge_hour(evidence(rows))
     assert row.verdict == "contradicted"
     assert row.effect == 0.5  # within one hour every score is the same
-    assert judge_hour(evidence(said())).verdict == "supported"
+    assert judge_hour(evidence(predictions())).verdict == "supported"
 
 
 def test_times_that_follow_the_onset_are_read_from_the_infection():
-    rows = said(wells=8, well_time_sd_h=0.3)
+    rows = predictions(wells=8, well_time_sd_h=0.3)
     row = judge_elapsed(evidence(rows))
     assert row.verdict == "supported"
     assert row.low < 1 < row.high
 
 
 def test_times_that_follow_the_clock_are_read_from_the_clock():
-    rows = said(wells=8)
+    rows = predictions(wells=8)
     rows["time_pred"] = rows["hours"] - 8 + np.random.default_rng(0).normal(0, 1, len(rows))
     row = judge_elapsed(evidence(rows))
     assert row.verdict == "contradicted"
@@ -169,13 +169,13 @@ def test_times_that_follow_the_clock_are_read_from_the_clock():
 
 
 def test_three_infected_wells_cannot_tell_the_clocks_apart():
-    assert judge_elapsed(evidence(said(wells=3))).verdict == "not identifiable"
-    nothing = said().assign(time_pred=np.nan)
+    assert judge_elapsed(evidence(predictions(wells=3))).verdict == "not identifiable"
+    nothing = predictions().assign(time_pred=np.nan)
     assert judge_elapsed(evidence(nothing)).verdict == "not tested"
 
 
 def test_scores_of_controls_that_rise_with_time_are_found():
-    rows = said(wells=4)
+    rows = predictions(wells=4)
     flat = score_over_time(rows, audit=AUDIT, level=0.95, rng=rng()).set_index("label")
     assert flat.loc["uninfected", "p"] > 0.05
     assert flat.loc["infected", "rho"] > 0.5
@@ -186,23 +186,23 @@ def test_scores_of_controls_that_rise_with_time_are_found():
 
 
 def test_claims_that_stand_with_every_onset_are_supported():
-    table = onset_table(said(), study=STUDY, audit=AUDIT)
+    table = onset_table(predictions(), study=STUDY, audit=AUDIT)
     assert sorted(table["shift_h"].unique()) == [-2, -1, 0, 1, 2]
     assert len(table) == 15
-    assert judge_onset(evidence(said(), onset=table)).verdict == "supported"
+    assert judge_onset(evidence(predictions(), onset=table)).verdict == "supported"
 
 
 def test_a_claim_that_moves_with_the_onset_is_named():
-    table = onset_table(said(), study=STUDY, audit=AUDIT)
+    table = onset_table(predictions(), study=STUDY, audit=AUDIT)
     claim = table["claim"].eq("infected after the eclipse") & table["shift_h"].eq(2)
     table.loc[claim, "stands"] = False
-    row = judge_onset(evidence(said(), onset=table))
+    row = judge_onset(evidence(predictions(), onset=table))
     assert row.verdict == "not identifiable"
     assert row.evidence == "infected after the eclipse: changes at +2 h"
 
 
 def test_the_first_window_above_chance_comes_after_the_eclipse():
-    rows = said(wells=8, stacks=3, well_sd=0.3, stack_sd=0.2)
+    rows = predictions(wells=8, stacks=3, well_sd=0.3, stack_sd=0.2)
     table = negative_controls(rows, windows=WindowsConfig(), study=STUDY, visible_h=8.0)
     found = table.set_index("what")
     assert set(table.loc[table["start_h"].isna(), "what"]) == {"before onset", "eclipse", "after eclipse"}

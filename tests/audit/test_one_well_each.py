@@ -14,7 +14,7 @@ from hpiclock.simulate.write import simulate_plate
 
 
 @pytest.fixture(scope="module")
-def said() -> pd.DataFrame:
+def predictions() -> pd.DataFrame:
     """Predictions for the plate of ``hpiclock synth --design one-well-each``, every other field held out.
 
     Small fields and the first hours only; the infection begins at 1 h, and nothing is to be seen before 5 h.
@@ -26,8 +26,8 @@ def said() -> pd.DataFrame:
     infected = frames["condition"].eq("infected").to_numpy()
     held_out = pd.factorize(frames["stack_id"])[0] % 2 == 1
     label = pd.Series(infected.astype(int)).where(~(frames["hpi"] < 0)).astype("Int8")
-    learnt = ~held_out & label.notna().to_numpy()
-    model = fit_class_probe(seen.to_numpy()[learnt], label[learnt].astype(int).to_numpy())
+    trained = ~held_out & label.notna().to_numpy()
+    model = fit_class_probe(seen.to_numpy()[trained], label[trained].astype(int).to_numpy())
     return frames.assign(
         label=label, split=np.where(held_out, "test", "train"), run="r", fold=0, seed=0,
         clock=np.where(infected, "infection", "experiment"), time_target=np.nan, time_pred=np.nan,
@@ -36,12 +36,12 @@ def said() -> pd.DataFrame:
 
 
 @pytest.fixture(scope="module")
-def rows(said: pd.DataFrame) -> pd.DataFrame:
-    return verdict(Evidence(said, said)).set_index("question")
+def rows(predictions: pd.DataFrame) -> pd.DataFrame:
+    return verdict(Evidence(predictions, predictions)).set_index("question")
 
 
-def test_the_score_is_near_perfect_before_anything_can_be_seen(said: pd.DataFrame) -> None:
-    test = said[said["split"].eq("test")]
+def test_the_score_is_near_perfect_before_anything_can_be_seen(predictions: pd.DataFrame) -> None:
+    test = predictions[predictions["split"].eq("test")]
     assert test.loc[test["hpi"] < 5, "cpe_fraction"].max() < 0.05
     for _, now in test[test["hours"] < 6].groupby("hours"):
         assert roc_auc_score(now["condition"].eq("infected"), now["p_infected"]) > 0.95

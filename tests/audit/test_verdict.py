@@ -29,9 +29,9 @@ AUDIT = AuditConfig(shuffles=1000)
 
 def judged(*, seed=0, **changes):
     design = Simulation(wells=6, interval_h=2.0, onset_h=(5.0, 11.0))._replace(**changes)
-    said = simulate_predictions(design, rng=np.random.default_rng(seed), splits=("test",))
-    claims = onset_table(said, study=StudyConfig(), audit=AUDIT)
-    return verdict(Evidence(said, said, onset=claims, audit=AUDIT))
+    predictions = simulate_predictions(design, rng=np.random.default_rng(seed), splits=("test",))
+    claims = onset_table(predictions, study=StudyConfig(), audit=AUDIT)
+    return verdict(Evidence(predictions, predictions, onset=claims, audit=AUDIT))
 
 
 def test_every_question_has_one_row_in_its_order():
@@ -63,22 +63,22 @@ def test_one_onset_is_not_identifiable_however_well_times_fit():
 
 
 def test_the_same_seed_gives_the_same_verdict_and_rows_may_come_in_any_order():
-    said = simulate_predictions(
+    predictions = simulate_predictions(
         Simulation(wells=4, interval_h=4.0), rng=np.random.default_rng(0), splits=("test",)
     )
-    mixed = said.sample(frac=1, random_state=1).reset_index(drop=True)
-    first, second = (verdict(Evidence(rows, rows, audit=AUDIT)) for rows in (said, mixed))
+    mixed = predictions.sample(frac=1, random_state=1).reset_index(drop=True)
+    first, second = (verdict(Evidence(rows, rows, audit=AUDIT)) for rows in (predictions, mixed))
     numbers = ["effect", "low", "high"]
     pd.testing.assert_frame_equal(first[numbers], second[numbers])
     assert first["verdict"].equals(second["verdict"])
 
 
 def test_predictions_of_one_class_are_judged_by_the_design_alone():
-    said = simulate_predictions(
+    predictions = simulate_predictions(
         Simulation(wells=4, interval_h=4.0), rng=np.random.default_rng(0), splits=("test",)
     )
-    mock = said[said["condition"].eq("mock")]
-    table = verdict(Evidence(said, mock, audit=AUDIT))
+    mock = predictions[predictions["condition"].eq("mock")]
+    table = verdict(Evidence(predictions, mock, audit=AUDIT))
     assert table.set_index("question").loc[EARLY, "verdict"] == "not tested"
 
 

@@ -151,7 +151,7 @@ def probe_features(held_out: pd.DataFrame, features: pd.DataFrame, *, level: flo
             value = ScoreEstimate(note=made)
         else:
             groups, chance = wells[made.tested], made.chance
-            value, n = mean_over_wells(made.values, groups, level=level), len(np.unique(groups))
+            value, n = mean_over_wells(made.values, groups, level=level), n_wells(rows[made.tested])
         found.append(
             {"probe": name}
             | value.row()

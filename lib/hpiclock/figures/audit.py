@@ -169,13 +169,18 @@ def feature_map_figure(places: pd.DataFrame, *, method: str, reading: Mapping[st
     classes = places["condition"].mask(early, "infected, before onset")
     _by_kind(by_class, places.assign(kind=classes), CLASS_COLOURS, CLASS_MARKERS)
     by_class.legend(loc="best", fontsize=6, handlelength=1, markerscale=2)
-    wells = sorted(places["well"].unique(), key=natural_key)
+    names = places["plate"] + " " + places["well"]
+    wells = sorted(names.unique(), key=natural_key)
     colours = {well: WELL_COLOURS[i % len(WELL_COLOURS)] for i, well in enumerate(wells)}
-    _by_kind(by_well, places.assign(kind=places["well"]), colours, dict.fromkeys(wells, "o"))
+    _by_kind(by_well, places.assign(kind=names), colours, dict.fromkeys(wells, "o"))
     in_turn = ", ten colours in turn" if len(wells) > len(WELL_COLOURS) else ""
     _paths(paths, places)
     _reading(words, reading)
-    titles = ("class", count_text(len(wells), "well") + in_turn, "one stack of each well over time, to ▲")
+    titles = (
+        "class",
+        count_text(n_wells(places), "well") + in_turn,
+        "one stack of each well over time, to ▲",
+    )
     for ax, title in zip((by_class, by_well, paths), titles, strict=True):
         ax.set_title(title, fontsize=6.5, fontweight="normal")
     limits = {axis: _with_margin(places[axis].to_numpy(float)) for axis in ("x", "y")}
@@ -225,7 +230,7 @@ def _by_kind(ax: Axes, places: pd.DataFrame, colours: dict, markers: dict) -> No
 
 
 def _paths(ax: Axes, places: pd.DataFrame) -> None:
-    first = places.groupby("well")["stack_id"].transform("min")
+    first = places.groupby(["plate", "well"])["stack_id"].transform("min")
     for _, rows in places[places["stack_id"].eq(first)].sort_values("hours").groupby("stack_id"):
         treatment = Treatment.of(rows.iloc[0])
         ax.plot(rows["x"], rows["y"], **treatment.line, linewidth=0.6, alpha=0.55)

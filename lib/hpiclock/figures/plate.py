@@ -17,6 +17,7 @@ from hpiclock.errors import InputError
 from hpiclock.figures import style
 from hpiclock.figures.style import Treatment, natural_key, styled, treatments
 from hpiclock.format import count_text
+from hpiclock.tables import n_wells
 from hpiclock.wells import letters, parse_well, plate_format
 
 QUANTITIES = {
@@ -71,7 +72,7 @@ def plate_map(manifest: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.set_xticks(range(0, n_columns, step), [str(i + 1) for i in range(0, n_columns, step)])
     ax.set_yticks(range(0, n_rows, step), [letters(i) for i in range(0, n_rows, step)])
     _plate_labels(ax, named)
-    counts = {had: count_text(had.rows(manifest)["well"].nunique(), "well") for had in treatments(manifest)}
+    counts = {had: count_text(n_wells(had.rows(manifest)), "well") for had in treatments(manifest)}
     handles = [Patch(color=had.colour, label=f"{had.label} ({n})") for had, n in counts.items()]
     title = "in the well: onset\n(h after start)" if 8 < n_columns <= 12 else None
     style.legend_outside(ax, handles=handles, title=title)

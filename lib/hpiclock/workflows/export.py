@@ -56,7 +56,7 @@ def model_card(run: Run) -> str:
 
 
 def _sides(frames: pd.DataFrame) -> pd.DataFrame:
-    wells = frames.assign(place=frames["plate"] + "/" + frames["well"])
+    wells = frames.assign(place=(frames["plate"] + "/" + frames["well"]).where(frames["well"].ne("")))
     grouped = wells.groupby(["split", "condition"], sort=False)
     return grouped.agg(wells=("place", "nunique"), stacks=("stack_id", "nunique"), frames=("frame", "size"))
 
