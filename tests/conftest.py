@@ -15,7 +15,7 @@ import pandas as pd  # noqa: E402
 import pytest  # noqa: E402
 
 from hpiclock import tables  # noqa: E402
-from hpiclock.config.load import config_of  # noqa: E402
+from hpiclock.config.load import config_of, dump_config  # noqa: E402
 from hpiclock.runs.run import Run  # noqa: E402
 from hpiclock.simulate.design import design  # noqa: E402
 from hpiclock.simulate.write import synthesize  # noqa: E402
@@ -68,6 +68,20 @@ def quick_settings(tiny_plate: Path, tmp_path_factory: pytest.TempPathFactory) -
         folder = folder or tmp_path_factory.mktemp("quick")
         files = {"data.cache_dir": str(folder / "cache"), "reports_dir": str(folder / "reports")}
         return {"data.source": str(tiny_plate)} | files | QUICK | (changes or {})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def quick_config(quick_settings: Callable[..., Settings]) -> Callable[..., Path]:
+    """Write :func:`quick_settings` as a config file into a folder and return its path."""
+
+    def make(changes: Settings | None = None, *, folder: Path) -> Path:
+        path = folder / "config.yaml"
+        path.write_text(
+            dump_config(config_of(quick_settings(changes, folder=folder)), folder), encoding="utf-8"
+        )
+        return path
 
     return make
 

@@ -8,7 +8,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-import yaml
 
 from hpiclock.training.distributed import ProcessGroup
 
@@ -20,29 +19,16 @@ WEIGHTS = {"fp32": 5 * LR, "bf16": 0.05}
 
 
 @pytest.fixture(scope="module", params=["fp32", "bf16"])
-def trained(tmp_path_factory, tiny_plate, request):
+def trained(tmp_path_factory, quick_config, request):
     """A run of one process and a run of two, from the same config, and its precision; batches of odd size."""
     folder = tmp_path_factory.mktemp("world")
-    cfg = {
-        "data": {"source": str(tiny_plate), "cache_dir": str(folder / "cache")},
-        "reports_dir": str(folder / "reports"),
-        "image": {"size": 32},
-        "model": {"backbone": "resnet10", "hidden_dim": 8, "dropout": 0.0},
-        "split": {"train": 0.5, "val": 0.25, "test": 0.25},
-        "train": {
-            "batch_size": 9,
-            "epochs": 2,
-            "lr": LR,
-            "device": "cpu",
-            "threads": 1,
-            "best": "loss",
-            "precision": request.param,
-        },
-        "study": {"resamples": 100},
-        "windows": {"width_h": 24, "stride_h": 24},
-    }
-    (folder / "c.yaml").write_text(yaml.safe_dump(cfg))
-    words = ["hpiclock", "train", str(folder / "c.yaml"), "--run-dir"]
+    changes = {
+        "model.backbone": "resnet10", "model.dropout": 0.0, "train.batch_size": 9, "train.epochs": 2,
+        "train.lr": LR, "train.best": "loss", "train.precision": request.param,
+        "windows.width_h": 24, "windows.stride_h": 24,
+    }  # fmt: skip
+    config = str(quick_config(changes, folder=folder))
+    words = ["hpiclock", "train", config, "--run-dir"]
     alone = subprocess.run([sys.executable, "-m", *words, str(folder / "one")], capture_output=True,
                            text=True, check=False, timeout=300)  # fmt: skip
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m"]

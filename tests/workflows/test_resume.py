@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-import yaml
 
 pytestmark = pytest.mark.precision
 
@@ -16,23 +15,15 @@ EXIT = 41
 
 
 @pytest.fixture(scope="module")
-def start(tiny_plate, tmp_path_factory):
+def start(quick_config, tmp_path_factory):
     """Train in a process of its own, which may be killed on the way; returns its exit code."""
     base = tmp_path_factory.mktemp("resume")
-    values = {
-        "experiment": "killed",
-        "data": {"source": str(tiny_plate), "cache_dir": str(base / "cache")},
-        "image": {"size": 32},
-        "split": {"train": 0.5, "val": 0.25, "test": 0.25},
-        "model": {"backbone": "shufflenet_v2_x0_5", "hidden_dim": 8},
-        "frames": {name: {c: {"stride": 2} for c in ("infected", "uninfected")} for name in ("train", "val")},
-        "train": {
-            "epochs": 3, "batch_size": 8, "lr": 0.003, "threads": 1, "balanced": True, "device": "cpu",
-            "checkpoint_every_s": 0,
-        },
+    changes = {
+        "experiment": "killed", "train.epochs": 3, "train.batch_size": 8, "train.lr": 0.003,
+        "train.balanced": True, "train.checkpoint_every_s": 0,
     }  # fmt: skip
-    config = base / "config.yaml"
-    config.write_text(yaml.safe_dump(values))
+    changes |= {f"frames.{s}.{c}.stride": 2 for s in ("train", "val") for c in ("infected", "uninfected")}
+    config = quick_config(changes, folder=base)
     context = multiprocessing.get_context("forkserver")  # imports torch once for all runs
     context.set_forkserver_preload(["hpiclock.workflows.train", "torch._dynamo"])
 
