@@ -1,4 +1,4 @@
-"""Where a run's model looks and what its features hold: maps, what checks them, kept with the run."""
+"""Attribution maps of a run's model, their sanity checks, and the map of its features, kept with the run."""
 
 from __future__ import annotations
 
@@ -285,12 +285,9 @@ def feature_map(run: Run, *, method: str = "PCA") -> pd.DataFrame:
     Raises:
         InputError: a run without a checkpoint, stacks that cannot be read, UMAP that is not installed.
     """
-    path, given = (
-        run.path(EXPLANATIONS, f"feature_map_{method.lower()}.parquet"),
-        run.path("predictions.parquet"),
-    )
+    path = run.path(EXPLANATIONS, f"feature_map_{method.lower()}.parquet")
     predictions = run.read_table("predictions.parquet", PREDICTIONS)
-    if not up_to_date(path, given):
+    if not up_to_date(path, run.path("predictions.parquet")):
         places = project_features(_features(run), method=method, seed=run.cfg.seed)
         make_folder(path.parent)
         with atomic(path) as partial:

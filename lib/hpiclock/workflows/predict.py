@@ -7,7 +7,7 @@ import json
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -40,44 +40,6 @@ if TYPE_CHECKING:
 PIECE = 4096  # frames, in whole stacks
 
 
-class ResumeChunks:
-    """The folder of pieces beside an output file."""
-
-    def __init__(self, output: Path) -> None:
-        self.folder = output.with_name(f".{output.name}.pieces")
-
-    def take_up(self, what: Sequence[str]) -> ResumeChunks:
-        """Keep the pieces that are there if they are of the same models and frames, else begin anew."""
-        key = hashlib.sha256(json.dumps([*what, PIECE]).encode()).hexdigest()
-        said = self.folder / "key"
-        if not said.is_file() or said.read_text(encoding="utf-8") != key:
-            self.remove()
-            make_folder(self.folder)
-            with atomic(said) as partial:
-                partial.write_text(key, encoding="utf-8")
-        return self
-
-    def has(self, number: int) -> bool:
-        """Tell whether a piece is there; it is whole then."""
-        return self._path(number).is_file()
-
-    def keep(self, number: int, rows: pd.DataFrame) -> None:
-        """Write a piece."""
-        with atomic(self._path(number)) as partial:
-            rows.to_parquet(partial, index=False)
-
-    def read(self, count: int) -> pd.DataFrame:
-        """Return the first ``count`` pieces as one table."""
-        return pd.concat([pd.read_parquet(self._path(n)) for n in range(count)], ignore_index=True)
-
-    def remove(self) -> None:
-        """Remove the pieces."""
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-    def _path(self, number: int) -> Path:
-        return self.folder / f"{number:05d}.parquet"
-
-
 def resume_chunks(frames: pd.DataFrame) -> list[pd.DataFrame]:
     """Cut a FRAMES table between stacks into pieces of about :data:`PIECE` frames."""
     stacks = frames["stack_id"].ne(frames["stack_id"].shift()).cumsum()
@@ -90,11 +52,11 @@ class PlatePredictions:
     """Predictions of a plate.
 
     Attributes:
-        rows: NEW_PREDICTIONS with what the source says of each stack (compound, dose, ...).
+        rows: NEW_PREDICTIONS with the metadata of each stack (compound, dose, ...).
         thresholds: from which P(infected) on a frame is called infected, by rule; ``decision`` is there.
-        notes: what must be said wherever these predictions are shown.
-        likeness: ``verdict distance sentence n_held_out n_wells``; empty where it was not looked at.
-        runs: names of the runs that were asked.
+        notes: what must stand wherever these predictions are shown.
+        likeness: ``verdict distance sentence n_held_out n_wells``; empty where nothing was compared.
+        runs: names of the runs that predicted.
     """
 
     rows: pd.DataFrame
@@ -142,57 +104,61 @@ def read_readout(path: str | Path) -> PlatePredictions:
 def own_test_wells(run: Run) -> PlatePredictions:
     """Return the test wells of a run as if they were a new plate, for a read-out without one."""
     predictions = run.read_table("predictions.parquet", PREDICTIONS)
-    rules = read_study_tables(run.folder)["detection_thresholds"].dropna(subset="threshold")
-    told = run.read_table("manifest.csv", MANIFEST).set_index("stack_id")
-    extra = told[[name for name in ("compound", "dose", "dose_unit", "replicate", "virus") if name in told]]
+    thresholds = _thresholds(read_study_tables(run.folder)["detection_thresholds"])
+    manifest = run.read_table("manifest.csv", MANIFEST).set_index("stack_id")
+    extra = manifest.filter(["compound", "dose", "dose_unit", "replicate", "virus"])
     rows = predictions[predictions["split"].eq("test")].join(extra, on="stack_id")
     note = "No new plate is given: these are the test wells of the run itself, on its own plate."
-    thresholds = {str(row.rule): float(row.threshold) for row in rules.itertuples()}
     return PlatePredictions(rows.reset_index(drop=True), thresholds, [note, *run.notes], {}, [run.name])
 
 
 DECISION = "decision"
 
 
-@dataclass(frozen=True)
-class Member:
-    """A run that is asked, its model, and what its training frames look like to it."""
+class Member(NamedTuple):
+    """One run of several: its model, its training frames' distribution, its thresholds and temperature.
+
+    ``thresholds`` are those of its study by rule; ``temperature`` calibrates its P(infected), NaN where none
+    could be fitted.
+    """
 
     run: Run
     model: TwoHeads
     reference: TrainingReference | None
+    thresholds: dict[str, float]
+    temperature: float
 
-    @cached_property
+    @property
     def key(self) -> str:
         """Changes with the weights and with what distances are measured against."""
-        digest = hashlib.sha256(self.run.path("checkpoints", "best.pt").read_bytes())
+        digest = hashlib.sha256(self.run.path(*BEST).read_bytes())
         digest.update(b"" if self.reference is None else self.reference.held_out.tobytes())
         return digest.hexdigest()
 
-    @cached_property
-    def thresholds(self) -> dict[str, float]:
-        """The rules by which the run's study calls a frame infected, and their thresholds."""
-        rules = read_study_tables(self.run.folder)["detection_thresholds"]
-        return {str(row.rule): float(row.threshold) for row in rules.itertuples() if pd.notna(row.threshold)}
 
-    @cached_property
-    def temperature(self) -> float:
-        """The temperature that calibrates the run's P(infected); NaN where none could be fitted."""
-        table = read_study_tables(self.run.folder)["temperature"]
-        return float(table["temperature"].iloc[0]) if len(table) else float("nan")
+def load_member(run: Run, say: Callable[[str], None]) -> Member:
+    """Load what a finished run needs for predictions of a new plate."""
+    from hpiclock.inference.predict import load_model
 
-
-class Ensemble(NamedTuple):
-    """Prediction rows, thresholds by rule, notes, and how many held-out stacks and wells stand behind."""
-
-    rows: pd.DataFrame
-    thresholds: dict[str, float]
-    notes: list[str]
-    held_out: tuple[int, int]
+    model = load_model(run.cfg, run.path(*BEST))
+    reference = reference_of(run, model)
+    if reference is None:
+        say(f"note: {run.name}: its training frames are not at hand, so nothing can be compared with them")
+    tables = read_study_tables(run.folder)
+    fitted = tables["temperature"]["temperature"]
+    temperature = float(fitted.iloc[0]) if len(fitted) else float("nan")
+    return Member(run, model, reference, _thresholds(tables["detection_thresholds"]), temperature)
 
 
-def combine_members(members: list[Member], frames: pd.DataFrame, said: list[pd.DataFrame]) -> Ensemble:
-    """Return the members' answers as one table, with columns beyond PREDICTIONS.
+def _thresholds(rules: pd.DataFrame) -> dict[str, float]:
+    known = rules.dropna(subset="threshold")
+    return {str(row.rule): float(row.threshold) for row in known.itertuples()}
+
+
+def combine_members(
+    members: list[Member], frames: pd.DataFrame, predicted: list[pd.DataFrame]
+) -> tuple[pd.DataFrame, dict[str, float], list[str]]:
+    """Return the members' predictions as one table (more than PREDICTIONS), thresholds by rule, and notes.
 
     ``p_calibrated``: P(infected) under the temperature of each run (missing where a run has none);
     ``called``: 1 where P(infected) reaches the threshold; ``distance`` to the training frames; with several
@@ -201,7 +167,7 @@ def combine_members(members: list[Member], frames: pd.DataFrame, said: list[pd.D
     Args:
         members: the runs.
         frames: FRAMES rows of the plate.
-        said: from each member ``p_infected time_pred distance``, a row per frame.
+        predicted: by each member ``p_infected time_pred distance``, a row per frame.
     """
     from hpiclock.inference.predict import trained_times_only
 
@@ -209,16 +175,16 @@ def combine_members(members: list[Member], frames: pd.DataFrame, said: list[pd.D
     names = [member.run.name for member in members]
     rules = set.intersection(*(set(member.thresholds) for member in members))
     thresholds = {rule: float(np.mean([m.thresholds[rule] for m in members])) for rule in sorted(rules)}
-    p = np.stack([answers["p_infected"].to_numpy(float) for answers in said])
+    p, distance = (
+        np.stack([rows[name].to_numpy(float) for rows in predicted]) for name in ("p_infected", "distance")
+    )
     hours = np.stack(
         [
-            trained_times_only(answers, member.run.cfg.model, threshold=member.thresholds.get(DECISION, 0.5))
-            for answers, member in zip(said, members, strict=True)
+            trained_times_only(rows, member.run.cfg.model, threshold=member.thresholds.get(DECISION, 0.5))
+            for rows, member in zip(predicted, members, strict=True)
         ]
     )
     temperatures = np.array([member.temperature for member in members])
-    distance = np.stack([answers["distance"].to_numpy(float) for answers in said])
-    known = [member.reference for member in members if member.reference is not None]
     rows = frames.reset_index(drop=True).assign(
         run=names[0],
         seed=members[0].run.cfg.seed,
@@ -227,24 +193,18 @@ def combine_members(members: list[Member], frames: pd.DataFrame, said: list[pd.D
         p_calibrated=expit(logit(np.clip(p, CLIP, 1 - CLIP)) / temperatures[:, None]).mean(0),
         distance=_mean(distance),
     )
-    rows["called"] = (
-        (rows["p_infected"] >= thresholds[DECISION]).astype("Int8").mask(rows["p_infected"].isna())
-    )
+    called = (rows["p_infected"] >= thresholds[DECISION]).astype("Int8")
+    rows["called"] = called.mask(rows["p_infected"].isna())
     if len(members) > 1:
-        rows = rows.assign(
-            run=f"mean of {len(members)} runs",
-            seed=0,
-            p_infected_sd=p.std(0, ddof=1),
-            time_pred_sd=hours.std(0, ddof=1),
-        )
+        spread = {"p_infected_sd": p.std(0, ddof=1), "time_pred_sd": hours.std(0, ddof=1)}
+        rows = rows.assign(run=f"mean of {len(members)} runs", seed=0, **spread)
+        cuts = ", ".join(f"{member.thresholds[DECISION]:.3f}" for member in members)
         notes.append(
-            f"Mean of {len(members)} runs ({', '.join(names)}); the threshold is the mean of theirs "
-            f"({', '.join(f'{m.thresholds[DECISION]:.3f}' for m in members)})."
+            f"Mean of {len(members)} runs ({', '.join(names)}); the threshold is the mean of theirs ({cuts})."
         )
     if not np.isfinite(temperatures).all():
         notes.append("A run has no temperature, so P(infected) is as the model gives it, not calibrated.")
-    held_out = min(((len(one.held_out), one.n_wells) for one in known), default=(0, 0))
-    return Ensemble(rows, thresholds, notes, held_out)
+    return rows, thresholds, notes
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
@@ -272,7 +232,7 @@ def predict(
     Conditions may be unknown. Stacks that cannot be read are left out and reported.
 
     Args:
-        runs: one finished run, or several of one experiment: their mean is the answer, with its spread.
+        runs: one finished run, or several of one experiment: their mean is the prediction, with its spread.
         source: a folder of stacks, plate map, manifest CSV, or one file of many.
         output: a Parquet or CSV file; a JSON file of the same name is written beside it.
         changes: config keys ``data.*``, ``image.low`` and ``image.high`` that differ on this plate.
@@ -284,35 +244,37 @@ def predict(
     output = Path(output)
     cfg = plate_config(runs, source, changes)
     manifest, notes = _stacks(cfg)
-    trained = runs[0].read_table("manifest.csv", MANIFEST)
+    known = runs[0].read_table("manifest.csv", MANIFEST)
     if "image.low" in changes or "image.high" in changes:
-        trained = trained.assign(dtype=manifest["dtype"].iloc[0])  # the user said what its grey levels mean
-    image, adapted = harmonize(trained, manifest, cfg.image)
+        known = known.assign(dtype=manifest["dtype"].iloc[0])  # the user states what its grey levels mean
+    image, adapted = harmonize(known, manifest, cfg.image)
     notes += adapted
     for note in notes:
         say(f"note: {note}")
     cache = open_cache(manifest, cfg.data, image)
     frames = new_frames(manifest, cfg)
-    members = [_member(run, say) for run in runs]
-    said = _ask_all(members, cache, frames, output)
-    ensemble = combine_members(members, frames, said)
-    rows = check(NEW_PREDICTIONS, ensemble.rows.join(_told(manifest), on="stack_id"))
-    n_held_out, n_wells = ensemble.held_out
-    was = kept_statistics(runs[0])
-    looks = None if was is None else acquisition_shift(was, stack_statistics(cache, frames))
-    judged = ood_summary(rows, n_held_out=n_held_out, n_wells=n_wells, shift=looks)
-    warning = [judged.sentence] if judged.verdict != "alike" else []
-    numbers = [] if looks is None else looks.to_dict("records")
+    members = [load_member(run, say) for run in runs]
+    pieces = output.with_name(f".{output.name}.pieces")
+    predicted = _predict_all(members, cache, frames, pieces)
+    rows, thresholds, of_members = combine_members(members, frames, predicted)
+    rows = check(NEW_PREDICTIONS, rows.join(_metadata(manifest), on="stack_id"))
+    references = [member.reference for member in members if member.reference is not None]
+    n_held_out, n_wells = min(((len(one.held_out), one.n_wells) for one in references), default=(0, 0))
+    trained = kept_statistics(runs[0])
+    shift = None if trained is None else acquisition_shift(trained, stack_statistics(cache, frames))
+    ood = ood_summary(rows, n_held_out=n_held_out, n_wells=n_wells, shift=shift)
+    warning = [ood.sentence] if ood.verdict != "alike" else []
+    numbers = [] if shift is None else shift.to_dict("records")
     found = PlatePredictions(
         rows,
-        ensemble.thresholds,
-        [*warning, *ensemble.notes, *notes],
-        judged._asdict() | {"n_held_out": n_held_out, "n_wells": n_wells, "looks": numbers},
+        thresholds,
+        [*warning, *of_members, *notes],
+        ood._asdict() | {"n_held_out": n_held_out, "n_wells": n_wells, "looks": numbers},
         [run.name for run in runs],
     )
     found.save(output)
-    ResumeChunks(output).remove()
-    say(judged.sentence)
+    shutil.rmtree(pieces, ignore_errors=True)
+    say(ood.sentence)
     return found
 
 
@@ -330,8 +292,7 @@ def plate_config(runs: Sequence[Run], source: str | Path, changes: Mapping[str, 
     first = runs[0]
     for run in runs[1:]:
         for key in ("image", "data.channel", "data.z", "targets", "model.tasks"):
-            mine, other = _part(first.cfg, key), _part(run.cfg, key)
-            if mine != other:
+            if attrgetter(key)(first.cfg) != attrgetter(key)(run.cfg):
                 raise InputError(
                     f"{run.folder}: {key} differs from {first.folder}; only runs that read images in the "
                     "same way can be taken together"
@@ -341,10 +302,9 @@ def plate_config(runs: Sequence[Run], source: str | Path, changes: Mapping[str, 
             raise InputError(
                 f"--set {key}: the run decides it; data.*, {' and '.join(MAY_CHANGE)} may be set"
             )
-    kept = dict(leaves(first.cfg))
     carried = {
         key: value
-        for key, value in kept.items()
+        for key, value in leaves(first.cfg)
         if value is not None
         and not key.startswith("data.source")
         and key.removeprefix("data.") not in OF_THE_PLATE
@@ -365,21 +325,14 @@ def new_frames(manifest: pd.DataFrame, cfg: Config) -> pd.DataFrame:
     )
 
 
-def _part(cfg: Config, key: str) -> Any:
-    value: Any = cfg
-    for name in key.split("."):
-        value = getattr(value, name)
-    return value
-
-
 def _stacks(cfg: Config) -> tuple[pd.DataFrame, list[str]]:
     manifest, notes = load_manifest(cfg.data, onset_h=np.nan, blind=True)
     infected = manifest["condition"].eq("infected")
-    unsaid = infected & manifest["onset_h"].isna()
-    if unsaid.any():
-        manifest = manifest.assign(onset_h=manifest["onset_h"].mask(unsaid, cfg.targets.onset_h))
+    unstated = infected & manifest["onset_h"].isna()
+    if unstated.any():
+        manifest = manifest.assign(onset_h=manifest["onset_h"].mask(unstated, cfg.targets.onset_h))
         notes.append(
-            f"The plate map states no onset for {unsaid.sum()} infected stacks: {cfg.targets.onset_h:g} h, "
+            f"The plate map states no onset for {unstated.sum()} infected stacks: {cfg.targets.onset_h:g} h, "
             "the onset that the run assumes, is taken. It decides labels and hpi, not the predictions."
         )
     unknown = int(manifest["condition"].eq(UNKNOWN).sum())
@@ -390,48 +343,46 @@ def _stacks(cfg: Config) -> tuple[pd.DataFrame, list[str]]:
     return manifest, notes
 
 
-def _member(run: Run, say: Callable[[str], None]) -> Member:
-    from hpiclock.inference.predict import load_model
-
-    model = load_model(run.cfg, run.path(*BEST))
-    reference = reference_of(run, model)
-    if reference is None:
-        say(f"note: {run.name}: its training frames are not at hand, so nothing can be compared with them")
-    return Member(run, model, reference)
-
-
-def _ask_all(
-    members: list[Member], cache: FrameCache, frames: pd.DataFrame, output: Path
+def _predict_all(
+    members: list[Member], cache: FrameCache, frames: pd.DataFrame, folder: Path
 ) -> list[pd.DataFrame]:
-    """Return what each member says of every frame; finished pieces are kept on disk."""
+    """Return each member's predictions of every frame; finished pieces are kept in the folder.
+
+    Pieces of other models or frames that are there are removed.
+    """
     from hpiclock.inference.predict import predict
 
-    kept = ResumeChunks(output).take_up([cache.key, *(member.key for member in members)])
-    pieces = resume_chunks(frames)
-    done = sum(len(piece) for number, piece in enumerate(pieces) if kept.has(number))
+    parts = [cache.key, *(member.key for member in members), PIECE]
+    key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+    kept = folder / "key"
+    if not kept.is_file() or kept.read_text(encoding="utf-8") != key:
+        shutil.rmtree(folder, ignore_errors=True)
+        make_folder(folder)
+        with atomic(kept) as partial:
+            partial.write_text(key, encoding="utf-8")
+    pieces = {folder / f"{number:05d}.parquet": rows for number, rows in enumerate(resume_chunks(frames))}
+    done = sum(len(rows) for path, rows in pieces.items() if path.is_file())
     with progress(desc="predicting", total=len(frames), initial=done, unit="frame") as bar:
-        for number, piece in enumerate(pieces):
-            if kept.has(number):
+        for path, rows in pieces.items():
+            if path.is_file():
                 continue
-            said = []
+            keys, predicted = rows[["stack_id", "frame"]].reset_index(drop=True), []
             for index, member in enumerate(members):
-                last = index == len(members) - 1
-                each = bar.update if last else (lambda _: None)
-                answers = predict(member.model, cache, piece, member.reference, each=each)
-                said.append(
-                    piece[["stack_id", "frame"]].reset_index(drop=True).join(answers).assign(member=index)
-                )
-            kept.keep(number, pd.concat(said, ignore_index=True))
-    answers = kept.read(len(pieces))
+                each = bar.update if index == len(members) - 1 else (lambda _: None)
+                found = predict(member.model, cache, rows, member.reference, each=each)
+                predicted.append(keys.join(found).assign(member=index))
+            with atomic(path) as partial:
+                pd.concat(predicted, ignore_index=True).to_parquet(partial, index=False)
+    every = pd.concat([pd.read_parquet(path) for path in pieces], ignore_index=True)
     keys = frames[["stack_id", "frame"]]
     return [
-        keys.merge(answers[answers["member"].eq(index)], on=["stack_id", "frame"], how="left", validate="1:1")
+        keys.merge(every[every["member"].eq(index)], on=["stack_id", "frame"], how="left", validate="1:1")
         for index in range(len(members))
     ]
 
 
-def _told(manifest: pd.DataFrame) -> pd.DataFrame:
-    """What the source says about each stack beyond a PREDICTIONS row, such as compound and dose."""
+def _metadata(manifest: pd.DataFrame) -> pd.DataFrame:
+    """Return what the source tells of each stack beyond a PREDICTIONS row, such as compound and dose."""
     extra = [name for name in manifest.columns if name not in (*MANIFEST.columns, *IDENTITY, *OF_THE_FILES)]
     taken = {"run", "seed", "p_infected", "time_pred", "label", "frame", "hours", "distance"}
     return manifest.set_index("stack_id")[[name for name in extra if name not in taken]]
