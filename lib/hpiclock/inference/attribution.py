@@ -102,7 +102,7 @@ def attribution_map(model: TwoHeads, images: Tensor, *, head: str, method: str) 
         head: ``class`` or ``time``.
         method: one of :data:`METHODS`.
     """
-    return _in_parts(model, images, head, partial(_BY_METHOD[method], size=images.shape[-1]))
+    return _in_parts(model, images, head, partial(_attribute, method=method))
 
 
 def coarse_gradcam(model: TwoHeads, images: Tensor, *, head: str) -> Tensor:
@@ -147,22 +147,14 @@ def _coarse(one: OneHead, images: Tensor, *, layer: str) -> Tensor:
     return cam.attribute(images, relu_attributions=False)
 
 
-def _gradcam(one: OneHead, images: Tensor, *, size: int) -> Tensor:
+def _attribute(one: OneHead, images: Tensor, *, method: str) -> Tensor:
+    if method == SALIENCY:
+        return Saliency(one).attribute(images.clone().requires_grad_(), abs=True)
+    if method == INTEGRATED:
+        flat = images.mean((-2, -1), keepdim=True).expand_as(images)
+        return IntegratedGradients(one).attribute(
+            images, baselines=flat, n_steps=STEPS, method="gausslegendre", internal_batch_size=len(images)
+        )
+    size = images.shape[-1]
     coarse = _coarse(one, images, layer=gradcam_layer(one.model, size))
     return LayerAttribution.interpolate(coarse, (size, size), interpolate_mode="bilinear")
-
-
-def _integrated(one: OneHead, images: Tensor, *, size: int) -> Tensor:
-    del size
-    flat = images.mean((-2, -1), keepdim=True).expand_as(images)
-    return IntegratedGradients(one).attribute(
-        images, baselines=flat, n_steps=STEPS, method="gausslegendre", internal_batch_size=len(images)
-    )
-
-
-def _saliency(one: OneHead, images: Tensor, *, size: int) -> Tensor:
-    del size
-    return Saliency(one).attribute(images.clone().requires_grad_(), abs=True)
-
-
-_BY_METHOD = {GRADCAM: _gradcam, INTEGRATED: _integrated, SALIENCY: _saliency}

@@ -15,6 +15,8 @@ from typing import Any
 
 import numpy as np
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from hpiclock.config.schema import ModelConfig
@@ -104,8 +106,6 @@ def _on_cpu(model: TwoHeads) -> GreyToOutputs:
 
 def write_safetensors(model: TwoHeads, config: dict[str, Any], folder: Path) -> None:
     """Write the weights and the config that rebuilds the model (key ``model``) and says how to use it."""
-    from safetensors.torch import save_file
-
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     with atomic(folder / WEIGHTS) as partial:
         save_file(state, partial)
@@ -119,9 +119,6 @@ def read_safetensors(folder: Path) -> TwoHeads:
     Raises:
         InputError: files that are not there or do not fit each other.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
         model = build_model(ModelConfig.model_validate(config["model"]), pretrained=False)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from hpiclock.config.schema import ModelConfig
 from hpiclock.errors import InputError
-from hpiclock.training.pretrained import load_weights
+from hpiclock.training.pretrained import classifier_path, load_weights
 
 
 class Output(NamedTuple):
@@ -156,7 +156,9 @@ def _head(n_features: int, model: ModelConfig, n_out: int) -> nn.Sequential:
 
 
 def _cut_classifier(backbone: nn.Module) -> int:
-    path, last = [(p, m) for p, m in backbone.named_modules() if isinstance(m, nn.Linear)][-1]
+    path = classifier_path(backbone)
+    last = backbone.get_submodule(path)
+    assert isinstance(last, nn.Linear)
     _set(backbone, path, nn.Identity())
     return last.in_features
 

@@ -12,6 +12,8 @@ from urllib.error import URLError
 
 import torch
 import torchvision
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from hpiclock.errors import InputError
@@ -54,30 +56,19 @@ def read_state(path: Path) -> State:
     if not path.is_file():
         raise InputError(f"model.weights: {path}: no such file; give a state dict, imagenet or none")
     try:
-        content = _content(path)
-    except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
+        if path.suffix == ".safetensors":
+            content: Any = load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:
         raise InputError(f"model.weights: {path}: not a file of weights ({type(error).__name__})") from None
     content = content.get("state_dict", content) if isinstance(content, dict) else content
     if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
         raise InputError(f"model.weights: {path}: holds no state dict (names to tensors)")
-    return {_today(key.removeprefix("module.")): value for key, value in content.items()}
-
-
-def _today(key: str) -> str:
+    names = [key.removeprefix("module.") for key in content]
     # torchvision's DenseNet files keep the layer names of its first version
-    return re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2.", key)
-
-
-def _content(path: Path) -> Any:
-    if path.suffix != ".safetensors":
-        return torch.load(path, map_location="cpu", weights_only=True)
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    try:
-        return load_file(path)
-    except SafetensorError as error:
-        raise ValueError(str(error)) from None
+    names = [re.sub(r"(denselayer\d+\.(?:norm|conv))\.([12])\.", r"\1\2.", name) for name in names]
+    return dict(zip(names, content.values(), strict=True))
 
 
 def refuse_untrained(state: State, place: str) -> None:
@@ -133,7 +124,7 @@ def _wheel_state(backbone: nn.Module, name: str) -> State:
 
 def _load(backbone: nn.Module, state: State, name: str, place: str) -> None:
     """Load all but the classifier, which is replaced anyway; every other tensor must have its counterpart."""
-    classifier = _classifier(backbone) + "."
+    classifier = classifier_path(backbone) + "."
     mine = {k: v for k, v in backbone.state_dict().items() if not k.startswith(classifier)}
     given = {k: v for k, v in state.items() if not k.startswith(classifier)}
     absent = [k for k, v in mine.items() if k not in given and v.ndim > 0]
@@ -148,5 +139,6 @@ def _load(backbone: nn.Module, state: State, name: str, place: str) -> None:
     backbone.load_state_dict(given, strict=False)
 
 
-def _classifier(backbone: nn.Module) -> str:
+def classifier_path(backbone: nn.Module) -> str:
+    """Return the name of a backbone's last linear layer."""
     return [path for path, module in backbone.named_modules() if isinstance(module, nn.Linear)][-1]

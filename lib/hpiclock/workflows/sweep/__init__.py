@@ -99,15 +99,17 @@ def summarise(plan: Sweep, predictions_of: Callable[[str], pd.DataFrame | None])
     """
     points: dict[tuple[Any, ...], list[Trial]] = {}
     for trial in plan.trials:
-        points.setdefault(tuple(_point(trial).items()), []).append(trial)
+        labels = {key: value for key, value in trial.labels.items() if key not in FOLDED}
+        plain = [(k, v if isinstance(v, str | int | float) else str(v)) for k, v in labels.items()]
+        points.setdefault(tuple(plain), []).append(trial)
     tables = []
-    for labels, trials in points.items():
+    for point, trials in points.items():
         runs = [rows for trial in trials if (rows := predictions_of(trial.run)) is not None]
         if len(runs) < len(trials):
             continue
-        asked = [asked_of(plan, trial, rows) for trial, rows in zip(trials, runs, strict=True)]
+        tests = [test_rows(plan, trial, rows) for trial, rows in zip(trials, runs, strict=True)]
         study = plan.configs[trials[0].run].study
-        tables.append(pooled_metrics(runs, study=study, tests=asked).assign(**dict(labels)))
+        tables.append(pooled_metrics(runs, study=study, tests=tests).assign(**dict(point)))
     names = [name for name, _ in next(iter(points), ())]
     if not tables:
         return pd.DataFrame(columns=[*names, *COLUMNS.split()])
@@ -126,21 +128,13 @@ def predictions_of(plan: Sweep) -> Callable[[str], pd.DataFrame | None]:
     return read
 
 
-def asked_of(plan: Sweep, trial: Trial, predictions: pd.DataFrame) -> pd.DataFrame:
-    """Return the test rows of a run that a trial is asked about."""
+def test_rows(plan: Sweep, trial: Trial, predictions: pd.DataFrame) -> pd.DataFrame:
+    """Return the test rows of a run on which a trial is evaluated."""
     test = predictions[predictions["split"].eq("test")]
     if not trial.test_frames:
         return test
     frames = load_config(plan.base, {**trial.overrides, **trial.test_frames}).frames
     return select_frames(test, frames)
-
-
-def _point(trial: Trial) -> dict[str, Any]:
-    return {
-        key: value if isinstance(value, str | int | float) else str(value)
-        for key, value in trial.labels.items()
-        if key not in FOLDED
-    }
 
 
 def _runs_table(plan: Sweep, messages: dict[str, str]) -> pd.DataFrame:
@@ -155,6 +149,6 @@ def _runs_table(plan: Sweep, messages: dict[str, str]) -> pd.DataFrame:
 
 def _test_scores(folder: Path) -> dict[str, float]:
     metrics = read_any(folder / "metrics.csv")
-    over_all_hours = metrics[metrics["split"].eq("test") & metrics["start_h"].isna()]
-    of_test = over_all_hours.set_index(["metric", "group"])["value"]
-    return {name: of_test[key] for name, key in SCORES.items() if key in of_test.index}
+    tested = metrics[metrics["split"].eq("test") & metrics["start_h"].isna()]
+    values = tested.set_index(["metric", "group"])["value"]
+    return {name: values[key] for name, key in SCORES.items() if key in values.index}

@@ -23,6 +23,7 @@ from hpiclock.workflows.sweep.executor_local import default_workers, train_one
 
 Engine = Literal["local", "snakemake", "slurm"]
 SNAKEFILE = Path(__file__).with_name("Snakefile")
+FLAGS = ("--keep-going", "--rerun-incomplete", "--nolock", "--rerun-triggers", "mtime")
 LOOK_S = 1.0  # how often the folders of runs are looked at for the bar
 NO_MESSAGE = "its job ended without a message"
 
@@ -61,28 +62,14 @@ def train_as_jobs(
     folder = make_folder((plan.folder / "jobs").resolve())
     for name in todo:
         (folder / f"{name}.log").unlink(missing_ok=True)
-    said = {"sweep": str(plan.path.resolve()), "overrides": dict(overrides)}
-    said["command"] = shlex.join(_command(plan, overrides))
+    job = {"sweep": str(plan.path.resolve()), "overrides": dict(overrides)}
+    job["command"] = shlex.join(_command(plan, overrides))
     with atomic(folder / "config.json") as partial:
-        partial.write_text(json.dumps(said, indent=1), encoding="utf-8")
+        partial.write_text(json.dumps(job, indent=1), encoding="utf-8")
     most = most or (len(todo) if engine == "slurm" else default_workers())
-    command = [
-        sys.executable,
-        "-m",
-        "snakemake",
-        "all",
-        "--snakefile",
-        str(SNAKEFILE),
-        "--directory",
-        str(folder),
-        "--configfile",
-        str(folder / "config.json"),
-        "--keep-going",
-        "--rerun-incomplete",
-        "--nolock",
-        "--rerun-triggers",
-        "mtime",
-    ]
+    places = {"--snakefile": SNAKEFILE, "--directory": folder, "--configfile": folder / "config.json"}
+    command = [sys.executable, "-m", "snakemake", "all", *FLAGS]
+    command += [str(part) for place in places.items() for part in place]
     command += _on_cluster(most) if engine == "slurm" else ["--cores", str(most)]
     code = _watched([*command, *options], plan, todo, folder / "snakemake.log")
     return _messages(plan, todo, folder, code)
@@ -117,8 +104,8 @@ def _on_cluster(most: int) -> list[str]:
         )
     options = ["--executor", "slurm", "--jobs", str(most)]
     # without accounting sacct always fails, and the plug-in would wait for its answer for ever
-    asked = shutil.which("sacct") and subprocess.run(["sacct", "-n", "-X"], capture_output=True, check=False)
-    return options if asked and asked.returncode == 0 else [*options, "--slurm-status-command", "squeue"]
+    tried = shutil.which("sacct") and subprocess.run(["sacct", "-n", "-X"], capture_output=True, check=False)
+    return options if tried and tried.returncode == 0 else [*options, "--slurm-status-command", "squeue"]
 
 
 def _watched(command: list[str], plan: Sweep, todo: list[str], log: Path) -> int:

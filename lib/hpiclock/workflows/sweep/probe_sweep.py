@@ -1,4 +1,4 @@
-"""Sweeps in frozen mode: features once, linear heads for every point. A probe, and said to be one."""
+"""Sweeps in frozen mode: features once, linear heads for every point. A probe, and named one."""
 
 from __future__ import annotations
 
