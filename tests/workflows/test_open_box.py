@@ -138,6 +138,7 @@ def test_what_is_changed_by_hand_is_trained_and_said(settings, tmp_path, place, 
     assert list(run.read_json("provenance.json")["by_hand"]) == parts
     sentence = f"Changed by hand: {parts[0]}. The config alone does not give this run."
     assert run.notes[0] == sentence  # hence on every page, and in the summary
+    assert ("cannot rebuild it" in run.notes[1]) == (parts == ["the model"])
     assert sentence in run.path("training_summary.txt").read_text(encoding="utf-8")
     assert len(names["predictions"]) == len(names["frames"])
     # the same cells show it again; it is not shown as the results of other parts

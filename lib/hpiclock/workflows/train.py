@@ -289,17 +289,14 @@ def _save_inputs(
     run.save_table("frames.parquet", FRAMES, frames)
     run.save_text("split.json", plate.split.dumps())
     facts = {"cache": cache.key, "split_sha256": plate.split.sha256}
-    hand = by_hand(run) | changed
-    notes = [f"Changed by hand: {' and '.join(hand)}. The config alone does not give this run."]
-    run.save_json(
-        NOTES,
-        [
-            *(notes if hand else []),
-            *plate.notes,
-            *clamped_targets(frames, run.cfg),
-            *design_sentences(frames),
-            *task_notes(run.cfg, frames),
-        ],
-    )
+    hand, notes = by_hand(run) | changed, []
+    if hand:
+        notes.append(f"Changed by hand: {' and '.join(hand)}. The config alone does not give this run.")
+    if "the model" in hand:
+        notes.append(
+            "Where its layers differ from the config, audit, maps, new plates and export cannot rebuild it."
+        )
+    notes += [*plate.notes, *clamped_targets(frames, run.cfg), *design_sentences(frames)]
+    run.save_json(NOTES, [*notes, *task_notes(run.cfg, frames)])
     run.save_text(DESIGN, design_audit(plate.manifest).verdict.to_csv(index=False))
     run.record(**facts | ({"by_hand": hand} if hand else {}))
