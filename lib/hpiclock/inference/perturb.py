@@ -117,7 +117,7 @@ def predict_perturbed(
     names = list(changes)
     images = plain_images(cache, frames, model.device, "changed images")
     outputs = forward_batches(model, images, [partial(perturb, change=name) for name in names])
-    tables = [output_table(model, output) for _, output in outputs]
+    tables = [output_table(model, output, torch.float32) for _, output in outputs]
     keys = frames[["stack_id", "frame"]].reset_index(drop=True)
     parts = []
     for number, name in enumerate(names):

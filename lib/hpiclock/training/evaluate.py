@@ -53,9 +53,12 @@ def predict(model: TwoHeads, batches: Batches, *, desc: str = "") -> Output:
     return Output(*(group.all_gather(torch.cat(parts), n) if parts else None for parts in columns))
 
 
-def output_table(model: TwoHeads, output: Output) -> pd.DataFrame:
-    """Return ``p_infected`` and ``time_pred`` (hours) per row; a head that the model lacks gives NaN."""
-    p, hours = _p_infected(output), _hours(model, output)
+def output_table(model: TwoHeads, output: Output, dtype: torch.dtype = torch.float64) -> pd.DataFrame:
+    """Return ``p_infected`` and ``time_pred`` (hours) per row; a head that the model lacks gives NaN.
+
+    P(infected) is computed in ``dtype``: in float64 confident frames keep their order.
+    """
+    p, hours = _p_infected(output, dtype), _hours(model, output)
     missing = np.full(len(next(part for part in output if part is not None)), np.nan)
     return pd.DataFrame(
         {"p_infected": missing if p is None else p, "time_pred": missing if hours is None else hours}
@@ -103,11 +106,11 @@ def evaluate(
     return values
 
 
-def _p_infected(output: Output) -> np.ndarray | None:
+def _p_infected(output: Output, dtype: torch.dtype = torch.float64) -> np.ndarray | None:
     if output.class_logits is None:
         return None
-    # in float64, where confident frames keep their order; some devices have none, so on the CPU
-    return output.class_logits.cpu().double().softmax(1)[:, 1].numpy()
+    # on the CPU: some devices have no float64
+    return output.class_logits.cpu().to(dtype).softmax(1)[:, 1].double().numpy()
 
 
 def _hours(model: TwoHeads, output: Output) -> np.ndarray | None:
