@@ -40,9 +40,7 @@ class atomic:
         if kind is not None:
             self.partial.unlink(missing_ok=True)
             return
-        umask = os.umask(0)
-        os.umask(umask)
-        self.partial.chmod(0o666 & ~umask)
+        self.partial.chmod(0o666 & ~umask())
         with open(self.partial, "rb") as stream:
             os.fsync(stream.fileno())
         os.replace(self.partial, self.path)
@@ -57,6 +55,13 @@ def write_csv(table: pd.DataFrame, path: str | Path) -> None:
 def up_to_date(made: Path, source: Path) -> bool:
     """Return whether a file is there and not older than what it was made from."""
     return made.is_file() and made.stat().st_mtime >= source.stat().st_mtime
+
+
+def umask() -> int:
+    """Return the mode bits that new files of this process lack; they can only be read by setting them."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
 
 
 def make_folder(folder: str | Path) -> Path:

@@ -70,7 +70,7 @@ def load_fields(
 
 
 def evenly_spaced(values: np.ndarray, n: int) -> np.ndarray:
-    """Return ``n`` of the values, evenly spread over the first half, where fields have not changed much."""
+    """Return ``n`` of the values, evenly spread over the first half, where fields change little: (n,)."""
     return values[np.linspace(0, (len(values) - 1) // 2, n).round().astype(int)]
 
 

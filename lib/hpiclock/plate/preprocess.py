@@ -41,7 +41,7 @@ def crop(plane: np.ndarray, border: float) -> np.ndarray:
 
 
 def frame_limits(plane: np.ndarray, image: ImageConfig) -> tuple[float, float]:
-    """Return the grey levels of one frame, inside the border, that become 0 and 255."""
+    """Return the grey levels of one frame (height, width), inside the border, that become 0 and 255."""
     return _limits([crop(plane, image.crop_border)], image)
 
 

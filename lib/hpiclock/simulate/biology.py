@@ -52,7 +52,7 @@ def grow_culture(
     """Grow a healthy sheet of cells on a torus of ``width_px`` x ``height_px``.
 
     Cells wander, push each other apart and divide at a constant rate, so that their number rises by the
-    factor ``biology.growth`` in 48 h.
+    factor ``biology.growth`` in 48 h. ``hours`` are those of the frames, shape ``(frames,)``.
     """
     count = max(round(width_px * height_px / pitch_px**2), 4)
     rate = np.log(biology.growth) / 48.0

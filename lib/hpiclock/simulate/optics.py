@@ -55,7 +55,7 @@ class Canvas(NamedTuple):
     def discs(
         self, x: np.ndarray, y: np.ndarray, radius: np.ndarray, strength: np.ndarray, *, visible: bool
     ) -> None:
-        """Add round bodies; to the mask, too, where they are ``visible`` CPE."""
+        """Add round bodies, arrays (bodies,) in px; to the mask, too, where they are ``visible`` CPE."""
         render.add_discs(self.phase, self.mask, x, y, radius, strength, np.full(x.size, visible))
 
 
@@ -173,7 +173,18 @@ class Field:
 def expose(
     phase: np.ndarray, optics: Optics, microscope: Microscope, *, light: float, rng: np.random.Generator
 ) -> np.ndarray:
-    """Turn optical thickness into a camera picture: band-pass, light, noise, grey levels of the dtype."""
+    """Turn optical thickness into a camera picture: band-pass, light, noise, grey levels of the dtype.
+
+    Args:
+        phase: optical thickness, (height, width) float32.
+        optics: the well under the microscope.
+        microscope: the camera.
+        light: brightness added to the frame, grey levels of 255.
+        rng: for the camera's noise.
+
+    Returns:
+        (height, width) in the dtype of the microscope.
+    """
     scale = microscope.blur_px  # the band moves with the lens, a defocused well only loses its fine part
     band = _blurred(phase, optics.blur_px) - _blurred(phase, 3.8 * scale)
     band -= _blurred(band, 2.0 * scale)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -19,6 +18,7 @@ import yaml
 
 from hpiclock import progress as bars
 from hpiclock.errors import InputError
+from hpiclock.files import cannot_write, umask
 from hpiclock.simulate.biology import Infection, grow_culture, shed_floaters, spread_infection
 from hpiclock.simulate.design import Design
 from hpiclock.simulate.morphology import draw_cpe, draw_morphology
@@ -33,7 +33,7 @@ MAP_NAME, TABLE_NAME, TRUTH_NAME, RECIPE_NAME = "plate.yaml", "manifest.csv", "t
 
 
 class WellPlan(NamedTuple):
-    """What is done to one well."""
+    """The treatment of one simulated well."""
 
     well: str
     moi: float
@@ -70,7 +70,7 @@ def simulate_plate(design: Design, *, seed: int) -> Iterator[SimulatedStack]:
 
 
 def plan_wells(design: Design, *, seed: int) -> list[WellPlan]:
-    """Say what is done to each well, in the order of the plate."""
+    """Return the treatment of each well, in the order of the plate."""
     rng = np.random.default_rng([seed, 0])
     wells = list(design.wells)
     if design.shuffled:
@@ -233,8 +233,8 @@ def synthesize(folder: Path, *, design: Design, seed: int, progress: bool, worke
 
 def _recipe(design: Design) -> dict[str, Any]:
     """The design as JSON; without a pixel size it is as it was before there was one."""
-    unsaid = {"microscope": {"pixel_um"}} if design.microscope.pixel_um is None else None
-    return design.model_dump(mode="json", exclude=unsaid)
+    absent = {"microscope": {"pixel_um"}} if design.microscope.pixel_um is None else None
+    return design.model_dump(mode="json", exclude=absent)
 
 
 def _holds(folder: Path, recipe: dict[str, Any]) -> bool:
@@ -254,19 +254,15 @@ def _complete_or_nothing(folder: Path) -> Iterator[Path]:
     """Give a temporary folder beside ``folder`` and move it there when all went well."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        partial = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+        prefix = f".{folder.name}."
+        with tempfile.TemporaryDirectory(
+            prefix=prefix, dir=folder.parent, ignore_cleanup_errors=True
+        ) as partial:
+            yield Path(partial)
+            os.chmod(partial, 0o777 & ~umask())
+            os.replace(partial, folder)  # takes the place of an empty folder, never of a full one
     except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror}); name another folder") from None
-    try:
-        yield partial
-        umask = os.umask(0)
-        os.umask(umask)
-        partial.chmod(0o777 & ~umask)
-        os.replace(partial, folder)  # takes the place of an empty folder, never of a full one
-    except OSError as error:
-        raise InputError(f"{folder}: cannot be written ({error.strerror}); name another folder") from None
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        raise cannot_write(folder, error) from None
 
 
 def _write_stacks(
