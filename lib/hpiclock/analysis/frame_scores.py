@@ -54,6 +54,12 @@ class FrameScores:
         """Return the same rows judged against another truth (for example the condition of the well)."""
         return replace(self, truth=truth.astype(np.int8))
 
+    @property
+    def same_hour(self) -> np.ndarray:
+        """One integer per model and hour: frames that an AUC within the hour compares."""
+        hour = self.stratum - self.stratum.min(initial=0)
+        return self.model * (int(hour.max(initial=0)) + 1) + hour
+
     def __len__(self) -> int:
         return len(self.p)
 
@@ -198,9 +204,9 @@ def group_sums(scores: FrameScores) -> GroupSums:
     codes, group = dense_codes(scores.group)
     k = len(codes)
     linear = linear_sums(scores, group, k)
-    total = {name: values.sum() for name, values in linear.items()}
-    without = {name: total[name] - values for name, values in linear.items()}
-    _add_pairs(scores, group, k, total, without)
+    total, without = _pair_totals(scores, group, k)
+    total |= {name: values.sum() for name, values in linear.items()}
+    without |= {name: total[name] - values for name, values in linear.items()}
     has = [np.bincount(group, weights=scores.truth == truth, minlength=k) > 0 for truth in (0, 1)]
     kind = np.where(has[0] & has[1], 2, np.where(has[1], 1, 0))
     return GroupSums(total, without, linear, kind, codes, within_group_correlation(scores, group, k))
@@ -236,71 +242,59 @@ def _time_columns(error: np.ndarray, target: np.ndarray, suffix: str) -> dict[st
     centre = target[there].mean() if there.any() else 0.0  # keeps the sum of squares exact
     y = np.where(there, target - centre, 0.0)
     e = np.where(there, error, 0.0)
-    n = "n_time" if suffix == "" else "n_pc"
-    return {
-        n: there,
-        f"abs{suffix}": np.abs(e),
-        f"err{suffix}": e,
-        f"sq{suffix}": e**2,
-        f"y{suffix}": y,
-        f"yy{suffix}": y**2,
-    }
+    columns = {"abs": np.abs(e), "err": e, "sq": e**2, "y": y, "yy": y**2}
+    return {f"n{suffix or '_time'}": there} | {f"{name}{suffix}": column for name, column in columns.items()}
 
 
-def _add_pairs(
-    scores: FrameScores,
-    group: np.ndarray,
-    k: int,
-    total: dict[str, np.ndarray],
-    without: dict[str, np.ndarray],
-) -> None:
-    seen = ~np.isnan(scores.p)
-    parts = scores.take(seen)
-    group = group[seen]
-    if len(parts) == 0 or (parts.truth == parts.truth[0]).all():
-        for name in ("wins", "pairs", "wins_same_hour", "pairs_same_hour"):
-            total[name], without[name] = np.array(0.0), np.zeros(k)
-        return
-    _, rank = np.unique(parts.p, return_inverse=True)
-    for suffix, block in (("", parts.model), ("_same_hour", _joined(parts.model, parts.stratum))):
-        for name, values in pair_sums(rank, parts.truth == 1, group, block, k).items():
-            row, column, own = values
+def _pair_totals(
+    scores: FrameScores, group: np.ndarray, k: int
+) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
+    """Wins and pairs of all groups, and of all without each one."""
+    total: dict[str, np.ndarray] = {}
+    without: dict[str, np.ndarray] = {}
+    known = ~np.isnan(scores.p)
+    scores, group = scores.take(known), group[known]
+    for suffix, block in (("", scores.model), ("_same_hour", scores.same_hour)):
+        for name, (row, column, own) in pair_sums(scores, group, block, k).items():
             total[name + suffix] = row.sum()
             without[name + suffix] = row.sum() - row - column + own
-
-
-def _joined(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    b = b - b.min(initial=0)
-    return a * (int(b.max()) + 1 if len(b) else 1) + b
+    return total, without
 
 
 def pair_sums(
-    rank: np.ndarray, positive: np.ndarray, group: np.ndarray, block: np.ndarray, k: int
-) -> dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Return wins and pairs of each group's positives, of its negatives, and inside the group: (k,) each.
+    scores: FrameScores, group: np.ndarray, block: np.ndarray, k: int
+) -> dict[str, tuple[np.ndarray, ...]]:
+    """Return ``wins`` and ``pairs`` of each group's infected frames, of its others, and inside the group.
 
-    Only frames of the same block meet. O(n log n), so that a million frames take a second.
+    O(n log n), so that a million frames take a second.
+
+    Args:
+        scores: frames with a label and a P(infected).
+        group: (n,) codes 0..k-1.
+        block: (n,) codes; only frames of the same block meet.
+        k: how many groups there are; the results are (k,) each.
     """
-    block = dense_codes(block - block.min(initial=0))[1]
-    row = _wins_of_positives(rank, positive, block)
-    column = _wins_of_positives(-rank + (rank.max() if len(rank) else 0), ~positive, block)
-    inside = block * k + group
-    own = _wins_of_positives(rank, positive, inside)
-    out = {}
-    for at, name in enumerate(("wins", "pairs")):
-        out[name] = (
-            np.bincount(group[positive], weights=row[at], minlength=k),
-            np.bincount(group[~positive], weights=column[at], minlength=k),
-            np.bincount(group[positive], weights=own[at], minlength=k),
-        )
-    return out
+    positive = scores.truth == 1
+    if positive.all() or not positive.any():
+        return dict.fromkeys(("wins", "pairs"), (np.zeros(k),) * 3)
+    rank = np.unique(scores.p, return_inverse=True)[1]
+    block = dense_codes(block - block.min())[1]
+    sides = (
+        (group[positive], _wins_of_positives(rank, positive, block)),
+        (group[~positive], _wins_of_positives(rank.max() - rank, ~positive, block)),
+        (group[positive], _wins_of_positives(rank, positive, block * k + group)),
+    )
+    return {
+        name: tuple(np.bincount(codes, weights=won[at], minlength=k) for codes, won in sides)
+        for at, name in enumerate(("wins", "pairs"))
+    }
 
 
 def _wins_of_positives(
     rank: np.ndarray, positive: np.ndarray, block: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """For each positive: how many negatives of its block it beats (ties half), and how many there are."""
-    width = int(rank.max()) + 1 if len(rank) else 1
+    width = int(rank.max()) + 1
     key = block.astype(np.int64) * width + rank
     negatives = np.sort(key[~positive])
     mine = key[positive]

@@ -16,17 +16,8 @@ from hpiclock.tables import CLOCKS, PREDICTIONS, check, read_any
 from hpiclock.targets import hpi
 
 NPZ = ("time_preds", "time_targets", "cls_preds", "cls_targets")
-LABELS = {
-    "infected": 1,
-    "mock": 0,
-    "uninfected": 0,
-    "true": 1,
-    "false": 0,
-    "1": 1,
-    "0": 0,
-    "1.0": 1,
-    "0.0": 0,
-}
+INFECTED, MOCK = ("infected", "true", "1", "1.0"), ("mock", "uninfected", "false", "0", "0.0")
+LABELS = dict.fromkeys(INFECTED, 1) | dict.fromkeys(MOCK, 0)
 
 
 def read_npz(path: Path) -> pd.DataFrame:
@@ -167,15 +158,8 @@ def _numbers(values: pd.Series, place: str) -> pd.Series:
 
 
 def _identity(rows: pd.DataFrame, notes: list[str]) -> None:
-    plain = {
-        "run": "predictions",
-        "seed": 0,
-        "fold": 0,
-        "path": "",
-        "plate": "",
-        "position": "",
-        "moi": np.nan,
-    }
+    texts = dict.fromkeys(("path", "plate", "position"), "")
+    plain = {"run": "predictions", "seed": 0, "fold": 0, "moi": np.nan} | texts
     for name, value in plain.items():
         if name not in rows.columns:
             rows[name] = value

@@ -94,32 +94,22 @@ def run_study(
         "worst_hours": worst_hours(predictions, threshold=cut, bin_h=cfg_windows.stride_h),
         "worst_frames": _per_run(predictions, lambda rows: worst_frames(rows, threshold=cut, n=WORST)),
     }
-    found = [temporal_stability(views[axis], axis=axis, study=cfg_study, rng=rng) for axis in AXES]
-    tables["stability"] = pd.concat(
-        [
-            with_range_limits(rows, tables[f"windows_{axis}"])
-            for (rows, _), axis in zip(found, AXES, strict=True)
-        ],
-        ignore_index=True,
-    )
-    tables["window_differences"] = pd.concat([rows for _, rows in found], ignore_index=True)
+    stability, differences = [], []
+    for axis in AXES:
+        rows, gaps = temporal_stability(views[axis], axis=axis, study=cfg_study, rng=rng)
+        stability.append(with_range_limits(rows, tables[f"windows_{axis}"]))
+        differences.append(gaps)
+    tables["stability"] = pd.concat(stability, ignore_index=True)
+    tables["window_differences"] = pd.concat(differences, ignore_index=True)
     rules = detection_thresholds(predictions, decision=threshold, study=cfg_study)
     cuts = dict(zip(rules["rule"], rules["threshold"], strict=True))
     times = detection_times(predictions, thresholds=cuts, frames=cfg_study.detection_frames)
-    curves, summary = detection_curves(times, level=level)
+    tables |= {"detection_thresholds": rules, "detection_times": times, "false_alarms": false_alarms(times)}
+    tables["detection_curves"], tables["detection"] = detection_curves(times, level=level)
     edges = window_edges(cfg_windows, end_h=end_h)
-    intervals, coverage = conformal_intervals(
+    tables["time_intervals"], tables["conformal"] = conformal_intervals(
         predictions, threshold=cut, level=cfg_study.prediction_level, edges=edges
     )
-    tables |= {
-        "detection_thresholds": rules,
-        "detection_times": times,
-        "detection_curves": curves,
-        "detection": summary,
-        "false_alarms": false_alarms(times),
-        "time_intervals": intervals,
-        "conformal": coverage,
-    }
     tables["conclusions"] = conclusions(tables, level=level, eclipse_h=cfg_study.eclipse_h)
     return tables
 

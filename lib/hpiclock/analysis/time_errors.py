@@ -69,43 +69,31 @@ def residual_by_hour(predictions: pd.DataFrame, *, threshold: float, bin_h: floa
     ``predicted``; bins are half-open and every bin between the first and the last stands in the table.
     """
     rows = time_errors(predictions[predictions["label"].notna()], threshold=threshold)
-    index = np.floor(rows["hours"] / bin_h + 1e-9).astype(int)
+    rows = rows.assign(
+        label=rows["label"].astype(int), bin=np.floor(rows["hours"] / bin_h + 1e-9).astype(int)
+    )
     parts = []
     for clock, column in (("true", "error_h"), ("predicted", "error_predicted_clock_h")):
         error = rows[column]
-        keyed = pd.DataFrame(
-            {
-                "split": rows["split"],
-                "label": rows["label"].astype(int),
-                "bin": index,
-                "error": error,
-                "size": error.abs(),
-                "stack_id": rows["stack_id"].where(error.notna()),
-            }
-        )
-        table = keyed.groupby(["split", "label", "bin"]).agg(
-            bias=("error", "mean"),
-            mae=("size", "mean"),
-            sd=("error", "std"),
-            n=("error", "count"),
-            n_stacks=("stack_id", "nunique"),
-        )
+        keyed = rows.assign(error=error, size=error.abs(), stack_id=rows["stack_id"].where(error.notna()))
+        grouped = keyed.groupby(["split", "label", "bin"])
+        table = grouped["error"].agg(bias="mean", sd="std", n="count")
+        table = table.assign(mae=grouped["size"].mean(), n_stacks=grouped["stack_id"].nunique())
         parts.append(_every_bin(table).assign(clock=clock))
     both = pd.concat(parts, ignore_index=True)
-    both["start_h"] = both["bin"] * bin_h
-    both["end_h"] = both["start_h"] + bin_h
+    both = both.assign(start_h=both["bin"] * bin_h, end_h=both["bin"] * bin_h + bin_h)
     return both[["split", "label", "start_h", "end_h", "clock", "bias", "mae", "sd", "n", "n_stacks"]]
 
 
 def _every_bin(table: pd.DataFrame) -> pd.DataFrame:
+    """With a row for every bin from the first to the last of the table."""
     flat = table.reset_index()
     if flat.empty:
         return flat
-    bins = np.arange(flat["bin"].min(), flat["bin"].max() + 1)
-    kinds = flat[["split", "label"]].drop_duplicates()
-    whole = kinds.merge(pd.DataFrame({"bin": bins}), how="cross")
-    filled = whole.merge(flat, on=["split", "label", "bin"], how="left")
-    return filled.fillna({"n": 0, "n_stacks": 0}).astype({"n": int, "n_stacks": int})
+    bins = pd.DataFrame({"bin": np.arange(flat["bin"].min(), flat["bin"].max() + 1)})
+    whole = flat[["split", "label"]].drop_duplicates().merge(bins, how="cross")
+    counts = {"n": 0, "n_stacks": 0}
+    return whole.merge(flat, how="left").fillna(counts).astype(dict.fromkeys(counts, int))
 
 
 def time_regression(predictions: pd.DataFrame, *, level: float) -> pd.DataFrame:

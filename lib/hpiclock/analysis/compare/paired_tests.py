@@ -108,15 +108,10 @@ def _ratio(sums: Totals, metric: str) -> tuple[np.ndarray, np.ndarray]:
 
 def _pairs(scores: FrameScores, metric: str, k: int) -> tuple[np.ndarray, np.ndarray]:
     known = scores.take(~np.isnan(scores.p))
-    _, rank = np.unique(known.p, return_inverse=True)
-    block = known.model
-    if metric == "auc_stratified" and len(known):
-        _, hour = np.unique(known.stratum, return_inverse=True)
-        block = block * (int(hour.max()) + 1) + hour
-    made = pair_sums(rank, known.truth == 1, known.group, block, k)
-    row, column, _ = made["wins"]
-    rows, columns, _ = made["pairs"]
-    return row + column, rows + columns
+    block = known.same_hour if metric == "auc_stratified" else known.model
+    made = pair_sums(known, known.group, block, k)
+    wins, pairs = (made[name][0] + made[name][1] for name in ("wins", "pairs"))
+    return wins, pairs
 
 
 def paired_difference(first: list[PairedSeed], second: list[PairedSeed], metric: str, k: int) -> Difference:
