@@ -31,7 +31,7 @@ from hpiclock.analysis.units import (
     phase_frames,
 )
 from hpiclock.config.schema import StudyConfig
-from hpiclock.metrics import EVERY, METRICS, Frames, Metric, metrics_of
+from hpiclock.metrics import METRICS, Frames, Metric, metrics_of
 from hpiclock.tables import METRICS as METRICS_TABLE
 from hpiclock.tables import check, table_of
 
@@ -240,7 +240,6 @@ def _by_phase(
             yield {"group": phase} | row
 
 
-LABELS = {"infected": 1, "mock": 0}
 COLUMNS = "group metric value low high n n_stacks n_wells n_infected n_seeds n_folds note"
 
 
@@ -270,8 +269,7 @@ def pooled_metrics(
     models = rows[["fold", "seed"]].drop_duplicates()
     counts = {"n_seeds": models["seed"].nunique(), "n_folds": models["fold"].nunique()}
     found: list[dict[str, Any]] = []
-    for group in EVERY:
-        mine = scores.truth == LABELS[group] if group in LABELS else np.ones(len(scores), bool)
+    for group, mine in scores.groups.items():
         part = scores.take(mine)
         for row in metric_rows(part, metrics_of(group, "compared"), level=study.level, unit=unit):
             once = {name: row[name] // counts["n_seeds"] for name in ("n", "n_infected")}

@@ -55,6 +55,11 @@ class FrameScores:
         return replace(self, truth=truth.astype(np.int8))
 
     @property
+    def groups(self) -> dict[str, np.ndarray]:
+        """The frames of each group by label: ``all`` (those without a label, too), ``infected``, ``mock``."""
+        return {"all": np.ones(len(self), bool), "infected": self.truth == 1, "mock": self.truth == 0}
+
+    @property
     def same_hour(self) -> np.ndarray:
         """One integer per model and hour: frames that an AUC within the hour compares."""
         hour = self.stratum - self.stratum.min(initial=0)

@@ -30,7 +30,7 @@ from hpiclock.analysis.units import (
 )
 from hpiclock.config.schema import StudyConfig, WindowsConfig
 from hpiclock.errors import InputError
-from hpiclock.metrics import EVERY, METRICS, metrics_of
+from hpiclock.metrics import METRICS, metrics_of
 from hpiclock.tables import METRICS as METRICS_TABLE
 from hpiclock.tables import check, table_of
 
@@ -268,8 +268,7 @@ def windowed_frames(
         unit = unit_of(rows)
         scores = frame_scores(rows, threshold=threshold, group=unit.codes)
         masks = [frames_in_window(rows, scores, *edge, axis=axis, last=edge == edges[-1]) for edge in edges]
-        groups = (np.ones(len(scores), bool), scores.truth == 1, scores.truth == 0)
-        for group, mine in zip(EVERY, groups, strict=True):
+        for group, mine in scores.groups.items():
             inside = [mask[mine] for mask in masks]
             frames = WindowedFrames(scores.take(mine), unit, edges, inside, metrics_of(group, "windows"))
             yield key | {"group": group}, frames
