@@ -61,7 +61,7 @@ def conclusions(tables: Tables, *, level: float, eclipse_h: float) -> pd.DataFra
 
 
 def design_sentences(rows: pd.DataFrame) -> list[str]:
-    """Return one sentence for every question that these rows cannot answer; none when all can be asked.
+    """Return one sentence for every question that these rows cannot answer; none when they can answer all.
 
     Args:
         rows: predictions or a manifest: one row or more per stack with its identity columns.

@@ -153,7 +153,7 @@ def onset_claims(onset: pd.DataFrame) -> pd.DataFrame:
 
 
 def readable_maps(checks: pd.DataFrame) -> pd.DataFrame:
-    """Return what checks the maps of where the model looks, a row for each head and method.
+    """Return the checks of the attribution maps, a row for each head and method.
 
     Args:
         checks: of :class:`hpiclock.runs.tables.KeptExplanations`.

@@ -57,17 +57,12 @@ def write_pages(run: Run) -> list[Path]:
         exclude_input_prompt=True,
         exclude_output_prompt=True,
     )
-    common = {
-        "run": run.name,
-        "links": links,
-        "origin": origin(run),
-        "index": index_link(run),
-    }
+    common = {"run": run.name, "links": links, "origin": origin(run), "index": index_link(run)}
     pages = []
     for path, link in zip(notebooks, links, strict=True):
         page = path.with_suffix(".html")
         shown = for_reading(read[path])
-        own = {**link, "stopped": _stopped(shown), "notes": _unsaid(run.notes, shown)}
+        own = {**link, "stopped": _stopped(shown), "notes": _notes_not_shown(run.notes, shown)}
         body, _ = exporter.from_notebook_node(shown, {"page": common | own})
         with atomic(page) as partial:
             partial.write_text(body, encoding="utf-8")
@@ -116,9 +111,8 @@ def for_reading(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:
 
 def title(notebook: nbformat.NotebookNode, path: Path) -> str:
     """Return the first heading of a notebook, else the file's name in words."""
-    texts = (cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    found = (heading for text in texts for heading in _headings(text))
-    return next(found, path.stem.replace("_", " "))
+    texts = [cell.source for cell in notebook.cells if cell.cell_type == "markdown"]
+    return next(iter(_headings("\n".join(texts))), path.stem.replace("_", " "))
 
 
 def origin(run: Run) -> str:
@@ -161,13 +155,13 @@ def _joins(above: Any, below: Any) -> bool:
     return silent and not REMOVING & (_tags(above) | _tags(below))
 
 
-def _unsaid(notes: list[str], notebook: nbformat.NotebookNode) -> list[str]:
+def _notes_not_shown(notes: list[str], notebook: nbformat.NotebookNode) -> list[str]:
     """Return the notes that the notebook does not show by itself: no page goes without them."""
     hiding = {"remove_cell", "remove_output"}
     shown = (cell for cell in notebook.cells if not hiding & _tags(cell))
     outputs = [output for cell in shown for output in cell.get("outputs", [])]
-    said = "\n".join(str(part) for output in outputs for part in output.get("data", {}).values())
-    return [note for note in notes if note not in said]
+    text = "\n".join(str(part) for output in outputs for part in output.get("data", {}).values())
+    return [note for note in notes if note not in text]
 
 
 def _stopped(notebook: nbformat.NotebookNode) -> bool:
@@ -193,10 +187,8 @@ def _readable(output: Any) -> Any | None:
 def _describe(output: Any, heading: str) -> None:
     for kind in PICTURES:
         if kind in output.get("data", {}):
-            about = output.metadata.setdefault(kind, {})
-            about.setdefault(
-                "alt", output.metadata.get("alt") or f"Figure: {heading or 'see the text below'}"
-            )
+            words = output.metadata.get("alt") or f"Figure: {heading or 'see the text below'}"
+            output.metadata.setdefault(kind, {}).setdefault("alt", words)
 
 
 def _name_table(output: Any, name: str) -> bool:
@@ -259,8 +251,8 @@ def places(run: Run, folder: Path) -> dict[str, str]:
         run: the run; of the paths in its config the last part stays.
         folder: of the notebooks, inside the project.
     """
-    said = (str(value) for key, value in leaves(run.cfg) if key in PATH_KEYS)
-    given = {str(Path(path).parent): "…" for path in said if os.path.isabs(path)}
+    paths = (str(value) for key, value in leaves(run.cfg) if key in PATH_KEYS)
+    given = {str(Path(path).parent): "…" for path in paths if os.path.isabs(path)}
     known = {str(Path.home()): "~", str(folder.parent): ".", str(run.folder): run.name}
     return {place: name for place, name in (given | known).items() if len(Path(place).parts) > 1}
 
@@ -292,12 +284,12 @@ def find_browser() -> str | None:
         InputError: the variable ``HPICLOCK_BROWSER`` names something that is not there.
     """
     named = os.environ.get(BROWSER)
-    if named:
-        found = shutil.which(named)
-        if not found:
-            raise InputError(f"{BROWSER}={named}: no such program; name a Chromium or Chrome, or unset it")
-        return found
-    return next(iter(_candidates()), None)
+    if not named:
+        return next(_candidates(), None)
+    found = shutil.which(named)
+    if not found:
+        raise InputError(f"{BROWSER}={named}: no such program; name a Chromium or Chrome, or unset it")
+    return found
 
 
 def print_run(run: Run) -> list[Path]:
@@ -337,10 +329,8 @@ def print_pages(pages: Iterable[Path], *, browser: str) -> list[Path]:
             except subprocess.TimeoutExpired:
                 raise RunFailed(f"{page}: the browser took more than {PAGE_S:g} s to print it") from None
             if not written.is_file():
-                said = done.stderr.decode(errors="replace").strip().splitlines()
-                raise RunFailed(
-                    f"{page}: {Path(browser).name} made no PDF ({said[-1] if said else 'no reason'})"
-                )
+                reason = (done.stderr.decode(errors="replace").strip().splitlines() or ["no reason"])[-1]
+                raise RunFailed(f"{page}: {Path(browser).name} made no PDF ({reason})")
             shutil.copyfile(written, partial)
         made.append(out)
     return made

@@ -78,7 +78,7 @@ def compare_runs(runs: Sequence[Run], *, first: str = "") -> Comparison:
     """Compare runs; those whose configs differ by seed and fold alone are one variant.
 
     Runs that are not finished are left out, and with them their seed where it would be incomplete; what is
-    left out is said. Windows, thresholds and margins are those of the first run.
+    left out is noted. Windows, thresholds and margins are those of the first run.
 
     Args:
         runs: finished runs.
@@ -126,7 +126,7 @@ def by_variant(runs: Sequence[Run]) -> dict[str, list[Run]]:
         kept = {key: value for key, value in leaves(run.cfg) if key not in REPEATS}
         groups.setdefault(json.dumps(kept, sort_keys=True, default=str), []).append(run)
     parts = list(groups.values())
-    for naming in (_experiment, _folder):
+    for naming in (lambda run: run.cfg.experiment, _folder):
         names = [{naming(run) for run in part} for part in parts]
         if all(len(name) == 1 and name != {""} for name in names):
             flat = [next(iter(name)) for name in names]
@@ -175,10 +175,6 @@ def summary(found: Comparison) -> list[str]:
     rows = found.tables["conclusions"]
     lines += [f"- {row.sentence}" for row in rows.itertuples() if row.topic != "beware"]
     return lines
-
-
-def _experiment(run: Run) -> str:
-    return run.cfg.experiment
 
 
 def _folder(run: Run) -> str:

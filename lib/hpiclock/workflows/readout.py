@@ -45,7 +45,7 @@ class PlateReadOut:
     """Predictions of a plate and how they are judged: the tables and figures of one read-out.
 
     Attributes:
-        found: the predictions and what must be said about them.
+        found: the predictions and the notes on them.
         cfg: ``study`` and ``windows`` are used.
         hour: imaging hour of the plate pictures and doses.
         name: of the plate.
@@ -99,7 +99,7 @@ class PlateReadOut:
 
     @cached_property
     def external(self) -> tuple[pd.DataFrame, list[str]]:
-        """The external validation: METRICS rows, empty without labels, and what cannot be said."""
+        """The external validation: METRICS rows, empty without labels, and what cannot be scored."""
         return external_validation(
             self.found.rows,
             threshold=self.found.threshold,
@@ -142,7 +142,6 @@ class PlateReadOut:
 
     def figures(self) -> dict[str, Axes | Figure]:
         """Return every figure by name."""
-        level = self.cfg.study.level
         drawn: dict[str, Axes | Figure] = {
             "curves_p_infected": self.curve("p_infected"),
             "curves_called": self.curve("called"),
@@ -151,7 +150,7 @@ class PlateReadOut:
             "infected_by_treatment": figures.wells_by_treatment(self.wells, value="p_infected"),
         }
         for name in self.dosed:
-            drawn[f"dose_{name}"] = self.dose_figure(name, level=level)
+            drawn[f"dose_{name}"] = self.dose_figure(name, level=self.cfg.study.level)
         for plate, (shade, detected) in self.heat_maps().items():
             drawn |= {f"{plate}_p_infected": shade, f"{plate}_detected": detected}
         return drawn | {f"{plate}_wells": grid for plate, grid in self.grids().items()}
