@@ -47,7 +47,8 @@ def outputs_of(path):
     return "".join(output.get("text", "") for cell in cells for output in cell.get("outputs", []))
 
 
-def test_a_chain_gives_every_notebook_its_parameters_and_leaves_pages(project, capfd):
+def test_a_chain_gives_every_notebook_its_parameters_and_leaves_pages(project, capfd, monkeypatch):
+    monkeypatch.delenv("HPICLOCK_PROGRESS", raising=False)
     first = f"{OPEN}\nrun.save_json('notes.json', ['one well per class'])\nprint(cfg.train.epochs, run_dir)"
     write_notebook(project / "notebooks" / "01_look.ipynb", first, "print(cfg.data.source)")
     write_notebook(project / "notebooks" / "02_read.ipynb", OPEN, "print(run.notes)")
