@@ -104,7 +104,7 @@ def test_without_labels_nothing_is_claimed(bare):
     text = page.get_text(" ")
     assert "no claim of accuracy is made" in text
     assert CLAIMS.findall(text) == []
-    assert "No two wells are known to have been treated alike." in text
+    assert "No two wells are known to have had the same treatment." in text
     made = folder / "new_plates" / "bare"
     assert pd.read_csv(made / "tables" / "external_validation.csv").empty
     assert not list((made / "figures").glob("dose_*"))
