@@ -1,7 +1,7 @@
-"""The names that the notebooks use, in one place: ``from hpiclock.workbook import *``.
+"""The names of the notebooks, in one place: ``from hpiclock.workbook import *``.
 
-Names that need torch are imported by their name, so that a notebook that only evaluates stays quick:
-``from hpiclock.workbook import Losses, build_model, fit, predict, save_results``.
+Names of whole jobs, and those that need torch, are imported by their name, so that a notebook that only
+reads stays quick: ``from hpiclock.workbook import Losses, build_model, fit, predict, save_results``.
 """
 
 from __future__ import annotations
@@ -12,28 +12,43 @@ from typing import Any
 from hpiclock import figures
 from hpiclock.analysis.detection import choose_threshold
 from hpiclock.analysis.evaluate import metrics_by_split
+from hpiclock.analysis.sentences import design_sentences
 from hpiclock.config.load import load_config
-from hpiclock.plate.frames import open_plate, split_frames
-from hpiclock.plate.preprocess import frame_images
-from hpiclock.report.show import show, warn
-from hpiclock.runs.run import Run
+from hpiclock.plate.frames import open_plate, prepare_frames, split_frames, treatment_table
+from hpiclock.plate.preprocess import frame_images, grey_levels, pick_frames
+from hpiclock.report import audit_text
+from hpiclock.report.show import show, show_words, warn
+from hpiclock.report.text import (
+    BASELINES,
+    readable_comparison,
+    readable_metrics,
+    readable_steadiness,
+    sentences,
+)
+from hpiclock.report.widgets import (
+    error_browser,
+    plate_browser,
+    run_comparer,
+    threshold_explorer,
+    window_explorer,
+)
+from hpiclock.runs.run import Run, default_folder
+from hpiclock.runs.tables import first_rule, of_split, read_gradcam, read_study_tables, with_paths
+from hpiclock.tables import PREDICTIONS
 from hpiclock.targets import add_targets
 
+# fmt: off
 __all__ = [
-    "Run",
-    "add_targets",
-    "choose_threshold",
-    "figures",
-    "frame_images",
-    "load_config",
-    "metrics_by_split",
-    "open_plate",
-    "show",
-    "split_frames",
-    "warn",
+    "BASELINES", "PREDICTIONS", "Run", "add_targets", "audit_text", "choose_threshold", "default_folder",
+    "design_sentences", "error_browser", "figures", "first_rule", "frame_images", "grey_levels",
+    "load_config", "metrics_by_split", "of_split", "open_plate", "pick_frames", "plate_browser",
+    "prepare_frames", "read_gradcam", "read_study_tables", "readable_comparison", "readable_metrics",
+    "readable_steadiness", "run_comparer", "sentences", "show", "show_words", "split_frames",
+    "threshold_explorer", "treatment_table", "warn", "window_explorer", "with_paths",
 ]
+# fmt: on
 
-NEEDS_TORCH = {
+WHEN_NAMED = {
     "Losses": "hpiclock.training.losses",
     "TwoHeads": "hpiclock.training.model",
     "build_model": "hpiclock.training.model",
@@ -41,14 +56,21 @@ NEEDS_TORCH = {
     "fit": "hpiclock.workflows.train",
     "predict": "hpiclock.workflows.train",
     "save_results": "hpiclock.workflows.train",
+    "open_audit": "hpiclock.workflows.audit",
+    "explain_run": "hpiclock.workflows.explain",
+    "feature_map": "hpiclock.workflows.explain",
+    "compare_runs": "hpiclock.workflows.compare",
+    "find_runs": "hpiclock.workflows.compare",
+    "variants_table": "hpiclock.workflows.compare",
+    "open_readout": "hpiclock.workflows.readout",
 }
 
 
 def __getattr__(name: str) -> Any:
-    if name not in NEEDS_TORCH:
+    if name not in WHEN_NAMED:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(NEEDS_TORCH[name]), name)
+    return getattr(import_module(WHEN_NAMED[name]), name)
 
 
 def __dir__() -> list[str]:
-    return [*__all__, *NEEDS_TORCH]
+    return [*__all__, *WHEN_NAMED]

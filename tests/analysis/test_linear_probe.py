@@ -80,3 +80,12 @@ def test_one_class_is_refused():
     alone = frames[frames["split"].ne("train") | frames["condition"].eq("mock")].reset_index(drop=True)
     with pytest.raises(InputError, match="r: its training frames hold one class only"):
         linear_probe(alone, principal_components(alone, features), run="r", seed=0)
+
+
+def test_features_that_do_not_vary_have_no_components_and_are_no_error():
+    frames = pd.DataFrame({"stack_id": ["a"] * 6, "frame": range(6), "split": ["train"] * 4 + ["test"] * 2})
+    constant = np.full((6, 40), 0.5)
+    features = frames[["stack_id", "frame"]].join(
+        pd.DataFrame(constant, columns=[f"f{i}" for i in range(40)])
+    )
+    assert (principal_components(frames, features) == 0).all()

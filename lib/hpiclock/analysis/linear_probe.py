@@ -47,7 +47,7 @@ def feature_columns(features: pd.DataFrame) -> list[str]:
 def reduction_steps(features: np.ndarray) -> list[Any]:
     """Return the steps that standardise features and keep at most :data:`COMPONENTS` of them."""
     most = min(COMPONENTS, *features.shape)
-    if features.shape[1] <= COMPONENTS:
+    if features.shape[1] <= COMPONENTS or not np.ptp(features, axis=0).any():  # nothing varies: no components
         return [StandardScaler()]
     return [StandardScaler(), PCA(most, random_state=0)]
 
