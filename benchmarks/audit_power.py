@@ -32,9 +32,9 @@ from hpiclock.audit import (
     Evidence,
     random_stream,
 )
-from hpiclock.audit.clocks import onset_table
+from hpiclock.audit.clocks import onset_shift_table
 from hpiclock.audit.controls import nuisance_table
-from hpiclock.audit.leakage import with_sides
+from hpiclock.audit.leakage import with_split_and_well
 from hpiclock.audit.verdict import QUESTIONS, verdict
 from hpiclock.config.schema import AuditConfig, SplitConfig, StudyConfig
 from hpiclock.plate.duplicates import Fields, burned_in_marks, downscaled, evenly_spaced, overlapping_fields
@@ -166,7 +166,7 @@ def one(case: str, seed: int) -> pd.DataFrame:
     evidence = Evidence(
         frames,
         nuisance=nuisance_table(frames, statistics, KINDS, audit=AUDIT, level=study.level, rng=rng),
-        pairs=with_sides(pairs, frames),
+        pairs=with_split_and_well(pairs, frames),
         compared=compared,
         marks=burned_in_marks(fields, first),
         study=study,
@@ -176,7 +176,7 @@ def one(case: str, seed: int) -> pd.DataFrame:
     if CASES[case].model:
         predictions = predict(frames, features)
         test = predictions[predictions["split"].eq("test")]
-        evidence.predictions, evidence.onset = predictions, onset_table(test, study=study, audit=AUDIT)
+        evidence.predictions, evidence.onset = predictions, onset_shift_table(test, study=study, audit=AUDIT)
     found = verdict(evidence)
     return found.assign(case=case, seed=seed)
 

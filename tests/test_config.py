@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpiclock.config.load import config_of, dump_config, load_config, read_setting
-from hpiclock.config.schema import WHERE_KEYS, Config, SplitConfig, TargetsConfig, leaves
+from hpiclock.config.schema import WHERE_KEYS, Config, SplitConfig, TargetsConfig, iterate_keys
 from hpiclock.errors import InputError
 
 
@@ -270,14 +270,14 @@ def test_a_dumped_config_names_no_absolute_path_and_moves_with_its_folder(tmp_pa
 def test_where_things_lie_is_no_difference(tmp_path: Path) -> None:
     cfg = load_config(written(tmp_path, "reports_dir: /elsewhere\ndata: {cache_dir: /fast}\nseed: 3"))
     assert cfg.differences() == [("seed", 3, 0)]
-    assert set(WHERE_KEYS) <= dict(leaves(cfg)).keys()
+    assert set(WHERE_KEYS) <= dict(iterate_keys(cfg)).keys()
 
 
 def test_a_config_shows_what_differs(tmp_path: Path) -> None:
     page = load_config(written(tmp_path, "data: {name_pattern: '<b>'}\nseed: 7"))._repr_html_()
     assert "<td><code>seed</code></td><td><b>7</b></td><td>0</td>" in page
     assert "&lt;b&gt;" in page  # the pattern is text, not a tag
-    assert f"{len(list(leaves(Config()))) - 2} other keys" in page
+    assert f"{len(list(iterate_keys(Config()))) - 2} other keys" in page
     assert str(tmp_path) not in page
 
 

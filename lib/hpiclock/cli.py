@@ -83,11 +83,11 @@ def manifest(
 @app.command()
 def config(config: Annotated[Path, typer.Argument(help="a YAML file")], changes: Set = None) -> None:
     """Print every key of a config. Those that differ from the defaults are marked."""
-    from hpiclock.config.schema import as_text, leaves
+    from hpiclock.config.schema import as_text, iterate_keys
 
     cfg = _config(config, changes)
     changed = {key: default for key, _, default in cfg.differences()}
-    for key, value in leaves(cfg):
+    for key, value in iterate_keys(cfg):
         mark = f"   # default: {as_text(changed[key])}" if key in changed else ""
         typer.echo(f"{'*' if key in changed else ' '} {key}: {as_text(value)}{mark}")
 

@@ -33,14 +33,14 @@ from hpiclock.report.widgets import (
     window_explorer,
 )
 from hpiclock.runs.run import Run, default_folder
-from hpiclock.runs.tables import first_rule, of_split, read_gradcam, read_study_tables, with_paths
+from hpiclock.runs.tables import first_threshold_rule, of_split, read_gradcam, read_study_tables, with_paths
 from hpiclock.tables import PREDICTIONS
 from hpiclock.targets import add_targets
 
 # fmt: off
 __all__ = [
     "BASELINES", "PREDICTIONS", "Run", "add_targets", "audit_text", "choose_threshold", "default_folder",
-    "design_sentences", "error_browser", "figures", "first_rule", "frame_images", "grey_levels",
+    "design_sentences", "error_browser", "figures", "first_threshold_rule", "frame_images", "grey_levels",
     "load_config", "metrics_by_split", "of_split", "open_plate", "pick_frames", "plate_browser",
     "prepare_frames", "read_gradcam", "read_study_tables", "readable_comparison", "readable_metrics",
     "readable_steadiness", "run_comparer", "sentences", "show", "show_words", "split_frames",

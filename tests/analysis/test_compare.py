@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
-from hpiclock.analysis.compare import compare, with_holm
+from hpiclock.analysis.compare import add_holm_p_values, compare
 from hpiclock.analysis.compare.align_runs import align_runs
 from hpiclock.analysis.compare.paired_tests import paired_difference, seed_of, sign_flip_test, sign_flips
 from hpiclock.config.schema import CompareConfig, StudyConfig, WindowsConfig
@@ -122,7 +122,7 @@ def test_five_pairs_cannot_give_less_than_one_in_sixteen():
 
 def test_holm_is_that_of_the_textbook():
     table = pd.DataFrame({"p": [0.01, 0.04, np.nan, 0.03, 0.005]})
-    np.testing.assert_allclose(with_holm(table)["p_holm"], [0.03, 0.06, np.nan, 0.06, 0.02])
+    np.testing.assert_allclose(add_holm_p_values(table)["p_holm"], [0.03, 0.06, np.nan, 0.06, 0.02])
 
 
 def test_an_interval_leaves_zero_out_exactly_where_the_chance_is_small():

@@ -10,7 +10,7 @@ from scipy.stats import multivariate_normal, norm
 from hpiclock.analysis.frame_scores import FrameScores, group_sums, icc_of_normal_scores
 from hpiclock.analysis.intervals.clustered import jackknife_variance, samples_by_class, variance_trust
 from hpiclock.analysis.intervals.metric_interval import metric_interval
-from hpiclock.analysis.intervals.score_interval import auc_variance_model, excess_degrees
+from hpiclock.analysis.intervals.score_interval import auc_variance_model, excess_joint_probability
 from hpiclock.metrics import METRICS
 
 
@@ -154,9 +154,11 @@ def test_excess_is_the_bivariate_normal_integral() -> None:
     for b, rho in ((2.0, 0.3), (0.5, 0.9), (-1.0, 0.5), (2.3, 0.99)):
         value = norm.cdf(b)
         expected = multivariate_normal([0, 0], [[1, rho], [rho, 1]]).cdf([b, b]) - value**2
-        assert float(excess_degrees(np.array(value), np.array(rho))) == pytest.approx(expected, abs=1e-7)
+        assert float(excess_joint_probability(np.array(value), np.array(rho))) == pytest.approx(
+            expected, abs=1e-7
+        )
     # the same frame twice: the variance of a yes or no
-    assert float(excess_degrees(np.array(0.9), np.array(1.0))) == pytest.approx(0.09, abs=1e-9)
+    assert float(excess_joint_probability(np.array(0.9), np.array(1.0))) == pytest.approx(0.09, abs=1e-9)
 
 
 def test_the_shape_of_the_auc_is_its_variance_under_normal_scores() -> None:

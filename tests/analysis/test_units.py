@@ -16,8 +16,8 @@ from hpiclock.analysis.units import (
     phase_frames,
     phase_masks,
 )
-from hpiclock.audit.baselines import model_row
-from hpiclock.audit.clocks import onset_table
+from hpiclock.audit.baselines import model_baseline_row
+from hpiclock.audit.clocks import onset_shift_table
 from hpiclock.audit.controls import negative_controls
 from hpiclock.config.schema import AuditConfig, CompareConfig, StudyConfig, WindowsConfig
 from hpiclock.plate.frames import match_controls
@@ -105,7 +105,11 @@ def test_analysis_and_audit_say_the_same_of_a_phase(staggered, phase):
     one = metrics[metrics["group"].eq(phase) & metrics["metric"].eq("auc_stratified")].iloc[0]
     controls = negative_controls(staggered, windows=WindowsConfig(), study=STUDY, visible_h=np.nan)
     control = controls.set_index("what").loc[phase]
-    claims = onset_table(staggered, study=STUDY, audit=AuditConfig()).query("shift_h == 0").set_index("claim")
+    claims = (
+        onset_shift_table(staggered, study=STUDY, audit=AuditConfig())
+        .query("shift_h == 0")
+        .set_index("claim")
+    )
     claim = claims.loc[
         {"before onset": "nothing before the onset", "after eclipse": "infected after the eclipse"}[phase]
     ]
@@ -113,7 +117,7 @@ def test_analysis_and_audit_say_the_same_of_a_phase(staggered, phase):
     for name, theirs in (("auc", "value"), ("low", "low"), ("high", "high")):
         assert control[name] == one[theirs] == claim[theirs]
     if phase == "before onset":
-        assert model_row(staggered, level=STUDY.level)["auc_before"].item() == one["value"]
+        assert model_baseline_row(staggered, level=STUDY.level)["auc_before"].item() == one["value"]
 
 
 def stack(stack_id, hours, condition="mock"):
@@ -173,7 +177,7 @@ def counts(rows):
         "reliability": reliability_curve(rows, bins=1, level=0.95)["n_wells"].max(),
         "false alarms": false_alarms(times)["n_wells"].max(),
         "comparison": compared["comparison"]["n_wells"].max(),
-        "audit": model_row(rows, level=0.95)["n_wells"].max(),
+        "audit": model_baseline_row(rows, level=0.95)["n_wells"].max(),
         "rows": n_wells(rows),
     }
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from hpiclock.audit import BORDER, EARLY, FOCUS, LIGHT, STATISTIC_KINDS, Evidence
-from hpiclock.audit.clocks import judge_elapsed, judge_hour, judge_onset, onset_table, score_over_time
+from hpiclock.audit.clocks import judge_elapsed, judge_hour, judge_onset, onset_shift_table, score_over_time
 from hpiclock.audit.controls import (
     FIRST,
     SHARES,
@@ -186,14 +186,14 @@ def test_scores_of_controls_that_rise_with_time_are_found():
 
 
 def test_claims_that_stand_with_every_onset_are_supported():
-    table = onset_table(predictions(), study=STUDY, audit=AUDIT)
+    table = onset_shift_table(predictions(), study=STUDY, audit=AUDIT)
     assert sorted(table["shift_h"].unique()) == [-2, -1, 0, 1, 2]
     assert len(table) == 15
     assert judge_onset(evidence(predictions(), onset=table)).verdict == "supported"
 
 
 def test_a_claim_that_moves_with_the_onset_is_named():
-    table = onset_table(predictions(), study=STUDY, audit=AUDIT)
+    table = onset_shift_table(predictions(), study=STUDY, audit=AUDIT)
     claim = table["claim"].eq("infected after the eclipse") & table["shift_h"].eq(2)
     table.loc[claim, "stands"] = False
     row = judge_onset(evidence(predictions(), onset=table))

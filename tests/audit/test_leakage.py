@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 
 from hpiclock.audit import Evidence
-from hpiclock.audit.leakage import judge_duplicates, judge_marks, judge_shared_wells, with_sides
+from hpiclock.audit.leakage import judge_duplicates, judge_marks, judge_shared_wells, with_split_and_well
 
 FRAMES = pd.DataFrame(
     {
@@ -18,7 +18,7 @@ FRAMES = pd.DataFrame(
 
 def pairs(*names):
     table = pd.DataFrame(names, columns=["a", "b"])
-    return with_sides(table.assign(overlap=0.5, correlation=0.9), FRAMES)
+    return with_split_and_well(table.assign(overlap=0.5, correlation=0.9), FRAMES)
 
 
 def marks(infected, mock, both=0.0, note=""):
@@ -64,13 +64,17 @@ def test_neighbours_within_a_well_on_one_side_are_no_leak():
 
 def test_a_picture_in_two_wells_is_a_leak_even_on_one_side():
     frames = FRAMES.assign(split="train")
-    table = with_sides(pd.DataFrame({"a": ["a"], "b": ["c"], "overlap": 1.0, "correlation": 1.0}), frames)
+    table = with_split_and_well(
+        pd.DataFrame({"a": ["a"], "b": ["c"], "overlap": 1.0, "correlation": 1.0}), frames
+    )
     assert judge_duplicates(Evidence(FRAMES, pairs=table, compared=10)).verdict == "contradicted"
 
 
 def test_neighbours_of_one_well_on_two_sides_are_a_leak():
     frames = FRAMES.assign(split=["train", "test", "test", "test", "val"])
-    table = with_sides(pd.DataFrame({"a": ["a"], "b": ["b"], "overlap": 0.05, "correlation": 0.9}), frames)
+    table = with_split_and_well(
+        pd.DataFrame({"a": ["a"], "b": ["b"], "overlap": 0.05, "correlation": 0.9}), frames
+    )
     row = judge_duplicates(Evidence(FRAMES, pairs=table, compared=10))
     assert row.verdict == "contradicted"
     assert row.effect == 1

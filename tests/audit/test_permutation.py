@@ -6,11 +6,11 @@ import pytest
 from scipy import stats
 
 from hpiclock.audit.permutation import (
-    centred,
     count_assignments,
     permutation_test,
     permuted_onsets,
     smallest_p,
+    subtract_hour_means,
     unit_means,
     well_units,
 )
@@ -150,7 +150,7 @@ def test_hours_and_plates_are_taken_out_of_values():
     rows = plate(2, 2, plates=2)
     shift = rows["plate"].eq("P1") * 100 + rows["hours"] * 10
     own = rows["well"].eq("I0") * 4.0
-    found = centred(rows, (shift + own).to_numpy()[:, None])[:, 0]
+    found = subtract_hour_means(rows, (shift + own).to_numpy()[:, None])[:, 0]
     assert found == pytest.approx((own - 1.0).to_numpy())  # one well of four is 4 higher
     units = well_units(rows)
     assert unit_means(units, found[:, None]).shape == (8, 1)

@@ -19,7 +19,7 @@ from hpiclock.audit import (
     summary_line,
 )
 from hpiclock.audit import verdict as table_of_checks
-from hpiclock.audit.clocks import onset_table
+from hpiclock.audit.clocks import onset_shift_table
 from hpiclock.audit.verdict import CHECKS, COLUMNS, QUESTIONS, Check, verdict
 from hpiclock.config.schema import AuditConfig, StudyConfig
 from hpiclock.simulate.predictions import Simulation, simulate_predictions
@@ -30,7 +30,7 @@ AUDIT = AuditConfig(shuffles=1000)
 def judged(*, seed=0, **changes):
     design = Simulation(wells=6, interval_h=2.0, onset_h=(5.0, 11.0))._replace(**changes)
     predictions = simulate_predictions(design, rng=np.random.default_rng(seed), splits=("test",))
-    claims = onset_table(predictions, study=StudyConfig(), audit=AUDIT)
+    claims = onset_shift_table(predictions, study=StudyConfig(), audit=AUDIT)
     return verdict(Evidence(predictions, predictions, onset=claims, audit=AUDIT))
 
 

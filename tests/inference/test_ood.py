@@ -7,7 +7,7 @@ from scipy.stats import multivariate_normal
 
 from hpiclock.analysis.acquisition_shift import ood_summary, stack_distances
 from hpiclock.errors import InputError
-from hpiclock.inference.ood import TrainingReference, describe
+from hpiclock.inference.ood import TrainingReference, fit_feature_distribution
 
 
 def test_distance_is_mahalanobis_within_and_beside_the_components() -> None:
@@ -21,7 +21,7 @@ def test_distance_is_mahalanobis_within_and_beside_the_components() -> None:
 def test_it_is_the_density_of_probabilistic_components() -> None:
     rng = np.random.default_rng(0)
     frames = rng.normal(size=(400, 6)) * np.array([5.0, 3.0, 0.1, 0.1, 0.1, 0.1]) + 7
-    fitted = describe(frames)
+    fitted = fit_feature_distribution(frames)
     k = len(fitted.axes)
     assert k == 2
     covariance = fitted.axes.T @ np.diag(fitted.variance - fitted.rest) @ fitted.axes + fitted.rest * np.eye(
@@ -37,19 +37,21 @@ def test_it_is_the_density_of_probabilistic_components() -> None:
 def test_frames_off_the_plane_of_training_are_far_away() -> None:
     rng = np.random.default_rng(1)
     frames = rng.normal(size=(200, 20)) @ np.diag([4.0] * 3 + [0.05] * 17)
-    fitted = describe(frames)
+    fitted = fit_feature_distribution(frames)
     odd = np.zeros((1, 20))
     odd[0, 19] = 3.0  # small beside the first components, impossible along the last
     assert fitted.distance(odd)[0] > 5 * fitted.distance(frames).max()
 
 
 def test_kept_and_read_again(tmp_path) -> None:
-    fitted = describe(np.random.default_rng(2).normal(size=(50, 4)))._replace(
+    fitted = fit_feature_distribution(np.random.default_rng(2).normal(size=(50, 4)))._replace(
         held_out=np.array([0.9, 1.3]), n_wells=2
     )
     fitted.save(tmp_path / "a.npz")
     again = TrainingReference.load(tmp_path / "a.npz")
-    assert (again.n_wells, again.unit, again.rest) == (2, 1.3, fitted.rest)
+    assert (again.n_wells, again.rest) == (2, fitted.rest)
+    rows = np.eye(4)
+    np.testing.assert_allclose(again.relative_distance(rows), fitted.distance(rows) / 1.3)
     np.testing.assert_array_equal(again.axes, fitted.axes)
     (tmp_path / "a.npz").write_bytes(b"PK")
     with pytest.raises(InputError, match=r"a\.npz: cannot be read"):

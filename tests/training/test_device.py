@@ -9,7 +9,7 @@ from hpiclock.errors import InputError
 from hpiclock.training.device import (
     autocast,
     device_facts,
-    in_parts,
+    in_halves_on_memory_error,
     pick_device,
     pick_precision,
     place_model,
@@ -121,8 +121,8 @@ def test_a_device_without_memory_for_a_batch_reads_it_in_parts():
             raise torch.OutOfMemoryError("no memory")
         return part * 2
 
-    assert torch.equal(in_parts(read, images), images * 2)
+    assert torch.equal(in_halves_on_memory_error(read, images), images * 2)
     assert max(seen) == 11
     assert sum(n for n in seen if n <= 3) == 11
     with pytest.raises(torch.OutOfMemoryError):
-        in_parts(lambda part: read(part.new_zeros(4)), images)
+        in_halves_on_memory_error(lambda part: read(part.new_zeros(4)), images)

@@ -85,16 +85,16 @@ def test_batches_from_the_device_are_those_from_the_cpu(make_plate, monkeypatch)
         return [[part.clone() for part in batch] for one in two for batch in one]
 
     here = dealt()
-    monkeypatch.setattr(module, "fits", lambda n_bytes, _: n_bytes == images.nbytes)
-    monkeypatch.setattr(module, "augmented", None)  # the CPU has no more to do
+    monkeypatch.setattr(module, "fits_on_device", lambda n_bytes, _: n_bytes == images.nbytes)
+    monkeypatch.setattr(module, "augment_frames", None)  # the CPU has no more to do
     for expected, got in zip(here, dealt(), strict=True):
         assert all(torch.equal(a, b) for a, b in zip(expected, got, strict=True))
 
 
 def test_frames_read_a_second_time_come_from_the_device(make_plate, monkeypatch):
-    monkeypatch.setattr(module, "fits", lambda *_: True)
+    monkeypatch.setattr(module, "fits_on_device", lambda *_: True)
     batches = make_plate([0, 1] * 3).batches()
     first = [batch.images.clone() for batch in batches.in_order()]
-    monkeypatch.setattr(module, "plain", None)
+    monkeypatch.setattr(module, "normalize_frames", None)
     second = [batch.images for batch in batches.in_order()]
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))

@@ -13,7 +13,7 @@ from hpiclock.config.schema import DataConfig, SplitConfig
 from hpiclock.plate.manifest.survey import load_manifest
 from hpiclock.plate.splits import split_wells
 from hpiclock.plate.stack_statistics import frame_statistics
-from hpiclock.workflows.check import all_frames, design_audit
+from hpiclock.workflows.check import design_audit, undropped_frames
 
 REAL = Path(__file__).parents[3] / "shared" / "real"
 
@@ -46,7 +46,7 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, pd.Da
     ).to_csv(source, index=False)
     data = DataConfig(source=str(source), channel="green")
     manifest, _ = load_manifest(data, 0.0, need_both=True)
-    frames = all_frames(manifest)
+    frames = undropped_frames(manifest)
     split = split_wells(manifest, SplitConfig(train=0.4, val=0.1, test=0.5)).stacks.set_index("stack_id")[
         "split"
     ]

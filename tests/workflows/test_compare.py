@@ -13,13 +13,7 @@ from hpiclock.report.text import readable_comparison, readable_steadiness
 from hpiclock.runs.run import Run
 from hpiclock.simulate.predictions import Simulation, simulate_predictions
 from hpiclock.tables import PREDICTIONS
-from hpiclock.workflows.compare import (
-    by_variant,
-    compare_runs,
-    find_runs,
-    variants_table,
-    write_comparison,
-)
+from hpiclock.workflows.compare import by_variant, compare_runs, find_runs, variants_table, write_comparison
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ def run(tmp_path, monkeypatch):
         say("controls")
         return auditing.Audit(pd.DataFrame({"question": ["Infection or well?"], "verdict": ["supported"]}))
 
-    monkeypatch.setattr(auditing, "examine", examine)
+    monkeypatch.setattr(auditing, "compute_audit", examine)
     config = tmp_path / "plate.yaml"
     config.write_text("experiment: plate\nreports_dir: reports\ndata: {source: stacks}\n")
     return Run.create(load_config(config), "")

@@ -103,7 +103,7 @@ def _onsets(infected: pd.DataFrame) -> Iterator[str]:
         yield words("one onset", onset=onsets.iloc[0])
 
 
-def of_test(table: pd.DataFrame) -> pd.DataFrame:
+def test_rows(table: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of the test split (else validation, else training) of the first run."""
     for split in ("test", "val", "train"):
         rows = table[table["split"].eq(split)]
@@ -114,7 +114,7 @@ def of_test(table: pd.DataFrame) -> pd.DataFrame:
 
 def _first(table: pd.DataFrame, **where: str) -> dict[str, Any]:
     """Return the first row of the test split with these values as facts; empty when there is none."""
-    rows = of_test(table)
+    rows = test_rows(table)
     for column, value in where.items():
         rows = rows[rows[column].eq(value)]
     return {} if rows.empty else rows.iloc[0].to_dict()
@@ -162,7 +162,7 @@ def _phases(tables: Tables, level: float, eclipse_h: float) -> Sentences:
 
 
 def _windows(tables: Tables, level: float) -> Sentences:
-    table = of_test(tables["windows_hpi"])
+    table = test_rows(tables["windows_hpi"])
     rows = table[table["group"].eq("all") & table["metric"].eq("auc")]
     banded = rows[rows["low_simultaneous"].notna()]
     seen = banded[banded["low_simultaneous"] > 0.5].sort_values("start_h")

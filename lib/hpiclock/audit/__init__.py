@@ -64,10 +64,10 @@ class Evidence:
             a frame is not used).
         predictions: a PREDICTIONS table.
         nuisance: of :func:`hpiclock.audit.controls.nuisance_table`.
-        pairs: stacks that show the same place, of :func:`hpiclock.audit.leakage.with_sides`.
+        pairs: stacks that show the same place, of :func:`hpiclock.audit.leakage.with_split_and_well`.
         compared: how many pairs of stacks were compared for ``pairs``.
         marks: ``condition pixels note``, constant pixels per condition.
-        onset: of :func:`hpiclock.audit.clocks.onset_table`.
+        onset: of :func:`hpiclock.audit.clocks.onset_shift_table`.
         plain_scores: ``stack_id frame score`` of test frames by a linear model of plain frame statistics.
         study: ``level`` and ``eclipse_h`` are used.
         audit: ``alpha``, ``shuffles`` and ``onset_shifts_h``.

@@ -62,7 +62,7 @@ def shortcut_baselines(
     return pd.DataFrame(found), scores
 
 
-def model_row(test: pd.DataFrame, *, level: float) -> pd.DataFrame:
+def model_baseline_row(test: pd.DataFrame, *, level: float) -> pd.DataFrame:
     """Return the row of the model itself, in the columns of :func:`shortcut_baselines`.
 
     Args:

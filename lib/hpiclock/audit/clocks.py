@@ -117,7 +117,7 @@ def score_over_time(
     return pd.DataFrame(found, columns=["label", "rho", "low", "high", "p", "floor", "n_stacks", "n_wells"])
 
 
-def onset_table(test: pd.DataFrame, *, study: StudyConfig, audit: AuditConfig) -> pd.DataFrame:
+def onset_shift_table(test: pd.DataFrame, *, study: StudyConfig, audit: AuditConfig) -> pd.DataFrame:
     """Return what is claimed, with the onset moved: ``shift_h claim value low high stands note``.
 
     Claims: the AUC before the onset is at chance (its interval holds 0.5, or stays below it), the AUC after

@@ -37,10 +37,10 @@ from hpiclock.audit import (
 )
 from hpiclock.audit.permutation import (
     ClassComparison,
-    centred,
     compare_classes,
     condition_auc,
     permutation_test,
+    subtract_hour_means,
     unit_means,
     well_units,
 )
@@ -191,7 +191,7 @@ def nuisance_table(
     units = well_units(rows)
     for question, names in STATISTIC_KINDS.items() if len(rows) else ():
         columns = [name for kind in names for name in kinds[kind]]
-        means = unit_means(units, centred(rows, rows[columns].to_numpy(float)))
+        means = unit_means(units, subtract_hour_means(rows, rows[columns].to_numpy(float)))
         test = permutation_test(units, means, two_sided=True, shuffles=audit.shuffles, rng=rng)
         worst = columns[test.worst]
         found.append(

@@ -27,7 +27,7 @@ def judge_shared_wells(evidence: Evidence) -> Answer:
     return Answer("supported", words, "", share)
 
 
-def with_sides(pairs: pd.DataFrame, frames: pd.DataFrame) -> pd.DataFrame:
+def with_split_and_well(pairs: pd.DataFrame, frames: pd.DataFrame) -> pd.DataFrame:
     """Add ``well_a well_b same_well split_a split_b crosses`` to pairs of stacks that show the same place.
 
     Args:

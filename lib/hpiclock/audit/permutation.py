@@ -168,7 +168,7 @@ def well_units(rows: pd.DataFrame) -> WellUnits:
     return WellUnits(name, codes, infected[first], stratum, n_wells, mixed)
 
 
-def centred(rows: pd.DataFrame, values: np.ndarray) -> np.ndarray:
+def subtract_hour_means(rows: pd.DataFrame, values: np.ndarray) -> np.ndarray:
     """Return the values less the mean over all frames of the same plate, model and hour: (rows, statistics).
 
     What is left does not depend on which hours a well has, and no label is used.
@@ -313,6 +313,6 @@ def compare_classes(
     """
     units = well_units(rows)
     ranks = rows["p_infected"].groupby(model_codes(rows)).rank(pct=True).to_numpy()[:, None]
-    means = unit_means(units, centred(rows, ranks))
+    means = unit_means(units, subtract_hour_means(rows, ranks))
     test = permutation_test(units, means, two_sided=False, shuffles=shuffles, rng=rng)
     return ClassComparison(rows, condition_auc(rows, level=level), units, test)

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import yaml
 from pydantic import ValidationError
 
-from hpiclock.config.schema import WHERE_KEYS, Config, FolderPair, leaves
+from hpiclock.config.schema import WHERE_KEYS, Config, FolderPair, iterate_keys
 from hpiclock.errors import InputError, nearest
 
 LISTED = 3  # problems of one config that are listed
@@ -49,7 +49,7 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
     path = Path(path)
     settings = _with_base(path)
     _override(settings, overrides or {})
-    defaults = dict(leaves(Config()))
+    defaults = dict(iterate_keys(Config()))
     for key in WHERE_KEYS:
         if _get(settings.values, key) is None:
             _put(settings.values, key, os.path.abspath(path.parent / defaults[key]))
@@ -300,7 +300,7 @@ def _problem(key: str, items: Iterable[Any]) -> str:
 
 @lru_cache(maxsize=1)
 def _known() -> tuple[str, ...]:
-    keys = [key for key, _ in leaves(Config())]
+    keys = [key for key, _ in iterate_keys(Config())]
     keys += [f"data.source.{name}" for name in FolderPair.model_fields]
     sections = {key.rsplit(".", depth)[0] for key in keys for depth in range(1, key.count(".") + 1)}
     return (*keys, *sorted(sections - set(keys)))

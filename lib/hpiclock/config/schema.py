@@ -33,7 +33,7 @@ class Section(BaseModel):
         return values
 
 
-def leaves(section: BaseModel) -> Iterator[tuple[str, Any]]:
+def iterate_keys(section: BaseModel) -> Iterator[tuple[str, Any]]:
     """Yield ``(dotted key, plain value)`` of every key, in the order in which they are declared."""
     return _leaves(section.model_dump(mode="json"), "")
 
@@ -378,9 +378,9 @@ class Config(Section):
 
         Where results and the cache lie is left out: no result depends on it, and it differs by machine.
         """
-        default = dict(leaves(Config()))
-        mine = {key: value for key, value in leaves(self) if key not in WHERE_KEYS}
+        default = dict(iterate_keys(Config()))
+        mine = {key: value for key, value in iterate_keys(self) if key not in WHERE_KEYS}
         return [(key, value, default.get(key)) for key, value in mine.items() if value != default.get(key)]
 
     def _repr_html_(self) -> str:
-        return as_html(self.differences(), len(list(leaves(self))))
+        return as_html(self.differences(), len(list(iterate_keys(self))))

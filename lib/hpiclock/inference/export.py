@@ -29,7 +29,7 @@ ONNX, WEIGHTS, CONFIG = "model.onnx", "model.safetensors", "model.json"
 OPSET = 18
 
 
-class GreyToOutputs(nn.Module):
+class ExportedModel(nn.Module):
     """From grey levels 0-255 to what a reader wants: P(infected) and hours."""
 
     def __init__(self, model: TwoHeads) -> None:
@@ -99,9 +99,9 @@ def run_onnx(path: Path, grey: np.ndarray) -> dict[str, np.ndarray]:
     return dict(zip(names, outputs, strict=True))
 
 
-def _on_cpu(model: TwoHeads) -> GreyToOutputs:
+def _on_cpu(model: TwoHeads) -> ExportedModel:
     """Return a copy: the caller's model stays on its device, in training or evaluation as it was."""
-    return GreyToOutputs(copy.deepcopy(model)).cpu().eval()
+    return ExportedModel(copy.deepcopy(model)).cpu().eval()
 
 
 def write_safetensors(model: TwoHeads, config: dict[str, Any], folder: Path) -> None:

@@ -75,7 +75,7 @@ class TrainingReference(NamedTuple):
         return cls(**values | {"rest": float(values["rest"]), "n_wells": int(values["n_wells"])})
 
 
-def describe(features: np.ndarray) -> TrainingReference:
+def fit_feature_distribution(features: np.ndarray) -> TrainingReference:
     """Fit the components to features of training frames, (frames, features); nothing is held out yet."""
     mean = features.mean(0, dtype=np.float64)
     _, singular, axes = np.linalg.svd(features.astype(np.float64) - mean, full_matrices=False)
@@ -106,7 +106,7 @@ def fit_reference(model: TwoHeads, cache: FrameCache, frames: pd.DataFrame) -> T
     train, held_out = (_thinned(frames[frames["split"].eq("train").eq(side)]) for side in (True, False))
     if len(train) < 2 or held_out.empty:
         return None
-    fitted = describe(features(train))
+    fitted = fit_feature_distribution(features(train))
     distance = pd.Series(fitted.distance(features(held_out)))
     per_stack = distance.groupby(held_out["stack_id"].to_numpy()).median().sort_values()
     return fitted._replace(held_out=per_stack.to_numpy(), n_wells=n_wells(held_out))

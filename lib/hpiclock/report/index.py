@@ -99,7 +99,7 @@ def entry(run: Run, reports: Path, *, pictured: bool) -> dict[str, Any]:
         "origin": origin(run).removeprefix(f"{run.name} · "),
         "notes": run.notes,
         "verdict": verdict_rows(run),
-        "answers": answers(run),
+        "answers": headline_results(run),
         "picture": picture,
         "picture_alt": words,
         "pages": pages,
@@ -113,7 +113,7 @@ def entry(run: Run, reports: Path, *, pictured: bool) -> dict[str, Any]:
     }
 
 
-def answers(run: Run) -> list[dict[str, str]]:
+def headline_results(run: Run) -> list[dict[str, str]]:
     """Return the headline of a run on its test frames: ``question, value, interval, n`` in words.
 
     From ``metrics.csv``; without it from ``results.json``, and then it says that there is no interval.

@@ -15,7 +15,7 @@ import jinja2
 import nbformat
 
 from hpiclock.config.load import PATH_KEYS
-from hpiclock.config.schema import leaves
+from hpiclock.config.schema import iterate_keys
 from hpiclock.errors import InputError, RunFailed
 from hpiclock.files import atomic
 from hpiclock.runs.run import Run
@@ -244,14 +244,14 @@ def _clean(output: Any, places: Mapping[str, str]) -> None:
             output.data[kind] = without_machine_paths(data, places)
 
 
-def places(run: Run, folder: Path) -> dict[str, str]:
+def folder_placeholders(run: Run, folder: Path) -> dict[str, str]:
     """Return what stands for the folders that outputs may name: project, run, home, where the data lie.
 
     Args:
         run: the run; of the paths in its config the last part stays.
         folder: of the notebooks, inside the project.
     """
-    paths = (str(value) for key, value in leaves(run.cfg) if key in PATH_KEYS)
+    paths = (str(value) for key, value in iterate_keys(run.cfg) if key in PATH_KEYS)
     given = {str(Path(path).parent): "…" for path in paths if os.path.isabs(path)}
     known = {str(Path.home()): "~", str(folder.parent): ".", str(run.folder): run.name}
     return {place: name for place, name in (given | known).items() if len(Path(place).parts) > 1}

@@ -25,7 +25,7 @@ import pandas as pd
 from hpiclock import tables
 from hpiclock.audit import summary_line
 from hpiclock.config.load import dump_config, load_config
-from hpiclock.config.schema import WHERE_KEYS, Config, leaves
+from hpiclock.config.schema import WHERE_KEYS, Config, iterate_keys
 from hpiclock.errors import InputError
 from hpiclock.files import atomic
 
@@ -318,7 +318,7 @@ def plain(value: Any) -> Any:
 
 
 def _refuse_other(folder: Path, old: Config, new: Config) -> None:
-    before, now = dict(leaves(old)), dict(leaves(new))
+    before, now = dict(iterate_keys(old)), dict(iterate_keys(new))
     keys = [key for key in [*now, *(before.keys() - now.keys())] if before.get(key) != now.get(key)]
     keys = [key for key in keys if key not in WHERE_KEYS]
     if not keys:

@@ -61,7 +61,7 @@ def with_paths(rows: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(path=rows["stack_id"].map(predictions.groupby("stack_id")["path"].first()))
 
 
-def first_rule(curves: pd.DataFrame) -> pd.DataFrame:
+def first_threshold_rule(curves: pd.DataFrame) -> pd.DataFrame:
     """Return the curves of the first threshold rule: a figure shows one."""
     return curves[curves["rule"].eq(curves["rule"].iloc[0])] if len(curves) else curves
 

@@ -93,7 +93,7 @@ def autocast(device: torch.device, precision: torch.dtype) -> contextlib.Abstrac
     return torch.autocast(device.type, precision)
 
 
-def in_parts(read: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+def in_halves_on_memory_error(read: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
     """Return what ``read`` makes of images, in halves of halves where the device has no memory for all.
 
     Args:
@@ -109,7 +109,7 @@ def in_parts(read: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
         if len(images) == 1:
             raise
     torch.cuda.empty_cache()
-    return torch.cat([in_parts(read, part) for part in images.chunk(2)])
+    return torch.cat([in_halves_on_memory_error(read, part) for part in images.chunk(2)])
 
 
 def _cpu_has_bf16() -> bool:

@@ -12,7 +12,7 @@ from sklearn.metrics import accuracy_score, f1_score, mean_absolute_error, roc_a
 from torch import Tensor
 
 from hpiclock.training.batches import Batches
-from hpiclock.training.device import autocast, in_parts
+from hpiclock.training.device import autocast, in_halves_on_memory_error
 from hpiclock.training.losses import Losses
 from hpiclock.training.model import Output, TwoHeads
 
@@ -36,7 +36,7 @@ def forward_batches(
     for batch in images:
         for change in changes:
             with torch.inference_mode(), autocast(batch.device, model.precision):
-                features = in_parts(model.features, change(batch))
+                features = in_halves_on_memory_error(model.features, change(batch))
                 output = model.heads(features)
             yield features.float(), Output(*(None if part is None else part.float() for part in output))
 

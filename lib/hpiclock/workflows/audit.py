@@ -15,13 +15,13 @@ from threadpoolctl import threadpool_limits
 from hpiclock.audit import PLAIN, Evidence, random_stream
 from hpiclock.audit import verdict as checks
 from hpiclock.audit.baselines import (
-    model_row,
+    model_baseline_row,
     perturbation_effects,
     probe_features,
     sampling_experiments,
     shortcut_baselines,
 )
-from hpiclock.audit.clocks import onset_table, score_over_time
+from hpiclock.audit.clocks import onset_shift_table, score_over_time
 from hpiclock.audit.controls import (
     before_first_onset,
     negative_controls,
@@ -30,7 +30,7 @@ from hpiclock.audit.controls import (
     well_comparisons,
 )
 from hpiclock.audit.design import design_table
-from hpiclock.audit.leakage import with_sides
+from hpiclock.audit.leakage import with_split_and_well
 from hpiclock.config.schema import Config
 from hpiclock.files import make_folder, up_to_date, write_csv
 from hpiclock.plate.cache import FrameCache, open_cache
@@ -38,7 +38,7 @@ from hpiclock.plate.duplicates import burned_in_marks, load_fields, overlapping_
 from hpiclock.plate.stack_statistics import KINDS, cached_statistics, frame_statistics
 from hpiclock.runs.run import VERDICT, Run
 from hpiclock.tables import FRAMES, MANIFEST, PREDICTIONS, read_any
-from hpiclock.workflows.check import all_frames
+from hpiclock.workflows.check import undropped_frames
 
 log = logging.getLogger(__name__)
 FOLDER = "audit"
@@ -86,7 +86,7 @@ def audit_run(run: Run, out: str | Path | None = None, *, say: Callable[[str], N
         log.info("audit: %s", line)
 
     with nullcontext() if out else run.logged():  # a run that may only be read is audited elsewhere
-        found = examine(run, say=tell)
+        found = compute_audit(run, say=tell)
     folder = Path(out) if out else run.folder
     tables = make_folder(folder / FOLDER)
     for name, table in found.tables.items():
@@ -123,7 +123,7 @@ def read_audit(folder: str | Path) -> Audit:
     return Audit(verdict, tables)
 
 
-def examine(run: Run, *, say: Callable[[str], None]) -> Audit:
+def compute_audit(run: Run, *, say: Callable[[str], None]) -> Audit:
     """Compute the verdict and every table of a run, and write nothing."""
     cfg, level = run.cfg, run.cfg.study.level
     manifest, used = run.read_table("manifest.csv", MANIFEST), run.read_table("frames.parquet", FRAMES)
@@ -133,7 +133,7 @@ def examine(run: Run, *, say: Callable[[str], None]) -> Audit:
         predictions[predictions["split"].ne("train")],
     )
     split = used.drop_duplicates("stack_id").set_index("stack_id")["split"]
-    plate = all_frames(manifest)
+    plate = undropped_frames(manifest)
     plate = plate.assign(split=plate["stack_id"].map(split))
 
     say("features of frames, as they are and changed")
@@ -148,7 +148,7 @@ def examine(run: Run, *, say: Callable[[str], None]) -> Audit:
             plate,
             predictions,
             **found,
-            onset=onset_table(test, study=cfg.study, audit=cfg.audit),
+            onset=onset_shift_table(test, study=cfg.study, audit=cfg.audit),
             plain_scores=scores[PLAIN],
             study=cfg.study,
             audit=cfg.audit,
@@ -158,9 +158,9 @@ def examine(run: Run, *, say: Callable[[str], None]) -> Audit:
             "design": design_table(plate),
             "before_onset": evidence.nuisance,
             "controls": negative_controls(
-                test, windows=cfg.windows, study=cfg.study, visible_h=visible_from(manifest)
+                test, windows=cfg.windows, study=cfg.study, visible_h=first_visible_hour(manifest)
             ),
-            "baselines": pd.concat([model_row(test, level=level), baselines], ignore_index=True),
+            "baselines": pd.concat([model_baseline_row(test, level=level), baselines], ignore_index=True),
             "probes": probe_features(frames[frames["split"].ne("train")], features, level=level),
             "sampling": sampling_experiments(frames, features, level=level, seed=cfg.seed),
             "permutations": permutations_table(well_comparisons(evidence)),
@@ -181,7 +181,7 @@ def thin_frames(frames: pd.DataFrame) -> pd.DataFrame:
     return frames[frames.groupby("stack_id").cumcount() % step == 0].reset_index(drop=True)
 
 
-def visible_from(manifest: pd.DataFrame) -> float:
+def first_visible_hour(manifest: pd.DataFrame) -> float:
     """Return the hour after onset from which signs can be seen, where ``truth.csv`` stands by the stacks."""
     folders = {Path(path).parent for path in manifest["path"]}
     found = [folder / "truth.csv" for folder in folders | {folder.parent for folder in folders}]
@@ -208,7 +208,7 @@ def _of_plate(plate: pd.DataFrame, cfg: Config) -> dict[str, Any]:
     pairs, compared = overlapping_fields(fields, groups=groups, max_pairs=MOST_PAIRS)
     return {
         "nuisance": nuisance_table(plate, raw, KINDS, audit=cfg.audit, level=cfg.study.level, rng=rng),
-        "pairs": with_sides(pairs, plate),
+        "pairs": with_split_and_well(pairs, plate),
         "compared": compared,
         "marks": burned_in_marks(fields, stacks),
     }

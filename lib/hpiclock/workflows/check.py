@@ -36,11 +36,11 @@ def design_audit(manifest: pd.DataFrame) -> DesignAudit:
     Args:
         manifest: a MANIFEST table.
     """
-    frames = all_frames(manifest)
+    frames = undropped_frames(manifest)
     return DesignAudit(design_verdict(frames), design_table(frames))
 
 
-def all_frames(manifest: pd.DataFrame) -> pd.DataFrame:
+def undropped_frames(manifest: pd.DataFrame) -> pd.DataFrame:
     """Return every frame of a manifest with identity, ``frame hours hpi``; nothing is dropped."""
     frames = expand_frames(manifest, acquisition_times(manifest))
     since = hpi(frames["hours"], frames["onset_h"])

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from hpiclock import figures
 from hpiclock.analysis.compare import compare
-from hpiclock.config.schema import WHERE_KEYS, Config, leaves
+from hpiclock.config.schema import WHERE_KEYS, Config, iterate_keys
 from hpiclock.errors import InputError
 from hpiclock.files import atomic, make_folder
 from hpiclock.format import count_text
@@ -123,7 +123,7 @@ def by_variant(runs: Sequence[Run]) -> dict[str, list[Run]]:
     """
     groups: dict[str, list[Run]] = {}
     for run in runs:
-        kept = {key: value for key, value in leaves(run.cfg) if key not in REPEATS}
+        kept = {key: value for key, value in iterate_keys(run.cfg) if key not in REPEATS}
         groups.setdefault(json.dumps(kept, sort_keys=True, default=str), []).append(run)
     parts = list(groups.values())
     for naming in (lambda run: run.cfg.experiment, _folder):
@@ -213,7 +213,7 @@ def _complete(variants: dict[str, list[Run]]) -> tuple[dict[str, list[Run]], lis
 
 def variants_table(found: Comparison) -> pd.DataFrame:
     """Return ``variant runs seeds folds differs``: what was compared and by which keys it differs."""
-    configs = [dict(leaves(runs[0].cfg)) for runs in found.variants.values()]
+    configs = [dict(iterate_keys(runs[0].cfg)) for runs in found.variants.values()]
     differs = differing_keys([{k: v for k, v in one.items() if k not in REPEATS} for one in configs])
     runs = found.variants.values()
     columns = {

@@ -18,7 +18,7 @@ import hpiclock
 from hpiclock.config.load import NOT_PATHS, PATH_KEYS, load_config
 from hpiclock.errors import InputError, RunFailed
 from hpiclock.progress import progress
-from hpiclock.report.pages import keep_notebook, places, without_machine_paths
+from hpiclock.report.pages import folder_placeholders, keep_notebook, without_machine_paths
 from hpiclock.runs.run import CONFIG, Run, default_folder
 
 PARAMETERS = ("config", "overrides", "run_dir")
@@ -130,7 +130,7 @@ def execute(
         )
     except papermill.PapermillExecutionError as error:
         trace = _COLOUR.sub("", "\n".join(error.traceback))
-        log.error("%s", without_machine_paths(trace, places(run, folder)))
+        log.error("%s", without_machine_paths(trace, folder_placeholders(run, folder)))
         failed = _failure(notebook, f"cell [{error.exec_count}]", error.ename, error.evalue, run)
     except (DeadKernelError, CellTimeoutError) as error:
         log.error("%s: %s: %s", notebook.name, type(error).__name__, error)
@@ -138,7 +138,7 @@ def execute(
     except BaseException:
         partial.unlink(missing_ok=True)
         raise
-    keep_notebook(partial, out, places(run, folder))
+    keep_notebook(partial, out, folder_placeholders(run, folder))
     if failed:
         raise failed
     return out

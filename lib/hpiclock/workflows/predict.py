@@ -18,7 +18,7 @@ from scipy.special import expit, logit
 from hpiclock.analysis.acquisition_shift import acquisition_shift, ood_summary
 from hpiclock.analysis.curves import CLIP
 from hpiclock.config.load import config_of
-from hpiclock.config.schema import Config, leaves
+from hpiclock.config.schema import Config, iterate_keys
 from hpiclock.errors import InputError
 from hpiclock.files import atomic, make_folder
 from hpiclock.plate.cache import FrameCache, open_cache
@@ -252,7 +252,7 @@ def predict(
     for note in notes:
         say(f"note: {note}")
     cache = open_cache(manifest, cfg.data, image)
-    frames = new_frames(manifest, cfg)
+    frames = frames_of_new_plate(manifest, cfg)
     members = [load_member(run, say) for run in runs]
     pieces = output.with_name(f".{output.name}.pieces")
     predicted = _predict_all(members, cache, frames, pieces)
@@ -304,7 +304,7 @@ def plate_config(runs: Sequence[Run], source: str | Path, changes: Mapping[str, 
             )
     carried = {
         key: value
-        for key, value in leaves(first.cfg)
+        for key, value in iterate_keys(first.cfg)
         if value is not None
         and not key.startswith("data.source")
         and key.removeprefix("data.") not in OF_THE_PLATE
@@ -313,7 +313,7 @@ def plate_config(runs: Sequence[Run], source: str | Path, changes: Mapping[str, 
     return config_of(carried | new | dict(changes))
 
 
-def new_frames(manifest: pd.DataFrame, cfg: Config) -> pd.DataFrame:
+def frames_of_new_plate(manifest: pd.DataFrame, cfg: Config) -> pd.DataFrame:
     """Return FRAMES rows of a new plate; a label is missing where the condition is unknown."""
     frames = add_targets(expand_frames(manifest, acquisition_times(manifest)), cfg.targets)
     unknown = frames["condition"].eq(UNKNOWN)

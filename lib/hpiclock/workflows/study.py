@@ -15,7 +15,7 @@ from hpiclock.config.schema import Config
 from hpiclock.errors import InputError
 from hpiclock.figures.style import figure_of
 from hpiclock.runs.run import write_figure
-from hpiclock.runs.tables import Tables, first_rule, of_split, write_tables
+from hpiclock.runs.tables import Tables, first_threshold_rule, of_split, write_tables
 from hpiclock.tables import PREDICTIONS, write
 
 
@@ -75,7 +75,7 @@ def study_figures(tables: Tables, predictions: pd.DataFrame, cfg: Config) -> dic
         "residual_over_hours": figures.residual_over_hours(part("residuals")),
         "temporal_generalization": figures.temporal_generalization_figure(part("windows_hours"), level=level),
         "auc_by_hpi": figures.metric_by_window(part("windows_hpi"), metric="auc", level=level, clock="hpi"),
-        "detection": figures.detection_curve(first_rule(curves), level=level),
+        "detection": figures.detection_curve(first_threshold_rule(curves), level=level),
     }
     for clock in predictions["clock"].unique():
         drawn[f"agreement_{clock}"] = figures.bland_altman(rows, part("agreement"), clock=clock, level=level)

@@ -252,9 +252,9 @@ def compare(
             if axis == "hours":
                 steadiness += [pair | row for row in comparison.steadiness(list(masks[axis].values()))]
     made = {
-        "comparison": with_holm(table_of(whole, COMPARISON)),
+        "comparison": add_holm_p_values(table_of(whole, COMPARISON)),
         "comparison_windows": table_of(windowed, WINDOWS),
-        "steadiness": with_holm(table_of(steadiness, STEADINESS)),
+        "steadiness": add_holm_p_values(table_of(steadiness, STEADINESS)),
         "notes": pd.DataFrame({"note": aligned.notes}, dtype=object),
     }
     made["comparison"]["verdict"] = [
@@ -264,7 +264,7 @@ def compare(
     return made
 
 
-def with_holm(table: pd.DataFrame) -> pd.DataFrame:
+def add_holm_p_values(table: pd.DataFrame) -> pd.DataFrame:
     """Return the table with ``p_holm``: its ``p`` corrected over all rows that have one (Holm 1979)."""
     p = table["p"].to_numpy(float)
     known = np.flatnonzero(~np.isnan(p))

@@ -80,7 +80,7 @@ def seed_of(scores: FrameScores, k: int) -> PairedSeed:
     return PairedSeed(known, linear_sums(known, known.group, k))
 
 
-def parts_of(seeds: list[PairedSeed], metric: str, k: int) -> PairedParts:
+def metric_sums_by_seed(seeds: list[PairedSeed], metric: str, k: int) -> PairedParts:
     """Return a metric of one variant and its sums per seed and group.
 
     Args:
@@ -123,7 +123,7 @@ def paired_difference(first: list[PairedSeed], second: list[PairedSeed], metric:
         metric: one with a :class:`hpiclock.metrics.Ratio`.
         k: how many groups there are.
     """
-    one, other = parts_of(first, metric, k), parts_of(second, metric, k)
+    one, other = metric_sums_by_seed(first, metric, k), metric_sums_by_seed(second, metric, k)
     why = _missing(first[0].scores, second[0].scores, metric)
     if not why and np.isnan(one.value - other.value):
         why = "one class only" if METRICS[metric].frames == "class" else "no predicted times"
@@ -354,7 +354,7 @@ def _ratios(
     one: PairedSeed, other: PairedSeed, metric: str, k: int, signs: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Values of both variants under every exchange: two arrays (exchanges,)."""
-    parts = [parts_of([seed], metric, k) for seed in (one, other)]
+    parts = [metric_sums_by_seed([seed], metric, k) for seed in (one, other)]
     kept = (signs + 1) / 2  # 1: the group keeps its variant
     top = [part.numerator[0] for part in parts]
     bottom = [part.denominator[0] for part in parts]

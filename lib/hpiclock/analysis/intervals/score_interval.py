@@ -17,7 +17,7 @@ NODES, WEIGHTS = np.polynomial.legendre.leggauss(12)
 EDGE = 1e-12
 
 
-def excess_degrees(value: np.ndarray, correlation: np.ndarray) -> np.ndarray:
+def excess_joint_probability(value: np.ndarray, correlation: np.ndarray) -> np.ndarray:
     """Return P(both of two standard normals < b) - value**2 with value = P(one < b).
 
     The integral of the bivariate normal density over the correlation (Drezner and Wesolowsky 1990).
@@ -41,7 +41,7 @@ class VarianceModel(NamedTuple):
     def variance(self, value: np.ndarray, icc: np.ndarray) -> np.ndarray:
         """Return the variance at ``value``, both (...,)."""
         correlation = self.fixed + self.slope * icc[..., None]
-        return (self.weight * excess_degrees(value[..., None], correlation)).sum(-1)
+        return (self.weight * excess_joint_probability(value[..., None], correlation)).sum(-1)
 
 
 def share_variance_model(same_frame: np.ndarray, same_group: np.ndarray) -> VarianceModel:

@@ -14,7 +14,7 @@ import pandas as pd
 
 from hpiclock.analysis.interactive import RATES, UNITS, InteractiveWindows, at_threshold
 from hpiclock.analysis.units import choose_resampling_unit
-from hpiclock.config.schema import WHERE_KEYS, as_text, leaves
+from hpiclock.config.schema import WHERE_KEYS, as_text, iterate_keys
 from hpiclock.errors import InputError
 from hpiclock.figures import live
 from hpiclock.figures.comparison import runs_over_time
@@ -273,7 +273,7 @@ def run_comparer(runs: Sequence[Run] | str | Path) -> RunComparer:
 
 def config_differences(runs: Sequence[Run]) -> pd.DataFrame:
     """Return a row per run and a column per config key in which these runs differ, values as text."""
-    configs = [{key: as_text(value) for key, value in leaves(run.cfg)} for run in runs]
+    configs = [{key: as_text(value) for key, value in iterate_keys(run.cfg)} for run in runs]
     keys = [
         key
         for key in dict.fromkeys(key for config in configs for key in config)

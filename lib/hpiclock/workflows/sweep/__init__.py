@@ -33,7 +33,7 @@ Say = Callable[[str], None]
 Train = Callable[[Sweep, list[str]], dict[str, str]]  # takes names of runs, returns why each failed
 
 
-class Swept(NamedTuple):
+class SweepResults(NamedTuple):
     """A sweep as it stands: ``runs`` (run, state, message, test scores), and the summary of what is done."""
 
     folder: Path
@@ -46,7 +46,7 @@ class Swept(NamedTuple):
         return list(self.runs.loc[self.runs["state"].eq("failed"), "run"])
 
 
-def sweep(plan: Sweep, *, train: Train, say: Say = print) -> Swept:
+def sweep(plan: Sweep, *, train: Train, say: Say = print) -> SweepResults:
     """Train every run of a sweep that is not done, and summarise all that are.
 
     Args:
@@ -67,10 +67,10 @@ def sweep(plan: Sweep, *, train: Train, say: Say = print) -> Swept:
     summary = summarise(plan, predictions_of(plan))
     with atomic(folder / SUMMARY) as partial:
         summary.to_csv(partial, index=False)
-    return Swept(folder, runs, summary)
+    return SweepResults(folder, runs, summary)
 
 
-def read_sweep(folder: str | Path) -> Swept:
+def read_sweep(folder: str | Path) -> SweepResults:
     """Read what :func:`sweep` wrote.
 
     Raises:
@@ -79,7 +79,7 @@ def read_sweep(folder: str | Path) -> Swept:
     folder = Path(folder)
     if not (folder / RUNS).is_file():
         raise InputError(f"{folder}: no sweep here ({RUNS} is missing); hpiclock sweep FILE makes one")
-    return Swept(folder, read_any(folder / RUNS).fillna({"message": ""}), read_any(folder / SUMMARY))
+    return SweepResults(folder, read_any(folder / RUNS).fillna({"message": ""}), read_any(folder / SUMMARY))
 
 
 def state_of(plan: Sweep, name: str) -> str:

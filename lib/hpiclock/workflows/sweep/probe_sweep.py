@@ -20,7 +20,7 @@ from hpiclock.plate.frames import Plate, expand_frames, prepare_frames, select_f
 from hpiclock.progress import progress
 from hpiclock.runs.run import Run
 from hpiclock.targets import add_targets
-from hpiclock.workflows.sweep import RUNS, SUMMARY, Swept, summarise
+from hpiclock.workflows.sweep import RUNS, SUMMARY, SweepResults, summarise
 
 PROBE = (
     "This is a probe: linear heads on features that do not change. It shows what the choice of hours and "
@@ -28,7 +28,7 @@ PROBE = (
 )
 
 
-def probe_sweep(plan: Sweep, *, say: Callable[[str], None]) -> Swept:
+def probe_sweep(plan: Sweep, *, say: Callable[[str], None]) -> SweepResults:
     """Fit heads for every run of a sweep on features that are computed once; write the summary.
 
     Raises:
@@ -61,7 +61,7 @@ def probe_sweep(plan: Sweep, *, say: Callable[[str], None]) -> Swept:
     for file, table in ((RUNS, runs), (SUMMARY, summary)):
         with atomic(folder / file) as partial:
             table.to_csv(partial, index=False)
-    return Swept(folder, runs, summary)
+    return SweepResults(folder, runs, summary)
 
 
 def _one(plan: Sweep, name: str, frames: pd.DataFrame, z: np.ndarray) -> pd.DataFrame:

@@ -18,7 +18,7 @@ from hpiclock.config.sweep import Sweep, load_sweep
 from hpiclock.errors import InputError, RunFailed
 from hpiclock.runs.run import Run, write_figure
 from hpiclock.workflows.compare import compare_runs, find_runs, write_comparison
-from hpiclock.workflows.sweep import Swept, sweep
+from hpiclock.workflows.sweep import SweepResults, sweep
 from hpiclock.workflows.sweep.executor_local import train_in_processes
 from hpiclock.workflows.sweep.executor_snakemake import Engine, train_as_jobs
 from hpiclock.workflows.sweep.probe_sweep import PROBE, probe_sweep
@@ -108,7 +108,7 @@ def write_report(plan: Sweep) -> Path:
     return next(page for page in write_pages(run) if page.stem == notebook.stem)
 
 
-def comparable(plan: Sweep, swept: Swept) -> bool:
+def comparable(plan: Sweep, swept: SweepResults) -> bool:
     """Return whether a sweep compares ways of training: two variants done, on the same test frames."""
     done = set(swept.runs.loc[swept.runs["state"].eq("done"), "run"])
     there = {trial.labels.get("variant") for trial in plan.trials if trial.run in done}
