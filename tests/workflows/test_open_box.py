@@ -1,6 +1,7 @@
 """Notebook 02 in the open: its cells leave the folder of `hpiclock train`, and tell of changes by hand."""
 
 import ast
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -104,6 +105,44 @@ def test_a_finished_run_is_shown_and_its_model_is_the_trained_one(settings, comm
     assert all(torch.equal(value, best[name]) for name, value in names["model"].state_dict().items())
 
 
+def test_a_finished_run_is_shown_where_its_plate_and_its_device_are_gone(
+    settings, tiny_plate, tmp_path, monkeypatch
+):
+    def no_device(*_):
+        raise InputError("train.device: cuda is not to be had here")
+
+    source = tmp_path / "plate"
+    shutil.copytree(tiny_plate.parent, source)
+    settings = settings | {"data.source": str(source / tiny_plate.name)}
+    first = run_cells("02_training", settings, tmp_path / "run")
+    shutil.rmtree(source)
+    monkeypatch.setattr("hpiclock.workflows.train.place_model", no_device)
+    again = run_cells("02_training", settings, tmp_path / "run")
+    assert again["predictions"].equals(run_predictions(tmp_path / "run"))
+    assert again["frames"]["time_target"].equals(first["frames"]["time_target"])
+
+
+def test_a_change_by_hand_that_was_never_kept_is_not_remembered(settings, tmp_path, monkeypatch):
+    folder = tmp_path / "taken_back"
+
+    def kill(line):
+        if line.startswith("Epoch   1/"):
+            raise KeyboardInterrupt
+
+    monkeypatch.setitem(sys.modules["builtins"].__dict__, "kill", kill)
+    cut = {"02-24": LOSS + "\nfrom functools import partial\nfit = partial(fit, say=kill)"}
+    settings = settings | {"train.checkpoint_every_s": 1000.0}
+    with pytest.raises(KeyboardInterrupt):
+        run_cells("02_training", settings, folder, after=cut)
+    assert Run.open(folder).state == "new"
+    run_cells("02_training", settings, folder)
+    assert not any("by hand" in note for note in Run.open(folder).notes)
+
+
+def run_predictions(folder):
+    return Run.open(folder).read_table("predictions.parquet", PREDICTIONS)
+
+
 def test_notebook_03_computes_the_metrics_that_the_run_keeps(settings, commanded):
     cells = nbformat.read(ROOT / "notebooks" / "03_evaluation.ipynb", as_version=4).cells
     names = {"config": DEMO, "overrides": settings, "run_dir": str(commanded)}
@@ -173,7 +212,7 @@ def test_a_training_that_goes_on_keeps_its_parts(settings, tmp_path, monkeypatch
 def test_a_network_made_by_hand_cannot_be_rebuilt_and_that_is_one_clear_line(settings, tmp_path, tiny_plate):
     folder = tmp_path / "own"
     run_cells("02_training", settings, folder, after={"02-23": NETWORK})
-    with pytest.raises(InputError, match="does not fit the model of this config"):
+    with pytest.raises(InputError, match="its network was changed by hand"):
         predict_plate([Run.open(folder)], tiny_plate, tmp_path / "p.parquet", changes={}, say=str)
 
 

@@ -112,13 +112,20 @@ class Plate(NamedTuple):
     notes: tuple[str, ...]
 
 
-def open_plate(cfg: Config) -> Plate:
+def open_plate(cfg: Config, kept: pd.DataFrame | None = None) -> Plate:
     """Find and check the stacks, list every frame of them, and give each well to a split.
+
+    Args:
+        cfg: the experiment.
+        kept: the MANIFEST that a finished run keeps; its stacks are then not looked for again.
 
     Raises:
         InputError: anything wrong with the source or the split, in one line.
     """
-    manifest, notes = load_manifest(cfg.data, onset_h=cfg.targets.onset_h, need_both=True)
+    if kept is None:
+        manifest, notes = load_manifest(cfg.data, onset_h=cfg.targets.onset_h, need_both=True)
+    else:
+        manifest, notes = kept, []
     manifest = check(MANIFEST, manifest)
     split = split_wells(manifest, cfg.split)
     frames = expand_frames(manifest, acquisition_times(manifest))

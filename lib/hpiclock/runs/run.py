@@ -117,6 +117,17 @@ class Run:
                 return [*kept, summary_line(tables.read_any(self.path(name)), opening=opening)]
         return kept
 
+    @property
+    def by_hand(self) -> dict[str, str]:
+        """What was changed by hand when the run was begun: digests by part; empty if nothing."""
+        kept = self.read_json(PROVENANCE) if self.path(PROVENANCE).is_file() else {}
+        return dict(kept.get("by_hand", {}))
+
+    @property
+    def kept_manifest(self) -> pd.DataFrame | None:
+        """The MANIFEST of a finished run; None before."""
+        return self.read_table("manifest.csv", tables.MANIFEST) if self.state == "done" else None
+
     def path(self, *parts: str) -> Path:
         """Return the path of a file of this run, there or not."""
         return self.folder.joinpath(*parts)

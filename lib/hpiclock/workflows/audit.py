@@ -39,6 +39,7 @@ from hpiclock.plate.stack_statistics import KINDS, cached_statistics, frame_stat
 from hpiclock.runs.run import VERDICT, Run
 from hpiclock.tables import FRAMES, MANIFEST, PREDICTIONS, read_any
 from hpiclock.workflows.check import undropped_frames
+from hpiclock.workflows.training_reference import trained_model
 
 log = logging.getLogger(__name__)
 FOLDER = "audit"
@@ -220,11 +221,10 @@ def _of_model(
     """Return the model's features, features of shortcuts by name, and predictions of changed frames."""
     from hpiclock.inference.embed import embed
     from hpiclock.inference.perturb import PERTURBATIONS, SHORTCUTS, predict_perturbed
-    from hpiclock.inference.predict import load_model  # torch is loaded only where a model predicts
 
     cfg = run.cfg
     cache: FrameCache = open_cache(manifest, cfg.data, cfg.image)
-    model = load_model(cfg, run.path("checkpoints", "best.pt"))
+    model = trained_model(run)
     folder = Path(cfg.data.cache_dir)
     features, *of_shortcuts = (
         embed(model, cache, frames, folder=folder, change=change) for change in ("", *SHORTCUTS)

@@ -39,6 +39,7 @@ from hpiclock.runs.tables import (
 )
 from hpiclock.tables import FRAMES, MANIFEST, PREDICTIONS, n_wells, read_any
 from hpiclock.workflows.audit import thin_frames
+from hpiclock.workflows.training_reference import trained_model
 
 if TYPE_CHECKING:
     from hpiclock.inference.attribution import Images
@@ -241,13 +242,12 @@ def explain_run(run: Run, *, say: Callable[[str], None] = print) -> KeptExplanat
 
 def _examine(run: Run, predictions: pd.DataFrame, frames: pd.DataFrame, say: Callable[[str], None]) -> None:
     from hpiclock.inference.attribution import images_of
-    from hpiclock.inference.predict import load_model
     from hpiclock.inference.sanity_checks import EPOCHS, SHUFFLED_LABEL_STEPS, train_on_shuffled_labels
 
     cfg, manifest = run.cfg, run.read_table("manifest.csv", MANIFEST)
     level, folder = cfg.study.level, make_folder(run.path(EXPLANATIONS))
     cache = open_cache(manifest, cfg.data, cfg.image)
-    model = load_model(cfg, run.path("checkpoints", "best.pt"))
+    model = trained_model(run)
     if not run.path(EXPLANATIONS, "gradcam.npz").is_file():  # a run that was trained before maps were kept
         keep_gradcam(run, model, cache, predictions)
     say("where the model looks")
@@ -297,12 +297,11 @@ def feature_map(run: Run, *, method: str = "PCA") -> pd.DataFrame:
 
 def _features(run: Run) -> pd.DataFrame:
     from hpiclock.inference.embed import embed
-    from hpiclock.inference.predict import load_model  # torch is loaded only where a model predicts
 
     cfg = run.cfg
     frames = thin_frames(run.read_table("frames.parquet", FRAMES))
     cache = open_cache(run.read_table("manifest.csv", MANIFEST), cfg.data, cfg.image)
-    model = load_model(cfg, run.path("checkpoints", "best.pt"))
+    model = trained_model(run)
     folder = Path(cfg.data.cache_dir)
     seen = embed(model, cache, frames, folder=folder)
     return seen[frames["split"].ne("train").to_numpy()].reset_index(drop=True)

@@ -20,7 +20,7 @@ from hpiclock.report.text import readable_metrics
 from hpiclock.runs.run import VERDICT, Run, plain
 from hpiclock.runs.tables import read_study_tables
 from hpiclock.tables import FRAMES, MANIFEST, METRICS, read_any
-from hpiclock.workflows.training_reference import BEST
+from hpiclock.workflows.training_reference import trained_model
 
 CARD = "MODEL_CARD.md"
 AGREE = {"p_infected": 1e-4, "hours": 1e-2}  # largest difference between the run and an exported file
@@ -85,14 +85,13 @@ def export(run: Run, folder: Path, *, say: Callable[[str], None]) -> Path:
         write_onnx,
         write_safetensors,
     )
-    from hpiclock.inference.predict import load_model
 
     if run.state != "done":
         raise InputError(f"{run.folder}: is not finished (state: {run.state}); hpiclock train --resume it")
     folder = Path(folder)
     if folder.exists() and (folder.is_file() or any(folder.iterdir())):
         raise InputError(f"{folder}: is there and not empty; name a new folder")
-    model = load_model(run.cfg, run.path(*BEST)).float().cpu()
+    model = trained_model(run).float().cpu()
     grey, whose = _frames(run)
     expected = model_outputs(model, grey)
     make_folder(folder)

@@ -31,7 +31,7 @@ from hpiclock.runs.run import Run, plain
 from hpiclock.runs.tables import read_study_tables
 from hpiclock.tables import IDENTITY, MANIFEST, NEW_PREDICTIONS, PREDICTIONS, UNKNOWN, check, read, write
 from hpiclock.targets import add_targets
-from hpiclock.workflows.training_reference import BEST, kept_statistics, reference_of
+from hpiclock.workflows.training_reference import BEST, kept_statistics, reference_of, trained_model
 
 if TYPE_CHECKING:
     from hpiclock.inference.ood import TrainingReference
@@ -138,9 +138,8 @@ class Member(NamedTuple):
 
 def load_member(run: Run, say: Callable[[str], None]) -> Member:
     """Load what a finished run needs for predictions of a new plate."""
-    from hpiclock.inference.predict import load_model
 
-    model = load_model(run.cfg, run.path(*BEST))
+    model = trained_model(run)
     reference = reference_of(run, model)
     if reference is None:
         say(f"note: {run.name}: its training frames are not at hand, so nothing can be compared with them")

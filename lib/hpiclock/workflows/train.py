@@ -24,7 +24,7 @@ from hpiclock.plate.frames import Plate, clamped_targets, open_plate, split_fram
 from hpiclock.progress import OFF
 from hpiclock.report.text import summary_text
 from hpiclock.runs.reference_files import write_reference_files
-from hpiclock.runs.run import DESIGN, NOTES, PROVENANCE, Run
+from hpiclock.runs.run import DESIGN, NOTES, Run
 from hpiclock.runs.tables import Tables, of_split, write_tables
 from hpiclock.tables import FRAMES, HISTORY, MANIFEST, METRICS, PREDICTIONS, check
 from hpiclock.targets import add_targets
@@ -116,12 +116,13 @@ def fit(
     check_trainable(cfg, frames)
     changed = changed_by_hand(cfg, model, losses, frames, plate, weights=run.state == "new")
     _refuse_another(run, changed)
-    place_model(model, cfg.train)
     if run.state == "done":
         say(f"{run.name} is done; its results are kept")
-        if changed == _begun_with(run) and run.path(*BEST).is_file():
+        same = changed.get("the model") == run.by_hand.get("the model")
+        if same and run.path(*BEST).is_file():
             read_checkpoint(run.path(*BEST), {"model": model}, model.device)
         return run.read_table("history.csv", HISTORY)
+    place_model(model, cfg.train)
     with group.main_process_first():  # frames are converted once, a folder is made once
         cache = open_cache(plate.manifest, cfg.data, cfg.image)
         if group.is_main:
@@ -135,6 +136,9 @@ def fit(
     with _logged(run, group, say) as tell:
         tell(f"Run {run.name}")
         sides = {split: batches(split) for split in ("train", "val", "test")}
+        for split, side in sides.items():
+            if len(side.rows) < group.size:
+                raise InputError(f"{split}: {len(side.rows)} frames for {group.size} processes; start fewer")
         facts = device_facts(model, group.size)
         hardware = f"{_hardware(facts, model)}, {facts['precision']}"
         tell(f"{_counts(frames, sides)}; {cfg.model.backbone} on {hardware}")
@@ -211,12 +215,6 @@ def best_epoch(history: pd.DataFrame) -> int:
     return int(history.loc[history["split"].eq("test"), "epoch"].iloc[0])
 
 
-def by_hand(run: Run) -> dict[str, str]:
-    """Return what of a run was changed by hand when it was begun: digests by part; empty if nothing."""
-    kept = run.read_json(PROVENANCE) if run.path(PROVENANCE).is_file() else {}
-    return dict(kept.get("by_hand", {}))
-
-
 def _figures(run: Run, tables: Tables, predictions: pd.DataFrame, history: pd.DataFrame) -> None:
     best = best_epoch(history)
     test = predictions[predictions["split"].eq("test")]
@@ -267,7 +265,7 @@ def _hardware(facts: dict[str, str | int], model: TwoHeads) -> str:
 
 def _begun_with(run: Run) -> dict[str, str]:
     """Return what of a run was changed by hand, less its first weights, which training has changed since."""
-    return {part: digest for part, digest in by_hand(run).items() if part != "the weights"}
+    return {part: digest for part, digest in run.by_hand.items() if part != "the weights"}
 
 
 def _refuse_another(run: Run, changed: dict[str, str]) -> None:
@@ -289,14 +287,15 @@ def _save_inputs(
     run.save_table("frames.parquet", FRAMES, frames)
     run.save_text("split.json", plate.split.dumps())
     facts = {"cache": cache.key, "split_sha256": plate.split.sha256}
-    hand, notes = by_hand(run) | changed, []
+    before, notes = run.by_hand, []
+    hand = changed if run.state == "new" else before | changed  # what was begun and never kept does not count
     if hand:
         notes.append(f"Changed by hand: {' and '.join(hand)}. The config alone does not give this run.")
     if "the model" in hand:
         notes.append(
-            "Where its layers differ from the config, audit, maps, new plates and export cannot rebuild it."
+            "Its network is not that of the config: audit, maps, new plates and export cannot rebuild it."
         )
     notes += [*plate.notes, *clamped_targets(frames, run.cfg), *design_sentences(frames)]
     run.save_json(NOTES, [*notes, *task_notes(run.cfg, frames)])
     run.save_text(DESIGN, design_audit(plate.manifest).verdict.to_csv(index=False))
-    run.record(**facts | ({"by_hand": hand} if hand else {}))
+    run.record(**facts | ({"by_hand": hand} if hand or before else {}))

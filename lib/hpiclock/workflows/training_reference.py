@@ -23,6 +23,22 @@ REFERENCE = ("checkpoints", "likeness.npz")
 STACK_STATISTICS = ("checkpoints", "looks.csv")
 
 
+def trained_model(run: Run) -> TwoHeads:
+    """Return the model of a run with the weights that were tested.
+
+    Raises:
+        InputError: no checkpoint, a device that is not to be had, or a network that was made by hand.
+    """
+    from hpiclock.inference.predict import load_model
+
+    if "the model" in run.by_hand:
+        raise InputError(
+            f"{run.folder}: its network was changed by hand, and its config does not make it; "
+            "predict with it in the notebook that made it"
+        )
+    return load_model(run.cfg, run.path(*BEST))
+
+
 def keep_reference(
     run: Run, model: TwoHeads, cache: FrameCache, frames: pd.DataFrame
 ) -> TrainingReference | None:
