@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -209,7 +210,7 @@ def split_scene(path: Path) -> tuple[Path, int | None]:
     return path.with_name(match[1]), int(match[2])
 
 
-class Reader:
+class Reader(ABC):
     """One open image of a file: the base of every format.
 
     A format says what its library says: how a file is opened (``_open``), which images it holds
@@ -293,9 +294,9 @@ class Reader:
         return InputError(f"{path}: not {cls.KIND}, or cut short ({first_line(error)}); copy it again")
 
     @classmethod
+    @abstractmethod
     def _open(cls, path: Path, opened: ExitStack) -> Any:
         """Return the library's open file; what must be closed is entered into ``opened``."""
-        raise NotImplementedError
 
     @classmethod
     def _images(cls, file: Any) -> dict[int, tuple[str, str, str]]:
@@ -303,11 +304,13 @@ class Reader:
         del file
         return {}
 
+    @abstractmethod
     def _read_facts(self) -> StackFacts:
-        raise NotImplementedError
+        """Return what the library says of the image."""
 
+    @abstractmethod
     def _read_plane(self, frame: int, channel: int, z: int) -> np.ndarray:
-        raise NotImplementedError
+        """Return one plane as the library reads it."""
 
     def _facts(self, sizes: Mapping[str, int], dtype: Any, **more: Any) -> StackFacts:
         """Build the facts from the sizes of the axes (T, C, Z, Y, X, S); ``more`` are its other fields.
