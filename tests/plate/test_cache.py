@@ -77,6 +77,15 @@ def test_a_cache_is_used_again(manifest: pd.DataFrame, data: DataConfig, convers
     assert len(conversions) == 3
 
 
+def test_a_cache_whose_key_is_known_needs_no_stacks(manifest: pd.DataFrame, data: DataConfig) -> None:
+    made = opened(manifest, data)
+    shutil.rmtree(Path(manifest["path"].iloc[0]).parent)
+    again = open_cache(manifest, data, ImageConfig(size=16), progress=False, key=made.key)
+    np.testing.assert_array_equal(again.images, made.images)
+    with pytest.raises(InputError, match="no such file"):
+        open_cache(manifest, data, ImageConfig(size=16), progress=False, key="16px-0")
+
+
 def test_a_cache_lies_where_it_is_asked_for_and_leaves_no_partial(
     manifest: pd.DataFrame, data: DataConfig
 ) -> None:

@@ -46,7 +46,7 @@ class FrameCache(NamedTuple):
 
 
 def open_cache(
-    manifest: pd.DataFrame, data: DataConfig, image: ImageConfig, *, progress: bool = True
+    manifest: pd.DataFrame, data: DataConfig, image: ImageConfig, *, progress: bool = True, key: str = ""
 ) -> FrameCache:
     """Open the cache of these stacks at this size, building what is missing of it.
 
@@ -55,6 +55,7 @@ def open_cache(
         data: channel, plane and ``cache_dir``.
         image: size, intensity and border.
         progress: show a progress bar while building.
+        key: of :func:`cache_key` for these arguments, where it is known; the stacks are then not looked at.
 
     Raises:
         InputError: not enough disk space, a folder that cannot be written, or a stack that cannot be read.
@@ -62,7 +63,8 @@ def open_cache(
     n = int(manifest["n_frames"].sum())
     ends = manifest["n_frames"].cumsum()
     offset = dict(zip(manifest["stack_id"], (ends - manifest["n_frames"]).tolist(), strict=True))
-    key = cache_key(manifest, data, image)
+    if not key or not (Path(data.cache_dir) / key / FRAMES).is_file():
+        key = cache_key(manifest, data, image)
     folder = Path(data.cache_dir) / key
     shape = (n, image.size, image.size)
     if not (folder / FRAMES).is_file():

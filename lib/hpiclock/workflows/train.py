@@ -24,7 +24,7 @@ from hpiclock.plate.frames import Plate, clamped_targets, open_plate, split_fram
 from hpiclock.progress import OFF
 from hpiclock.report.text import summary_text
 from hpiclock.runs.reference_files import write_reference_files
-from hpiclock.runs.run import DESIGN, NOTES, Run
+from hpiclock.runs.run import DESIGN, NOTES, PROVENANCE, Run
 from hpiclock.runs.tables import Tables, of_split, write_tables
 from hpiclock.tables import FRAMES, HISTORY, MANIFEST, METRICS, PREDICTIONS, check
 from hpiclock.targets import add_targets
@@ -247,7 +247,9 @@ def _logged(run: Run, group: ProcessGroup, say: Say) -> Iterator[Say]:
 
 
 def _cache(run: Run) -> FrameCache:
-    return open_cache(run.read_table("manifest.csv", MANIFEST), run.cfg.data, run.cfg.image)
+    """Open the cache that :func:`fit` trained from; the plate need not be at hand any more."""
+    manifest, key = run.read_table("manifest.csv", MANIFEST), run.read_json(PROVENANCE)["cache"]
+    return open_cache(manifest, run.cfg.data, run.cfg.image, key=key)
 
 
 def _counts(frames: pd.DataFrame, sides: dict[str, Batches]) -> str:
