@@ -143,6 +143,11 @@ AUC = Ratio({"wins": 1}, {"pairs": 1})  # Mann and Whitney 1947, ties half
 AUC_SAME_HOUR = Ratio({"wins_same_hour": 1}, {"pairs_same_hour": 1})  # Janes and Pepe 2009
 
 
+def _auc_gap(totals: Totals) -> np.ndarray:
+    """Return the clock's share of the AUC."""
+    return AUC(totals) - AUC_SAME_HOUR(totals)
+
+
 def _r2(totals: Totals, suffix: str) -> np.ndarray:
     n = totals[f"n{suffix or '_time'}"]
     spread = totals[f"yy{suffix}"] - ratio(totals[f"y{suffix}"] ** 2, n)
@@ -156,185 +161,81 @@ def _skill_over(totals: Totals, baseline: str) -> np.ndarray:
     return 1 - ratio(totals["abs_base"], np.where(flat, 0.0, totals[baseline]))
 
 
-_share = partial(Metric, frames="class", interval="share", least=0.0, windows=ALL, summary=True)
-_auc = partial(
-    Metric,
-    frames="class",
-    interval="auc",
-    least=0.0,
-    chance=0.5,
-    windows=ALL,
-    compared=ALL,
-    phases=True,
-    summary=True,
-)
+_class = partial(Metric, frames="class", windows=ALL, summary=True)
+_auc = partial(_class, interval="auc", least=0.0, chance=0.5, compared=ALL, phases=True)
+_share = partial(_class, interval="share", least=0.0)
 _baseline = partial(Metric, frames="baseline", interval="difference", split=EVERY, unit="h")
 _skill = partial(Metric, frames="baseline", interval="skill", split=EVERY, chance=0.0)
+_ONE_CLASS_AN_HOUR = "no hour holds frames of both classes"
+_NO_CLOCK_ERROR = "the time target is the clock less a constant: a clock alone makes no error"
 
+# fmt: off
 _CLASS = [
     _auc("auc", "AUC", AUC, bands=ALL, undefined="no two frames of different class come from the same model"),
-    _auc(
-        "auc_stratified",
-        "AUC within the same hour",
-        AUC_SAME_HOUR,
-        undefined="no hour holds frames of both classes",
-    ),
-    Metric(
-        "auc_gap",  # the clock's share of the AUC
-        "AUC less that within the same hour",
-        lambda totals: AUC(totals) - AUC_SAME_HOUR(totals),
-        "class",
-        "difference",
-        better="zero",
-        chance=0.0,
-        windows=ALL,
-        summary=True,
-        undefined="no hour holds frames of both classes",
-    ),
+    _auc("auc_stratified", "AUC within the same hour", AUC_SAME_HOUR, undefined=_ONE_CLASS_AN_HOUR),
+    _class("auc_gap", "AUC less that within the same hour", _auc_gap, interval="difference",
+           better="zero", chance=0.0, undefined=_ONE_CLASS_AN_HOUR),
     _share("accuracy", "accuracy", Ratio({"tp": 1, "tn": 1}, {"n": 1}), bands=ALL, compared=ALL),
-    _share(
-        "f1", "F1", Ratio({"tp": 2}, {"tp": 2, "fp": 1, "fn": 1}, both_classes=True), bands=ALL, compared=ALL
-    ),
-    _share(
-        "precision",
-        "precision",
-        Ratio({"tp": 1}, {"tp": 1, "fp": 1}, both_classes=True),
-        bands=ALL,
-        undefined="nothing called infected",
-    ),
-    _share(
-        "recall",
-        "recall",
-        Ratio({"tp": 1}, {"tp": 1, "fn": 1}),
-        needs="infected",
-        split=("all", "infected"),
-        windows=("all", "infected"),
-        bands=("all", "infected"),
-        compared=("infected",),
-        phases=True,
-        words="recall of infected frames",
-    ),
-    _share(
-        "specificity",
-        "specificity",
-        Ratio({"tn": 1}, {"tn": 1, "fp": 1}),
-        needs="mock",
-        split=("all", "mock"),
-        windows=("all", "mock"),
-        bands=("mock",),
-        compared=("mock",),
-        phases=True,
-        words="specificity (mock frames called mock)",
-    ),
-    Metric(
-        "brier",
-        "Brier score",
-        Ratio({"brier": 1}, {"n": 1}),
-        "class",
-        "absolute",
-        better="lower",
-        least=0.0,
-        split=EVERY,
-        windows=ALL,
-    ),
+    _share("f1", "F1", Ratio({"tp": 2}, {"tp": 2, "fp": 1, "fn": 1}, both_classes=True),
+           bands=ALL, compared=ALL),
+    _share("precision", "precision", Ratio({"tp": 1}, {"tp": 1, "fp": 1}, both_classes=True),
+           bands=ALL, undefined="nothing called infected"),
+    _share("recall", "recall", Ratio({"tp": 1}, {"tp": 1, "fn": 1}), needs="infected",
+           split=(*ALL, "infected"), windows=(*ALL, "infected"), bands=(*ALL, "infected"),
+           compared=("infected",), phases=True, words="recall of infected frames"),
+    _share("specificity", "specificity", Ratio({"tn": 1}, {"tn": 1, "fp": 1}), needs="mock",
+           split=(*ALL, "mock"), windows=(*ALL, "mock"), bands=("mock",),
+           compared=("mock",), phases=True, words="specificity (mock frames called mock)"),
+    _class("brier", "Brier score", Ratio({"brier": 1}, {"n": 1}), interval="absolute",
+           better="lower", least=0.0, split=EVERY, summary=False),
 ]
+# fmt: on
 
 
-def _time_metrics(frames: Frames, end: str, clock: str) -> list[Metric]:
+def _time_metrics(frames: Frames, end: str = "", clock: str = "") -> list[Metric]:
     """Return the errors in hours under one clock; ``end`` and ``clock`` mark it in names and labels."""
     timed = partial(Metric, frames=frames, split=EVERY, windows=EVERY)
     error = partial(timed, better="lower", least=0.0)
+    judged = () if end else EACH
     suffix = "_pc" if end else ""
     n = {f"n{suffix or '_time'}": 1.0}
     squared = Ratio({f"sq{suffix}": 1}, n)
+    # fmt: off
     return [
-        error(
-            f"mae{end}",
-            f"time MAE{clock} (h)",
-            Ratio({f"abs{suffix}": 1}, n),
-            interval="absolute",
-            unit="h",
-            bands=() if end else EACH,
-            compared=() if end else EACH,
-            summary=True,
-            words=f"time error{clock}",
-        ),
-        error(
-            f"rmse{end}",
-            f"time RMSE{clock} (h)",
-            lambda totals: np.sqrt(squared(totals)),
-            interval="root",
-            unit="h",
-        ),
+        error(f"mae{end}", f"time MAE{clock} (h)", Ratio({f"abs{suffix}": 1}, n), interval="absolute",
+              unit="h", bands=judged, compared=judged, summary=True, words=f"time error{clock}"),
+        error(f"rmse{end}", f"time RMSE{clock} (h)", lambda totals: np.sqrt(squared(totals)),
+              interval="root", unit="h"),
         error(f"mse{end}", f"time MSE{clock} (h²)", squared, interval="square", unit="h²"),
-        timed(
-            f"bias{end}",
-            f"time bias{clock} (h)",
-            Ratio({f"err{suffix}": 1}, n),
-            interval="difference",
-            unit="h",
-            better="zero",
-            chance=0.0,
-        ),
-        timed(f"r2{end}", f"time R²{clock}", lambda totals: _r2(totals, suffix), interval="r2"),
+        timed(f"bias{end}", f"time bias{clock} (h)", Ratio({f"err{suffix}": 1}, n),
+              interval="difference", unit="h", better="zero", chance=0.0),
+        timed(f"r2{end}", f"time R²{clock}", partial(_r2, suffix=suffix), interval="r2"),
     ]
+    # fmt: on
 
 
+# fmt: off
+_MEDIAN = Metric("median_error", "median time error (h)", None, "time", "median",
+                 unit="h", better="zero", split=EVERY, windows=EVERY)
 _BASELINES = [
-    _baseline(
-        "mae_of_clock",
-        "MAE of a clock alone (h)",
-        Ratio({"abs_clock": 1}, {"n_base": 1}),
-        better="lower",
-        least=0.0,
-    ),
-    _baseline(
-        "mae_of_mean",
-        "MAE of predicting the mean (h)",
-        Ratio({"abs_mean": 1}, {"n_base": 1}),
-        better="lower",
-        least=0.0,
-    ),
-    _baseline(
-        "gain_over_clock",
-        "hours better than a clock alone",
-        Ratio({"abs_clock": 1, "abs_base": -1}, {"n_base": 1}),
-        chance=0.0,
-    ),
-    _baseline(
-        "gain_over_mean",
-        "hours better than the mean",
-        Ratio({"abs_mean": 1, "abs_base": -1}, {"n_base": 1}),
-        chance=0.0,
-    ),
-    _skill(
-        "skill_over_clock",
-        "skill over the clock",
-        lambda totals: _skill_over(totals, "abs_clock"),
-        undefined="the time target is the clock less a constant: a clock alone makes no error",
-    ),
-    _skill("skill_over_mean", "skill over the mean", lambda totals: _skill_over(totals, "abs_mean")),
+    _baseline("mae_of_clock", "MAE of a clock alone (h)", Ratio({"abs_clock": 1}, {"n_base": 1}),
+              better="lower", least=0.0),
+    _baseline("mae_of_mean", "MAE of predicting the mean (h)", Ratio({"abs_mean": 1}, {"n_base": 1}),
+              better="lower", least=0.0),
+    _baseline("gain_over_clock", "hours better than a clock alone",
+              Ratio({"abs_clock": 1, "abs_base": -1}, {"n_base": 1}), chance=0.0),
+    _baseline("gain_over_mean", "hours better than the mean",
+              Ratio({"abs_mean": 1, "abs_base": -1}, {"n_base": 1}), chance=0.0),
+    _skill("skill_over_clock", "skill over the clock", partial(_skill_over, baseline="abs_clock"),
+           undefined=_NO_CLOCK_ERROR),
+    _skill("skill_over_mean", "skill over the mean", partial(_skill_over, baseline="abs_mean")),
 ]
+# fmt: on
 
+_UNDER_PREDICTED_CLOCK = _time_metrics("predicted clock", "_predicted_clock", ", predicted clock")
 METRICS: dict[str, Metric] = {
     metric.name: metric
-    for metric in (
-        *_CLASS,
-        *_time_metrics("time", "", ""),
-        Metric(
-            "median_error",
-            "median time error (h)",
-            None,
-            "time",
-            "median",
-            unit="h",
-            better="zero",
-            split=EVERY,
-            windows=EVERY,
-        ),
-        *_time_metrics("predicted clock", "_predicted_clock", ", predicted clock"),
-        *_BASELINES,
-    )
+    for metric in (*_CLASS, *_time_metrics("time"), _MEDIAN, *_UNDER_PREDICTED_CLOCK, *_BASELINES)
 }
 
 
