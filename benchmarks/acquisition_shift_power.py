@@ -25,7 +25,7 @@ from hpiclock.config.schema import DataConfig, ImageConfig
 from hpiclock.plate.cache import open_cache
 from hpiclock.plate.frames import expand_frames
 from hpiclock.plate.manifest.survey import load_manifest
-from hpiclock.plate.stack_statistics import stack_statistics
+from hpiclock.plate.quality import stack_statistics
 from hpiclock.simulate.design import design, grid
 from hpiclock.simulate.write import synthesize
 

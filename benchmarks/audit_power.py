@@ -38,8 +38,8 @@ from hpiclock.audit.leakage import with_split_and_well
 from hpiclock.audit.verdict import QUESTIONS, verdict
 from hpiclock.config.schema import AuditConfig, SplitConfig, StudyConfig
 from hpiclock.plate.duplicates import Fields, burned_in_marks, downscaled, evenly_spaced, overlapping_fields
+from hpiclock.plate.quality import KINDS, image_statistics
 from hpiclock.plate.splits import split_wells
-from hpiclock.plate.stack_statistics import KINDS, image_statistics
 from hpiclock.simulate.design import Design, design, grid
 from hpiclock.simulate.write import SimulatedStack, simulate_plate
 from simulation import DOCS, PAGES, ROOT, command_line, in_pool, markdown, rate, write_files

@@ -9,8 +9,7 @@ import pytest
 import yaml
 
 from hpiclock import tables
-from hpiclock.config.load import dump_config, load_config
-from hpiclock.config.sweep import load_sweep
+from hpiclock.config.load import dump_config, load_config, load_sweep
 from hpiclock.report.audit_text import verdict_rows
 from hpiclock.report.index import write_index
 from hpiclock.runs.run import Run

@@ -245,7 +245,7 @@ def sweep(
     report: Annotated[bool, typer.Option(help="run notebook 06 at the end")] = True,
 ) -> None:
     """Train many runs, or go on with them. Then a summary, figures and a comparison."""
-    from hpiclock.config.sweep import load_sweep
+    from hpiclock.config.load import load_sweep
     from hpiclock.workflows.sweep.executor_snakemake import train_only
     from hpiclock.workflows.sweep.run import run_sweep
 

@@ -8,7 +8,7 @@ from sklearn.metrics import roc_auc_score
 from hpiclock.analysis.linear_probe import fit_class_probe
 from hpiclock.audit import CLOCKS, EARLY, ELAPSED, UNSEEN, WELL, Evidence
 from hpiclock.audit.verdict import verdict
-from hpiclock.plate.stack_statistics import image_statistics
+from hpiclock.plate.quality import image_statistics
 from hpiclock.simulate.design import design
 from hpiclock.simulate.write import simulate_plate
 

@@ -10,7 +10,7 @@ import tifffile
 from hpiclock.config.schema import DataConfig, ImageConfig, QualityConfig
 from hpiclock.plate.cache import open_cache
 from hpiclock.plate.manifest.survey import survey
-from hpiclock.plate.passport import passport
+from hpiclock.plate.quality import passport
 
 STACKS, FRAMES, SIDE = 6, 48, 256
 MIB = 1 << 20

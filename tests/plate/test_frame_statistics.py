@@ -8,8 +8,8 @@ import tifffile
 from hpiclock.config.schema import DataConfig
 from hpiclock.errors import InputError
 from hpiclock.plate.cache import FrameCache
-from hpiclock.plate.stack_statistics import (
-    COLUMNS,
+from hpiclock.plate.quality import (
+    FRAME_STATISTICS,
     KINDS,
     cached_statistics,
     frame_statistics,
@@ -23,8 +23,8 @@ def texture(side=64, seed=0):
 
 def test_every_column_is_of_one_kind():
     named = [name for names in KINDS.values() for name in names]
-    assert sorted(named) == sorted(COLUMNS)
-    assert set(image_statistics(texture())) == set(COLUMNS)
+    assert sorted(named) == sorted(FRAME_STATISTICS)
+    assert set(image_statistics(texture())) == set(FRAME_STATISTICS)
 
 
 def test_a_constant_frame_has_a_mean_and_nothing_else():
@@ -45,7 +45,7 @@ def test_levels_of_a_frame_of_two_halves():
 
 def test_a_tint_moves_the_mean_only():
     plain, tinted = image_statistics(texture()), image_statistics(texture() + 6)
-    changed = {name for name in COLUMNS if abs(plain[name] - tinted[name]) > 1e-3}
+    changed = {name for name in FRAME_STATISTICS if abs(plain[name] - tinted[name]) > 1e-3}
     assert changed == {"mean", "median"}
     assert tinted["mean"] - plain["mean"] == pytest.approx(6, abs=1e-3)
 

@@ -5,7 +5,7 @@ import pytest
 
 from hpiclock.config.schema import ImageConfig
 from hpiclock.errors import InputError
-from hpiclock.plate.harmonize import harmonize
+from hpiclock.plate.preprocess import harmonize
 
 
 def plate(**changes: object) -> pd.DataFrame:

@@ -11,9 +11,9 @@ from scipy import ndimage
 
 from hpiclock.config.schema import DataConfig, QualityConfig
 from hpiclock.errors import InputError
-from hpiclock.plate.manifest.manifest_csv import read_quarantine, write_quarantine
+from hpiclock.plate.manifest.sources import read_quarantine, write_quarantine
 from hpiclock.plate.manifest.survey import load_manifest, survey
-from hpiclock.plate.passport import COLUMNS, passport, quarantine_rows
+from hpiclock.plate.quality import PASSPORT_COLUMNS, passport, quarantine_rows
 
 N_FRAMES, SIDE = 24, 48
 
@@ -79,7 +79,7 @@ def passport_of(source: DataConfig) -> pd.DataFrame:
 
 def test_each_planted_fault_is_found_and_nothing_else(plate: Path) -> None:
     table = passport_of(DataConfig(source=str(plate)))
-    assert tuple(table.columns) == COLUMNS
+    assert tuple(table.columns) == PASSPORT_COLUMNS
     rows = table.set_index(table["well"].str.lower().str.replace("0", ""))
     for well, (_, column, words) in FAULTS.items():
         row = rows.loc[well]

@@ -8,8 +8,8 @@ import pytest
 
 from hpiclock.config.schema import DataConfig
 from hpiclock.errors import InputError
-from hpiclock.plate.manifest.manifest_csv import read_text_table
 from hpiclock.plate.manifest.plate_maps import read_wells
+from hpiclock.plate.manifest.sources import read_text_table
 from hpiclock.plate.manifest.survey import load_manifest
 from hpiclock.wells import FORMATS, letters
 

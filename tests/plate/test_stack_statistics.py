@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hpiclock.plate import stack_statistics as module
+from hpiclock.plate import quality as module
 from hpiclock.plate.cache import FrameCache
-from hpiclock.plate.stack_statistics import STACK_COLUMNS, stack_statistics
+from hpiclock.plate.quality import STACK_STATISTICS, stack_statistics
 
 
 def cache(images: np.ndarray, n_frames: int) -> tuple[FrameCache, pd.DataFrame]:
@@ -31,8 +31,8 @@ def test_a_stack_is_the_median_of_its_frames() -> None:
     assert list(table.columns) == [
         "plate",
         "well",
-        *STACK_COLUMNS,
-        *(f"{name}_start" for name in STACK_COLUMNS),
+        *STACK_STATISTICS,
+        *(f"{name}_start" for name in STACK_STATISTICS),
     ]
     assert table["well"].tolist() == ["S0", "S1"]
     means = images.reshape(2, 3, -1).mean(-1)

@@ -11,8 +11,8 @@ from hpiclock.audit.baselines import sampling_experiments
 from hpiclock.audit.leakage import judge_shared_wells
 from hpiclock.config.schema import DataConfig, SplitConfig
 from hpiclock.plate.manifest.survey import load_manifest
+from hpiclock.plate.quality import frame_statistics
 from hpiclock.plate.splits import split_wells
-from hpiclock.plate.stack_statistics import frame_statistics
 from hpiclock.workflows.check import design_audit, undropped_frames
 
 REAL = Path(__file__).parents[3] / "shared" / "real"

@@ -14,8 +14,8 @@ from hpiclock import cli
 from hpiclock.config.load import config_of
 from hpiclock.errors import InputError
 from hpiclock.plate.frames import prepare_frames
-from hpiclock.plate.manifest.manifest_csv import read_quarantine
-from hpiclock.plate.passport import COLUMNS
+from hpiclock.plate.manifest.sources import read_quarantine
+from hpiclock.plate.quality import PASSPORT_COLUMNS
 from hpiclock.report.text import SHOWN, passport_lines
 from hpiclock.runs.run import Run
 from hpiclock.tables import NEW_MANIFEST, read
@@ -185,7 +185,7 @@ def test_passport_quarantine_list_and_manifest_are_written_and_the_list_is_honou
     assert code == 0  # what is wrong is on the list
     assert "suspect plate/A01/p1: frame 3: one grey level only" in said
     passport = pd.read_csv(out[0])
-    assert list(passport.columns) == list(COLUMNS)
+    assert list(passport.columns) == list(PASSPORT_COLUMNS)
     assert passport["status"].value_counts().to_dict() == {"failed": 14, "ok": 5, "suspect": 1}
     assert len(read_quarantine(out[1])) == 14
     assert len(read(NEW_MANIFEST, out[2])) == 6

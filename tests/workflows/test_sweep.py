@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from hpiclock.config.sweep import load_sweep
+from hpiclock.config.load import load_sweep
 from hpiclock.errors import InputError
 from hpiclock.workflows.sweep import read_sweep, sweep
 from hpiclock.workflows.sweep.executor_local import train_in_processes

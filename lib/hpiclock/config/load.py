@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
+import json
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import yaml
-from pydantic import ValidationError
+from pydantic import Field, ValidationError, model_validator
 
-from hpiclock.config.schema import WHERE_KEYS, Config, FolderPair, iterate_keys
+from hpiclock.config.schema import WHERE_KEYS, Config, FolderPair, Section, Split, iterate_keys
 from hpiclock.errors import InputError, nearest
 
 LISTED = 3  # problems of one config that are listed
@@ -340,3 +342,199 @@ def first_problem(error: ValidationError, keys_of: Callable[[list[str]], Iterabl
     if item["type"] == "value_error":
         return f"{where}: {message}" if where else message
     return f"{where}: {message[0].lower() + message[1:]}, got {item['input']!r}; correct it"
+
+
+Mode = Literal["train-test", "test-only"]
+Controls = Literal["full", "matched"]
+SHORT = {"seed": "seed", "split.fold": "fold"}  # how a key stands in the name of a run's folder
+
+
+class HoursAxis(Section):
+    """Hours since imaging start to which frames of infected wells are limited, one trial each."""
+
+    start_h: float = Field(0.0, ge=0, description="beginning of the intervals [start_h, x]")
+    until_h: tuple[float, ...] = Field((), description="their ends x")
+    starts_h: tuple[float, ...] = Field((), description="beginnings of sliding windows")
+    width_h: float | None = Field(None, gt=0, description="of the sliding windows")
+    modes: tuple[Mode, ...] = Field(
+        ("train-test", "test-only"),
+        min_length=1,
+        description="train-test: trained and evaluated in these hours; test-only: trained on all",
+    )
+    controls: tuple[Controls, ...] = Field(
+        ("full", "matched"), min_length=1, description="mock frames of all hours, or of the same hours"
+    )
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> HoursAxis:
+        if bool(self.until_h) == bool(self.starts_h):
+            raise ValueError("give until_h (intervals) or starts_h with width_h (sliding windows)")
+        if self.starts_h and self.width_h is None:
+            raise ValueError("starts_h needs width_h")
+        if any(end <= self.start_h for end in self.until_h):
+            raise ValueError(f"every until_h must be above start_h, {self.start_h:g}")
+        return self
+
+    def windows(self) -> list[tuple[float, float]]:
+        """Return ``(start_h, end_h)`` of every trial."""
+        if self.until_h:
+            return [(self.start_h, end) for end in self.until_h]
+        return [(start, start + (self.width_h or 0)) for start in self.starts_h]
+
+
+class FrozenFeatures(Section):
+    """Heads alone are trained, on features that are computed once: a probe, no training."""
+
+    run: str = Field(
+        "", description="folder of a trained run; empty = the weights that the base config names"
+    )
+
+
+class SweepFile(Section):
+    """What a sweep file says."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="folder under reports/")
+    base: str = Field(description="config file, relative to this one")
+    set: dict[str, Any] = Field({}, description="keys for all runs")
+    variants: dict[str, dict[str, Any]] = Field({}, description="name -> keys: ways of training to compare")
+    grid: dict[str, list[Any]] = Field({}, description="key -> values: every combination is run")
+    hours: HoursAxis | None = None
+    frozen: FrozenFeatures | None = None
+
+    @model_validator(mode="after")
+    def _possible(self) -> SweepFile:
+        for key, values in self.grid.items():
+            if not values:
+                raise ValueError(f"grid: {key} has no values")
+        for name in self.variants:
+            if not name or any(not (c.isalnum() or c in "-.") for c in name):
+                raise ValueError(f"variants: {name!r}: letters, digits, - and . make a name of a folder")
+        if self.frozen and self.variants:
+            raise ValueError(
+                "frozen: heads are linear, so variants of the model cannot be probed; remove them"
+            )
+        return self
+
+
+class Trial(NamedTuple):
+    """One point of a sweep.
+
+    labels: what is varied (variant, keys of the grid, start_h, end_h, mode, controls); run: name of the
+    folder of the run it needs; overrides: of that run; test_frames: overrides of
+    ``frames`` for what it is evaluated on.
+    """
+
+    labels: dict[str, Any]
+    run: str
+    overrides: dict[str, Any]
+    test_frames: dict[str, Any]
+
+
+class Sweep(NamedTuple):
+    """A sweep that can be run: its file, what it says, its trials, and the config of each run."""
+
+    path: Path
+    file: SweepFile
+    trials: list[Trial]
+    configs: dict[str, Config]
+
+    @property
+    def base(self) -> Path:
+        """The base config."""
+        return self.path.parent / self.file.base
+
+    @property
+    def folder(self) -> Path:
+        """Where its runs and results go."""
+        return Path(next(iter(self.configs.values())).reports_dir) / self.file.name
+
+
+def load_sweep(path: str | Path, overrides: Mapping[str, Any] | None = None) -> Sweep:
+    """Read a sweep file and check the config of every run it asks for.
+
+    Args:
+        path: a YAML file.
+        overrides: keys for all runs, over what the file says.
+
+    Raises:
+        InputError: a missing file, an unknown key or value, or a run whose config cannot be.
+    """
+    path = Path(path)
+    file = _read_sweep(path)
+    if not (path.parent / file.base).is_file():
+        raise InputError(f"{path}: base: no config file {path.parent / file.base}; correct the name")
+    fixed = {"experiment": file.name, "train.threads": 1} | file.set | dict(overrides or {})
+    trials = list(_expanded(file, fixed))
+    needed = {trial.run: trial.overrides for trial in trials}
+    configs = {}
+    for run, keys in needed.items():
+        try:
+            configs[run] = load_config(path.parent / file.base, keys)
+        except InputError as error:
+            raise InputError(f"{path}: run {run}: {str(error).replace('--set: ', '')}") from None
+    return Sweep(path, file, trials, configs)
+
+
+def _read_sweep(path: Path) -> SweepFile:
+    if not path.is_file():
+        raise InputError(f"{path}: no such sweep file; configs/sweeps/ holds examples")
+    values = read_yaml(path)
+    if not isinstance(values, dict):
+        raise InputError(f"{path}: a sweep is a table of keys ({', '.join(SweepFile.model_fields)})")
+    try:
+        return SweepFile.model_validate(values)
+    except ValidationError as error:
+        raise InputError(f"{path}: {first_problem(error, _keys_of_sweep)}") from None
+
+
+def _keys_of_sweep(above: list[str]) -> Iterable[str]:
+    sections: dict[str, type[Section]] = {"hours": HoursAxis, "frozen": FrozenFeatures}
+    return sections.get(above[0] if above else "", SweepFile).model_fields
+
+
+def _expanded(file: SweepFile, fixed: Mapping[str, Any]) -> Iterator[Trial]:
+    # variants within a seed and fold: a sweep that is stopped half-way can be compared already
+    for values in itertools.product(*file.grid.values()):
+        for name, keys in (file.variants or {"": {}}).items():
+            point = dict(zip(file.grid, values, strict=True))
+            labels = ({"variant": name} if name else {}) | point
+            overrides = {**fixed, **keys, **point}
+            folder = _run_name(name, point)
+            if file.hours is None:
+                yield Trial(labels, folder, overrides, {})
+            else:
+                yield from _by_hours(file.hours, labels, folder, overrides)
+
+
+def _by_hours(
+    axis: HoursAxis, labels: dict[str, Any], folder: str, overrides: dict[str, Any]
+) -> Iterator[Trial]:
+    for mode in axis.modes:
+        for controls in axis.controls:
+            for start, end in axis.windows():
+                mine = labels | {"mode": mode, "controls": controls, "start_h": start, "end_h": end}
+                test_frames = _limited(("test",), start, end, controls)
+                if mode == "test-only":
+                    yield Trial(mine, folder, overrides, test_frames)
+                else:
+                    trained = _limited(get_args(Split), start, end, controls)
+                    name = f"{folder}_{start:g}-{end:g}h_{controls}".strip("_")
+                    yield Trial(mine, name, overrides | trained, test_frames)
+
+
+def _limited(splits: tuple[str, ...], start_h: float, end_h: float, controls: str) -> dict[str, Any]:
+    keys: dict[str, Any] = {}
+    for split in splits:
+        keys[f"frames.{split}.infected.start_h"] = start_h
+        keys[f"frames.{split}.infected.end_h"] = end_h
+        keys[f"frames.{split}.match_controls"] = controls == "matched"
+    return keys
+
+
+def _run_name(variant: str, point: Mapping[str, Any]) -> str:
+    parts = [variant] if variant else []
+    for key, value in point.items():
+        text = value if isinstance(value, str | int | float) else json.dumps(value)
+        parts.append(f"{SHORT.get(key, key.rpartition('.')[2] + '-')}{text}")
+    name = "_".join(parts) or "run"
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in name)

@@ -238,7 +238,7 @@ def passport_lines(table: pd.DataFrame) -> Iterator[str]:
     """Yield the passport as lines to print: how many stacks are well, each kind of fault, the worst stacks.
 
     Args:
-        table: from :func:`hpiclock.plate.passport.passport`.
+        table: from :func:`hpiclock.plate.quality.passport`.
     """
     opened = table[table["n_frames"].notna()]
     counts = table["status"].value_counts()

@@ -13,9 +13,8 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from hpiclock.simulate import render
-from hpiclock.simulate.biology import Culture, Floaters, Infection
+from hpiclock.simulate.biology import PROCESSES, Cpe, Culture, Floaters, Infection, Morphology
 from hpiclock.simulate.design import Microscope
-from hpiclock.simulate.morphology import PROCESSES, Cpe, Morphology
 
 GREY = 128.0
 LEVELS = {"uint8": 1, "uint16": 16}  # camera levels per grey level of 255; a uint16 camera has 12 bits

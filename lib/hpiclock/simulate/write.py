@@ -19,9 +19,15 @@ import yaml
 from hpiclock import progress as bars
 from hpiclock.errors import InputError
 from hpiclock.files import cannot_write, umask
-from hpiclock.simulate.biology import Infection, grow_culture, shed_floaters, spread_infection
+from hpiclock.simulate.biology import (
+    Infection,
+    draw_cpe,
+    draw_morphology,
+    grow_culture,
+    shed_floaters,
+    spread_infection,
+)
 from hpiclock.simulate.design import Design
-from hpiclock.simulate.morphology import draw_cpe, draw_morphology
 from hpiclock.simulate.optics import LEVELS, Field, Optics, expose
 from hpiclock.targets import hpi
 from hpiclock.wells import normal_well

@@ -35,7 +35,7 @@ from hpiclock.config.schema import Config
 from hpiclock.files import make_folder, up_to_date, write_csv
 from hpiclock.plate.cache import FrameCache, open_cache
 from hpiclock.plate.duplicates import burned_in_marks, load_fields, overlapping_fields
-from hpiclock.plate.stack_statistics import KINDS, cached_statistics, frame_statistics
+from hpiclock.plate.quality import KINDS, cached_statistics, frame_statistics
 from hpiclock.runs.run import VERDICT, Run
 from hpiclock.tables import FRAMES, MANIFEST, PREDICTIONS, read_any
 from hpiclock.workflows.check import undropped_frames

@@ -15,9 +15,9 @@ from hpiclock.config.schema import Config
 from hpiclock.errors import InputError
 from hpiclock.files import make_folder, write_csv
 from hpiclock.plate.frames import expand_frames
-from hpiclock.plate.manifest.manifest_csv import write_quarantine
+from hpiclock.plate.manifest.sources import write_quarantine
 from hpiclock.plate.manifest.survey import acquisition_times, survey
-from hpiclock.plate.passport import passport, quarantine_rows
+from hpiclock.plate.quality import passport, quarantine_rows
 from hpiclock.report.text import passport_lines, survey_lines
 from hpiclock.tables import CONDITIONS, MANIFEST, NEW_MANIFEST, write
 from hpiclock.targets import hpi

@@ -23,9 +23,9 @@ from hpiclock.errors import InputError
 from hpiclock.files import atomic, make_folder
 from hpiclock.plate.cache import FrameCache, open_cache
 from hpiclock.plate.frames import expand_frames
-from hpiclock.plate.harmonize import harmonize
 from hpiclock.plate.manifest.survey import acquisition_times, load_manifest
-from hpiclock.plate.stack_statistics import stack_statistics
+from hpiclock.plate.preprocess import harmonize
+from hpiclock.plate.quality import stack_statistics
 from hpiclock.progress import progress
 from hpiclock.runs.run import Run, plain
 from hpiclock.runs.tables import read_study_tables

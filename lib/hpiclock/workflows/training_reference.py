@@ -10,7 +10,7 @@ import pandas as pd
 from hpiclock.errors import InputError
 from hpiclock.files import atomic
 from hpiclock.plate.cache import FrameCache, open_cache
-from hpiclock.plate.stack_statistics import stack_statistics
+from hpiclock.plate.quality import stack_statistics
 from hpiclock.runs.run import Run
 from hpiclock.tables import FRAMES, MANIFEST, read_any
 

@@ -11,7 +11,7 @@ from typing import Any, Literal, NamedTuple
 import pandas as pd
 
 from hpiclock.errors import InputError
-from hpiclock.plate.readers.file_series import PLACES
+from hpiclock.plate.readers.stills import PLACES
 from hpiclock.wells import normal_well
 
 MAX_SEPARATE_NOTES = 3  # notes that say the same of more stacks than this become one

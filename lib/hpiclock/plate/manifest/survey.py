@@ -20,8 +20,7 @@ from hpiclock.plate.manifest import (
     problem_from_error,
     problem_table,
 )
-from hpiclock.plate.manifest.manifest_csv import read_quarantine
-from hpiclock.plate.manifest.sources import find_stacks
+from hpiclock.plate.manifest.sources import find_stacks, read_quarantine
 from hpiclock.plate.readers import StackFacts, open_stack
 from hpiclock.progress import progress
 from hpiclock.tables import CONDITIONS, MANIFEST, NEW_MANIFEST, UNKNOWN, check

@@ -160,29 +160,17 @@ def source_files(path: str | Path) -> list[Path]:
     """
     path = Path(path)
     if "{" in path.name:
-        return _reader_in("file_series", path).files(path)
+        return _reader_in("stills", path, "SeriesReader").files(path)
     file, _ = split_scene(path)
     if file.is_dir():
         return sorted(Path(folder) / name for folder, _, names in os.walk(file) for name in names)
     return _reader_for(file).files(file)
 
 
-class Format(NamedTuple):
-    """Files of these suffixes are read by the ``ImageReader`` of this module."""
-
-    suffixes: tuple[str, ...]
-    module: str
-
-
-FORMATS = (
-    Format((".tif", ".tiff"), "tiff"),
-    Format((".png", ".jpg", ".jpeg"), "pillow"),
-    Format((".zarr",), "ome_zarr"),
-    Format((".nd2",), "nd2"),
-    Format((".czi",), "czi"),
-    Format((".lif",), "lif"),
-)
-SUFFIXES = tuple(suffix for one in FORMATS for suffix in one.suffixes)
+# suffix -> the module whose ImageReader reads such files
+FORMATS = {".tif": "tiff", ".tiff": "tiff"} | dict.fromkeys((".png", ".jpg", ".jpeg"), "stills")
+FORMATS |= {".zarr": "ome_zarr", ".nd2": "nd2", ".czi": "czi", ".lif": "lif"}
+SUFFIXES = tuple(FORMATS)
 
 
 def open_reader(path: Path) -> Reader:
@@ -192,7 +180,7 @@ def open_reader(path: Path) -> Reader:
         InputError: no such file, of no known format, or several images and none chosen.
     """
     if "{" in path.name:
-        return _reader_in("file_series", path)(path)
+        return _reader_in("stills", path, "SeriesReader")(path)
     path, number = split_scene(path)
     found = _reader_for(path).scenes(path) if number is None else []
     if len(found) > 1:
@@ -416,16 +404,15 @@ def _reader_for(path: Path) -> type[Reader]:
     if path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty (0 bytes); copy it again")
     suffix = path.suffix.lower()
-    for one in FORMATS:
-        if suffix in one.suffixes:
-            return _reader_in(one.module, path)
+    if suffix in FORMATS:
+        return _reader_in(FORMATS[suffix], path)
     what = f"of type {suffix}" if suffix else "without a suffix"
     raise InputError(f"{path}: files {what} are not read; known are {', '.join(SUFFIXES)}")
 
 
-def _reader_in(name: str, path: Path) -> type[Reader]:
+def _reader_in(module: str, path: Path, name: str = "ImageReader") -> type[Reader]:
     try:
-        reader: type[Reader] = importlib.import_module(f"hpiclock.plate.readers.{name}").ImageReader
+        reader: type[Reader] = getattr(importlib.import_module(f"hpiclock.plate.readers.{module}"), name)
         return reader
     except ModuleNotFoundError as error:
         if (error.name or "").startswith("hpiclock"):

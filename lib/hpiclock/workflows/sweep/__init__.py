@@ -14,8 +14,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from hpiclock.analysis.evaluate import COLUMNS, pooled_metrics
-from hpiclock.config.load import load_config
-from hpiclock.config.sweep import Sweep, Trial
+from hpiclock.config.load import Sweep, Trial, load_config
 from hpiclock.errors import InputError
 from hpiclock.files import atomic, make_folder
 from hpiclock.plate.frames import select_frames
@@ -50,7 +49,7 @@ def sweep(plan: Sweep, *, train: Train, say: Say = print) -> SweepResults:
     """Train every run of a sweep that is not done, and summarise all that are.
 
     Args:
-        plan: from :func:`hpiclock.config.sweep.load_sweep`.
+        plan: from :func:`hpiclock.config.load.load_sweep`.
         train: trains runs by their names: processes of this machine, or jobs of a cluster.
         say: takes a line at the beginning.
 

@@ -13,8 +13,7 @@ from typing import Any
 
 from filelock import FileLock
 
-from hpiclock.config.load import load_config
-from hpiclock.config.sweep import Sweep
+from hpiclock.config.load import Sweep, load_config
 from hpiclock.errors import InputError, RunFailed
 from hpiclock.progress import OFF, progress
 from hpiclock.runs.run import CONFIG

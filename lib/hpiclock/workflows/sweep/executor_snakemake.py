@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from hpiclock.config.sweep import Sweep
+from hpiclock.config.load import Sweep
 from hpiclock.errors import InputError, RunFailed
 from hpiclock.files import atomic, make_folder
 from hpiclock.progress import progress

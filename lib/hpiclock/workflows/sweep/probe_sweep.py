@@ -10,9 +10,8 @@ import numpy as np
 import pandas as pd
 
 from hpiclock.analysis.linear_probe import linear_probe, principal_components
-from hpiclock.config.load import load_config
+from hpiclock.config.load import Sweep, load_config
 from hpiclock.config.schema import Config
-from hpiclock.config.sweep import Sweep
 from hpiclock.errors import InputError
 from hpiclock.files import atomic, make_folder
 from hpiclock.plate.cache import open_cache

@@ -13,8 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from hpiclock import figures
-from hpiclock.config.load import load_config
-from hpiclock.config.sweep import Sweep, load_sweep
+from hpiclock.config.load import Sweep, load_config, load_sweep
 from hpiclock.errors import InputError, RunFailed
 from hpiclock.runs.run import Run, write_figure
 from hpiclock.workflows.compare import compare_runs, find_runs, write_comparison

@@ -1,4 +1,6 @@
-"""One file per frame: a numbered series as one stack, named by a template such as ``B03_p1_t{frame}.tif``.
+"""Single images (PNG, JPEG), and numbered series of single images (TIFF, too) as one stack.
+
+A series is named by a template such as ``B03_p1_t{frame}.tif``.
 
 Places in a template: ``{frame}`` or ``{days}``, ``{hours}``, ``{minutes}`` (numbers), ``{channel}`` (text)
 and ``{z}`` (a number). The same words, as named groups of the name pattern, turn the files of a folder into
@@ -16,9 +18,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from PIL import Image, UnidentifiedImageError
 
 from hpiclock.errors import InputError
-from hpiclock.plate.readers import Reader, StackFacts, channel_names, hours_after_first, open_reader
+from hpiclock.plate.readers import (
+    RGB,
+    Reader,
+    Scene,
+    StackFacts,
+    channel_names,
+    hours_after_first,
+    open_reader,
+)
 
 CLOCK = {"days": 24.0, "hours": 1.0, "minutes": 1 / 60}
 PLACES = ("frame", *CLOCK, "channel", "z")
@@ -45,7 +56,7 @@ def template(name: str, match: re.Match[str]) -> str | None:
     return name
 
 
-class ImageReader(Reader):
+class SeriesReader(Reader):
     """A numbered series of single images; each file is opened when its plane is read."""
 
     @classmethod
@@ -137,3 +148,43 @@ def _names(folder: Path, changed_ns: int) -> tuple[str, ...]:
     """The names in a folder, read once while it does not change: many series share one."""
     del changed_ns  # a part of the key
     return tuple(sorted(os.listdir(folder)))
+
+
+class ImageReader(Reader):
+    """A PNG or JPEG image: one frame, one grey channel or the channels red, green, blue."""
+
+    DAMAGE = (OSError, ValueError, SyntaxError)  # Pillow's errors for damaged files
+
+    @classmethod
+    def scenes(cls, path: Path) -> list[Scene]:
+        """Return the image itself."""
+        return [Scene(str(path))]
+
+    @classmethod
+    def _open(cls, path: Path, opened: ExitStack) -> Image.Image:
+        image = opened.enter_context(Image.open(path))
+        image.load()
+        return _plain(image)
+
+    @classmethod
+    def _damaged(cls, path: Path, error: Exception) -> InputError:
+        if isinstance(error, UnidentifiedImageError):
+            return InputError(f"{path}: not an image, whatever its name says; take it out of the folder")
+        return InputError(f"{path}: damaged or cut short ({error}); copy it again")
+
+    def _read_facts(self) -> StackFacts:
+        self._pixels = np.asarray(self._file)
+        sizes = dict(zip("YXC", self._pixels.shape, strict=False))
+        colour = {"channels": RGB} if "C" in sizes else {}
+        return self._facts(sizes, self._pixels.dtype, **colour)
+
+    def _read_plane(self, frame: int, channel: int, z: int) -> np.ndarray:
+        del frame, z  # a still has one of each
+        return self._pixels if self._pixels.ndim == 2 else self._pixels[:, :, channel]
+
+
+def _plain(image: Image.Image) -> Image.Image:
+    """Turn palettes, transparency and print colours into RGB, and bilevel into grey."""
+    if image.mode in ("L", "I", "F", "RGB") or image.mode.startswith("I;16"):
+        return image
+    return image.convert("L" if image.mode in ("1", "LA") else "RGB")
