@@ -13,7 +13,7 @@ import numpy as np
 from scipy.special import ndtr, ndtri
 
 from hpiclock.analysis.frame_scores import FrameScores, group_sums
-from hpiclock.analysis.intervals.metric_interval import metric_interval
+from hpiclock.analysis.intervals import metric_interval
 from hpiclock.metrics import METRICS
 
 CLASS = ("precision", "recall")

@@ -16,10 +16,14 @@ from tqdm import tqdm
 import coverage_direct
 from coverage_methods import group_bootstraps, left_out_aucs, logit_t, wins_between_groups
 from coverage_report import write_report
-from hpiclock.analysis.intervals.clustered import jackknife_variance
-from hpiclock.analysis.intervals.error_interval import error_interval, variance_of_mean_absolute_error
-from hpiclock.analysis.intervals.metric_interval import share_interval
-from hpiclock.analysis.intervals.score_interval import auc_variance_model, share_variance_model
+from hpiclock.analysis.clustered import jackknife_variance
+from hpiclock.analysis.intervals import (
+    auc_variance_model,
+    error_interval,
+    share_interval,
+    share_variance_model,
+    variance_of_mean_absolute_error,
+)
 from simulation import PAGES, command_line, in_pool
 
 FRAMES, STACKS, LEVEL = 24, 2, 0.95

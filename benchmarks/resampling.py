@@ -1,4 +1,8 @@
-"""Group resamples of five metrics over 15 windows: this library against a loop over scikit-learn.
+"""Group resamples of five metrics over 15 windows: the sums of this library against a loop over scikit-learn.
+
+With weights w per group, AUC = w'A w / w'N w, where A[s, t] counts wins plus half ties of the infected
+frames of group s over the uninfected frames of group t and N the pairs; every other metric is a ratio of
+weighted per-group sums. Bootstraps, permutations of weights and leaving groups out are all weights.
 
 Same predictions, same resamples, one thread. Writes reports/benchmarks/resampling.md; with ``--million`` it
 also prints how long the whole study of a million predictions takes and how much memory.
@@ -9,6 +13,9 @@ from __future__ import annotations
 import argparse
 import resource
 import time
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
 
 from side_by_side import Row, one_thread, ratio, write
 
@@ -18,16 +25,18 @@ import numpy as np
 import pandas as pd
 from sklearn import metrics as sk
 
-from hpiclock.analysis.frame_scores import FrameScores, frame_scores
-from hpiclock.analysis.intervals.bootstrap import bootstrap_weights, resampled_metric, resampling_table
+from hpiclock import metrics as registry
+from hpiclock.analysis.compare.paired_tests import pair_wins
+from hpiclock.analysis.frame_scores import FrameScores, frame_scores, linear_sums
 from hpiclock.analysis.run_study import run_study
-from hpiclock.analysis.units import group_codes
-from hpiclock.analysis.windows import in_window, window_edges
+from hpiclock.analysis.units import group_codes, in_window
+from hpiclock.analysis.windows import window_edges
 from hpiclock.config.schema import StudyConfig, WindowsConfig
 from hpiclock.simulate.predictions import Simulation, simulate_predictions
 
 METRICS = ("auc", "accuracy", "f1", "mae", "r2")
 THRESHOLD = 0.5
+CHUNK = 500  # resamples at a time: memory stays bounded
 GOALS = {1_000: 2_000, 10_000: 4_500}  # resamples -> ratio
 
 
@@ -43,6 +52,79 @@ def frames() -> tuple[FrameScores, list[np.ndarray], np.ndarray]:
     masks = [in_window(hours, *edge, last=edge == edges[-1]) for edge in edges]
     kind = pd.Series(scores.truth).groupby(stack).first().to_numpy()
     return scores, masks, kind
+
+
+class ResamplingTable(NamedTuple):
+    """Per-group sums of one set of frames; groups are 0..k-1 of the whole.
+
+    linear: (k, columns) sums named ``names``; wins, pairs: (infected groups, uninfected groups).
+    """
+
+    names: tuple[str, ...]
+    linear: np.ndarray
+    infected: np.ndarray
+    mock: np.ndarray
+    wins: np.ndarray
+    pairs: np.ndarray
+
+
+def resampling_table(scores: FrameScores, *, k: int) -> ResamplingTable:
+    """Return the table of one set of frames whose groups are coded 0..k-1.
+
+    Only frames of one model are compared; memory grows with groups squared.
+    """
+    known = scores.take(scores.truth >= 0)
+    sums = linear_sums(known, known.group, k)
+    linear = np.column_stack(list(sums.values()))
+    known = known.take(~np.isnan(known.p))
+    sides = [known.take(known.truth == truth) for truth in (1, 0)]
+    codes = [np.unique(side.group, return_inverse=True) for side in sides]
+    coded = [replace(side, group=code) for side, (_, code) in zip(sides, codes, strict=True)]
+    infected, mock = codes[0][0], codes[1][0]
+    wins, pairs = pair_wins(*coded, shape=(len(infected), len(mock)))
+    return ResamplingTable(tuple(sums), linear, infected, mock, wins, pairs)
+
+
+def resampled_metric(
+    tables: Sequence[ResamplingTable], weights: np.ndarray, metrics: Sequence[str]
+) -> dict[str, np.ndarray]:
+    """Return every metric of every table under every set of weights: name -> (resamples, tables).
+
+    Args:
+        tables: for example one per window, over the same groups.
+        weights: (resamples, k) how often each group is drawn.
+        metrics: keys of :data:`hpiclock.metrics.METRICS` except ``auc_stratified``.
+    """
+    out = {metric: np.empty((len(weights), len(tables))) for metric in metrics}
+    for start in range(0, len(weights), CHUNK):
+        part = np.ascontiguousarray(weights[start : start + CHUNK], dtype=float)
+        for at, table in enumerate(tables):
+            totals = dict(zip(table.names, (part @ table.linear).T, strict=True))
+            if "auc" in metrics:
+                totals |= _pair_totals(table, part)
+            for metric in metrics:
+                out[metric][start : start + CHUNK, at] = registry.METRICS[metric].value(totals)
+    return out
+
+
+def _pair_totals(table: ResamplingTable, weights: np.ndarray) -> dict[str, np.ndarray]:
+    first, second = weights[:, table.infected], weights[:, table.mock]
+    return {"wins": ((first @ table.wins) * second).sum(1), "pairs": ((first @ table.pairs) * second).sum(1)}
+
+
+def bootstrap_weights(kind: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:
+    """Return (resamples, k) draws of groups with replacement, within each kind of group.
+
+    Args:
+        kind: (k,) the sample each group belongs to.
+        resamples: how many.
+        rng: the randomness.
+    """
+    weights = np.zeros((resamples, len(kind)))
+    for one in np.unique(kind):
+        at = np.flatnonzero(kind == one)
+        weights[:, at] = rng.multinomial(len(at), np.full(len(at), 1 / len(at)), resamples)
+    return weights
 
 
 def by_scikit_learn(

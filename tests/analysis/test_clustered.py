@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from hpiclock.analysis.intervals.clustered import anova_of_sums, one_way_anova, t_interval
+from hpiclock.analysis.clustered import anova_of_sums, one_way_anova, t_interval
 from hpiclock.analysis.units import each_run_and_split
 from hpiclock.tables import table_of
 

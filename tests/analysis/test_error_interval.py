@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.stats import chi2
 
-from hpiclock.analysis.intervals.clustered import samples_by_class, too_few_groups
-from hpiclock.analysis.intervals.error_interval import (
+from hpiclock.analysis.clustered import samples_by_class, too_few_groups
+from hpiclock.analysis.intervals import (
     error_limits,
     factors_of_mean_square,
     variance_of_mean_absolute_error,

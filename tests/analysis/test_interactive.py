@@ -7,7 +7,7 @@ import pytest
 from hpiclock import tables
 from hpiclock.analysis.detection import detection_curves, detection_times
 from hpiclock.analysis.evaluate import metrics_by_split
-from hpiclock.analysis.interactive import InteractiveWindows, at_threshold, level_of
+from hpiclock.analysis.run_study import InteractiveWindows, at_threshold, level_of
 from hpiclock.analysis.windows import metrics_by_window
 from hpiclock.config.schema import StudyConfig, WindowsConfig
 

@@ -7,10 +7,14 @@ import pandas as pd
 import pytest
 from scipy.stats import multivariate_normal, norm
 
+from hpiclock.analysis.clustered import jackknife_variance, samples_by_class
 from hpiclock.analysis.frame_scores import FrameScores, group_sums, icc_of_normal_scores
-from hpiclock.analysis.intervals.clustered import jackknife_variance, samples_by_class, variance_trust
-from hpiclock.analysis.intervals.metric_interval import metric_interval
-from hpiclock.analysis.intervals.score_interval import auc_variance_model, excess_joint_probability
+from hpiclock.analysis.intervals import (
+    auc_variance_model,
+    excess_joint_probability,
+    metric_interval,
+    variance_trust,
+)
 from hpiclock.metrics import METRICS
 
 

@@ -9,7 +9,8 @@ from sklearn import metrics as sk
 
 from hpiclock.analysis.evaluate import metrics_by_split
 from hpiclock.analysis.time_errors import time_errors
-from hpiclock.analysis.windows import in_window, metrics_by_window, window_edges
+from hpiclock.analysis.units import in_window
+from hpiclock.analysis.windows import metrics_by_window, window_edges
 from hpiclock.config.schema import StudyConfig, WindowsConfig
 from hpiclock.simulate.predictions import Simulation, simulate_predictions
 

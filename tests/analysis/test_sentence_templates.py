@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from hpiclock.analysis import sentences
-from hpiclock.analysis.compare.sentences import SAME, comparison_sentences, verdict_of
+from hpiclock.analysis.sentences import SAME, comparison_sentences, verdict_of
 
 NAN = float("nan")
 KEY = {"run": "r", "split": "test"}

@@ -8,7 +8,6 @@ import pytest
 from scipy.special import expit
 from scipy.stats import linregress, spearmanr
 
-from hpiclock.analysis.conformal import conformal_intervals, half_width, needed_groups
 from hpiclock.analysis.curves import (
     confusion_table,
     reliability_curve,
@@ -19,7 +18,10 @@ from hpiclock.analysis.curves import (
 from hpiclock.analysis.evaluate import metrics_by_split
 from hpiclock.analysis.import_predictions import complete_predictions
 from hpiclock.analysis.time_errors import (
+    conformal_intervals,
+    half_width,
     limits_of_agreement,
+    needed_groups,
     stack_trajectories,
     time_error_by_call,
     time_regression,

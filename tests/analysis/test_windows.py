@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hpiclock.analysis.intervals.clustered import samples_by_class
+from hpiclock.analysis.clustered import samples_by_class
 from hpiclock.analysis.run_study import run_study
 from hpiclock.analysis.sentences import design_sentences
 from hpiclock.analysis.units import choose_resampling_unit

@@ -9,8 +9,8 @@ import pandas as pd
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit, stdtrit
 
+from hpiclock.analysis.clustered import jackknife_variance
 from hpiclock.analysis.frame_scores import model_codes
-from hpiclock.analysis.intervals.clustered import jackknife_variance
 from hpiclock.analysis.time_errors import time_errors
 from hpiclock.analysis.units import (
     MIN_GROUPS,

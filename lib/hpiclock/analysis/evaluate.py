@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from hpiclock.analysis.detection import choose_threshold
-from hpiclock.analysis.frame_scores import FrameScores, GroupSums, dense_codes, frame_scores, group_sums
-from hpiclock.analysis.intervals.clustered import (
+from hpiclock.analysis.clustered import (
     Interval,
     no_interval,
     samples_by_class,
     t_interval,
     too_few_groups,
 )
-from hpiclock.analysis.intervals.metric_interval import metric_interval
+from hpiclock.analysis.detection import choose_threshold
+from hpiclock.analysis.frame_scores import FrameScores, GroupSums, dense_codes, frame_scores, group_sums
+from hpiclock.analysis.intervals import metric_interval
 from hpiclock.analysis.time_errors import baseline_rows, with_baselines
 from hpiclock.analysis.units import (
     ResamplingUnit,

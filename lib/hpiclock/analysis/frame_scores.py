@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtri
 
-from hpiclock.analysis.intervals.clustered import one_way_anova
+from hpiclock.analysis.clustered import one_way_anova
 from hpiclock.analysis.units import group_codes, label_codes, well_codes
 from hpiclock.tables import hour_strata
 

@@ -10,9 +10,9 @@ import pandas as pd
 from scipy.optimize import curve_fit
 from scipy.special import expit, stdtrit
 
+from hpiclock.analysis.clustered import one_way_anova
 from hpiclock.analysis.detection import detection_times
 from hpiclock.analysis.evaluate import metrics_by_split
-from hpiclock.analysis.intervals.clustered import one_way_anova
 from hpiclock.analysis.units import MIN_GROUPS
 from hpiclock.analysis.windows import metrics_by_window
 from hpiclock.config.schema import StudyConfig, WindowsConfig

@@ -122,6 +122,12 @@ def phase_masks(rows: pd.DataFrame, *, eclipse_h: float) -> dict[str, np.ndarray
     return {name: infected & part for name, part in zip(PHASES, parts, strict=True)}
 
 
+def in_window(values: np.ndarray, start_h: float, end_h: float, *, last: bool) -> np.ndarray:
+    """Return which values lie in ``[start_h, end_h)``, or in ``[start_h, end_h]`` for the last window."""
+    with np.errstate(invalid="ignore"):
+        return (values >= start_h) & ((values <= end_h) if last else (values < end_h))
+
+
 def with_matched_controls(inside: np.ndarray, infected: np.ndarray, stratum: np.ndarray) -> np.ndarray:
     """Return the frames that are ``inside``, and the uninfected ones of the same hours: (rows,) bool.
 

@@ -11,21 +11,22 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtr
 
-from hpiclock.analysis.evaluate import metric_rows
-from hpiclock.analysis.frame_scores import FrameScores, GroupSums, frame_scores, group_sums
-from hpiclock.analysis.intervals.clustered import (
+from hpiclock.analysis.clustered import (
     no_interval,
     samples_by_class,
     studentized_flips,
     t_interval,
     too_few_groups,
 )
-from hpiclock.analysis.intervals.metric_interval import metric_interval
+from hpiclock.analysis.evaluate import metric_rows
+from hpiclock.analysis.frame_scores import FrameScores, GroupSums, frame_scores, group_sums
+from hpiclock.analysis.intervals import metric_interval
 from hpiclock.analysis.units import (
     ResamplingUnit,
     choose_resampling_unit,
     condition_codes,
     each_run_and_split,
+    in_window,
     with_matched_controls,
 )
 from hpiclock.config.schema import StudyConfig, WindowsConfig
@@ -172,12 +173,6 @@ def window_edges(windows: WindowsConfig, *, end_h: float) -> list[tuple[float, f
         )
     starts = windows.start_h + windows.stride_h * np.arange(int(np.floor(room / windows.stride_h + 1e-9)) + 1)
     return [(float(start), float(start + windows.width_h)) for start in starts]
-
-
-def in_window(values: np.ndarray, start_h: float, end_h: float, *, last: bool) -> np.ndarray:
-    """Return which values lie in ``[start_h, end_h)``, or in ``[start_h, end_h]`` for the last window."""
-    with np.errstate(invalid="ignore"):
-        return (values >= start_h) & ((values <= end_h) if last else (values < end_h))
 
 
 def metrics_by_window(

@@ -14,12 +14,12 @@ from hpiclock.analysis.units import (
     PAST_LAST_ECLIPSE,
     condition_codes,
     frames_all_wells_share,
+    in_window,
     label_codes,
     phase_frames,
     phase_masks,
     with_matched_controls,
 )
-from hpiclock.analysis.windows import in_window
 from hpiclock.audit import (
     BEFORE,
     BORDER,

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from hpiclock.analysis.clustered import samples_by_class, t_interval, too_few_groups
 from hpiclock.analysis.evaluate import metric_rows
 from hpiclock.analysis.frame_scores import FrameScores, frame_scores, group_sums, model_codes
-from hpiclock.analysis.intervals.clustered import samples_by_class, t_interval, too_few_groups
 from hpiclock.analysis.units import (
     MIN_GROUPS,
     choose_resampling_unit,

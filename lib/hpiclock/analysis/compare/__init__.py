@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
 
+from hpiclock.analysis.clustered import studentized_flips
 from hpiclock.analysis.compare.align_runs import AlignedRun, AlignedRuns, align_runs
 from hpiclock.analysis.compare.paired_tests import (
     Difference,
@@ -24,8 +25,7 @@ from hpiclock.analysis.compare.paired_tests import (
     sign_flips,
     standard_error,
 )
-from hpiclock.analysis.compare.sentences import comparison_sentences, verdict_of
-from hpiclock.analysis.intervals.clustered import studentized_flips
+from hpiclock.analysis.sentences import comparison_sentences, verdict_of
 from hpiclock.analysis.units import count_codes, group_codes, well_codes
 from hpiclock.analysis.windows import AXES, Axis, frames_in_window, window_edges
 from hpiclock.config.schema import CompareConfig, StudyConfig, WindowsConfig

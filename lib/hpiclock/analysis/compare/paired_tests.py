@@ -9,17 +9,17 @@ from typing import NamedTuple
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
-from hpiclock.analysis.frame_scores import FrameScores, linear_sums, pair_sums
-from hpiclock.analysis.intervals.bootstrap import pair_wins
-from hpiclock.analysis.intervals.clustered import (
+from hpiclock.analysis.clustered import (
     NO_VARIANCE,
     flipped_variance,
     samples_by_class,
     studentized_flips,
 )
+from hpiclock.analysis.frame_scores import FrameScores, linear_sums, pair_sums
 from hpiclock.analysis.units import MIN_GROUPS
 from hpiclock.metrics import METRICS, Ratio, Totals
 
+CELLS = 1 << 22  # of a table of frames and groups: memory stays bounded
 ABSENT = 3  # the kind of a group without a frame here
 
 
@@ -384,6 +384,38 @@ def _pairs_in_windows(
     even = (a + b + c + d).sum() + ((signs @ (a - b - c + d)) * signs).sum(1)
     odd = signs @ ((a + b - c - d).sum(1) + (a - b + c - d).sum(0))
     return even + odd, even - odd
+
+
+def pair_wins(
+    infected: FrameScores, mock: FrameScores, *, shape: tuple[int, int]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return wins (ties half) and pairs of the infected frames of each group over the mock ones of each.
+
+    Args:
+        infected: frames with a P(infected), groups coded 0..shape[0]-1.
+        mock: the same, groups coded 0..shape[1]-1; frames of two models never meet.
+        shape: of both results.
+    """
+    wins, pairs = np.zeros(shape), np.zeros(shape)
+    for model in np.unique(infected.model):
+        one, other = infected.take(infected.model == model), mock.take(mock.model == model)
+        one = one.take(np.argsort(one.group, kind="stable"))
+        other = other.take(np.argsort(other.p, kind="stable"))
+        scores, scores0, codes0 = one.p, other.p, other.group
+        below, upto = np.searchsorted(scores0, scores, "left"), np.searchsorted(scores0, scores, "right")
+        present, first = np.unique(one.group, return_index=True)
+        width = max(1, CELLS // (len(scores0) + len(scores) + 1))  # groups at a time: memory stays bounded
+        for start in range(0, shape[1], width):
+            some = np.arange(start, min(start + width, shape[1]))
+            # how many frames of each group are among the lowest
+            passed = np.zeros((len(scores0) + 1, len(some)), np.int32)
+            np.cumsum(codes0[:, None] == some, axis=0, out=passed[1:])
+            beaten = passed[below] + passed[upto]
+            wins[present[:, None], some] += np.add.reduceat(beaten, first, axis=0, dtype=float) / 2
+        n1 = np.bincount(one.group, minlength=shape[0])
+        n0 = np.bincount(other.group, minlength=shape[1])
+        pairs += np.outer(n1, n0)
+    return wins, pairs
 
 
 def _ranked(scores: FrameScores) -> FrameScores:

@@ -12,7 +12,7 @@ import ipywidgets as ipw
 import numpy as np
 import pandas as pd
 
-from hpiclock.analysis.interactive import RATES, UNITS, InteractiveWindows, at_threshold
+from hpiclock.analysis.run_study import RATES, UNITS, InteractiveWindows, at_threshold
 from hpiclock.analysis.units import choose_resampling_unit
 from hpiclock.config.schema import WHERE_KEYS, as_text, iterate_keys
 from hpiclock.errors import InputError

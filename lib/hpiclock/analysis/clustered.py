@@ -10,10 +10,7 @@ from scipy.special import stdtrit
 from hpiclock.analysis.units import MIN_GROUPS
 
 UNDEFINED = float("nan")
-NO_VARIATION = "no interval: all groups give the same value"
-ONE_DECIDES = "no interval: one group decides the value"
 NO_VARIANCE = 1e-24  # a variance below this is none
-WIDEST = 10.0  # log scale: a factor of 22,000 either way is no statement
 
 
 class Interval(NamedTuple):
@@ -168,32 +165,3 @@ def _anova(size: np.ndarray, between: np.ndarray, within: np.ndarray) -> OneWayA
     k, n = (size > 0).sum(-1), size.sum(-1)
     typical = (n - (size.astype(float) ** 2).sum(-1) / np.maximum(n, 1)) / np.maximum(k - 1, 1)
     return OneWayAnova(k, n, between / np.maximum(k - 1, 1), within / np.maximum(n - k, 1), typical)
-
-
-def jackknife_deviations(left_out: np.ndarray, samples: list[np.ndarray]) -> np.ndarray:
-    """Return how far each group moves the estimate: (..., groups of all samples)."""
-    parts = [
-        (len(at) - 1) * (left_out[..., at] - left_out[..., at].mean(-1, keepdims=True)) for at in samples
-    ]
-    return np.concatenate(parts, axis=-1)
-
-
-def effective_groups(deviations: np.ndarray) -> np.ndarray:
-    """Return the effective number of groups that make the variance, (sum d^2)^2 / sum d^4: (...,).
-
-    About a third of the groups when deviations are normal, 1 when one group decides.
-    """
-    squares = deviations**2
-    return squares.sum(-1) ** 2 / np.maximum((squares**2).sum(-1), 1e-300)
-
-
-def variance_trust(deviations: np.ndarray) -> np.ndarray:
-    """Return 0..1: how far a jackknife variance can be trusted; near AUC 1 few groups make it: (...,)."""
-    known = (deviations**2).sum(-1) > 1e-30
-    return np.where(known, np.minimum(1.0, effective_groups(deviations) / (deviations.shape[-1] / 3)), 0.0)
-
-
-def reduced_df(df: np.ndarray, deviations: np.ndarray) -> np.ndarray:
-    """Return the degrees of freedom a variance has when its parts have heavier tails than normal ones."""
-    kurtosis = deviations.shape[-1] / np.maximum(effective_groups(deviations), 1.0)
-    return np.maximum(df * np.minimum(1.0, 2 / np.maximum(kurtosis - 1, 1.0)), 1.0)

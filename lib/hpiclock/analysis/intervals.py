@@ -1,0 +1,457 @@
+"""Intervals for any metric of grouped frames, by the kind that the registry names.
+
+The variance is the stratified jackknife over groups (infected and mock groups are separate samples; for
+an AUC of groups of equal size it is Obuchowski's), the quantile Student's t with Satterthwaite's degrees
+of freedom. Shares and AUCs get a score-type interval (:func:`score_interval`), mean absolute errors the same
+for a spread, mean squares one from chi-square, differences Student's.
+``benchmarks/interval_coverage.py`` measures how often these and others hold the truth.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import chdtri, expit, logit, ndtri, stdtrit
+
+from hpiclock.analysis.clustered import (
+    Interval,
+    anova_of_sums,
+    jackknife_variance,
+    no_interval,
+    samples_by_class,
+    too_few_groups,
+)
+from hpiclock.analysis.frame_scores import GroupSums
+from hpiclock.metrics import METRICS, Metric
+
+NO_VARIATION = "no interval: all groups give the same value"
+ONE_DECIDES = "no interval: one group decides the value"
+WIDEST = 10.0  # log scale: a factor of 22,000 either way is no statement
+ENOUGH = 10.0  # contributing groups with which the variance of a share is trusted
+
+
+def metric_interval(sums: GroupSums, name: str, *, level: float) -> Interval:
+    """Return the confidence interval of one metric.
+
+    Args:
+        sums: of the frames the metric is computed on.
+        name: a key of :data:`hpiclock.metrics.METRICS`.
+        level: for example 0.95.
+    """
+    metric = METRICS[name]
+    value = float(metric.value(sums.total))
+    if np.isnan(value):
+        return no_interval()
+    samples = samples_by_class(sums.kind, needed=metric.needs)
+    few = too_few_groups(samples)
+    if few:
+        return no_interval(few)
+    left_out = metric.value(sums.without)
+    groups = list(samples.values())
+    if np.isnan(left_out[np.concatenate(groups)]).any():
+        return no_interval("no interval: one group alone makes the value defined")
+    if metric.is_share:
+        return _share(sums, metric, left_out, groups, level)
+    if metric.interval == "absolute":
+        return interval_of_mean_absolute_error(sums, metric, left_out, groups, level)
+    if metric.interval in ("square", "root", "r2"):
+        return interval_of_mean_square(sums, metric, left_out, groups, level)
+    variance, df = jackknife_variance(left_out, groups)
+    if variance == 0:
+        return no_interval(NO_VARIATION)
+    half = float(
+        stdtrit(reduced_df(df, jackknife_deviations(left_out, groups)), (1 + level) / 2) * np.sqrt(variance)
+    )
+    if metric.interval == "difference":
+        return Interval(max(value - half, metric.least), value + half, "")
+    step = half / (1 - value)  # on the scale of log(1 - value)
+    if step > WIDEST:
+        return no_interval(ONE_DECIDES)
+    return Interval(1 - (1 - value) * float(np.exp(step)), 1 - (1 - value) * float(np.exp(-step)), "")
+
+
+def share_interval(
+    value: np.ndarray,
+    left_out: np.ndarray,
+    samples: list[np.ndarray],
+    *,
+    shape: VarianceModel,
+    icc: np.ndarray,
+    level: float,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the limits of a share or an AUC: (...,) each.
+
+    Args:
+        value: (...,) the estimate.
+        left_out: (..., k) the estimate with each group left out.
+        samples: indices of the groups of each sample.
+        shape: how the variance depends on the value.
+        icc: (...,) correlation of the scores within groups.
+        level: for example 0.95.
+    """
+    variance, df = jackknife_variance(left_out, samples)
+    deviations = jackknife_deviations(left_out, samples)
+    trusted = variance_trust(deviations)
+    if len(shape.fixed) == 2:  # a share: heavy tails shorten its degrees of freedom, many groups are enough
+        df = reduced_df(df, deviations)
+        trusted = np.where(trusted > 0, np.clip(effective_groups(deviations) / ENOUGH, trusted, 1.0), 0.0)
+    return score_interval(value, variance, stdtrit(df, (1 + level) / 2), shape=shape, icc=icc, trust=trusted)
+
+
+def _share(
+    sums: GroupSums, metric: Metric, left_out: np.ndarray, groups: list[np.ndarray], level: float
+) -> Interval:
+    value = float(metric.value(sums.total))
+    shape, icc = _shape(sums, metric)
+    low, high = share_interval(np.array(value), left_out, groups, shape=shape, icc=np.array(icc), level=level)
+    note = "no group errs: limit from how alike the scores of a group are" if value in (0.0, 1.0) else ""
+    return Interval(float(low), float(high), note)
+
+
+def _shape(sums: GroupSums, metric: Metric) -> tuple[VarianceModel, float]:
+    within = sums.correlation
+    if metric.interval == "auc":
+        mock, infected = zip(within.same_frame, within.same_group, strict=True)
+        return auc_variance_model(infected, mock), float(within.icc.mean())
+    weight = {"infected": np.array([0.0, 1.0]), "mock": np.array([1.0, 0.0])}.get(metric.needs, within.n)
+    weight = weight / weight.sum()
+    frame, group = (weight**2 * within.same_frame).sum(), (weight**2 * within.same_group).sum()
+    return share_variance_model(frame, group), float((weight * within.icc).sum())
+
+
+def jackknife_deviations(left_out: np.ndarray, samples: list[np.ndarray]) -> np.ndarray:
+    """Return how far each group moves the estimate: (..., groups of all samples)."""
+    parts = [
+        (len(at) - 1) * (left_out[..., at] - left_out[..., at].mean(-1, keepdims=True)) for at in samples
+    ]
+    return np.concatenate(parts, axis=-1)
+
+
+def effective_groups(deviations: np.ndarray) -> np.ndarray:
+    """Return the effective number of groups that make the variance, (sum d^2)^2 / sum d^4: (...,).
+
+    About a third of the groups when deviations are normal, 1 when one group decides.
+    """
+    squares = deviations**2
+    return squares.sum(-1) ** 2 / np.maximum((squares**2).sum(-1), 1e-300)
+
+
+def variance_trust(deviations: np.ndarray) -> np.ndarray:
+    """Return 0..1: how far a jackknife variance can be trusted; near AUC 1 few groups make it: (...,)."""
+    known = (deviations**2).sum(-1) > 1e-30
+    return np.where(known, np.minimum(1.0, effective_groups(deviations) / (deviations.shape[-1] / 3)), 0.0)
+
+
+def reduced_df(df: np.ndarray, deviations: np.ndarray) -> np.ndarray:
+    """Return the degrees of freedom a variance has when its parts have heavier tails than normal ones."""
+    kurtosis = deviations.shape[-1] / np.maximum(effective_groups(deviations), 1.0)
+    return np.maximum(df * np.minimum(1.0, 2 / np.maximum(kurtosis - 1, 1.0)), 1.0)
+
+
+# Shares and AUCs: the variance is that of the tested value.
+#
+# Near 0 or 1 an interval of estimate +- t x standard error misses, on any scale: the few groups that err
+# decide the estimate and its error together. A score interval keeps every value whose own standard error
+# reaches the estimate. How the variance changes with the value is taken from normal scores that share an
+# effect per group; how large it is, from the jackknife over groups. Every function takes arrays.
+
+NODES, WEIGHTS = np.polynomial.legendre.leggauss(12)
+EDGE = 1e-12
+
+
+def excess_joint_probability(value: np.ndarray, correlation: np.ndarray) -> np.ndarray:
+    """Return P(both of two standard normals < b) - value**2 with value = P(one < b).
+
+    The integral of the bivariate normal density over the correlation (Drezner and Wesolowsky 1990).
+    """
+    b = ndtri(np.clip(value, EDGE, 1 - EDGE))[..., None]
+    angle = np.arcsin(np.clip(correlation, -1, 1))[..., None]
+    inside = np.exp(-(b**2) / (1 + np.sin(angle * (NODES + 1) / 2)))
+    return (inside * WEIGHTS).sum(-1) * angle[..., 0] / (4 * np.pi)
+
+
+class VarianceModel(NamedTuple):
+    """The variance at a value t and a correlation r: the sum of weight * excess(t, fixed + slope * r).
+
+    weight: (..., terms); fixed, slope: (terms,). Terms of correlation 0 add nothing and are left out.
+    """
+
+    weight: np.ndarray
+    fixed: np.ndarray
+    slope: np.ndarray
+
+    def variance(self, value: np.ndarray, icc: np.ndarray) -> np.ndarray:
+        """Return the variance at ``value``, both (...,)."""
+        correlation = self.fixed + self.slope * icc[..., None]
+        return (self.weight * excess_joint_probability(value[..., None], correlation)).sum(-1)
+
+
+def share_variance_model(same_frame: np.ndarray, same_group: np.ndarray) -> VarianceModel:
+    """Return the shape for a share of frames.
+
+    Args:
+        same_frame: chance that two frames drawn with replacement are one frame.
+        same_group: chance that they are two frames of one group.
+    """
+    weight = np.stack([np.asarray(same_frame), np.asarray(same_group)], axis=-1)
+    return VarianceModel(weight, np.array([1.0, 0.0]), np.array([0.0, 1.0]))
+
+
+def auc_variance_model(
+    infected: tuple[np.ndarray, np.ndarray], mock: tuple[np.ndarray, np.ndarray]
+) -> VarianceModel:
+    """Return the shape for an AUC.
+
+    Two pairs of frames share nothing, a group or a frame on either side; what they share is their
+    correlation. Arguments are ``(same_frame, same_group)`` of each class, as in :func:`shape_of_share`.
+    """
+    sides = []
+    for frame, group in (infected, mock):
+        frame, group = np.asarray(frame), np.asarray(group)
+        sides.append([(frame, 0.5, 0.0), (group, 0.0, 0.5), (1 - frame - group, 0.0, 0.0)])
+    terms = [(p * q, a + c, b + d) for p, a, b in sides[0] for q, c, d in sides[1]]
+    terms = terms[:-1]  # the last shares nothing
+    weight = np.stack([term[0] for term in terms], axis=-1)
+    return VarianceModel(weight, np.array([term[1] for term in terms]), np.array([term[2] for term in terms]))
+
+
+def score_interval(
+    value: np.ndarray,
+    variance: np.ndarray,
+    quantile: np.ndarray,
+    *,
+    shape: VarianceModel,
+    icc: np.ndarray,
+    trust: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the limits: the values t with ``|value - t| <= quantile * sqrt(variance at t)``.
+
+    Args:
+        value: the estimate, 0..1.
+        variance: its jackknife variance.
+        quantile: of Student's t.
+        shape: variance as a function of value and correlation.
+        icc: correlation within groups, from all scores.
+        trust: 0..1, how far the jackknife variance can be trusted; the rest comes from ``shape`` at ``icc``
+            where that is larger.
+    """
+    expected = shape.variance(value, icc)
+    variance = trust * variance + (1 - trust) * np.maximum(variance, expected)
+    perfect = (value <= EDGE) | (value >= 1 - EDGE)
+    matched = np.where(perfect, icc, _matching(value, variance, shape))
+    there = shape.variance(value, matched)
+    scale = np.where(perfect | (there <= 0), 1.0, variance / np.maximum(there, 1e-300))
+    low, high = _limits(value, quantile**2 * scale, matched, shape)
+    return low, high
+
+
+CUTS = np.arange(1, 7) / 7  # six trials a step: few steps, since one array call costs more than its entries
+
+
+def _matching(value: np.ndarray, variance: np.ndarray, shape: VarianceModel) -> np.ndarray:
+    """The correlation in 0..1 at which the shape has this variance, as nearly as it can."""
+    low, high = np.zeros_like(value), np.ones_like(value)
+    for _ in range(5):
+        step = (high - low) / (len(CUTS) + 1)
+        trials = low + (high - low) * _first(CUTS, value)
+        small = (shape.variance(_many(value), trials) <= variance).sum(0)  # variance grows with correlation
+        low = low + small * step
+        high = low + step
+    return (low + high) / 2
+
+
+def _limits(
+    value: np.ndarray, factor: np.ndarray, icc: np.ndarray, shape: VarianceModel
+) -> tuple[np.ndarray, np.ndarray]:
+    """Both limits at once, on the logit scale; the first axis is trials, the second low and high."""
+    inside = np.stack([logit(np.clip(value, EDGE, 1 - EDGE))] * 2)
+    reach = np.reshape([-55.0, 55.0], (2,) + (1,) * value.ndim) + 0 * inside
+    icc = _many(np.stack([icc] * 2))
+    for _ in range(10):
+        trials = expit(inside + reach * _first(CUTS, inside))
+        kept = (value - trials) ** 2 <= factor * shape.variance(trials, icc)
+        # the first trial that is not kept ends the interval
+        steps = np.where(kept.all(0), len(CUTS), kept.argmin(0))
+        inside = inside + steps * reach / (len(CUTS) + 1)
+        reach = reach / (len(CUTS) + 1)
+    low, high = expit(inside + reach / 2)
+    return np.where(low < 1e-9, 0.0, low), np.where(high > 1 - 1e-9, 1.0, high)
+
+
+def _first(cuts: np.ndarray, like: np.ndarray) -> np.ndarray:
+    return cuts.reshape(-1, *(1,) * like.ndim)
+
+
+def _many(values: np.ndarray) -> np.ndarray:
+    return np.broadcast_to(values, (len(CUTS), *np.shape(values)))
+
+
+# Mean absolute and mean squared errors, which scale with their unit and cannot be negative.
+
+MIDDLE = 0.975  # the quantile whose ratio of Student's t to normal says how unsure a spread of few groups is
+
+
+class VariancePart(NamedTuple):
+    """One sample of groups: (...,) each.
+
+    usable: whether there is anything to estimate from; share: of all frames; groups, frames: how many;
+    mean, spread: of the signed errors; rho: the part of the spread that a group shares; same_group: chance
+    that two frames drawn with replacement are two of one group.
+    """
+
+    usable: np.ndarray
+    share: np.ndarray
+    groups: np.ndarray
+    frames: np.ndarray
+    mean: np.ndarray
+    spread: np.ndarray
+    rho: np.ndarray
+    same_group: np.ndarray
+
+
+def variance_of_mean_absolute_error(
+    linear: Mapping[str, np.ndarray], samples: list[np.ndarray], *, suffix: str
+) -> np.ndarray:
+    """Return the variance of the mean absolute error that normal errors of this spread would have.
+
+    Args:
+        linear: (..., k) per-group sums ``n_time err sq`` (with ``_pc``: under the predicted clock).
+        samples: indices of the groups of each sample.
+        suffix: "" or "_pc".
+
+    Returns:
+        (...,) the variance; samples of one group add nothing.
+    """
+    out = 0.0 * linear[f"err{suffix}"].sum(-1)
+    for part in _parts(linear, samples, suffix):
+        # covariance of the absolute values of two standard normals with correlation rho, times pi / 2
+        folded = np.sqrt(1 - part.rho**2) + part.rho * np.arcsin(part.rho) - 1
+        of_mean = (np.pi / 2 - 1) / np.maximum(part.frames, 1) + part.same_group * folded
+        out = out + np.where(part.usable, part.share**2 * part.spread * 2 / np.pi * of_mean, 0.0)
+    return out
+
+
+def variance_of_mean_squared_error(
+    linear: Mapping[str, np.ndarray], samples: list[np.ndarray], *, suffix: str
+) -> np.ndarray:
+    """Return the same for the mean squared error, the part of few groups enlarged as Student's t is.
+
+    Two normal errors with mean m, variance v and correlation r have squares with covariance
+    ``2 v^2 r^2 + 4 m^2 v r``. Arguments as in :func:`variance_of_mean_absolute_error`.
+    """
+    out = 0.0 * linear[f"err{suffix}"].sum(-1)
+    for part in _parts(linear, samples, suffix):
+        unsure = (stdtrit(np.maximum(part.groups - 1, 1), MIDDLE) / ndtri(MIDDLE)) ** 2
+        alone, shared = 1 / np.maximum(part.frames, 1), part.same_group * unsure
+        squares = 2 * part.spread**2 * (alone + shared * part.rho**2)
+        shift = 4 * part.mean**2 * part.spread * (alone + shared * part.rho)
+        out = out + np.where(part.usable, part.share**2 * (squares + shift), 0.0)
+    return out
+
+
+def _parts(
+    linear: Mapping[str, np.ndarray], samples: list[np.ndarray], suffix: str
+) -> Iterator[VariancePart]:
+    n = linear["n_pc" if suffix else "n_time"]
+    total = n.sum(-1)
+    for at in samples:
+        size, error, square = (
+            values[..., at] for values in (n, linear[f"err{suffix}"], linear[f"sq{suffix}"])
+        )
+        found = anova_of_sums(size, error, square)
+        k, frames, shared = found.groups, found.n, found.variance_between
+        spread = shared + found.within
+        yield VariancePart(
+            (k > 1) & (frames > k),
+            frames / np.maximum(total, 1),
+            k,
+            frames,
+            error.sum(-1) / np.maximum(frames, 1),
+            spread,
+            shared / np.where(spread > 0, spread, 1.0),
+            (size * (size - 1)).sum(-1) / np.maximum(frames, 1) ** 2,
+        )
+
+
+REACH = 1.5  # steps on the log scale beyond which the upper limit does not grow faster
+
+
+def error_limits(value: np.ndarray, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the limits of a mean absolute error: all t with ``|value - t| <= step * t``.
+
+    Args:
+        value: (...,) the estimate, above 0.
+        step: (...,) Student's t times the relative error. From about 0.6 on the upper limit would run off
+            to infinity; there it is ``value * exp(1.5 step)``.
+    """
+    open_ended = 1 / np.maximum(1 - step, 1e-300)
+    return value / (1 + step), value * np.minimum(open_ended, np.exp(REACH * step))
+
+
+def factors_of_mean_square(relative_variance: np.ndarray, *, level: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return what to multiply a mean square with for its limits: (...,) each.
+
+    A mean square with this variance over its squared mean is taken as chi-square with
+    ``2 / relative_variance`` degrees of freedom (Satterthwaite 1946).
+    """
+    df = 2 / relative_variance
+    upper, lower = (np.maximum(chdtri(df, (1 + side * level) / 2), 1e-300) for side in (-1, 1))
+    return df / upper, df / lower
+
+
+def error_interval(
+    value: np.ndarray, left_out: np.ndarray, samples: list[np.ndarray], *, floor: np.ndarray, level: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the limits of a mean absolute error, and t x its relative error.
+
+    Args:
+        value: (...,) the estimate, above 0.
+        left_out: (..., k) the estimate with each group left out.
+        samples: indices of the groups of each sample.
+        floor: (...,) a variance from elsewhere; the mean of the jackknife and the larger of the two is used.
+        level: for example 0.95.
+    """
+    variance, df = jackknife_variance(left_out, samples)
+    variance = (variance + np.maximum(variance, floor)) / 2
+    df = reduced_df(df, jackknife_deviations(left_out, samples))
+    step = stdtrit(df, (1 + level) / 2) * np.sqrt(variance) / value
+    return *error_limits(value, step), step
+
+
+def interval_of_mean_absolute_error(
+    sums: GroupSums, metric: Metric, left_out: np.ndarray, groups: list[np.ndarray], level: float
+) -> Interval:
+    """Return the interval of a mean absolute error; ``left_out`` and ``groups`` as elsewhere."""
+    value, floor = float(metric.value(sums.total)), np.array(0.0)
+    if metric.frames != "class":
+        floor = variance_of_mean_absolute_error(sums.linear, groups, suffix=metric.suffix)
+    if value == 0 or jackknife_variance(left_out, groups)[0] == 0:
+        return no_interval(NO_VARIATION)
+    low, high, step = error_interval(np.array(value), left_out, groups, floor=floor, level=level)
+    if step > WIDEST:
+        return no_interval(ONE_DECIDES)
+    return Interval(float(low), float(high), "")
+
+
+def interval_of_mean_square(
+    sums: GroupSums, metric: Metric, left_out: np.ndarray, groups: list[np.ndarray], level: float
+) -> Interval:
+    """Return the interval of a mean square or its root; an R2 is 1 less a ratio of mean squares."""
+    value, kind, suffix = float(metric.value(sums.total)), metric.interval, metric.suffix
+    scale, left = (1 - value, 1 - left_out) if kind == "r2" else (value, left_out)
+    if scale == 0:
+        return no_interval(NO_VARIATION)
+    variance, _ = jackknife_variance((left / scale) ** 2 if kind == "root" else left / scale, groups)
+    if variance == 0:
+        return no_interval(NO_VARIATION)
+    mean = sums.total[f"sq{suffix}"] / sums.total[f"n{suffix or '_time'}"]
+    floor = variance_of_mean_squared_error(sums.linear, groups, suffix=suffix) / mean**2
+    low, high = factors_of_mean_square(np.maximum(variance, floor), level=level)
+    if high > np.exp(WIDEST):
+        return no_interval(ONE_DECIDES)
+    if kind == "root":
+        low, high = np.sqrt(low), np.sqrt(high)
+    limits = (1 - scale * high, 1 - scale * low) if kind == "r2" else (scale * low, scale * high)
+    return Interval(float(limits[0]), float(limits[1]), "")
