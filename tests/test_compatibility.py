@@ -12,8 +12,8 @@ from hpiclock import tables
 from hpiclock.config.load import dump_config, load_config, load_sweep
 from hpiclock.report.audit_text import verdict_rows
 from hpiclock.report.index import write_index
+from hpiclock.runs.results import read_gradcam, read_study_tables
 from hpiclock.runs.run import Run
-from hpiclock.runs.tables import read_gradcam, read_study_tables
 from hpiclock.workflows.compare import compare_runs, find_runs
 from hpiclock.workflows.export import export
 from hpiclock.workflows.predict import predict, read_readout

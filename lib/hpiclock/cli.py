@@ -9,10 +9,12 @@ import errno
 import os
 import sys
 import time
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn
 
 import typer
+from typer import Argument, Option
 
 from hpiclock.errors import InputError, RunFailed
 
@@ -29,15 +31,18 @@ app = typer.Typer(
 # typer brings its own click, and where it stands differs between versions
 UsageError: Any = typer.BadParameter.__mro__[1]
 
-Set = Annotated[list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="change a config key")]
-RunDir = Annotated[str, typer.Option("--run-dir", help="the run's folder; default: reports/EXPERIMENT/RUN")]
+Set = Annotated[list[str] | None, Option("--set", metavar="KEY=VALUE", help="change a config key")]
+Yaml = Annotated[Path, Argument(help="a YAML file")]
+FinishedRun = Annotated[Path, Argument(help="a finished run's folder")]
+OutFolder = Annotated[Path, Option(help="where tables and figures go")]
+RunDir = Annotated[str, Option("--run-dir", help="the run's folder; default: reports/EXPERIMENT/RUN")]
 
 
 @app.command()
 def synth(
-    folder: Annotated[Path, typer.Argument(help="where the plate is written")],
-    design: Annotated[str, typer.Option(help="which plate")] = "demo",
-    seed: Annotated[int, typer.Option(help="the same seed gives the same plate")] = 0,
+    folder: Annotated[Path, Argument(help="where the plate is written")],
+    design: Annotated[str, Option(help="which plate")] = "demo",
+    seed: Annotated[int, Option(help="the same seed gives the same plate")] = 0,
 ) -> None:
     """Write a simulated plate: TIFF stacks, plate map and truth.csv."""
     from hpiclock.simulate import design as designs
@@ -49,39 +54,36 @@ def synth(
 
 @app.command()
 def manifest(
-    source: Annotated[str, typer.Argument(help="folder, plate map or manifest CSV")],
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="write the manifest here")] = None,
-    passport: Annotated[Path | None, typer.Option(help="write the passport (CSV, a row per stack)")] = None,
+    source: Annotated[str, Argument(help="folder, plate map or manifest CSV")],
+    output: Annotated[Path | None, Option("-o", "--output", help="write the manifest here")] = None,
+    passport: Annotated[Path | None, Option(help="write the passport (CSV, a row per stack)")] = None,
     quarantine: Annotated[
-        Path | None, typer.Option(help="write a list (CSV) of failed stacks for data.quarantine")
+        Path | None, Option(help="write a list (CSV) of failed stacks for data.quarantine")
     ] = None,
-    suspects: Annotated[
-        bool, typer.Option("--suspects", help="suspect stacks go onto that list, too")
-    ] = False,
-    frames: Annotated[bool, typer.Option(help="read every frame, or only open the files")] = True,
+    suspects: Annotated[bool, Option("--suspects", help="suspect stacks go onto that list, too")] = False,
+    frames: Annotated[bool, Option(help="read every frame, or only open the files")] = True,
     changes: Set = None,
 ) -> None:
     """Find, open and check stacks. Print a summary and what stands out: the passport of a plate."""
     from hpiclock.config.load import config_of
+    from hpiclock.format import count_text
     from hpiclock.report.audit_text import verdict_lines
     from hpiclock.tables import CONDITIONS
-    from hpiclock.workflows.check import check_plate, design_audit
+    from hpiclock.workflows.audit import check_plate, design_audit
 
     cfg = config_of({"data.source": source, **_changes(changes)})
     checked = check_plate(cfg, read_frames=frames, say=typer.echo)
     if len(checked.manifest) and checked.manifest["condition"].isin(CONDITIONS).all():
         typer.echo("What this design can show (+ yes, ! no, ? cannot be told, - not tested):")
-        for line in verdict_lines(design_audit(checked.manifest).verdict):
-            typer.echo(line)
-    for line in checked.write(output, passport, quarantine, suspects=suspects):
-        typer.echo(line)
+        _print(verdict_lines(design_audit(checked.manifest).verdict))
+    _print(checked.write(output, passport, quarantine, suspects=suspects))
     if checked.errors and quarantine is None:
-        plural = "s" if checked.errors > 1 else ""
-        raise InputError(f"{source}: {checked.errors} error{plural}, listed above with what to do")
+        errors = count_text(checked.errors, "error")
+        raise InputError(f"{source}: {errors}, listed above with what to do")
 
 
 @app.command()
-def config(config: Annotated[Path, typer.Argument(help="a YAML file")], changes: Set = None) -> None:
+def config(config: Yaml, changes: Set = None) -> None:
     """Print every key of a config. Those that differ from the defaults are marked."""
     from hpiclock.config.schema import as_text, iterate_keys
 
@@ -94,10 +96,10 @@ def config(config: Annotated[Path, typer.Argument(help="a YAML file")], changes:
 
 @app.command()
 def train(
-    config: Annotated[Path | None, typer.Argument(help="a YAML file")] = None,
+    config: Annotated[Path | None, Argument(help="a YAML file")] = None,
     changes: Set = None,
     run_dir: RunDir = "",
-    resume: Annotated[Path | None, typer.Option(help="a run's folder: go on where it was killed")] = None,
+    resume: Annotated[Path | None, Option(help="a run's folder: go on where it was killed")] = None,
 ) -> None:
     """Train and test without a notebook. Every output file is written."""
     from hpiclock.runs.run import Run
@@ -123,51 +125,44 @@ def train(
 
 @app.command()
 def run(
-    config: Annotated[Path, typer.Argument(help="a YAML file")],
+    config: Yaml,
     changes: Set = None,
     run_dir: RunDir = "",
-    notebooks: Annotated[str, typer.Option(help="which ones, e.g. 01-05 or 01,03")] = "01-05",
+    notebooks: Annotated[str, Option(help="which ones, e.g. 01-05 or 01,03")] = "01-05",
 ) -> None:
     """Run the notebooks with this config. Leave them executed, as pages, and an index."""
     from hpiclock.workflows.notebooks import run_chain
 
     report = run_chain(config, _changes(changes), run_dir=run_dir, notebooks=notebooks)
-    for page in report.pages:
-        typer.echo(str(page))
+    _print(report.pages)
     if report.index:
         typer.echo(f"{report.index}: all runs")
 
 
 @app.command()
 def predict(
-    runs: Annotated[
-        list[str], typer.Argument(metavar="RUN... SOURCE", help="trained runs, then the new plate")
-    ],
-    output: Annotated[Path, typer.Option("-o", "--output", help="Parquet or CSV")] = Path(
-        "predictions.parquet"
-    ),
+    runs: Annotated[list[str], Argument(metavar="RUN... SOURCE", help="trained runs, then the new plate")],
+    output: Annotated[Path, Option("-o", "--output", help="Parquet or CSV")] = Path("predictions.parquet"),
     changes: Set = None,
 ) -> None:
     """Read out a new plate with a trained run, or with several as one. Goes on where it was killed."""
+    from hpiclock.format import count_text
     from hpiclock.runs.run import Run
     from hpiclock.workflows.predict import predict as predict_plate
 
     *folders, source = runs
     if not folders:
         raise InputError("predict: name a trained run and then the new plate")
-    found = predict_plate(
-        [Run.open(folder) for folder in folders], source, output, changes=_changes(changes), say=typer.echo
-    )
-    n, n_stacks = len(found.rows), found.rows["stack_id"].nunique()
-    typer.echo(
-        f"{output}: {n:,} frames of {n_stacks} stacks; {output.with_suffix('.json').name} says how to read it"
-    )
+    trained = [Run.open(folder) for folder in folders]
+    rows = predict_plate(trained, source, output, changes=_changes(changes), say=typer.echo).rows
+    counts = f"{count_text(len(rows), 'frame')} of {count_text(rows['stack_id'].nunique(), 'stack')}"
+    typer.echo(f"{output}: {counts}; {output.with_suffix('.json').name} says how to read it")
 
 
 @app.command()
 def export(
-    run: Annotated[Path, typer.Argument(help="a finished run's folder")],
-    output: Annotated[Path, typer.Option("-o", "--output", help="a new folder")],
+    run: FinishedRun,
+    output: Annotated[Path, Option("-o", "--output", help="a new folder")],
 ) -> None:
     """Write a run's model as ONNX and safetensors, with a model card."""
     from hpiclock.runs.run import Run
@@ -178,107 +173,90 @@ def export(
 
 @app.command()
 def audit(
-    run: Annotated[Path, typer.Argument(help="a finished run's folder")],
-    out: Annotated[
-        Path | None, typer.Option(help="where verdict.csv and audit/ go; default: the run")
-    ] = None,
+    run: FinishedRun,
+    out: Annotated[Path | None, Option(help="where verdict.csv and audit/ go; default: the run")] = None,
 ) -> None:
     """Infection, or the clock or the well? Audit a run."""
     from hpiclock.report.audit_text import verdict_lines
     from hpiclock.runs.run import Run
     from hpiclock.workflows.audit import audit_run
 
-    verdict = audit_run(Run.open(run), out, say=typer.echo)
-    for line in verdict_lines(verdict):
-        typer.echo(line)
+    _print(verdict_lines(audit_run(Run.open(run), out, say=typer.echo)))
     typer.echo(f"{out or run}: verdict.csv and audit/")
 
 
 @app.command()
 def study(
-    predictions: Annotated[Path, typer.Argument(help="Parquet, CSV, or test_predictions.npz")],
-    out: Annotated[Path, typer.Option(help="where tables and figures go")] = Path("study"),
-    config: Annotated[Path | None, typer.Option(help="windows and thresholds; default: the defaults")] = None,
+    predictions: Annotated[Path, Argument(help="Parquet, CSV, or test_predictions.npz")],
+    out: OutFolder = Path("study"),
+    config: Annotated[Path | None, Option(help="windows and thresholds; default: the defaults")] = None,
     changes: Set = None,
 ) -> None:
     """Make every table and figure from predictions alone. Any model's will do; torch is not needed."""
     from hpiclock.config.load import config_of
-    from hpiclock.runs.tables import read_study_tables
+    from hpiclock.runs.results import read_study_tables
     from hpiclock.workflows.study import study_file
 
     cfg = _config(config, changes) if config else config_of(_changes(changes))
-    for note in study_file(predictions, out, cfg):
-        typer.echo(f"note: {note}")
-    for sentence in read_study_tables(out)["conclusions"]["sentence"]:
-        typer.echo(f"- {sentence}")
+    _print(f"note: {note}" for note in study_file(predictions, out, cfg))
+    _print(f"- {sentence}" for sentence in read_study_tables(out)["conclusions"]["sentence"])
     typer.echo(f"{out}: metrics.csv, tables/, figures/")
 
 
 @app.command()
 def compare(
-    runs: Annotated[list[str], typer.Argument(help="folders of runs, or of a sweep")],
-    out: Annotated[Path, typer.Option(help="where tables and figures go")] = Path("comparison"),
-    first: Annotated[str, typer.Option(help="the variant that others are held against")] = "",
+    runs: Annotated[list[str], Argument(help="folders of runs, or of a sweep")],
+    out: OutFolder = Path("comparison"),
+    first: Annotated[str, Option(help="the variant that others are held against")] = "",
 ) -> None:
     """Compare ways of training on the same test wells."""
     from hpiclock.workflows.compare import compare_runs, find_runs, summary, write_comparison
 
     found = compare_runs(find_runs(runs), first=first)
     write_comparison(found, out)
-    for line in summary(found):
-        typer.echo(line)
+    _print(summary(found))
     typer.echo(f"{out}: comparison.csv, comparison.txt, figures/")
 
 
 @app.command()
 def sweep(
-    file: Annotated[Path, typer.Argument(help="a sweep file, e.g. configs/sweeps/demo.yaml")],
-    options: Annotated[list[str] | None, typer.Argument(help="after --: more options for Snakemake")] = None,
+    file: Annotated[Path, Argument(help="a sweep file, e.g. configs/sweeps/demo.yaml")],
+    options: Annotated[list[str] | None, Argument(help="after --: more options for Snakemake")] = None,
     changes: Set = None,
     workers: Annotated[
-        int | None, typer.Option(min=1, help="runs at a time; default: one per GPU or core, on a cluster all")
+        int | None, Option(min=1, help="runs at a time; default: one per GPU or core, on a cluster all")
     ] = None,
     engine: Annotated[
-        Literal["local", "snakemake", "slurm"], typer.Option(help="who runs them; slurm needs a shared disk")
+        Literal["local", "snakemake", "slurm"], Option(help="who runs them; slurm needs a shared disk")
     ] = "local",
-    run: Annotated[str, typer.Option(help="train this run alone: what a job of a cluster does")] = "",
-    report: Annotated[bool, typer.Option(help="run notebook 06 at the end")] = True,
+    run: Annotated[str, Option(help="train this run alone: what a job of a cluster does")] = "",
+    report: Annotated[bool, Option(help="run notebook 06 at the end")] = True,
 ) -> None:
     """Train many runs, or go on with them. Then a summary, figures and a comparison."""
     from hpiclock.config.load import load_sweep
-    from hpiclock.workflows.sweep.executor_snakemake import train_only
-    from hpiclock.workflows.sweep.run import run_sweep
+    from hpiclock.workflows.sweep import run_sweep
+    from hpiclock.workflows.sweep.executors import train_only
 
+    keys = _changes(changes)
     if run:
-        train_only(load_sweep(file, _changes(changes)), run)
+        train_only(load_sweep(file, keys), run)
         return
-    lines = run_sweep(
-        file,
-        _changes(changes),
-        workers=workers,
-        report=report,
-        say=typer.echo,
-        engine=engine,
-        options=options or (),
+    _print(
+        run_sweep(file, keys, workers=workers, report=report, say=typer.echo, engine=engine, options=options)
     )
-    for line in lines:
-        typer.echo(line)
 
 
 @app.command()
-def pdf(run: Annotated[Path, typer.Argument(help="a run's folder with pages")]) -> None:
+def pdf(run: Annotated[Path, Argument(help="a run's folder with pages")]) -> None:
     """Print a run's pages as PDF. Needs Chromium or Chrome."""
     from hpiclock.report.pages import print_run
     from hpiclock.runs.run import Run
 
-    for made in print_run(Run.open(run)):
-        typer.echo(str(made))
+    _print(print_run(Run.open(run)))
 
 
 @app.command()
-def index(
-    folder: Annotated[Path, typer.Argument(help="the folder of all runs")] = Path("reports"),
-) -> None:
+def index(folder: Annotated[Path, Argument(help="the folder of all runs")] = Path("reports")) -> None:
     """Write index.html over all runs of a folder."""
     from hpiclock.report.index import write_index
 
@@ -295,6 +273,11 @@ def _changes(changes: list[str] | None) -> dict[str, Any]:
     from hpiclock.config.load import read_setting
 
     return dict(read_setting(text) for text in changes or [])
+
+
+def _print(lines: Iterable[object]) -> None:
+    for line in lines:
+        typer.echo(str(line))
 
 
 def _is_main_process() -> bool:
@@ -327,7 +310,6 @@ def _end(message: str, code: int) -> NoReturn:
     if _is_main_process():
         print("hpiclock:", " ".join(message.splitlines()), file=sys.stderr)
     else:
-        time.sleep(
-            MAIN_PROCESS_S
-        )  # torchrun ends all when one has ended: the main process must have printed by then
+        # torchrun ends all when one has ended: the main process must have printed by then
+        time.sleep(MAIN_PROCESS_S)
     sys.exit(code)

@@ -32,8 +32,8 @@ from hpiclock.report.widgets import (
     threshold_explorer,
     window_explorer,
 )
+from hpiclock.runs.results import first_threshold_rule, of_split, read_gradcam, read_study_tables, with_paths
 from hpiclock.runs.run import Run, default_folder
-from hpiclock.runs.tables import first_threshold_rule, of_split, read_gradcam, read_study_tables, with_paths
 from hpiclock.tables import PREDICTIONS
 from hpiclock.targets import add_targets
 

@@ -16,8 +16,8 @@ from hpiclock.errors import InputError
 from hpiclock.plate.frames import prepare_frames
 from hpiclock.report import widgets
 from hpiclock.report.pages import WIDGET, keep_notebook
+from hpiclock.runs.results import write_tables
 from hpiclock.runs.run import Run
-from hpiclock.runs.tables import write_tables
 from hpiclock.tables import METRICS, PREDICTIONS
 from hpiclock.workflows.study import study_tables
 

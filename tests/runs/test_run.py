@@ -241,9 +241,13 @@ def test_commit_and_dirty_flag_come_from_the_repository_that_tracks_the_code(tmp
 
 def test_the_log_of_a_run_is_a_file_in_it(config, tmp_path):
     run = Run.create(load_config(config), tmp_path / "run")
-    with run.logged() as log:
+    log, said = logging.getLogger("hpiclock"), []
+    with run.logged(said.append, opening="training: ") as tell:
         log.info("epoch 1")
+        tell("epoch 2")
     log.warning("after")
+    assert said == ["epoch 2"]
+    assert "INFO training: epoch 2" in run.path("run.log").read_text()
     assert "INFO epoch 1" in run.path("run.log").read_text()
     assert "after" not in run.path("run.log").read_text()
     assert logging.getLogger("hpiclock").handlers == []

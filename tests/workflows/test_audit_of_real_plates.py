@@ -13,7 +13,7 @@ from hpiclock.config.schema import DataConfig, SplitConfig
 from hpiclock.plate.manifest.survey import load_manifest
 from hpiclock.plate.quality import frame_statistics
 from hpiclock.plate.splits import split_wells
-from hpiclock.workflows.check import design_audit, undropped_frames
+from hpiclock.workflows.audit import design_audit, undropped_frames
 
 REAL = Path(__file__).parents[3] / "shared" / "real"
 

@@ -19,7 +19,7 @@ from hpiclock.plate.quality import PASSPORT_COLUMNS
 from hpiclock.report.text import SHOWN, passport_lines
 from hpiclock.runs.run import Run
 from hpiclock.tables import NEW_MANIFEST, read
-from hpiclock.workflows.check import check_plate
+from hpiclock.workflows.audit import check_plate
 
 
 def stack(path: Path, n_frames: int = 6, seed: int = 0) -> Path:

@@ -149,7 +149,7 @@ def test_figures_say_in_words_what_they_show(make_run):
 
 def test_writing_leaves_figures_out_where_they_are_not_wanted(make_run, tmp_path):
     runs = [make_run("a/seed0", experiment="a"), make_run("b/seed0", experiment="b", train__lr=0.1)]
-    write_comparison(compare_runs(runs), tmp_path / "out", pages=False)
+    write_comparison(compare_runs(runs), tmp_path / "out")
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
         "comparison.csv", "comparison.txt", "comparison_windows.csv", "conclusions.csv", "steadiness.csv",
     ]  # fmt: skip

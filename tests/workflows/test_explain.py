@@ -13,8 +13,8 @@ from hpiclock.analysis.saliency_maps import border_mask
 from hpiclock.errors import InputError
 from hpiclock.report import widgets
 from hpiclock.report.audit_text import feature_reading, readable_maps
+from hpiclock.runs.results import KeptExplanations, read_gradcam, read_heat_maps
 from hpiclock.runs.run import Run
-from hpiclock.runs.tables import KeptExplanations, read_gradcam, read_heat_maps
 from hpiclock.tables import PREDICTIONS
 from hpiclock.workflows.explain import explain_run, feature_map
 
@@ -59,7 +59,7 @@ def test_a_frame_has_its_own_map_whatever_the_order_it_is_asked_in(run):
 def test_notebooks_read_the_maps_without_torch(run):
     program = (
         "import sys\n"
-        "from hpiclock.runs.tables import read_gradcam\n"
+        "from hpiclock.runs.results import read_gradcam\n"
         "from hpiclock.runs.run import Run\n"
         f"assert read_gradcam(Run.open({str(run.folder)!r})).maps\n"
         "assert 'torch' not in sys.modules and 'captum' not in sys.modules\n"

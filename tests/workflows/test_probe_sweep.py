@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 import yaml
@@ -12,10 +13,8 @@ from hpiclock.config.load import load_sweep
 from hpiclock.errors import InputError
 from hpiclock.runs.run import Run
 from hpiclock.training.model import make_backbone
-from hpiclock.workflows.sweep import probe_sweep as module
-from hpiclock.workflows.sweep import read_sweep
-from hpiclock.workflows.sweep.probe_sweep import PROBE, probe_sweep
-from hpiclock.workflows.sweep.run import run_sweep, sweep_figures
+from hpiclock.workflows.sweep import probe, probe_sweep, run_sweep, sweep_figures
+from hpiclock.workflows.sweep.probe import PROBE
 
 HOURS = {"start_h": 0, "until_h": [2, 24, 48]}
 
@@ -45,8 +44,8 @@ def probed(tmp_path_factory, tiny_plate):
 def test_it_says_that_it_is_a_probe_and_keeps_its_tables(probed):
     _, plan, swept, lines = probed
     assert lines[0] == PROBE
-    kept = read_sweep(plan.folder)
-    assert kept.summary["value"].tolist() == pytest.approx(swept.summary["value"].tolist(), nan_ok=True)
+    kept = pd.read_csv(plan.folder / "summary.csv")
+    assert kept["value"].tolist() == pytest.approx(swept.summary["value"].tolist(), nan_ok=True)
 
 
 def test_features_are_computed_once_for_all_points(probed):
@@ -122,13 +121,13 @@ def weights_file(path: Path, seed: int) -> str:
 def test_a_point_of_a_grid_has_the_features_that_it_has_alone(tmp_path, tiny_plate, monkeypatch, key, values):
     if key == "model.weights":
         values = [weights_file(tmp_path / name, seed) for seed, name in enumerate(values)]
-    fitted, probe = [], module.linear_probe
+    fitted, fit = [], probe.linear_probe
 
     def note(frames, z, **options):
         fitted.append(z)
-        return probe(frames, z, **options)
+        return fit(frames, z, **options)
 
-    monkeypatch.setattr(module, "linear_probe", note)
+    monkeypatch.setattr(probe, "linear_probe", note)
 
     def features(**said: object) -> list[np.ndarray]:
         fitted.clear()

@@ -16,8 +16,8 @@ import yaml
 
 from hpiclock.config.load import load_sweep
 from hpiclock.errors import InputError
-from hpiclock.workflows.sweep import read_sweep, sweep
-from hpiclock.workflows.sweep.executor_local import train_in_processes
+from hpiclock.workflows.sweep import sweep
+from hpiclock.workflows.sweep.executors import train_in_processes
 
 TINY = {
     "image": {"size": 32},
@@ -160,14 +160,14 @@ def test_killed_twice_it_loses_no_finished_run_and_repeats_none(killed):
     after = done(folder)
     assert set(after) == {"both_seed0", "both_seed1", "class_seed0", "class_seed1"}
     assert {name: after[name] for name in before} == before
-    runs = read_sweep(folder / "reports" / "s").runs
+    runs = pd.read_csv(folder / "reports" / "s" / "runs.csv")
     assert runs["state"].eq("done").all()
     assert f"{len(before)} done already" in last.stdout
 
 
 def test_a_sweep_says_every_runs_test_scores_and_how_long_it_took(killed):
     folder, *_, last = killed
-    runs = read_sweep(folder / "reports" / "s").runs.set_index("run")
+    runs = pd.read_csv(folder / "reports" / "s" / "runs.csv").set_index("run")
     metrics = pd.read_csv(folder / "reports" / "s" / "both_seed0" / "metrics.csv")
     over_all = metrics[metrics["split"].eq("test") & metrics["group"].eq("all") & metrics["start_h"].isna()]
     (auc,) = over_all.loc[over_all["metric"].eq("auc"), "value"]
@@ -178,7 +178,7 @@ def test_a_sweep_says_every_runs_test_scores_and_how_long_it_took(killed):
 
 def test_the_summary_puts_seeds_together(killed):
     folder, *_ = killed
-    table = read_sweep(folder / "reports" / "s").summary
+    table = pd.read_csv(folder / "reports" / "s" / "summary.csv")
     auc = table[table["metric"].eq("auc") & table["group"].eq("all")]
     assert auc["variant"].tolist() == ["both", "class"]
     assert auc["n_seeds"].eq(2).all()

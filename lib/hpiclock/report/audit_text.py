@@ -156,7 +156,7 @@ def readable_maps(checks: pd.DataFrame) -> pd.DataFrame:
     """Return the checks of the attribution maps, a row for each head and method.
 
     Args:
-        checks: of :class:`hpiclock.runs.tables.KeptExplanations`.
+        checks: of :class:`hpiclock.runs.results.KeptExplanations`.
     """
     depths = checks.loc[checks["depth"].ne(""), "depth"].dropna()
     rows = checks[checks["depth"].isin(["", *depths.iloc[-1:]])]

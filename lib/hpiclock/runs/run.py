@@ -12,8 +12,8 @@ import platform
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -41,7 +41,12 @@ VERDICT = "verdict.csv"
 DESIGN = "design_verdict.csv"  # what the design alone decides, known before any training
 VERDICTS = {VERDICT: "Confound audit.", DESIGN: "The design, before the confound audit."}
 LOG = "run.log"
+LOGGED = {
+    "hpiclock": logging.INFO,
+    "papermill": logging.WARNING,
+}  # whose lines it takes
 
+Say = Callable[[str], None]
 State = Literal["new", "training", "done"]
 
 
@@ -68,9 +73,7 @@ class Run:
         stored = folder / CONFIG
         if stored.is_file():
             _refuse_other(folder, load_config(stored), cfg)
-        elif folder.is_file() or (
-            folder.is_dir() and any(not p.name.startswith(".") for p in folder.iterdir())
-        ):
+        elif folder.is_file() or any(folder.glob("[!.]*")):
             raise InputError(f"{folder}: is there and is no run's folder (no {CONFIG}); name a new folder")
         return cls(folder, cfg)
 
@@ -187,29 +190,31 @@ class Run:
             name: without a suffix ``figures/<name>.png`` and ``.svg`` are written; with one, e.g.
                 ``training_curves.png``, that file at the top of the run's folder.
         """
-        if Path(name).suffix:
-            targets = [self.path(name)]
-        else:
-            targets = [self.path("figures", name + suffix) for suffix in (".png", ".svg")]
-        for target in targets:
-            write_figure(figure, target)
-        return targets
+        if not Path(name).suffix:
+            return write_figures({name: figure}, self.path("figures"))
+        write_figure(figure, self.path(name))
+        return [self.path(name)]
 
     @contextmanager
-    def logged(self) -> Iterator[logging.Logger]:
-        """While inside, what the loggers of hpiclock say, and papermill's warnings, go to ``run.log`` too."""
+    def logged(self, say: Say = print, *, opening: str = "") -> Iterator[Say]:
+        """While inside, what the loggers of hpiclock say, and papermill's warnings, go to ``run.log`` too.
+
+        Gives a function that takes a line for ``say`` and, with these words before it, for the log.
+        """
         handler = logging.FileHandler(self.path(LOG), encoding="utf-8")
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-        levels = {
-            logging.getLogger("hpiclock"): logging.INFO,
-            logging.getLogger("papermill"): logging.WARNING,
-        }
+        levels = {logging.getLogger(name): level for name, level in LOGGED.items()}
         before = {logger: logger.level for logger in levels}
+
+        def tell(line: str) -> None:
+            say(line)
+            logging.getLogger("hpiclock").info("%s%s", opening, line)
+
         for logger, level in levels.items():
             logger.addHandler(handler)
             logger.setLevel(level)
         try:
-            yield logging.getLogger("hpiclock")
+            yield tell
         finally:
             for logger, level in before.items():
                 logger.removeHandler(handler)
@@ -250,10 +255,8 @@ def package_versions() -> dict[str, str]:
     for requirement in metadata.requires("hpiclock") or []:
         found = re.match(r"[A-Za-z0-9._-]+", requirement)
         name = found[0] if found else requirement
-        try:
+        with suppress(metadata.PackageNotFoundError):  # an extra that is not installed here
             versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue  # an extra that is not installed here
     return dict(sorted(versions.items()))
 
 
@@ -273,13 +276,8 @@ def sha256(path: Path) -> str:
 
 
 def _git(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        ["git", "-C", str(folder), *arguments],
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
+    command = ["git", "-C", str(folder), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
     return done.stdout.strip() if done.returncode == 0 else ""
 
 
@@ -301,6 +299,16 @@ def write_figure(figure: Figure | Axes, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as partial, mpl.rc_context({"svg.hashsalt": "hpiclock"}):
         whole.savefig(partial, dpi=150, bbox_inches="tight", metadata=about)
+
+
+def write_figures(
+    drawn: Mapping[str, Figure | Axes], folder: Path, suffixes: Sequence[str] = (".png", ".svg")
+) -> list[Path]:
+    """Write figures by name into a folder, each in every format; return the files."""
+    paths = {folder / f"{name}{suffix}": figure for name, figure in drawn.items() for suffix in suffixes}
+    for path, figure in paths.items():
+        write_figure(figure, path)
+    return list(paths)
 
 
 def default_folder(cfg: Config) -> Path:
@@ -336,7 +344,5 @@ def _refuse_other(folder: Path, old: Config, new: Config) -> None:
         return
     shown = "; ".join(f"{key} was {before.get(key)!r}, now {now.get(key)!r}" for key in keys[:3])
     more = f"; and {len(keys) - 3} more" if len(keys) > 3 else ""
-    raise InputError(
-        f"{folder}: holds a run with another config ({shown}{more}); give another run folder, "
-        "or remove this one"
-    )
+    repair = "give another run folder, or remove this one"
+    raise InputError(f"{folder}: holds a run with another config ({shown}{more}); {repair}")

@@ -1,13 +1,16 @@
-"""The confound audit of a run: every table, and the verdict that stands at the top of its report."""
+"""Checks of a plate before anything is run on it, and the confound audit of a run.
+
+A plate is checked for its stacks, its design and its passport; the audit's verdict stands at the top of a
+run's report, with every table behind it.
+"""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 from threadpoolctl import threadpool_limits
@@ -31,35 +34,134 @@ from hpiclock.audit.controls import (
 )
 from hpiclock.audit.design import design_table
 from hpiclock.audit.leakage import with_split_and_well
+from hpiclock.audit.verdict import design_verdict
 from hpiclock.config.schema import Config
+from hpiclock.errors import InputError
 from hpiclock.files import make_folder, up_to_date, write_csv
 from hpiclock.plate.cache import FrameCache, open_cache
 from hpiclock.plate.duplicates import burned_in_marks, load_fields, overlapping_fields
-from hpiclock.plate.quality import KINDS, cached_statistics, frame_statistics
+from hpiclock.plate.frames import expand_frames
+from hpiclock.plate.manifest.sources import write_quarantine
+from hpiclock.plate.manifest.survey import acquisition_times, survey
+from hpiclock.plate.quality import KINDS, cached_statistics, frame_statistics, passport, quarantine_rows
+from hpiclock.report.text import passport_lines, survey_lines
 from hpiclock.runs.run import VERDICT, Run
-from hpiclock.tables import FRAMES, MANIFEST, PREDICTIONS, read_any
-from hpiclock.workflows.check import undropped_frames
-from hpiclock.workflows.training_reference import trained_model
+from hpiclock.tables import CONDITIONS, FRAMES, MANIFEST, NEW_MANIFEST, PREDICTIONS, read_any, write
+from hpiclock.targets import hpi
+from hpiclock.workflows.predict import trained_model
 
-log = logging.getLogger(__name__)
 FOLDER = "audit"
+# fmt: off
 TABLES = (
-    "design",
-    "before_onset",
-    "controls",
-    "baselines",
-    "probes",
-    "sampling",
-    "permutations",
-    "over_time",
-    "changes",
-    "onset",
-    "pairs",
-    "marks",
+    "design", "before_onset", "controls", "baselines", "probes", "sampling", "permutations", "over_time",
+    "changes", "onset", "pairs", "marks",
 )
+# fmt: on
 MOST_FRAMES = 3000  # with features of their own: every n-th frame of a larger run is taken
 MOST_PAIRS = 20_000  # of stacks that are laid over each other
 VISIBLE = 0.05  # share of cells with signs from which the truth of a simulated plate counts as visible
+
+
+class DesignAudit(NamedTuple):
+    """The rows of the verdict that the design decides, and the table ``aspect value detail`` behind them."""
+
+    verdict: pd.DataFrame
+    table: pd.DataFrame
+
+
+def design_audit(manifest: pd.DataFrame) -> DesignAudit:
+    """Say what a plate can and cannot show, whatever model is trained on it.
+
+    Args:
+        manifest: a MANIFEST table.
+    """
+    frames = undropped_frames(manifest)
+    return DesignAudit(design_verdict(frames), design_table(frames))
+
+
+def undropped_frames(manifest: pd.DataFrame) -> pd.DataFrame:
+    """Return every frame of a manifest with identity, ``frame hours hpi``; nothing is dropped."""
+    frames = expand_frames(manifest, acquisition_times(manifest))
+    since = hpi(frames["hours"], frames["onset_h"])
+    return frames.assign(hpi=since.where(frames["condition"].eq("infected")))
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A plate that was looked at.
+
+    Attributes:
+        manifest: a NEW_MANIFEST of the stacks that can be used.
+        problems: ``path, severity, problem, remedy``.
+        passport: one row per stack; None where only files were opened.
+    """
+
+    manifest: pd.DataFrame
+    problems: pd.DataFrame
+    passport: pd.DataFrame | None
+
+    @property
+    def errors(self) -> int:
+        """How many problems would stop a run."""
+        return int(self.problems["severity"].eq("error").sum())
+
+    def write(
+        self, manifest: Path | None, passport: Path | None, quarantine: Path | None, *, suspects: bool
+    ) -> Iterator[str]:
+        """Write what has a path, and yield a line about each file.
+
+        The manifest is written when nothing is wrong, or what is wrong goes onto the quarantine list.
+
+        Raises:
+            InputError: a passport is asked for and no frame was read, or a place that cannot be written.
+        """
+        if passport or quarantine:
+            table = self._passport()
+        if passport:
+            make_folder(passport.parent)
+            write_csv(table, passport)
+            yield f"{passport}: the passport, {len(table)} stacks"
+        if quarantine:
+            left_out = quarantine_rows(table, ("failed", "suspect") if suspects else ("failed",))
+            write_quarantine(left_out, quarantine)
+            yield (
+                f"{quarantine}: {len(left_out)} stacks to leave out; read it, change it, and name it in a "
+                "config as data.quarantine"
+            )
+        if manifest and (quarantine or not self.errors):
+            known = self.manifest["condition"].isin(CONDITIONS).all()
+            write(MANIFEST if known else NEW_MANIFEST, self.manifest, manifest)
+            yield f"{manifest}: the manifest, {len(self.manifest)} stacks"
+
+    def _passport(self) -> pd.DataFrame:
+        if self.passport is None:
+            raise InputError("--no-frames: no frame is read, so there is no passport to write; leave it away")
+        return self.passport
+
+
+def check_plate(cfg: Config, *, read_frames: bool, say: Callable[[str], None]) -> Checked:
+    """Find and open the stacks of a source, read every frame, and say what stands out.
+
+    Args:
+        cfg: ``data``, ``quality`` and the onset that is assumed.
+        read_frames: False only opens the files.
+        say: takes each line.
+
+    Raises:
+        InputError: the source itself is missing, empty or cannot be read.
+    """
+    found = survey(cfg.data, cfg.targets.onset_h, blind=True)
+    for line in survey_lines(found.manifest, found.problems):
+        say(line)
+    unknown = found.manifest["condition"].isin(CONDITIONS).eq(False).sum()
+    if unknown:
+        say(f"{unknown} stacks are of wells of which nothing is said: they can be predicted, not trained on")
+    if not read_frames:
+        return Checked(found.manifest, found.problems, None)
+    table = passport(found.manifest, found.problems, cfg.data, cfg.quality, show_progress=True)
+    for line in passport_lines(table):
+        say(line)
+    return Checked(found.manifest, found.problems, table)
 
 
 @dataclass
@@ -81,12 +183,8 @@ def audit_run(run: Run, out: str | Path | None = None, *, say: Callable[[str], N
     Raises:
         InputError: a run without predictions, or stacks that cannot be read.
     """
-
-    def tell(line: str) -> None:
-        say(line)
-        log.info("audit: %s", line)
-
-    with nullcontext() if out else run.logged():  # a run that may only be read is audited elsewhere
+    # a run that may only be read is audited elsewhere
+    with nullcontext(say) if out else run.logged(say, opening="audit: ") as tell:
         found = compute_audit(run, say=tell)
     folder = Path(out) if out else run.folder
     tables = make_folder(folder / FOLDER)
@@ -129,13 +227,10 @@ def compute_audit(run: Run, *, say: Callable[[str], None]) -> Audit:
     cfg, level = run.cfg, run.cfg.study.level
     manifest, used = run.read_table("manifest.csv", MANIFEST), run.read_table("frames.parquet", FRAMES)
     predictions = run.read_table("predictions.parquet", PREDICTIONS)
-    test, held_out = (
-        predictions[predictions["split"].eq("test")],
-        predictions[predictions["split"].ne("train")],
-    )
-    split = used.drop_duplicates("stack_id").set_index("stack_id")["split"]
+    test = predictions[predictions["split"].eq("test")]
+    held_out = predictions[predictions["split"].ne("train")]
     plate = undropped_frames(manifest)
-    plate = plate.assign(split=plate["stack_id"].map(split))
+    plate["split"] = plate["stack_id"].map(used.groupby("stack_id")["split"].first())
 
     say("features of frames, as they are and changed")
     frames, tested = thin_frames(used), thin_frames(test)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,16 +17,16 @@ from hpiclock import figures
 from hpiclock.analysis.compare import compare
 from hpiclock.config.schema import WHERE_KEYS, Config, iterate_keys
 from hpiclock.errors import InputError
-from hpiclock.files import atomic, make_folder
+from hpiclock.files import atomic, make_folder, write_csv
 from hpiclock.format import count_text
-from hpiclock.runs.run import CONFIG, Run, write_figure
-from hpiclock.tables import PREDICTIONS
-from hpiclock.workflows.sweep import RUNS, read_sweep
+from hpiclock.runs.run import CONFIG, Run, write_figures
+from hpiclock.tables import PREDICTIONS, read_any
 
 # What may differ between runs of one variant; where a run computes changes no more than rounding.
 REPEATS = (*WHERE_KEYS, "experiment", "seed", "split.fold", "train.device", "train.threads")
 TABLES = ("comparison", "comparison_windows", "steadiness", "conclusions")
 SUMMARY = "comparison.txt"
+RUNS = "runs.csv"  # in the folder of a sweep: its runs, in order
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,8 @@ def find_runs(places: Iterable[str | Path]) -> list[Run]:
             raise InputError(f"{place}: no such folder; name the folder of a run or of a sweep")
         found = [folder] if (folder / CONFIG).is_file() else _in_folder(folder)
         if not found:
-            raise InputError(
-                f"{place}: holds no run ({CONFIG} is missing); hpiclock train or sweep makes them"
-            )
+            repair = "hpiclock train or sweep makes them"
+            raise InputError(f"{place}: holds no run ({CONFIG} is missing); {repair}")
         runs |= {path.resolve(): Run.open(path) for path in found}
     return list(runs.values())
 
@@ -70,7 +70,7 @@ def _in_folder(folder: Path) -> list[Path]:
     found = sorted(path.parent for path in folder.glob(f"*/{CONFIG}"))
     if not (folder / RUNS).is_file():
         return found
-    order = {name: place for place, name in enumerate(read_sweep(folder).runs["run"])}
+    order = {name: place for place, name in enumerate(read_any(folder / RUNS)["run"])}
     return sorted(found, key=lambda path: order.get(path.name, len(order)))
 
 
@@ -89,15 +89,14 @@ def compare_runs(runs: Sequence[Run], *, first: str = "") -> Comparison:
     """
     done = [run for run in runs if run.state == "done"]
     if not done:
-        raise InputError(
-            "compare: none of these runs is finished; hpiclock train --resume RUN goes on with one"
-        )
+        repair = "hpiclock train --resume RUN goes on with one"
+        raise InputError(f"compare: none of these runs is finished; {repair}")
     left_out = [f"{run.name} is not finished and is left out." for run in runs if run.state != "done"]
     variants = by_variant(done)
     if first and first not in variants:
         raise InputError(f"compare: no variant {first}; there are {', '.join(variants)}")
-    order = sorted(variants, key=lambda name: name != (first or next(iter(variants))))
-    variants = {name: variants[name] for name in order}
+    if first:
+        variants = {first: variants[first]} | variants
     variants, gone = _complete(variants)
     cfg = done[0].cfg
     predictions = {
@@ -135,7 +134,7 @@ def by_variant(runs: Sequence[Run]) -> dict[str, list[Run]]:
     return dict(zip(differing_keys([json.loads(key) for key in groups]), parts, strict=True))
 
 
-def write_comparison(found: Comparison, out: Path, *, pages: bool = True) -> Path:
+def write_comparison(found: Comparison, out: Path) -> Path:
     """Write ``comparison.csv`` and the other tables, ``figures/`` and ``comparison.txt``; return the text.
 
     Raises:
@@ -143,11 +142,8 @@ def write_comparison(found: Comparison, out: Path, *, pages: bool = True) -> Pat
     """
     make_folder(out)
     for name in TABLES:
-        with atomic(out / f"{name}.csv") as partial:
-            found.tables[name].to_csv(partial, index=False)
-    for name, figure in comparison_figures(found).items() if pages else ():
-        for suffix in (".png", ".svg"):
-            write_figure(figure, out / "figures" / f"{name}{suffix}")
+        write_csv(found.tables[name], out / f"{name}.csv")
+    write_figures(comparison_figures(found), out / "figures")
     with atomic(out / SUMMARY) as partial:
         partial.write_text("\n".join(summary(found)) + "\n", encoding="utf-8")
     return out / SUMMARY
@@ -155,13 +151,12 @@ def write_comparison(found: Comparison, out: Path, *, pages: bool = True) -> Pat
 
 def comparison_figures(found: Comparison) -> dict[str, Figure]:
     """Return the figures of a comparison by name."""
-    level, tables = found.cfg.study.level, found.tables
+    level, windows = found.cfg.study.level, found.tables["comparison_windows"]
+    over_hours = figures.differences_over_time_figure(windows, level=level, clock="hours")
     return {
-        "differences": figures.difference_figure(tables["comparison"], level=level),
-        "differences_over_hours": figures.differences_over_time_figure(
-            tables["comparison_windows"], level=level, clock="hours"
-        ),
-        "variants_over_hours": figures.variants_over_time_figure(tables["comparison_windows"], clock="hours"),
+        "differences": figures.difference_figure(found.tables["comparison"], level=level),
+        "differences_over_hours": over_hours,
+        "variants_over_hours": figures.variants_over_time_figure(windows, clock="hours"),
     }
 
 
@@ -197,13 +192,8 @@ def _complete(variants: dict[str, list[Run]]) -> tuple[dict[str, list[Run]], lis
     folds = {fold for mine in cells.values() for _, fold in mine}
     if len(folds) < 2:
         return variants, []
-    seeds = {seed for mine in cells.values() for seed, _ in mine}
-    partly = {
-        seed
-        for seed in seeds
-        for mine in cells.values()
-        if 0 < sum((seed, fold) in mine for fold in folds) < len(folds)
-    }
+    n_folds = [Counter(seed for seed, _ in mine) for mine in cells.values()]
+    partly = {seed for counted in n_folds for seed, n in counted.items() if n < len(folds)}
     kept = {name: [run for run in runs if run.cfg.seed not in partly] for name, runs in variants.items()}
     if not partly or any(not runs for runs in kept.values()):
         return variants, []  # the refusal names what differs

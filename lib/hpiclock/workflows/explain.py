@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,8 +25,7 @@ from hpiclock.analysis.units import choose_resampling_unit
 from hpiclock.audit.permutation import mean_over_wells
 from hpiclock.files import atomic, make_folder, up_to_date, write_csv
 from hpiclock.plate.cache import FrameCache, open_cache
-from hpiclock.runs.run import Run
-from hpiclock.runs.tables import (
+from hpiclock.runs.results import (
     CHECKS,
     EXPLANATIONS,
     MOST_SIDE,
@@ -37,9 +35,10 @@ from hpiclock.runs.tables import (
     load_arrays,
     save_arrays,
 )
+from hpiclock.runs.run import Run
 from hpiclock.tables import FRAMES, MANIFEST, PREDICTIONS, n_wells, read_any
 from hpiclock.workflows.audit import thin_frames
-from hpiclock.workflows.training_reference import trained_model
+from hpiclock.workflows.predict import trained_model
 
 if TYPE_CHECKING:
     from hpiclock.inference.attribution import Images
@@ -160,22 +159,9 @@ def _row(
 ) -> dict[str, object]:
     unit = choose_resampling_unit(rows)
     value = mean_over_wells(values, unit.codes, level=level)
-    return {
-        "check": check,
-        "head": key[0],
-        "method": key[1],
-        "depth": depth,
-        "value": value.value,
-        "low": value.low,
-        "high": value.high,
-        "chance": chance,
-        "n": int(np.isfinite(values).sum()),
-        "n_wells": n_wells(rows),
-        "note": note,
-    }
-
-
-log = logging.getLogger(__name__)
+    limits, n = (value.value, value.low, value.high), int(np.isfinite(values).sum())
+    row = (check, *key, depth, *limits, chance, n, n_wells(rows), note)
+    return dict(zip(CHECKS, row, strict=True))
 
 
 def keep_gradcam(run: Run, model: TwoHeads, cache: FrameCache, predictions: pd.DataFrame) -> None:
@@ -225,12 +211,7 @@ def explain_run(run: Run, *, say: Callable[[str], None] = print) -> KeptExplanat
         return KeptExplanations()
     made, given = run.path(EXPLANATIONS, "checks.csv"), run.path("predictions.parquet")
     if not up_to_date(made, given):
-
-        def tell(line: str) -> None:
-            say(line)
-            log.info("maps: %s", line)
-
-        with run.logged():
+        with run.logged(say, opening="maps: ") as tell:
             _examine(run, predictions, frames, tell)
     maps: Maps = {}
     for name, found in load_arrays(run.path(EXPLANATIONS, "maps.npz")).items():

@@ -17,10 +17,10 @@ from hpiclock.plate.frames import treatment_table
 from hpiclock.report.audit_text import verdict_lines
 from hpiclock.report.pages import render
 from hpiclock.report.text import readable_metrics
+from hpiclock.runs.results import read_study_tables
 from hpiclock.runs.run import VERDICT, Run, plain
-from hpiclock.runs.tables import read_study_tables
 from hpiclock.tables import FRAMES, MANIFEST, METRICS, read_any
-from hpiclock.workflows.training_reference import trained_model
+from hpiclock.workflows.predict import trained_model
 
 CARD = "MODEL_CARD.md"
 AGREE = {"p_infected": 1e-4, "hours": 1e-2}  # largest difference between the run and an exported file

@@ -27,9 +27,9 @@ from hpiclock.analysis.plate_readout import (
 )
 from hpiclock.config.schema import Config
 from hpiclock.errors import InputError
-from hpiclock.files import atomic, make_folder
+from hpiclock.files import make_folder, write_csv
 from hpiclock.report.text import readable_readout, readout_summary, write_workbook
-from hpiclock.runs.run import Run, write_figure
+from hpiclock.runs.run import Run, write_figures
 from hpiclock.tables import UNKNOWN
 from hpiclock.workflows.predict import PlatePredictions, own_test_wells, read_readout
 
@@ -188,15 +188,10 @@ class PlateReadOut:
 
     def export(self, folder: Path) -> list[Path]:
         """Write every figure (PNG, PDF, SVG) and table (CSV, and all in one XLSX); return the files."""
-        written = []
-        for name, figure in self.figures().items():
-            for suffix in SUFFIXES:
-                written.append(make_folder(folder / "figures") / f"{name}{suffix}")
-                write_figure(figure, written[-1])
+        written = write_figures(self.figures(), folder / "figures", SUFFIXES)
         for name, table in self.tables.items():
             written.append(make_folder(folder / "tables") / f"{name}.csv")
-            with atomic(written[-1]) as partial:
-                table.to_csv(partial, index=False)
+            write_csv(table, written[-1])
         written.append(folder / "read_out.xlsx")
         write_workbook(self.tables, written[-1])
         return written

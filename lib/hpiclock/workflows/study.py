@@ -14,8 +14,8 @@ from hpiclock.analysis.run_study import run_study
 from hpiclock.config.schema import Config
 from hpiclock.errors import InputError
 from hpiclock.figures.style import figure_of
-from hpiclock.runs.run import write_figure
-from hpiclock.runs.tables import Tables, first_threshold_rule, of_split, write_tables
+from hpiclock.runs.results import Tables, first_threshold_rule, of_split, write_tables
+from hpiclock.runs.run import write_figures
 from hpiclock.tables import PREDICTIONS, write
 
 
@@ -43,9 +43,7 @@ def study_file(source: str | Path, out: Path, cfg: Config) -> list[str]:
     tables = study_tables(predictions, cfg)
     write(PREDICTIONS, predictions, out / "predictions.parquet")
     write_tables(tables, out)
-    for name, figure in study_figures(tables, predictions, cfg).items():
-        for suffix in (".png", ".svg"):
-            write_figure(figure, out / "figures" / f"{name}{suffix}")
+    write_figures(study_figures(tables, predictions, cfg), out / "figures")
     return notes
 
 

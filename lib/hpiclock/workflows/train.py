@@ -5,11 +5,11 @@ Notebook 02 makes the same calls, one a cell; :func:`train` makes them in a row.
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,13 +19,13 @@ from hpiclock.analysis.detection import Threshold
 from hpiclock.analysis.sentences import design_sentences
 from hpiclock.config.schema import Config
 from hpiclock.errors import InputError
+from hpiclock.format import count_text
 from hpiclock.plate.cache import FrameCache, open_cache
 from hpiclock.plate.frames import Plate, clamped_targets, open_plate, split_frames
 from hpiclock.progress import OFF
 from hpiclock.report.text import summary_text
-from hpiclock.runs.reference_files import write_reference_files
-from hpiclock.runs.run import DESIGN, NOTES, PROVENANCE, Run
-from hpiclock.runs.tables import Tables, of_split, write_tables
+from hpiclock.runs.results import Tables, of_split, write_reference_files, write_tables
+from hpiclock.runs.run import DESIGN, NOTES, PROVENANCE, Run, write_figures
 from hpiclock.tables import FRAMES, HISTORY, MANIFEST, METRICS, PREDICTIONS, check
 from hpiclock.targets import add_targets
 from hpiclock.training import evaluate, loop
@@ -36,13 +36,12 @@ from hpiclock.training.device import device_facts, place_model
 from hpiclock.training.distributed import SINGLE, ProcessGroup, process_group
 from hpiclock.training.losses import TIMED, WORDS, Losses, check_trainable, task_notes, trainable_frames
 from hpiclock.training.model import TwoHeads, build_model
-from hpiclock.workflows.check import design_audit
+from hpiclock.workflows.audit import design_audit
 from hpiclock.workflows.explain import keep_gradcam
+from hpiclock.workflows.predict import BEST, keep_reference
 from hpiclock.workflows.study import study_tables
-from hpiclock.workflows.training_reference import BEST, keep_reference
 
 Say = Callable[[str], None]
-log = logging.getLogger(__name__)
 
 
 def train(cfg: Config, run_dir: str | Path | None, *, say: Say = print) -> Run:
@@ -133,15 +132,16 @@ def fit(
         rows = frames[trainable_frames(frames, cfg.model) & frames["split"].eq(split)]
         return Batches(cache, rows, batch_size=cfg.train.batch_size, device=model.device, group=group)
 
-    with _logged(run, group, say) as tell:
+    with run.logged(say) if group.is_main else nullcontext(say) as tell:
         tell(f"Run {run.name}")
         sides = {split: batches(split) for split in ("train", "val", "test")}
         for split, side in sides.items():
             if len(side.rows) < group.size:
                 raise InputError(f"{split}: {len(side.rows)} frames for {group.size} processes; start fewer")
         facts = device_facts(model, group.size)
-        hardware = f"{_hardware(facts, model)}, {facts['precision']}"
-        tell(f"{_counts(frames, sides)}; {cfg.model.backbone} on {hardware}")
+        n_test = int(frames["split"].eq("test").sum())
+        counts = f"{len(sides['train'].rows)} train, {len(sides['val'].rows)} val, {n_test} test frames"
+        tell(f"{counts}; {cfg.model.backbone} on {_hardware(facts, model)}, {facts['precision']}")
         fitted = loop.fit(model, losses, sides["train"], sides["val"], cfg, run.path("checkpoints"), say=tell)
         test = sides["test"]
         output = evaluate.predict(model, test, desc="testing")
@@ -216,34 +216,20 @@ def best_epoch(history: pd.DataFrame) -> int:
 
 
 def _figures(run: Run, tables: Tables, predictions: pd.DataFrame, history: pd.DataFrame) -> None:
-    best = best_epoch(history)
+    best, level = best_epoch(history), run.cfg.study.level
     test = predictions[predictions["split"].eq("test")]
-    run.save_figure(figures.learning_curves_figure(history, best_epoch=best), "training_curves.png")
-    run.save_figure(figures.validation_metrics_figure(history, best_epoch=best), "validation_metrics.png")
-    scatter = figures.prediction_scatter_figure(test, of_split(tables, "time_lines"))
-    run.save_figure(scatter, "prediction_scatter_regression.png")
-    windows = of_split(tables, "windows_hours")
-    over_time = figures.temporal_generalization_figure(windows, level=run.cfg.study.level)
-    run.save_figure(over_time, "temporal_generalization.png")
+    lines, windows = (of_split(tables, name) for name in ("time_lines", "windows_hours"))
+    drawn = {
+        "training_curves": figures.learning_curves_figure(history, best_epoch=best),
+        "validation_metrics": figures.validation_metrics_figure(history, best_epoch=best),
+        "prediction_scatter_regression": figures.prediction_scatter_figure(test, lines),
+        "temporal_generalization": figures.temporal_generalization_figure(windows, level=level),
+    }
+    write_figures(drawn, run.folder, (".png",))
 
 
 def _silent(_: str) -> None:
     """Print nothing: the main process prints for all."""
-
-
-@contextmanager
-def _logged(run: Run, group: ProcessGroup, say: Say) -> Iterator[Say]:
-    """Give a function that takes a line for ``say`` and, in the main process, for the run's log."""
-    if not group.is_main:
-        yield say
-        return
-
-    def tell(line: str) -> None:
-        say(line)
-        log.info(line)
-
-    with run.logged():
-        yield tell
 
 
 def _cache(run: Run) -> FrameCache:
@@ -252,27 +238,15 @@ def _cache(run: Run) -> FrameCache:
     return open_cache(manifest, run.cfg.data, run.cfg.image, key=key)
 
 
-def _counts(frames: pd.DataFrame, sides: dict[str, Batches]) -> str:
-    n_test = int(frames["split"].eq("test").sum())
-    return f"{len(sides['train'].rows)} train, {len(sides['val'].rows)} val, {n_test} test frames"
-
-
-def _hardware(facts: dict[str, str | int], model: TwoHeads) -> str:
-    threads, processes = facts["threads"], facts.get("processes")
-    on = model.device.type
-    if on == "cpu":
-        on = f"{threads} CPU thread{'s' if threads != 1 else ''}"
-    return f"{processes} processes, each on {on}" if processes else on
-
-
-def _begun_with(run: Run) -> dict[str, str]:
-    """Return what of a run was changed by hand, less its first weights, which training has changed since."""
-    return {part: digest for part, digest in run.by_hand.items() if part != "the weights"}
+def _hardware(facts: dict[str, Any], model: TwoHeads) -> str:
+    on = model.device.type if model.device.type != "cpu" else count_text(facts["threads"], "CPU thread")
+    return f"{facts['processes']} processes, each on {on}" if "processes" in facts else on
 
 
 def _refuse_another(run: Run, changed: dict[str, str]) -> None:
     """Refuse to go on with, or to show as its results, a run of other parts than those at hand."""
-    begun = _begun_with(run)
+    # training has changed the first weights since
+    begun = {part: digest for part, digest in run.by_hand.items() if part != "the weights"}
     if run.state == "new" or changed == begun or (run.state == "done" and not changed):
         return
     parts = " and ".join(sorted(part for part in {*changed, *begun} if changed.get(part) != begun.get(part)))

@@ -21,8 +21,8 @@ from hpiclock.figures.images import prediction_lines
 from hpiclock.figures.plate import layout_of
 from hpiclock.figures.style import Treatment, natural_key, place_text, position_name
 from hpiclock.report.widgets.explorer import SIDE, Explorer, Pictures, Source, choice, offer, slider
+from hpiclock.runs.results import read_heat_maps
 from hpiclock.runs.run import Run
-from hpiclock.runs.tables import read_heat_maps
 
 MOST = 96  # wells; more are chosen from the list alone
 

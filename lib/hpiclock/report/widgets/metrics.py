@@ -21,8 +21,8 @@ from hpiclock.figures.comparison import runs_over_time
 from hpiclock.figures.style import PAGE_IN, SERIES_COLOURS, figure_of
 from hpiclock.metrics import EVERY, METRICS, metrics_of
 from hpiclock.report.widgets.explorer import AXES, Explorer, Source, choice, offer, slider
+from hpiclock.runs.results import FOLDER, of_split
 from hpiclock.runs.run import CONFIG, Run
-from hpiclock.runs.tables import FOLDER, of_split
 from hpiclock.tables import METRICS as METRICS_TABLE
 from hpiclock.tables import frame_interval_h, read_any
 

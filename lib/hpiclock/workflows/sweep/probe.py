@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -13,13 +14,11 @@ from hpiclock.analysis.linear_probe import linear_probe, principal_components
 from hpiclock.config.load import Sweep, load_config
 from hpiclock.config.schema import Config
 from hpiclock.errors import InputError
-from hpiclock.files import atomic, make_folder
 from hpiclock.plate.cache import open_cache
 from hpiclock.plate.frames import Plate, expand_frames, prepare_frames, select_frames
 from hpiclock.progress import progress
 from hpiclock.runs.run import Run
 from hpiclock.targets import add_targets
-from hpiclock.workflows.sweep import RUNS, SUMMARY, SweepResults, summarise
 
 PROBE = (
     "This is a probe: linear heads on features that do not change. It shows what the choice of hours and "
@@ -27,52 +26,39 @@ PROBE = (
 )
 
 
-def probe_sweep(plan: Sweep, *, say: Callable[[str], None]) -> SweepResults:
-    """Fit heads for every run of a sweep on features that are computed once; write the summary.
+def fit_probes(plan: Sweep, *, say: Callable[[str], None]) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
+    """Fit heads for every run of a sweep on features that are computed once.
+
+    Returns:
+        Run -> its PREDICTIONS, and of the others run -> why it failed.
 
     Raises:
         InputError: a trained run whose split is not that of the sweep, weights that cannot be had.
     """
-    folder = make_folder(plan.folder)
-    say(PROBE)
     made: dict[str, pd.DataFrame] = {}
     messages: dict[str, str] = {}
     by_data: dict[str, list[str]] = {}
     for name, cfg in plan.configs.items():
-        by_data.setdefault(_dataset_key(plan, cfg), []).append(name)
+        # every key that decides the frames, their splits and their features, but the hours in use
+        key = _feature_key(plan, cfg) + cfg.model_dump_json(include={"targets", "split"})
+        by_data.setdefault(key, []).append(name)
     with progress(desc=f"{plan.file.name} (probe)", total=len(plan.configs), unit="point") as bar:
         features: dict[str, pd.DataFrame] = {}
         for names in by_data.values():
             dataset, seen = _seen(plan, plan.configs[names[0]], features)
+            frames = dataset.frames.assign(place=np.arange(len(dataset.frames)))
             z = principal_components(dataset.frames, seen)
             for name in names:
+                cfg = plan.configs[name]
                 try:
-                    made[name] = _one(plan, name, dataset.frames, z)
+                    chosen = select_frames(frames, cfg.frames)
+                    z_chosen = z[chosen["place"].to_numpy()]
+                    made[name] = linear_probe(chosen.drop(columns="place"), z_chosen, run=name, seed=cfg.seed)
                 except InputError as error:
                     messages[name] = str(error)
                     say(f"{name} failed: {error}")
                 bar.update()
-    runs = pd.DataFrame(
-        {"run": name, "state": "failed" if name in messages else "done", "message": messages.get(name, "")}
-        for name in plan.configs
-    )
-    summary = summarise(plan, made.get)
-    for file, table in ((RUNS, runs), (SUMMARY, summary)):
-        with atomic(folder / file) as partial:
-            table.to_csv(partial, index=False)
-    return SweepResults(folder, runs, summary)
-
-
-def _one(plan: Sweep, name: str, frames: pd.DataFrame, z: np.ndarray) -> pd.DataFrame:
-    cfg = plan.configs[name]
-    chosen = select_frames(frames.assign(place=np.arange(len(frames))), cfg.frames)
-    place = chosen["place"].to_numpy()
-    return linear_probe(chosen.drop(columns="place"), z[place], run=name, seed=cfg.seed)
-
-
-def _dataset_key(plan: Sweep, cfg: Config) -> str:
-    """Every config key that decides the frames, their splits and their features, but the hours in use."""
-    return _feature_key(plan, cfg) + cfg.model_dump_json(include={"targets", "split"})
+    return made, messages
 
 
 def _feature_key(plan: Sweep, cfg: Config) -> str:
@@ -102,27 +88,23 @@ def _features(plan: Sweep, cfg: Config, dataset: Plate) -> pd.DataFrame:
     from hpiclock.training.model import build_model
 
     assert plan.file.frozen is not None
-    trained = plan.file.frozen.run
-    run = Run.open(plan.path.parent / trained) if trained else None
-    if run is not None:
+    every = add_targets(expand_frames(dataset.manifest), cfg.targets)
+    source = cfg
+    if plan.file.frozen.run:
+        run = Run.open(plan.path.parent / plan.file.frozen.run)
         _refuse_seen_wells(plan, run)
-    source = run.cfg if run is not None else cfg
-    cache = open_cache(dataset.manifest, source.data, source.image)
-    used = source.model_copy(update={"train": cfg.train})
-    if run is not None:
-        model = load_model(used, run.path("checkpoints", "best.pt"))
+        source = run.cfg
+        model = load_model(source.model_copy(update={"train": cfg.train}), run.path("checkpoints", "best.pt"))
     else:
         model = place_model(build_model(cfg.model, seed=cfg.seed, size=cfg.image.size), cfg.train)
-    every = add_targets(expand_frames(dataset.manifest), cfg.targets)
+    cache = open_cache(dataset.manifest, source.data, source.image)
     return embed(model, cache, every, folder=Path(cfg.data.cache_dir))
 
 
 def _refuse_seen_wells(plan: Sweep, run: Run) -> None:
     """A trained backbone has seen its training wells: they may not be tested."""
     for name, cfg in plan.configs.items():
-        same: dict[str, Any] = {"split": run.cfg.split, "data.source": run.cfg.data.source}
-        now: dict[str, Any] = {"split": cfg.split, "data.source": cfg.data.source}
-        wrong = [key for key in same if same[key] != now[key]]
+        wrong = [key for key in ("split", "data.source") if attrgetter(key)(run.cfg) != attrgetter(key)(cfg)]
         if wrong:
             keys = " and ".join(wrong)
             raise InputError(
