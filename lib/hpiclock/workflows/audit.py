@@ -15,23 +15,9 @@ from typing import Any, NamedTuple
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from hpiclock.audit import PLAIN, Evidence, random_stream
+from hpiclock.audit import PLAIN, Evidence, baselines, controls, random_stream
 from hpiclock.audit import verdict as checks
-from hpiclock.audit.baselines import (
-    model_baseline_row,
-    perturbation_effects,
-    probe_features,
-    sampling_experiments,
-    shortcut_baselines,
-)
 from hpiclock.audit.clocks import onset_shift_table, score_over_time
-from hpiclock.audit.controls import (
-    before_first_onset,
-    negative_controls,
-    nuisance_table,
-    permutations_table,
-    well_comparisons,
-)
 from hpiclock.audit.design import design_table
 from hpiclock.audit.leakage import with_split_and_well
 from hpiclock.audit.verdict import design_verdict
@@ -239,7 +225,8 @@ def compute_audit(run: Run, *, say: Callable[[str], None]) -> Audit:
         say("fields and marks")
         found = _of_plate(plate, cfg)
         say("controls")
-        baselines, scores = shortcut_baselines(frames, sources, level=level)
+        of_model = baselines.model_baseline_row(test, level=level)
+        shortcuts, scores = baselines.shortcut_baselines(frames, sources, level=level)
         evidence = Evidence(
             plate,
             predictions,
@@ -253,17 +240,17 @@ def compute_audit(run: Run, *, say: Callable[[str], None]) -> Audit:
         tables = {
             "design": design_table(plate),
             "before_onset": evidence.nuisance,
-            "controls": negative_controls(
+            "controls": controls.negative_controls(
                 test, windows=cfg.windows, study=cfg.study, visible_h=first_visible_hour(manifest)
             ),
-            "baselines": pd.concat([model_baseline_row(test, level=level), baselines], ignore_index=True),
-            "probes": probe_features(frames[frames["split"].ne("train")], features, level=level),
-            "sampling": sampling_experiments(frames, features, level=level, seed=cfg.seed),
-            "permutations": permutations_table(well_comparisons(evidence)),
+            "baselines": pd.concat([of_model, shortcuts], ignore_index=True),
+            "probes": baselines.probe_features(frames[frames["split"].ne("train")], features, level=level),
+            "sampling": baselines.sampling_experiments(frames, features, level=level, seed=cfg.seed),
+            "permutations": controls.permutations_table(controls.well_comparisons(evidence)),
             "over_time": score_over_time(
                 held_out, audit=cfg.audit, level=level, rng=random_stream(cfg.seed, "onsets")
             ),
-            "changes": perturbation_effects(tested, changed, level=level),
+            "changes": baselines.perturbation_effects(tested, changed, level=level),
             "onset": evidence.onset,
             "pairs": evidence.pairs,
             "marks": evidence.marks,
@@ -295,15 +282,17 @@ def first_visible_hour(manifest: pd.DataFrame) -> float:
 
 def _of_plate(plate: pd.DataFrame, cfg: Config) -> dict[str, Any]:
     """Return what raw frames say: ``nuisance``, ``pairs``, ``compared`` and ``marks`` of the evidence."""
-    early = before_first_onset(plate)
+    early = controls.before_first_onset(plate)
     raw = frame_statistics(early, cfg.data) if len(early) else early[["stack_id", "frame"]]
     rng = random_stream(cfg.seed, "statistics")
     fields = load_fields(plate, cfg.data, per_stack=2)
     stacks = plate.drop_duplicates("stack_id").set_index("stack_id").loc[fields.stack_id]
     groups = stacks["plate"] + "/" + stacks["condition"]
     pairs, compared = overlapping_fields(fields, groups=groups, max_pairs=MOST_PAIRS)
+    level = cfg.study.level
+    nuisance = controls.nuisance_table(plate, raw, KINDS, audit=cfg.audit, level=level, rng=rng)
     return {
-        "nuisance": nuisance_table(plate, raw, KINDS, audit=cfg.audit, level=cfg.study.level, rng=rng),
+        "nuisance": nuisance,
         "pairs": with_split_and_well(pairs, plate),
         "compared": compared,
         "marks": burned_in_marks(fields, stacks),

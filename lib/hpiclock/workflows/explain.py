@@ -10,17 +10,10 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit
 
+from hpiclock.analysis import saliency_maps as saliency
 from hpiclock.analysis.curves import frames_to_list
 from hpiclock.analysis.detection import choose_threshold
 from hpiclock.analysis.linear_probe import project_features
-from hpiclock.analysis.saliency_maps import (
-    border_mask,
-    deletion_order,
-    rank_correlation,
-    share_inside,
-    shrink_maps,
-    tile_means,
-)
 from hpiclock.analysis.units import choose_resampling_unit
 from hpiclock.audit.permutation import mean_over_wells
 from hpiclock.files import atomic, make_folder, up_to_date, write_csv
@@ -80,19 +73,19 @@ def similarity_rows(
     check: str, maps: Maps, theirs: Maps, rows: pd.DataFrame, *, level: float, depth: str = "", note: str = ""
 ) -> list[dict[str, object]]:
     """Return the rank correlation of maps with those of another model, a row for each head and method."""
+    similar = {key: saliency.rank_correlation(maps[key], other) for key, other in theirs.items()}
     return [
-        _row(check, key, rank_correlation(maps[key], other), rows, level=level, depth=depth, note=note)
-        for key, other in theirs.items()
+        _row(check, key, found, rows, level=level, depth=depth, note=note) for key, found in similar.items()
     ]
 
 
 def border_rows(maps: Maps, rows: pd.DataFrame, *, level: float) -> pd.DataFrame:
     """Return the share of each map's weight, whatever its sign, that lies on the border of the picture."""
-    side = next(iter(maps.values())).shape[-1]
-    ring = border_mask(side)
+    ring = saliency.border_mask(next(iter(maps.values())).shape[-1])
+    inside = {key: saliency.share_inside(np.abs(found), ring) for key, found in maps.items()}
+    chance = float(ring.mean())
     return pd.DataFrame(
-        _row("border", key, share_inside(np.abs(found), ring), rows, level=level, chance=float(ring.mean()))
-        for key, found in maps.items()
+        _row("border", key, shares, rows, level=level, chance=chance) for key, shares in inside.items()
     )
 
 
@@ -126,7 +119,7 @@ def deletion_rows(
             found = maps[head, method]
             signed = head == "class" and method != SALIENCY
             weight = found * sign[:, None, None] if signed else np.abs(found)
-            by_method[method] = after(deletion_order(tile_means(weight, TILES)))
+            by_method[method] = after(saliency.deletion_order(saliency.tile_means(weight, TILES)))
             gap = (by_method[method] - by_method[RANDOM])[:, 1:].mean(1)
             further = -gap if head == "class" else gap
             gaps.append(_row("deletion", (head, method), further, rows, level=level))
@@ -180,9 +173,8 @@ def keep_gradcam(run: Run, model: TwoHeads, cache: FrameCache, predictions: pd.D
     if rows.empty or methods_for(model, run.cfg.image.size) != METHODS:
         return
     images = images_of(model, cache, rows)
-    maps = {
-        head: coarse_gradcam(model, images, head=head).numpy().astype(np.float16) for head in heads_of(model)
-    }
+    found = {head: coarse_gradcam(model, images, head=head) for head in heads_of(model)}
+    maps = {head: coarse.numpy().astype(np.float16) for head, coarse in found.items()}
     make_folder(run.path(EXPLANATIONS))
     keys = {"stack_id": rows["stack_id"].to_numpy(str), "frame": rows["frame"].to_numpy(int)}
     save_arrays(run.path(EXPLANATIONS, "gradcam.npz"), keys | maps)
@@ -234,21 +226,20 @@ def _examine(run: Run, predictions: pd.DataFrame, frames: pd.DataFrame, say: Cal
     say("where the model looks")
     images = images_of(model, cache, frames)
     maps = attribution_maps(model, images)
-    named = {f"{head}/{by}": shrink_maps(found, MOST_SIDE) for (head, by), found in maps.items()}
+    named = {f"{head}/{by}": saliency.shrink_maps(found, MOST_SIDE) for (head, by), found in maps.items()}
     save_arrays(folder / "maps.npz", named)
     say("models with other weights, deleted tiles")
     curves, gaps = deletion_rows(model, images, maps, frames, level=level, seed=cfg.seed)
-    checks = [randomization_rows(model, images, maps, frames, level=level, seed=cfg.seed), gaps]
-    checks.append(border_rows(maps, frames, level=level))
+    anew = randomization_rows(model, images, maps, frames, level=level, seed=cfg.seed)
+    border = border_rows(maps, frames, level=level)
     say("a model that learns shuffled labels")
     other = train_on_shuffled_labels(cfg, cache, run.read_table("frames.parquet", FRAMES))
     note = f"at most {SHUFFLED_LABEL_STEPS} steps in {EPOCHS} epochs"
     theirs = attribution_maps(other, images)
-    checks.append(
-        pd.DataFrame(similarity_rows("labels shuffled", maps, theirs, frames, level=level, note=note))
-    )
-    for name, table in (("deletion", curves), ("checks", pd.concat(checks, ignore_index=True)[CHECKS])):
-        write_csv(table, folder / f"{name}.csv")  # checks last: where they are, all is
+    shuffled = similarity_rows("labels shuffled", maps, theirs, frames, level=level, note=note)
+    checks = pd.concat([anew, gaps, border, pd.DataFrame(shuffled)], ignore_index=True)
+    write_csv(curves, folder / "deletion.csv")
+    write_csv(checks[CHECKS], folder / "checks.csv")  # last: where they are, all is
 
 
 def feature_map(run: Run, *, method: str = "PCA") -> pd.DataFrame:
@@ -282,7 +273,5 @@ def _features(run: Run) -> pd.DataFrame:
     cfg = run.cfg
     frames = thin_frames(run.read_table("frames.parquet", FRAMES))
     cache = open_cache(run.read_table("manifest.csv", MANIFEST), cfg.data, cfg.image)
-    model = trained_model(run)
-    folder = Path(cfg.data.cache_dir)
-    seen = embed(model, cache, frames, folder=folder)
+    seen = embed(trained_model(run), cache, frames, folder=Path(cfg.data.cache_dir))
     return seen[frames["split"].ne("train").to_numpy()].reset_index(drop=True)

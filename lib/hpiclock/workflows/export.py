@@ -75,16 +75,7 @@ def export(run: Run, folder: Path, *, say: Callable[[str], None]) -> Path:
         InputError: a run that is not finished, a folder with files in it, or the extra is missing.
         RunFailed: an exported file gives other predictions.
     """
-    from hpiclock.inference.export import (
-        CONFIG,
-        ONNX,
-        WEIGHTS,
-        model_outputs,
-        read_safetensors,
-        run_onnx,
-        write_onnx,
-        write_safetensors,
-    )
+    from hpiclock.inference import export as formats
 
     if run.state != "done":
         raise InputError(f"{run.folder}: is not finished (state: {run.state}); hpiclock train --resume it")
@@ -93,15 +84,15 @@ def export(run: Run, folder: Path, *, say: Callable[[str], None]) -> Path:
         raise InputError(f"{folder}: is there and not empty; name a new folder")
     model = trained_model(run).float().cpu()
     grey, whose = _frames(run)
-    expected = model_outputs(model, grey)
+    expected = formats.model_outputs(model, grey)
     make_folder(folder)
     try:
-        write_onnx(model, run.cfg.image.size, folder / ONNX)
-        write_safetensors(model, _config(run), folder)
-        apart = {
-            ONNX: _apart(expected, run_onnx(folder / ONNX, grey), ONNX),
-            WEIGHTS: _apart(expected, model_outputs(read_safetensors(folder), grey), WEIGHTS),
-        }
+        formats.write_onnx(model, run.cfg.image.size, folder / formats.ONNX)
+        formats.write_safetensors(model, _config(run), folder)
+        from_onnx = formats.run_onnx(folder / formats.ONNX, grey)
+        from_weights = formats.model_outputs(formats.read_safetensors(folder), grey)
+        found = {formats.ONNX: from_onnx, formats.WEIGHTS: from_weights}
+        apart = {name: _apart(expected, outputs, name) for name, outputs in found.items()}
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -110,7 +101,8 @@ def export(run: Run, folder: Path, *, say: Callable[[str], None]) -> Path:
         say(f"{folder / name}: the same as the run on {len(grey)} {whose} (largest differences: {numbers})")
     with atomic(folder / CARD) as partial:
         partial.write_text(model_card(run), encoding="utf-8")
-    say(f"{folder / CONFIG}: how frames are prepared; {folder / CARD}: what the model may be used for")
+    prepared = folder / formats.CONFIG
+    say(f"{prepared}: how frames are prepared; {folder / CARD}: what the model may be used for")
     return folder
 
 
@@ -122,9 +114,8 @@ def _frames(run: Run) -> tuple[np.ndarray, str]:
     except InputError:  # the run was moved without its plate
         rng = np.random.default_rng(0)
         return rng.integers(0, 256, (VERIFIED_FRAMES, size, size)).astype(np.uint8), "random images"
-    return np.asarray(
-        images[:: max(len(images) // VERIFIED_FRAMES, 1)][:VERIFIED_FRAMES]
-    ), "frames of its plate"
+    step = max(len(images) // VERIFIED_FRAMES, 1)
+    return np.asarray(images[::step][:VERIFIED_FRAMES]), "frames of its plate"
 
 
 def _apart(expected: dict[str, np.ndarray], found: dict[str, np.ndarray], name: str) -> dict[str, float]:

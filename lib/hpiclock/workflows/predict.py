@@ -167,12 +167,7 @@ class PlatePredictions:
     def save(self, path: Path) -> None:
         """Write the rows and, beside them, ``NAME.json``."""
         write(NEW_PREDICTIONS, self.rows, path)
-        about = {
-            "runs": self.runs,
-            "thresholds": self.thresholds,
-            "likeness": self.likeness,
-            "notes": self.notes,
-        }
+        about = {name: getattr(self, name) for name in ("runs", "thresholds", "likeness", "notes")}
         with atomic(path.with_suffix(".json")) as partial:
             partial.write_text(json.dumps(plain(about), indent=2, allow_nan=False) + "\n", encoding="utf-8")
 
@@ -190,9 +185,8 @@ def read_readout(path: str | Path) -> PlatePredictions:
         about = json.loads(beside.read_text(encoding="utf-8"))
         return PlatePredictions(rows, about["thresholds"], about["notes"], about["likeness"], about["runs"])
     except (OSError, ValueError, KeyError) as error:
-        raise InputError(
-            f"{beside}: cannot be read ({type(error).__name__}); hpiclock predict writes it with {path.name}"
-        ) from None
+        repair = f"hpiclock predict writes it with {path.name}"
+        raise InputError(f"{beside}: cannot be read ({type(error).__name__}); {repair}") from None
 
 
 def own_test_wells(run: Run) -> PlatePredictions:
@@ -244,8 +238,7 @@ def load_member(run: Run, say: Callable[[str], None]) -> Member:
 
 
 def _thresholds(rules: pd.DataFrame) -> dict[str, float]:
-    known = rules.dropna(subset="threshold")
-    return {str(row.rule): float(row.threshold) for row in known.itertuples()}
+    return rules.dropna(subset="threshold").set_index("rule")["threshold"].to_dict()
 
 
 def combine_members(
@@ -271,12 +264,11 @@ def combine_members(
     p, distance = (
         np.stack([rows[name].to_numpy(float) for rows in predicted]) for name in ("p_infected", "distance")
     )
-    hours = np.stack(
-        [
-            trained_times_only(rows, member.run.cfg.model, threshold=member.thresholds.get(DECISION, 0.5))
-            for rows, member in zip(predicted, members, strict=True)
-        ]
-    )
+    of_members = [
+        trained_times_only(rows, member.run.cfg.model, threshold=member.thresholds.get(DECISION, 0.5))
+        for rows, member in zip(predicted, members, strict=True)
+    ]
+    hours = np.stack(of_members)
     temperatures = np.array([member.temperature for member in members])
     rows = frames.reset_index(drop=True).assign(
         run=names[0],
@@ -292,21 +284,19 @@ def combine_members(
         spread = {"p_infected_sd": p.std(0, ddof=1), "time_pred_sd": hours.std(0, ddof=1)}
         rows = rows.assign(run=f"mean of {len(members)} runs", seed=0, **spread)
         cuts = ", ".join(f"{member.thresholds[DECISION]:.3f}" for member in members)
-        notes.append(
-            f"Mean of {len(members)} runs ({', '.join(names)}); the threshold is the mean of theirs ({cuts})."
-        )
+        mean = f"Mean of {len(members)} runs ({', '.join(names)})"
+        notes.append(f"{mean}; the threshold is the mean of theirs ({cuts}).")
     if not np.isfinite(temperatures).all():
         notes.append("A run has no temperature, so P(infected) is as the model gives it, not calibrated.")
     return rows, thresholds, notes
 
 
 def _mean(values: np.ndarray) -> np.ndarray:
-    there = np.isfinite(values)
-    total = np.where(there, values, 0.0).sum(0)
-    return np.where(there.any(0), total / np.maximum(there.sum(0), 1), np.nan)
+    return pd.DataFrame(values).mean().to_numpy()  # of those that are there
 
 
-OF_THE_PLATE = ("source", "interval_h", "start_h", "quarantine", "on_bad_stack")  # not carried over
+# keys that are not carried over to another plate
+OF_THE_PLATE = ("data.source", "data.interval_h", "data.start_h", "data.quarantine", "data.on_bad_stack")
 OF_THE_FILES = ("times_h", "pixel_um", "channel_name")
 MAY_CHANGE = ("image.low", "image.high")  # and data.*
 
@@ -358,13 +348,9 @@ def predict(
     ood = ood_summary(rows, n_held_out=n_held_out, n_wells=n_wells, shift=shift)
     warning = [ood.sentence] if ood.verdict != "alike" else []
     numbers = [] if shift is None else shift.to_dict("records")
-    found = PlatePredictions(
-        rows,
-        thresholds,
-        [*warning, *of_members, *notes],
-        ood._asdict() | {"n_held_out": n_held_out, "n_wells": n_wells, "looks": numbers},
-        [run.name for run in runs],
-    )
+    likeness = ood._asdict() | {"n_held_out": n_held_out, "n_wells": n_wells, "looks": numbers}
+    notes = [*warning, *of_members, *notes]
+    found = PlatePredictions(rows, thresholds, notes, likeness, [run.name for run in runs])
     found.save(output)
     shutil.rmtree(pieces, ignore_errors=True)
     say(ood.sentence)
@@ -375,10 +361,8 @@ def plate_config(runs: Sequence[Run], source: str | Path, changes: Mapping[str, 
     """Return the config under which a new plate is read: preprocessing and study of the runs.
 
     Raises:
-        InputError: no run, runs that prepare images in different ways, or a key that a run decides.
+        InputError: runs without training or that prepare images differently, a key that a run decides.
     """
-    if not runs:
-        raise InputError("predict: name at least one run")
     for run in runs:
         if not run.path(*BEST).is_file():
             raise InputError(f"{run.folder}: is not trained (state: {run.state}); hpiclock train --resume it")
@@ -386,21 +370,16 @@ def plate_config(runs: Sequence[Run], source: str | Path, changes: Mapping[str, 
     for run in runs[1:]:
         for key in ("image", "data.channel", "data.z", "targets", "model.tasks"):
             if attrgetter(key)(first.cfg) != attrgetter(key)(run.cfg):
-                raise InputError(
-                    f"{run.folder}: {key} differs from {first.folder}; only runs that read images in the "
-                    "same way can be taken together"
-                )
+                repair = "only runs that read images in the same way can be taken together"
+                raise InputError(f"{run.folder}: {key} differs from {first.folder}; {repair}")
     for key in changes:
         if not key.startswith("data.") and key not in MAY_CHANGE:
-            raise InputError(
-                f"--set {key}: the run decides it; data.*, {' and '.join(MAY_CHANGE)} may be set"
-            )
+            allowed = " and ".join(MAY_CHANGE)
+            raise InputError(f"--set {key}: the run decides it; data.*, {allowed} may be set")
     carried = {
         key: value
         for key, value in iterate_keys(first.cfg)
-        if value is not None
-        and not key.startswith("data.source")
-        and key.removeprefix("data.") not in OF_THE_PLATE
+        if value is not None and not key.startswith(OF_THE_PLATE)
     }
     new = {"data.source": str(source), "data.on_bad_stack": "quarantine"}
     return config_of(carried | new | dict(changes))

@@ -12,19 +12,9 @@ import numpy as np
 import pandas as pd
 
 from hpiclock import figures
+from hpiclock.analysis import plate_readout as analysis
 from hpiclock.analysis.acquisition_shift import COLUMNS as SHIFT_COLUMNS
 from hpiclock.analysis.acquisition_shift import stack_distances
-from hpiclock.analysis.plate_readout import (
-    COLUMNS,
-    control_sentences,
-    dose_response,
-    external_validation,
-    hour_of,
-    readout_by_well,
-    replicate_agreement,
-    treatment_curves,
-    with_treatments,
-)
 from hpiclock.config.schema import Config
 from hpiclock.errors import InputError
 from hpiclock.files import make_folder, write_csv
@@ -59,18 +49,20 @@ class PlateReadOut:
     @cached_property
     def rows(self) -> pd.DataFrame:
         """The predictions with the treatment of each well."""
-        return with_treatments(self.found.rows)
+        return analysis.with_treatments(self.found.rows)
 
     @cached_property
     def wells(self) -> pd.DataFrame:
         """One row per well (:func:`hpiclock.analysis.plate_readout.readout_by_well`)."""
         frames = self.cfg.study.detection_frames
-        return readout_by_well(self.rows, threshold=self.found.threshold, frames=frames, hour=self.hour)
+        cut = self.found.threshold
+        return analysis.readout_by_well(self.rows, threshold=cut, frames=frames, hour=self.hour)
 
     @cached_property
     def curves(self) -> pd.DataFrame:
         """Curves per treatment (:func:`hpiclock.analysis.plate_readout.treatment_curves`)."""
-        return treatment_curves(self.rows, threshold=self.found.threshold, level=self.cfg.study.level)
+        level = self.cfg.study.level
+        return analysis.treatment_curves(self.rows, threshold=self.found.threshold, level=level)
 
     @property
     def detection(self) -> str:
@@ -88,7 +80,7 @@ class PlateReadOut:
         """Fit and curve of each response to the dose."""
         level = self.cfg.study.level
         return {
-            name: dose_response(self.wells, dose=self.dose, response=name, level=level)
+            name: analysis.dose_response(self.wells, dose=self.dose, response=name, level=level)
             for name in ("p_infected", "infected_share", self.detection)
         }
 
@@ -100,7 +92,7 @@ class PlateReadOut:
     @cached_property
     def external(self) -> tuple[pd.DataFrame, list[str]]:
         """The external validation: METRICS rows, empty without labels, and what cannot be scored."""
-        return external_validation(
+        return analysis.external_validation(
             self.found.rows,
             threshold=self.found.threshold,
             windows=self.cfg.windows,
@@ -112,7 +104,7 @@ class PlateReadOut:
     @property
     def controls(self) -> list[str]:
         """What mock wells and wells of a high MOI say, in sentences."""
-        return control_sentences(self.wells)
+        return analysis.control_sentences(self.wells)
 
     @cached_property
     def tables(self) -> dict[str, pd.DataFrame]:
@@ -124,8 +116,8 @@ class PlateReadOut:
         return {
             "wells": wells,
             "curves": self.curves,
-            "dose_response": pd.DataFrame([fit for fit, _ in self.doses.values()], columns=COLUMNS),
-            "replicates": replicate_agreement(known, tuple(self.doses)),
+            "dose_response": pd.DataFrame([fit for fit, _ in self.doses.values()], columns=analysis.COLUMNS),
+            "replicates": analysis.replicate_agreement(known, tuple(self.doses)),
             "external_validation": validation,
             "stacks": stack_distances(rows if "distance" in rows.columns else rows.assign(distance=np.nan)),
             "looks": pd.DataFrame(self.found.likeness.get("looks", []), columns=SHIFT_COLUMNS),
@@ -167,18 +159,14 @@ class PlateReadOut:
 
     def grids(self) -> dict[str, Figure]:
         """Draw P(infected) over hours in every well, by plate."""
-        cut = self.found.threshold
-        return {
-            str(plate): figures.well_grid_figure(rows, threshold=cut)
-            for plate, rows in self.rows.groupby("plate")
-        }
+        plates, cut = self.rows.groupby("plate"), self.found.threshold
+        return {str(plate): figures.well_grid_figure(rows, threshold=cut) for plate, rows in plates}
 
     def curve(self, quantity: str) -> Axes:
         """Draw a quantity over hours per treatment."""
         cut = self.found.threshold if quantity == "p_infected" else None
-        return figures.treatment_curves(
-            self.curves, quantity=quantity, level=self.cfg.study.level, threshold=cut
-        )
+        level = self.cfg.study.level
+        return figures.treatment_curves(self.curves, quantity=quantity, level=level, threshold=cut)
 
     def dose_figure(self, response: str, *, level: float) -> Axes:
         """Draw a response over the dose with its fit."""
@@ -230,7 +218,7 @@ def open_readout(
         found = predict(runs, source, output, changes={}, say=lambda _: None)
     else:
         found, name = own_test_wells(run), "own_test_wells"
-    return PlateReadOut(found, run.cfg, hour_of(found.rows, hour), name)
+    return PlateReadOut(found, run.cfg, analysis.hour_of(found.rows, hour), name)
 
 
 def _name(source: str | Path) -> str:
