@@ -13,7 +13,7 @@ from hpiclock.report.text import readable_comparison, readable_steadiness
 from hpiclock.runs.run import Run
 from hpiclock.simulate.predictions import Simulation, simulate_predictions
 from hpiclock.tables import PREDICTIONS
-from hpiclock.workflows.compare import by_variant, compare_runs, find_runs, variants_table, write_comparison
+from hpiclock.workflows.compare import by_variant, compare_runs, find_runs, variants_table
 
 
 @pytest.fixture(scope="module")
@@ -145,11 +145,3 @@ def test_figures_say_in_words_what_they_show(make_run):
     assert len(over.axes) == 6
     nothing = figures.difference_figure(tables["comparison"].assign(difference=np.nan), level=0.95)
     assert "nothing that could be compared" in figures.alt_text(nothing)
-
-
-def test_writing_leaves_figures_out_where_they_are_not_wanted(make_run, tmp_path):
-    runs = [make_run("a/seed0", experiment="a"), make_run("b/seed0", experiment="b", train__lr=0.1)]
-    write_comparison(compare_runs(runs), tmp_path / "out")
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
-        "comparison.csv", "comparison.txt", "comparison_windows.csv", "conclusions.csv", "steadiness.csv",
-    ]  # fmt: skip

@@ -1,7 +1,5 @@
 """`hpiclock predict` killed with kill -9 at any point goes on, and ends in the bytes of one left alone."""
 
-import multiprocessing
-import runpy
 import signal
 from pathlib import Path
 
@@ -12,13 +10,7 @@ from hpiclock.simulate.write import synthesize
 
 pytestmark = pytest.mark.precision
 
-SCRIPT = Path(__file__).with_name("killed_prediction.py")
 SUFFIXES = (".parquet", ".json")
-
-
-@pytest.fixture(scope="module")
-def base(tmp_path_factory):
-    return tmp_path_factory.mktemp("killed")
 
 
 @pytest.fixture(scope="module")
@@ -27,24 +19,18 @@ def run(quick_run):
 
 
 @pytest.fixture(scope="module")
-def predict(run, tmp_path_factory):
+def predict(run, run_script, tmp_path_factory):
     """Predict a second plate of 8 stacks in a process of its own; returns its exit code."""
     optics = {"size_px": 48, "pitch_px": 9.0}
     plate = design(
         "second-plate", wells=grid(4, (0.0, 1.0)), n_frames=13, microscope=optics | {"positions": 1}
     )
     source = synthesize(tmp_path_factory.mktemp("new") / "plate", design=plate, seed=4, progress=False)
-    context = multiprocessing.get_context("forkserver")  # imports torch once for all
-    context.set_forkserver_preload(["hpiclock.workflows.predict", "torch._dynamo"])
 
     def ask(output: Path, kill: str = "") -> int:
         cache = output.parent / "cache"
         words = [str(run.folder), str(source), "-o", str(output), "--set", f"data.cache_dir={cache}"]
-        process = context.Process(target=runpy.run_path, args=(str(SCRIPT), {"WORDS": words, "KILL": kill}))
-        process.start()
-        process.join()
-        assert process.exitcode is not None
-        return process.exitcode
+        return run_script("killed_prediction.py", WORDS=words, KILL=kill)
 
     return ask
 

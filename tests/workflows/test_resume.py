@@ -1,7 +1,5 @@
 """Killed at any point, a run that is taken up again ends with the same bytes as one that was not."""
 
-import multiprocessing
-import runpy
 from pathlib import Path
 
 import pandas as pd
@@ -9,13 +7,12 @@ import pytest
 
 pytestmark = pytest.mark.precision
 
-SCRIPT = Path(__file__).with_name("killed_run.py")
 FILES = ("checkpoints/best.pt", "checkpoints/last.pt", "history.csv", "predictions.parquet")
 EXIT = 41
 
 
 @pytest.fixture(scope="module")
-def start(quick_config, tmp_path_factory):
+def start(quick_config, run_script, tmp_path_factory):
     """Train in a process of its own, which may be killed on the way; returns its exit code."""
     base = tmp_path_factory.mktemp("resume")
     changes = {
@@ -24,16 +21,9 @@ def start(quick_config, tmp_path_factory):
     }  # fmt: skip
     changes |= {f"frames.{s}.{c}.stride": 2 for s in ("train", "val") for c in ("infected", "uninfected")}
     config = quick_config(changes, folder=base)
-    context = multiprocessing.get_context("forkserver")  # imports torch once for all runs
-    context.set_forkserver_preload(["hpiclock.workflows.train", "torch._dynamo"])
 
     def run(folder: Path, kill: str = "") -> int:
-        names = {"CONFIG": str(config), "RUN": str(folder), "KILL": kill, "EXIT": EXIT}
-        process = context.Process(target=runpy.run_path, args=(str(SCRIPT), names))
-        process.start()
-        process.join()
-        assert process.exitcode is not None
-        return process.exitcode
+        return run_script("killed_run.py", CONFIG=str(config), RUN=str(folder), KILL=kill, EXIT=EXIT)
 
     return run
 

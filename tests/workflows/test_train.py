@@ -14,8 +14,13 @@ from sklearn import metrics as sk
 from hpiclock import cli, tables
 from hpiclock.config.load import config_of, load_config
 from hpiclock.errors import InputError
+from hpiclock.plate.frames import open_plate, split_frames
 from hpiclock.runs.run import Run
-from hpiclock.workflows.train import train
+from hpiclock.targets import add_targets
+from hpiclock.training.distributed import ProcessGroup
+from hpiclock.training.losses import Losses
+from hpiclock.training.model import build_model
+from hpiclock.workflows.train import fit, train
 
 ROOT = Path(__file__).parents[2]
 CONFIGS = ROOT / "configs"
@@ -193,6 +198,26 @@ def test_provenance_tells_the_device(trained):
     facts = trained[0].read_json("provenance.json")
     assert (facts["device"], facts["precision"], facts["threads"]) == ("cpu", "float32", 1)
     assert facts["cache"].startswith("32px-")
+
+
+class OneOfMany(ProcessGroup):
+    """The main one of processes that are not there: nobody is waited for."""
+
+    def wait(self) -> None:
+        pass
+
+
+def test_a_split_with_fewer_frames_than_processes_is_refused(small, tmp_path):
+    cfg = config_of(small)
+    plate = open_plate(cfg)
+    frames = split_frames(add_targets(plate.frames, cfg.targets), plate.split, cfg)
+    n = int(frames["split"].eq("val").sum())
+    assert n < frames["split"].eq("train").sum()
+    parts = build_model(cfg.model, seed=0, size=cfg.image.size), Losses(cfg.objective, cfg.model), frames
+    run, group = Run.start(cfg, tmp_path / "seed0"), OneOfMany(0, n + 1, 0)
+    with pytest.raises(InputError, match=rf"^val: {n} frames for {n + 1} processes; start fewer$"):
+        fit(*parts, plate, run, group=group, say=str)
+    assert run.state == "new"
 
 
 def test_a_finished_run_is_left_as_it_is(trained, monkeypatch, capsys):
