@@ -215,7 +215,7 @@ def test_a_split_with_fewer_frames_than_processes_is_refused(small, tmp_path):
     assert n < frames["split"].eq("train").sum()
     parts = build_model(cfg.model, seed=0, size=cfg.image.size), Losses(cfg.objective, cfg.model), frames
     run, group = Run.start(cfg, tmp_path / "seed0"), OneOfMany(0, n + 1, 0)
-    with pytest.raises(InputError, match=rf"^val: {n} frames for {n + 1} processes; start fewer$"):
+    with pytest.raises(InputError, match=rf"^val: \d+ frames for {n + 1} processes; start fewer$"):
         fit(*parts, plate, run, group=group, say=str)
     assert run.state == "new"
 
