@@ -48,22 +48,16 @@ __all__ = [
 ]
 # fmt: on
 
-WHEN_NAMED = {
-    "Losses": "hpiclock.training.losses",
-    "TwoHeads": "hpiclock.training.model",
-    "build_model": "hpiclock.training.model",
-    "best_epoch": "hpiclock.workflows.train",
-    "fit": "hpiclock.workflows.train",
-    "predict": "hpiclock.workflows.train",
-    "save_results": "hpiclock.workflows.train",
-    "open_audit": "hpiclock.workflows.audit",
-    "explain_run": "hpiclock.workflows.explain",
-    "feature_map": "hpiclock.workflows.explain",
-    "compare_runs": "hpiclock.workflows.compare",
-    "find_runs": "hpiclock.workflows.compare",
-    "variants_table": "hpiclock.workflows.compare",
-    "open_readout": "hpiclock.workflows.readout",
+WHOLE_JOBS = {
+    "hpiclock.training.losses": ("Losses",),
+    "hpiclock.training.model": ("TwoHeads", "build_model"),
+    "hpiclock.workflows.train": ("best_epoch", "fit", "predict", "save_results"),
+    "hpiclock.workflows.audit": ("open_audit",),
+    "hpiclock.workflows.explain": ("explain_run", "feature_map"),
+    "hpiclock.workflows.compare": ("compare_runs", "find_runs", "variants_table"),
+    "hpiclock.workflows.readout": ("open_readout",),
 }
+WHEN_NAMED = {name: module for module, names in WHOLE_JOBS.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:

@@ -161,9 +161,8 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
     except (OSError, ValueError, BadZipFile) as error:
-        raise InputError(
-            f"{path}: cannot be read ({str(error).splitlines()[0]}); remove its folder"
-        ) from None
+        why = str(error).splitlines()[0]
+        raise InputError(f"{path}: cannot be read ({why}); remove its folder") from None
 
 
 # fmt: off
@@ -192,7 +191,7 @@ def write_reference_files(
             cls_preds=test["p_infected"].to_numpy(),
             cls_targets=test["label"].to_numpy(np.int64),
         )
-    lines = [_metadata(row, run.folder) for row in test.to_dict("records")]
+    lines = (_metadata(row, run.folder) for row in test.to_dict("records"))
     run.save_text("test_metadata.jsonl", "".join(lines))
     run.save_json("temporal_metrics.json", temporal_metrics(run.cfg, metrics))
     run.save_json("results.json", results(run, metrics, history, threshold))

@@ -142,11 +142,11 @@ def check_plate(cfg: Config, *, read_frames: bool, say: Callable[[str], None]) -
     unknown = found.manifest["condition"].isin(CONDITIONS).eq(False).sum()
     if unknown:
         say(f"{unknown} stacks are of wells of which nothing is said: they can be predicted, not trained on")
-    if not read_frames:
-        return Checked(found.manifest, found.problems, None)
-    table = passport(found.manifest, found.problems, cfg.data, cfg.quality, show_progress=True)
-    for line in passport_lines(table):
-        say(line)
+    table = None
+    if read_frames:
+        table = passport(found.manifest, found.problems, cfg.data, cfg.quality, show_progress=True)
+        for line in passport_lines(table):
+            say(line)
     return Checked(found.manifest, found.problems, table)
 
 
@@ -237,19 +237,18 @@ def compute_audit(run: Run, *, say: Callable[[str], None]) -> Audit:
             audit=cfg.audit,
             seed=cfg.seed,
         )
+        visible_h, rng = first_visible_hour(manifest), random_stream(cfg.seed, "onsets")
+        negative = controls.negative_controls(test, windows=cfg.windows, study=cfg.study, visible_h=visible_h)
+        over_time = score_over_time(held_out, audit=cfg.audit, level=level, rng=rng)
         tables = {
             "design": design_table(plate),
             "before_onset": evidence.nuisance,
-            "controls": controls.negative_controls(
-                test, windows=cfg.windows, study=cfg.study, visible_h=first_visible_hour(manifest)
-            ),
+            "controls": negative,
             "baselines": pd.concat([of_model, shortcuts], ignore_index=True),
             "probes": baselines.probe_features(frames[frames["split"].ne("train")], features, level=level),
             "sampling": baselines.sampling_experiments(frames, features, level=level, seed=cfg.seed),
             "permutations": controls.permutations_table(controls.well_comparisons(evidence)),
-            "over_time": score_over_time(
-                held_out, audit=cfg.audit, level=level, rng=random_stream(cfg.seed, "onsets")
-            ),
+            "over_time": over_time,
             "changes": baselines.perturbation_effects(tested, changed, level=level),
             "onset": evidence.onset,
             "pairs": evidence.pairs,

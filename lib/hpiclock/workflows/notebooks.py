@@ -180,9 +180,7 @@ def choose(folder: Path, numbers: str) -> list[Path]:
 
 def execution_order(chosen: Sequence[Path]) -> list[Path]:
     """Return the notebooks in the order in which they run: the audit right after what comes before 03."""
-    early = [path for path in chosen if path.name[:2] < "03"]
-    audit = [path for path in chosen if path.name.startswith(AUDIT)]
-    return early + audit + [path for path in chosen if path not in early + audit]
+    return sorted(chosen, key=lambda path: (path.name[:2] >= "03", not path.name.startswith(AUDIT)))
 
 
 def check_parameters(notebook: Path) -> None:
@@ -196,9 +194,8 @@ def check_parameters(notebook: Path) -> None:
     known = papermill.inspect_notebook(notebook)
     missing = [name for name in PARAMETERS if name not in known]
     if missing:
-        raise InputError(
-            f"{notebook.name}: its cell tagged 'parameters' does not set {', '.join(missing)}; add it there"
-        )
+        lacks = f"its cell tagged 'parameters' does not set {', '.join(missing)}"
+        raise InputError(f"{notebook.name}: {lacks}; add it there")
 
 
 def _execute_all(chosen: Sequence[Path], config: str | Path, overrides: Mapping[str, Any], run: Run) -> None:

@@ -63,7 +63,7 @@ def train(cfg: Config, run_dir: str | Path | None, *, say: Say = print) -> Run:
     with process_group(cfg.train) as group:
         if not group.is_main:
             os.environ[OFF] = "off"
-            say = _silent
+        say = say if group.is_main else (lambda _: None)  # the main process prints for all
         run = Run.start(cfg, run_dir)
         if run.state == "done":
             say(f"{run.name} is done; its results are kept")
@@ -226,10 +226,6 @@ def _figures(run: Run, tables: Tables, predictions: pd.DataFrame, history: pd.Da
         "temporal_generalization": figures.temporal_generalization_figure(windows, level=level),
     }
     write_figures(drawn, run.folder, (".png",))
-
-
-def _silent(_: str) -> None:
-    """Print nothing: the main process prints for all."""
 
 
 def _cache(run: Run) -> FrameCache:
