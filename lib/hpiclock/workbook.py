@@ -48,7 +48,7 @@ __all__ = [
 ]
 # fmt: on
 
-WHOLE_JOBS = {
+BY_MODULE = {
     "hpiclock.training.losses": ("Losses",),
     "hpiclock.training.model": ("TwoHeads", "build_model"),
     "hpiclock.workflows.train": ("best_epoch", "fit", "predict", "save_results"),
@@ -57,7 +57,7 @@ WHOLE_JOBS = {
     "hpiclock.workflows.compare": ("compare_runs", "find_runs", "variants_table"),
     "hpiclock.workflows.readout": ("open_readout",),
 }
-WHEN_NAMED = {name: module for module, names in WHOLE_JOBS.items() for name in names}
+WHEN_NAMED = {name: module for module, names in BY_MODULE.items() for name in names}
 
 
 def __getattr__(name: str) -> Any:
