@@ -90,8 +90,8 @@ def probe_sweep(plan: Sweep, *, say: Say) -> SweepResults:
 
 
 def _results(plan: Sweep, runs: pd.DataFrame, predictions_of: PredictionsOf) -> SweepResults:
-    summary = summarise(plan, predictions_of)
     write_csv(runs, plan.folder / RUNS)
+    summary = summarise(plan, predictions_of)
     write_csv(summary, plan.folder / SUMMARY)
     return SweepResults(plan.folder, runs, summary)
 
