@@ -1,31 +1,36 @@
-"""How often the confound audit finds what was planted, and how often it cries wolf.
+"""How the confound audit answers where a flaw of known size is planted: a power curve for each of its rows.
 
-Every seed draws a small simulated plate with one planted flaw (or none), takes frame statistics, trains
-linear heads on frozen features of its training wells, and runs the audit. A flaw counts
-as found when the row that names it says so; a clean plate counts as flagged when any row says
-``contradicted``. Rows that name a flaw look at the plate, not at a model, so flawed plates have shorter
-films and no model. Plates that are already in the rows file are not drawn again.
+Every seed draws a plate for each flaw at each of its strengths, none to total. Flaws of predictions are
+planted on :mod:`hard_plates`, flaws of pictures in small simulated plates: frame statistics, linear heads on
+frozen features where a model is asked, then the audit. Plates that are already in the rows file are not
+drawn again.
 
     OMP_NUM_THREADS=1 python benchmarks/audit_power.py --seeds 200
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
+from scipy.special import logit
 
+from hard_plates import GENERATORS, predictions
 from hpiclock.analysis.linear_probe import fit_class_probe, fit_time_probe
 from hpiclock.audit import (
+    ANSWERS,
     BORDER,
-    CLOCKS,
+    EARLY,
     ELAPSED,
     FOCUS,
     HOUR,
     LIGHT,
     MARK,
+    MORE,
+    PLACE,
     PLATE,
     TWICE,
     WELL,
@@ -35,7 +40,7 @@ from hpiclock.audit import (
 from hpiclock.audit.clocks import onset_shift_table
 from hpiclock.audit.controls import nuisance_table
 from hpiclock.audit.leakage import with_split_and_well
-from hpiclock.audit.verdict import QUESTIONS, verdict
+from hpiclock.audit.verdict import verdict
 from hpiclock.config.schema import AuditConfig, SplitConfig, StudyConfig
 from hpiclock.plate.duplicates import Fields, burned_in_marks, downscaled, evenly_spaced, overlapping_fields
 from hpiclock.plate.quality import KINDS, image_statistics
@@ -44,57 +49,94 @@ from hpiclock.simulate.design import Design, design, grid
 from hpiclock.simulate.write import SimulatedStack, simulate_plate
 from simulation import DOCS, PAGES, ROOT, command_line, in_pool, markdown, rate, write_files
 
-FLAGS = ("contradicted", "not identifiable")
-ANY = "any row contradicted"
+ANY = "any row"
+GOOD = ("shown", "not seen")
+HARD = ("t3 wells", "AR(1) frames", "size-dependent wells", "non-takes", "3 against 12")
+ALL_KINDS = ("easy", *HARD)
 LONG: dict[str, Any] = {"n_frames": 9, "interval_h": 6.0}
 SHORT: dict[str, Any] = {"n_frames": 5, "interval_h": 12.0}
-LAYOUT: dict[str, Any] = {
-    "wells": grid(6, (0.0, 2.0, 0.0, 2.0)),
-    "shuffled": True,
-    "microscope": {"positions": 1},
-}
 SPLIT = {"train": 0.42, "val": 0.08, "test": 0.5}
-BLURRED = {"blur_px": 1.45}
 
 
-class Case(NamedTuple):
-    """Plates of one kind: (design, what is changed in it) each, the rows that name their flaw, whether a
-    model is trained.
+class Plant(NamedTuple):
+    """A flaw, or what a claim rests on, at several strengths.
+
+    rows: of the audit, that are to name it. strength: what the numbers are. false: strengths at which
+    *shown* would be false; fine: at which *contradicted* would be. change: fields of a hard plate, or of a
+    simulated one, at a strength. plates: kinds of hard plates; of pictures, that of the design.
     """
 
-    plates: tuple[tuple[str, dict[str, Any]], ...]
-    naming: tuple[str, ...]
-    model: bool
+    rows: tuple[str, ...]
+    strength: str
+    strengths: tuple[float, ...]
+    false: tuple[float, ...]
+    fine: tuple[float, ...]
+    change: Callable[[float], dict[str, Any]]
+    plates: tuple[str, ...] = ALL_KINDS
 
 
-def one_plate(name: str, *naming: str, model: bool = False) -> Case:
-    """Return a case of one plate of 12 infected and 12 mock wells, placed at random."""
-    return Case(((name, LAYOUT | (LONG if model else SHORT)),), naming, model)
+def _middle(share: float) -> dict[str, Any]:
+    window = (16 * share, 48 - 18 * share)
+    return {"clock": "middle", "clock_share": 1.0, "infected_h": window}
 
 
-def two_plates(mock: tuple[int, int], *naming: str, second: dict[str, Any], model: bool = False) -> Case:
-    """Return a case of two plates of 12 wells with so many mock wells each; the second has other optics."""
-    names = list(grid(3, (0.0,) * 4))
-    wells = [{well: 0.0 if i < n else 2.0 for i, well in enumerate(names)} for n in mock]
-    parts = [LAYOUT | (LONG if model else SHORT) | {"wells": mine} for mine in wells]
-    optics = LAYOUT["microscope"] | second
-    return Case((("audit", parts[0]), ("audit", parts[1] | {"microscope": optics})), naming, model)
+def _aliased(n: float) -> dict[str, Any]:
+    return {"plates": ((int(n), 12 - int(n)), (12 - int(n), int(n)))}
 
 
-CLEAN = ("clean", "clean, two plates")
-CASES: dict[str, Case] = {
-    "clean": one_plate("audit", model=True),
-    "clean, two plates": two_plates((6, 6), second={}, model=True),
-    "one onset": one_plate("audit-fixed-onset", CLOCKS, model=True),
-    "well tint": one_plate("audit-tint", LIGHT),
-    "focus": one_plate("audit-focus", FOCUS),
-    "focus per plate": two_plates((10, 2), PLATE, second=BLURRED),
-    "border mark": one_plate("audit-border", BORDER, MARK),
-    "classes at different hours": one_plate("audit-clock", HOUR),
-    "leaked neighbours": one_plate("audit-neighbours", TWICE),
-    "duplicated frames": one_plate("audit-duplicates", TWICE),
-    "one well per class": Case((("audit-one-well-each", SHORT),), (WELL,), False),
-}
+PLANTS: dict[str, Plant] = {
+    "signs of infection": Plant(
+        (WELL,), "logits", (0, 1, 2, 4), (0,), (2, 4), lambda x: {"strength": x}
+    ),
+    "difference before the onset": Plant(
+        (EARLY,), "AUC", (0.5, 0.6, 0.7, 0.8, 0.88), (0.6, 0.7, 0.8, 0.88), (0.5,), lambda x: {"early_auc": x}
+    ),
+    "clock": Plant(
+        (HOUR,), "share of the score", (0, 0.25, 0.5, 0.75, 1), (1,), (0,), lambda x: {"clock_share": x}
+    ),
+    "clock, infected in the middle hours": Plant(
+        (HOUR,), "of 0–48 h to 16–30 h", (0, 0.5, 1), (0, 0.5, 1), (), _middle
+    ),
+    "infected wells imaged later": Plant(
+        (HOUR,), "hours", (0, 4, 8, 14), (), (0,), lambda x: {"infected_h": (x, 48), "mock_h": (0, 48 - x)}
+    ),
+    "predicted time": Plant(
+        (ELAPSED,), "slope", (0, 0.25, 0.5, 0.75, 1), (0, 0.25, 0.5), (1,), lambda x: {"slope": x}
+    ),
+    "model beyond frame statistics": Plant(
+        (MORE,), "logits of noise in these", (0, 1, 2, 4), (0,), (1, 2, 4), lambda _: {}
+    ),
+    "layout by column": Plant(
+        (PLACE,), "pairs of 24 swapped", (0, 1, 2, 4, 8), (0, 1, 2), (),
+        lambda x: {"layout": "column", "swapped": int(x)}, ("easy",),
+    ),
+    "layout by parity of the column": Plant(
+        (PLACE,), "pairs of 24 swapped", (0, 1, 2, 4, 8), (0, 1, 2), (),
+        lambda x: {"layout": "parity", "swapped": int(x)}, ("easy",),
+    ),
+    "two plates": Plant(
+        (PLATE,), "infected of 12 on the first", (6, 7, 8, 9, 10, 12), (9, 10, 12), (6,), _aliased, ("easy",)
+    ),
+}  # fmt: skip
+PICTURES: dict[str, Plant] = {
+    "nothing": Plant((), "", (0,), (), (0,), lambda _: LONG, ("one plate", "two plates")),
+    "brighter infected wells": Plant(
+        (LIGHT,), "grey levels", (0, 0.5, 1, 3), (3,), (0,),
+        lambda x: {"plant": {"well_tint": x}}, ("one plate",),
+    ),
+    "blurred infected wells": Plant(
+        (FOCUS,), "px", (0, 0.05, 0.1, 0.4), (0.4,), (0,),
+        lambda x: {"plant": {"well_blur_px": x}}, ("one plate",),
+    ),
+    "mark on the border": Plant(
+        (BORDER, MARK), "0 or 1", (0, 1), (1,), (0,),
+        lambda x: {"plant": {"border_mark": bool(x)}}, ("one plate",),
+    ),
+    "wells that show another's place": Plant(
+        (TWICE,), "share of the field", (0, 0.25, 0.5, 1), (0.25, 0.5, 1), (0,),
+        lambda x: {"plant": {"twin_wells": 4, "twin_overlap": x} if x else {}}, ("one plate",),
+    ),
+}  # fmt: skip
 AUDIT = AuditConfig(onset_shifts_h=())  # other onsets never contradict, and take half of the time
 
 
@@ -145,13 +187,25 @@ def predict(frames: pd.DataFrame, features: np.ndarray) -> pd.DataFrame:
     )  # fmt: skip
 
 
-def one(case: str, seed: int) -> pd.DataFrame:
-    """Return the verdict of one plate, or of two: ``case seed question verdict effect low high``."""
-    # each plate of a case has its own seed
-    drawn = [
-        tables(numbered(design(name, **changes), number), seed + 1_000_000 * number)
-        for number, (name, changes) in enumerate(CASES[case].plates)
-    ]
+def of_predictions(plant: Plant, kind: str, strength: float, seed: int) -> Evidence:
+    """Return what the audit reads of a hard plate: its predictions."""
+    rng = np.random.default_rng(seed)
+    rows = predictions(GENERATORS[kind]._replace(**plant.change(strength)), rng)
+    evidence = Evidence(rows, predictions=rows, audit=AUDIT, seed=seed)
+    if MORE in plant.rows:
+        score = logit(rows["p_infected"]) + strength * rng.normal(size=len(rows))
+        evidence.plain_scores = rows.assign(score=score)[["stack_id", "frame", "score"]]
+    return evidence
+
+
+def of_pictures(plant: Plant, kind: str, strength: float, seed: int) -> Evidence:
+    """Return what the audit reads of a small simulated plate of 12 infected and 12 mock wells, or of two."""
+    small = grid(6, (0.0, 2.0, 0.0, 2.0)) if kind == "one plate" else grid(3, (0.0, 2.0, 0.0, 2.0))
+    changes = {"wells": small, "shuffled": True, "microscope": {"positions": 1}} | SHORT
+    plate = design("audit", **(changes | plant.change(strength)))
+    # each plate has its own seed
+    numbers = range(1 if kind == "one plate" else 2)
+    drawn = [tables(numbered(plate, number), seed + 1_000_000 * number) for number in numbers]
     frames, statistics = (pd.concat([part[i] for part in drawn], ignore_index=True) for i in (0, 1))
     features, stacks = np.concatenate([part[2] for part in drawn]), [s for part in drawn for s in part[3]]
     first = frames.drop_duplicates("stack_id")
@@ -173,46 +227,91 @@ def one(case: str, seed: int) -> pd.DataFrame:
         audit=AUDIT,
         seed=seed,
     )
-    if CASES[case].model:
-        predictions = predict(frames, features)
-        test = predictions[predictions["split"].eq("test")]
-        evidence.predictions, evidence.onset = predictions, onset_shift_table(test, study=study, audit=AUDIT)
-    found = verdict(evidence)
-    return found.assign(case=case, seed=seed)
+    if not plant.rows:
+        evidence.predictions = predict(frames, features)
+        test = evidence.predictions[evidence.predictions["split"].eq("test")]
+        evidence.onset = onset_shift_table(test, study=study, audit=AUDIT)
+    return evidence
+
+
+def one(name: str, kind: str, strength: float, seed: int) -> pd.DataFrame:
+    """Return ``flaw plate strength seed row verdict effect``: of the rows that name it, and of any row.
+
+    The verdict of any row is ``contradicted``, or nothing.
+    """
+    plant = PLANTS.get(name) or PICTURES[name]
+    evidence = (of_predictions if name in PLANTS else of_pictures)(plant, kind, strength, seed)
+    found = verdict(evidence).set_index("question")
+    rows = [(row, found.loc[row, "verdict"], found.loc[row, "effect"]) for row in plant.rows]
+    rows.append((ANY, "contradicted" if found["verdict"].eq("contradicted").any() else "", np.nan))
+    table = pd.DataFrame(rows, columns=["row", "verdict", "effect"])
+    return table.assign(flaw=name, plate=kind, strength=strength, seed=seed)
 
 
 def summary(rows: pd.DataFrame) -> pd.DataFrame:
-    """Return ``case row flagged low high seeds``: the share of seeds in which a row, or any row, flags."""
-    found = []
-    for case, (_, naming, model) in CASES.items():
-        mine = rows[rows["case"].eq(case)]
-        flags_of = {ANY: mine[mine["verdict"].eq("contradicted")]} if model else {}
-        for question in QUESTIONS if case in CLEAN else naming:
-            flags = ("contradicted",) if case in CLEAN else FLAGS
-            flags_of[question] = mine[mine["question"].eq(question) & mine["verdict"].isin(flags)]
-        if len(naming) > 1:
-            flags_of[" or ".join(naming)] = mine[mine["question"].isin(naming) & mine["verdict"].isin(FLAGS)]
-        for question in (CLOCKS, ELAPSED, WELL) if model else ():
-            supported = mine["question"].eq(question) & mine["verdict"].eq("supported")
-            flags_of[f"{question} supported"] = mine[supported]
-        n = mine["seed"].nunique()
-        for row, hits in flags_of.items():
-            flagged, low, high = rate(hits["seed"].nunique(), n)
-            found.append({"case": case, "row": row, "flagged": flagged, "low": low, "high": high, "seeds": n})
-    return pd.DataFrame(found).round(4)
+    """Return the share of seeds of each verdict, by flaw, plate, strength and row.
+
+    Columns: ``flaw plate strength row``, one per verdict, ``effect`` (the mean), ``seeds``.
+    """
+    grouped = rows.groupby(["flaw", "plate", "strength", "row"], sort=False)
+    shares = pd.DataFrame(
+        {answer: grouped["verdict"].agg(lambda v, a=answer: v.eq(a).mean()) for answer in ANSWERS}
+    )
+    return (
+        shares.assign(effect=grouped["effect"].mean(), seeds=grouped["seed"].nunique()).reset_index().round(4)
+    )
+
+
+def with_wrong(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table with ``wrong low high``: the share of seeds whose verdict is wrong there, if one is.
+
+    *Shown* and *not seen* are where they would be false, *contradicted* is where nothing speaks against it.
+    """
+    wrong = []
+    for cell in table.to_dict("records"):
+        plant = (PLANTS | PICTURES)[cell["flaw"]]
+        false = cell["row"] != ANY and cell["strength"] in plant.false
+        verdicts = GOOD if false else ("contradicted",) if cell["strength"] in plant.fine else ()
+        hits = round(cell["seeds"] * sum(cell.get(verdict, 0) for verdict in verdicts))
+        wrong.append(rate(hits, cell["seeds"]) if verdicts else (np.nan,) * 3)
+    return table.assign(**dict(zip(("wrong", "low", "high"), np.transpose(wrong).round(4), strict=True)))
 
 
 def page(table: pd.DataFrame, before: str) -> str:
-    """Return the page with the rates between its two marks."""
-    shown = [(name, ANY) for name in CLEAN]
-    shown += [(name, row) for name, case in CASES.items() for row in case.naming]
-    shown += [(name, f"{row} supported") for row in (CLOCKS, ELAPSED) for name in ("clean", "one onset")]
-    rates = table.set_index(["case", "row"]).loc[shown]
-    rows = [
-        [*key, f"{rate['flagged']:.1%}", f"{rate['low']:.1%} to {rate['high']:.1%}", int(rate["seeds"])]
-        for key, rate in rates.iterrows()
-    ]
-    text = markdown(["plate", "row", "share of seeds", "95% interval", "seeds"], rows)
+    """Return the page with the curves and the worst cells between its two marks."""
+    shown = [answer for answer in ANSWERS if answer != "not tested"]
+
+    def rows(part: pd.DataFrame, *columns: str) -> list[list[str]]:
+        texts = part.assign(strength=[f"{x:g}" for x in part["strength"]])
+        for name in (*shown, "wrong", "low", "high"):
+            texts[name] = ["" if np.isnan(x) else f"{x:.0%}" for x in part[name]]
+        texts["interval"] = texts["low"] + " to " + texts["high"]
+        return texts[list(columns)].to_numpy().tolist()
+
+    nothing = table["row"].eq(ANY) & table["flaw"].isin(["nothing", "signs of infection"])
+    clean = table[nothing & table["wrong"].notna()]
+    clean = clean.sort_values("strength").drop_duplicates(["flaw", "plate"], keep="last")
+    curves = table[table["row"].ne(ANY) & table["plate"].isin(["easy", "one plate"])]
+    unit = {name: f"{name}, {plant.strength}" for name, plant in (PLANTS | PICTURES).items()}
+    judged = table[table["row"].ne(ANY) & table["wrong"].notna()]
+    worst = judged.sort_values("wrong", ascending=False).head(12)
+    columns = ("plate", "wrong", "interval", "seeds")
+    named = [part.assign(flaw=part["flaw"].map(unit)) for part in (curves, worst)]
+    head = ["row", "planted", "at"]
+    text = "\n\n".join(
+        [
+            "Nothing planted, any row *contradicted*:",
+            markdown(["plate", "share of seeds", "95% interval", "seeds"], rows(clean, *columns)),
+            "Share of seeds by verdict:",
+            markdown([*head, *shown], rows(named[0], "row", "flaw", "strength", *shown)),
+            "The worst cells of all plates: *shown* or *not seen* where it is false, *contradicted* where "
+            "nothing speaks against it:",
+            markdown(
+                [*head, "plate", "share of seeds", "95% interval", "seeds"],
+                rows(named[1], "row", "flaw", "strength", *columns),
+            ),
+        ]
+    )
     begin, end = "<!-- rates -->\n", "<!-- /rates -->"
     first, _, rest = before.partition(begin)
     return first + begin + text + "\n" + end + rest.partition(end)[2]
@@ -224,14 +323,20 @@ def main() -> None:
     parser.add_argument("--rows", type=Path, default=ROOT / "cache" / "audit_power_rows.csv")
     options = parser.parse_args()
     options.rows.parent.mkdir(parents=True, exist_ok=True)
-    rows = pd.read_csv(options.rows) if options.rows.is_file() else pd.DataFrame(columns=["case", "seed"])
-    done = set(zip(rows["case"], rows["seed"], strict=True))
-    jobs = [(case, seed) for seed in range(options.seeds) for case in CASES if (case, seed) not in done]
-    for found in in_pool(one, jobs, options.workers):
-        new = not options.rows.is_file()
-        found.drop(columns=["evidence", "remedy"]).to_csv(options.rows, mode="a", header=new, index=False)
-    rows = pd.read_csv(options.rows)
-    table = summary(rows[rows["seed"] < options.seeds])
+    key = ["flaw", "plate", "strength", "seed"]
+    rows = pd.read_csv(options.rows) if options.rows.is_file() else pd.DataFrame(columns=key)
+    done = set(rows[key].itertuples(index=False, name=None))
+    jobs = [
+        (name, kind, strength, seed)
+        for seed in range(options.seeds)
+        for name, plant in (PLANTS | PICTURES).items()
+        for kind in plant.plates
+        for strength in plant.strengths
+    ]
+    for found in in_pool(one, [job for job in jobs if job not in done], options.workers):
+        found.to_csv(options.rows, mode="a", header=not options.rows.is_file(), index=False)
+    rows = pd.read_csv(options.rows, keep_default_na=False, na_values={"effect": [""]})
+    table = with_wrong(summary(rows[rows["seed"] < options.seeds]))
     before = (ROOT / DOCS / "audit.md").read_text(encoding="utf-8")
     write_files(
         {
@@ -239,7 +344,6 @@ def main() -> None:
             options.out / DOCS / "audit.md": page(table, before),
         }
     )
-    print(table.to_string(index=False))
 
 
 if __name__ == "__main__":
