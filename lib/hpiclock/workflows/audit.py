@@ -6,7 +6,7 @@ run's report, with every table behind it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,7 +31,7 @@ from hpiclock.plate.manifest.sources import write_quarantine
 from hpiclock.plate.manifest.survey import acquisition_times, survey
 from hpiclock.plate.quality import KINDS, cached_statistics, frame_statistics, passport, quarantine_rows
 from hpiclock.report.text import passport_lines, survey_lines
-from hpiclock.runs.run import VERDICT, Run
+from hpiclock.runs.run import VERDICT, Run, Say
 from hpiclock.tables import CONDITIONS, FRAMES, MANIFEST, NEW_MANIFEST, PREDICTIONS, read_any, write
 from hpiclock.targets import hpi
 from hpiclock.workflows.predict import trained_model
@@ -125,7 +125,7 @@ class Checked:
         return self.passport
 
 
-def check_plate(cfg: Config, *, read_frames: bool, say: Callable[[str], None]) -> Checked:
+def check_plate(cfg: Config, *, read_frames: bool, say: Say) -> Checked:
     """Find and open the stacks of a source, read every frame, and say what stands out.
 
     Args:
@@ -158,7 +158,7 @@ class Audit:
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
 
 
-def audit_run(run: Run, out: str | Path | None = None, *, say: Callable[[str], None] = print) -> pd.DataFrame:
+def audit_run(run: Run, out: str | Path | None = None, *, say: Say = print) -> pd.DataFrame:
     """Audit a trained run and write ``verdict.csv`` and ``audit/*.csv``; return the verdict.
 
     Args:
@@ -180,7 +180,7 @@ def audit_run(run: Run, out: str | Path | None = None, *, say: Callable[[str], N
     return found.verdict
 
 
-def open_audit(run: Run, *, say: Callable[[str], None] = print) -> Audit:
+def open_audit(run: Run, *, say: Say = print) -> Audit:
     """Return the audit of a run: the one in its folder unless its predictions are newer, else a new one.
 
     Raises:
@@ -208,7 +208,7 @@ def read_audit(folder: str | Path) -> Audit:
     return Audit(verdict, tables)
 
 
-def compute_audit(run: Run, *, say: Callable[[str], None]) -> Audit:
+def compute_audit(run: Run, *, say: Say) -> Audit:
     """Compute the verdict and every table of a run, and write nothing."""
     cfg, level = run.cfg, run.cfg.study.level
     manifest, used = run.read_table("manifest.csv", MANIFEST), run.read_table("frames.parquet", FRAMES)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +27,7 @@ from hpiclock.runs.results import (
     load_arrays,
     save_arrays,
 )
-from hpiclock.runs.run import Run
+from hpiclock.runs.run import Run, Say
 from hpiclock.tables import FRAMES, MANIFEST, PREDICTIONS, n_wells, read_any
 from hpiclock.workflows.audit import thin_frames
 from hpiclock.workflows.predict import trained_model
@@ -180,7 +179,7 @@ def keep_gradcam(run: Run, model: TwoHeads, cache: FrameCache, predictions: pd.D
     save_arrays(run.path(EXPLANATIONS, "gradcam.npz"), keys | maps)
 
 
-def explain_run(run: Run, *, say: Callable[[str], None] = print) -> KeptExplanations:
+def explain_run(run: Run, *, say: Say = print) -> KeptExplanations:
     """Return maps by every method and what checks them: those in the run's folder, else new ones.
 
     ``explanations/`` holds ``maps.npz`` (a map of each head and method), ``checks.csv`` (``check head method
@@ -213,7 +212,7 @@ def explain_run(run: Run, *, say: Callable[[str], None] = print) -> KeptExplanat
     return KeptExplanations(frames, maps, checks, read_any(run.path(EXPLANATIONS, "deletion.csv")))
 
 
-def _examine(run: Run, predictions: pd.DataFrame, frames: pd.DataFrame, say: Callable[[str], None]) -> None:
+def _examine(run: Run, predictions: pd.DataFrame, frames: pd.DataFrame, say: Say) -> None:
     from hpiclock.inference.attribution import images_of
     from hpiclock.inference.sanity_checks import EPOCHS, SHUFFLED_LABEL_STEPS, train_on_shuffled_labels
 

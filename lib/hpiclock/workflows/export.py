@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +17,7 @@ from hpiclock.report.audit_text import verdict_lines
 from hpiclock.report.pages import render
 from hpiclock.report.text import readable_metrics
 from hpiclock.runs.results import read_study_tables
-from hpiclock.runs.run import VERDICT, Run, plain
+from hpiclock.runs.run import VERDICT, Run, Say, plain
 from hpiclock.tables import FRAMES, MANIFEST, METRICS, read_any
 from hpiclock.workflows.predict import trained_model
 
@@ -61,7 +60,7 @@ def _sides(frames: pd.DataFrame) -> pd.DataFrame:
     return grouped.agg(wells=("place", "nunique"), stacks=("stack_id", "nunique"), frames=("frame", "size"))
 
 
-def export(run: Run, folder: Path, *, say: Callable[[str], None]) -> Path:
+def export(run: Run, folder: Path, *, say: Say) -> Path:
     """Write a finished run's model as ONNX and as safetensors with a config, and its model card.
 
     Both files predict the same frames as the run's model; they are kept only if all agree.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from operator import attrgetter
@@ -32,7 +32,7 @@ from hpiclock.plate.preprocess import harmonize
 from hpiclock.plate.quality import stack_statistics
 from hpiclock.progress import progress
 from hpiclock.runs.results import read_study_tables
-from hpiclock.runs.run import Run, plain
+from hpiclock.runs.run import Run, Say, plain
 from hpiclock.tables import (
     FRAMES,
     IDENTITY,
@@ -224,7 +224,7 @@ class Member(NamedTuple):
         return digest.hexdigest()
 
 
-def load_member(run: Run, say: Callable[[str], None]) -> Member:
+def load_member(run: Run, say: Say) -> Member:
     """Load what a finished run needs for predictions of a new plate."""
 
     model = trained_model(run)
@@ -307,7 +307,7 @@ def predict(
     output: str | Path,
     *,
     changes: Mapping[str, Any],
-    say: Callable[[str], None],
+    say: Say,
 ) -> PlatePredictions:
     """Predict every frame of a new plate and write the predictions, with what must be known about them.
 

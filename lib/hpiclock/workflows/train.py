@@ -6,7 +6,6 @@ Notebook 02 makes the same calls, one a cell; :func:`train` makes them in a row.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from hpiclock.plate.frames import Plate, clamped_targets, open_plate, split_fram
 from hpiclock.progress import OFF
 from hpiclock.report.text import summary_text
 from hpiclock.runs.results import Tables, of_split, write_reference_files, write_tables
-from hpiclock.runs.run import DESIGN, NOTES, PROVENANCE, Run, write_figures
+from hpiclock.runs.run import DESIGN, NOTES, PROVENANCE, Run, Say, write_figures
 from hpiclock.tables import FRAMES, HISTORY, MANIFEST, METRICS, PREDICTIONS, check
 from hpiclock.targets import add_targets
 from hpiclock.training import evaluate, loop
@@ -40,8 +39,6 @@ from hpiclock.workflows.audit import design_audit
 from hpiclock.workflows.explain import keep_gradcam
 from hpiclock.workflows.predict import BEST, keep_reference
 from hpiclock.workflows.study import study_tables
-
-Say = Callable[[str], None]
 
 
 def train(cfg: Config, run_dir: str | Path | None, *, say: Say = print) -> Run:

@@ -22,7 +22,7 @@ from hpiclock.config.load import Sweep, Trial, load_config, load_sweep
 from hpiclock.errors import InputError, RunFailed
 from hpiclock.files import make_folder, write_csv
 from hpiclock.plate.frames import select_frames
-from hpiclock.runs.run import Run, write_figures
+from hpiclock.runs.run import Run, Say, write_figures
 from hpiclock.tables import PREDICTIONS, read_any
 from hpiclock.workflows.compare import RUNS, compare_runs, find_runs, write_comparison
 from hpiclock.workflows.sweep.executors import Engine, state_of, train_as_jobs, train_in_processes
@@ -37,7 +37,6 @@ SCORES = {
     "auc_after_eclipse": ("auc", "after eclipse"),
     "mae_infected_h": ("mae", "infected"),
 }
-Say = Callable[[str], None]
 PredictionsOf = Callable[[str], pd.DataFrame | None]  # by a run's name; None where it is not done
 Train = Callable[[Sweep, list[str]], dict[str, str]]  # takes names of runs, returns why each failed
 
@@ -102,7 +101,7 @@ def run_sweep(
     *,
     workers: int | None,
     report: bool,
-    say: Callable[[str], None],
+    say: Say,
     engine: Engine = "local",
     options: Sequence[str] | None = None,
 ) -> Iterator[str]:

@@ -16,7 +16,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -28,7 +28,7 @@ from hpiclock.config.load import Sweep
 from hpiclock.errors import InputError, RunFailed
 from hpiclock.files import atomic, make_folder
 from hpiclock.progress import OFF, progress
-from hpiclock.runs.run import CONFIG, Run
+from hpiclock.runs.run import CONFIG, Run, Say
 
 Engine = Literal["local", "snakemake", "slurm"]
 ATTEMPTS = 2  # of a run whose process was killed from outside, for example for want of memory
@@ -44,9 +44,7 @@ def state_of(plan: Sweep, name: str) -> str:
     return Run(folder, plan.configs[name]).state if (folder / CONFIG).is_file() else "new"
 
 
-def train_in_processes(
-    plan: Sweep, todo: list[str], *, workers: int | None, say: Callable[[str], None]
-) -> dict[str, str]:
+def train_in_processes(plan: Sweep, todo: list[str], *, workers: int | None, say: Say) -> dict[str, str]:
     """Train runs of a sweep, each in a process of its own, and go on when one fails.
 
     Args:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from hpiclock.errors import InputError
 from hpiclock.plate.cache import open_cache
 from hpiclock.plate.frames import Plate, expand_frames, prepare_frames, select_frames
 from hpiclock.progress import progress
-from hpiclock.runs.run import Run
+from hpiclock.runs.run import Run, Say
 from hpiclock.targets import add_targets
 
 PROBE = (
@@ -26,7 +25,7 @@ PROBE = (
 )
 
 
-def fit_probes(plan: Sweep, *, say: Callable[[str], None]) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
+def fit_probes(plan: Sweep, *, say: Say) -> tuple[dict[str, pd.DataFrame], dict[str, str]]:
     """Fit heads for every run of a sweep on features that are computed once.
 
     Returns:
