@@ -37,6 +37,7 @@ FULL_MARGIN_STACKS = 24  # with fewer the range is known worse, and the margin g
 LEAST_STACKS = 4  # of the training plate, for a range
 COLUMNS = ["statistic", "words", "low", "high", "value", "beyond", "outside", "n_stacks", "unlike"]
 WORDS = STATISTIC_WORDS | {"asymmetry": "balance of bright and dark"}
+NAMED = 4  # statistics in a sentence
 AT_START = "_start"
 _PLACE = ("stack_id", "plate", "well")
 
@@ -64,33 +65,24 @@ def acquisition_shift(trained: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     off = np.maximum(np.maximum(value - high, low - value), 0.0)
     span = (high - low).to_numpy(float)
     beyond = np.divide(off, span, out=np.where(off > 0, np.inf, 0.0), where=span > 0)
-    table = pd.DataFrame(
-        {
-            "statistic": names,
-            "words": [_words(name) for name in names],
-            "low": low.to_numpy(),
-            "high": high.to_numpy(),
-            "value": value.to_numpy(),
-            "beyond": beyond,
-            "outside": (new[names].lt(low) | new[names].gt(high)).sum().to_numpy(),
-            "n_stacks": len(new),
-            "unlike": beyond > MARGIN * max(1.0, FULL_MARGIN_STACKS / len(trained)),
-        }
-    )
+    outside = (new[names].lt(low) | new[names].gt(high)).sum()
+    table = pd.DataFrame({"low": low, "high": high, "value": value, "beyond": beyond, "outside": outside})
+    unlike = beyond > MARGIN * max(1.0, FULL_MARGIN_STACKS / len(trained))
+    words = [_words(name) for name in names]
+    table = table.assign(statistic=names, words=words, n_stacks=len(new), unlike=unlike)[COLUMNS]
     return table.sort_values("beyond", ascending=False, kind="stable", ignore_index=True)
 
 
-def shift_sentence(table: pd.DataFrame, *, most: int = 4) -> str:
+def shift_sentence(table: pd.DataFrame) -> str:
     """Return what differs, e.g. ``sharpness 1.2 (training 2.1 to 2.4)``; empty where nothing does."""
     odd = table[table["unlike"].astype(bool)]
     base = odd["statistic"].str.removesuffix(AT_START)
     odd = odd[~base.duplicated()]  # over all hours and at the start: the farther one is named
     shown = [
         f"{row.words} {row.value:.3g} (training {row.low:.3g} to {row.high:.3g})"
-        for row in odd.head(most).itertuples()
+        for row in odd.head(NAMED).itertuples()
     ]
-    more = [f"{len(odd) - most} more"] if len(odd) > most else []
-    return ", ".join([*shown, *more])
+    return ", ".join(shown + [f"{len(odd) - NAMED} more"] * (len(odd) > NAMED))
 
 
 def _words(name: str) -> str:
@@ -100,15 +92,17 @@ def _words(name: str) -> str:
 
 UNLIKE = "THIS PLATE LOOKS UNLIKE THE TRAINING PLATE: "
 
-MORE_THAN_EXPECTED = (
-    3.0  # so many times the stacks that a plate of the same kind has beyond the farthest held-out one
-)
+# so many times the stacks that a plate of the same kind has beyond the farthest held-out one
+MORE_THAN_EXPECTED = 3.0
+
+
+Verdict = Literal["alike", "partly unlike", "unlike", "not known"]
 
 
 class OodSummary(NamedTuple):
     """The verdict on a new plate, the median distance of its stacks, and both in a sentence."""
 
-    verdict: Literal["alike", "partly unlike", "unlike", "not known"]
+    verdict: Verdict
     distance: float
     sentence: str
 
@@ -164,19 +158,18 @@ def _by_distance(predictions: pd.DataFrame, n_held_out: int, n_wells: int) -> Oo
         f"{beyond} of {n} stacks lie farther from the training frames than each of the {n_held_out} stacks "
         f"of {n_wells} wells held out of training (median distance {median:.2f}; farthest held-out stack = 1)"
     )
+    verdict: Verdict = "alike"
+    sentence = f"To the model this plate looks like the training plate: {numbers}."
     if median > 1:
-        return OodSummary(
-            "unlike",
-            median,
-            f"{UNLIKE}{numbers}. Its predictions are not to be believed "
-            "before wells of known condition, imaged in the same way, have been read out.",
+        verdict = "unlike"
+        sentence = (
+            f"{UNLIKE}{numbers}. Its predictions are not to be believed before wells of known condition, "
+            "imaged in the same way, have been read out."
         )
-    if beyond > max(MORE_THAN_EXPECTED * expected, 1.0):
-        worst = ", ".join(stacks["stack_id"].head(3))
-        return OodSummary(
-            "partly unlike",
-            median,
+    elif beyond > max(MORE_THAN_EXPECTED * expected, 1.0):
+        verdict, worst = "partly unlike", ", ".join(stacks["stack_id"].head(3))
+        sentence = (
             f"SOME STACKS LOOK UNLIKE THE TRAINING PLATE: {numbers}; some {np.ceil(expected):.0f} would be "
-            f"by chance. The farthest: {worst}.",
+            f"by chance. The farthest: {worst}."
         )
-    return OodSummary("alike", median, f"To the model this plate looks like the training plate: {numbers}.")
+    return OodSummary(verdict, median, sentence)

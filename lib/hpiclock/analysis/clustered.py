@@ -8,6 +8,7 @@ import numpy as np
 from scipy.special import stdtrit
 
 from hpiclock.analysis.units import MIN_GROUPS
+from hpiclock.format import count_text
 
 UNDEFINED = float("nan")
 NO_VARIANCE = 1e-24  # a variance below this is none
@@ -56,9 +57,8 @@ def too_few_groups(kinds: dict[str, np.ndarray]) -> str:
     """Return the words why there is no interval, or nothing when each sample has groups enough."""
     for name, at in kinds.items():
         if len(at) < MIN_GROUPS:
-            words = "" if name == "both" else f"{name} "
-            plural = "group" if len(at) == 1 else "groups"
-            return f"no interval: {len(at)} {words}{plural}, at least {MIN_GROUPS} needed"
+            found = count_text(len(at), "group" if name == "both" else f"{name} group")
+            return f"no interval: {found}, at least {MIN_GROUPS} needed"
     return ""
 
 

@@ -9,18 +9,10 @@ import pandas as pd
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit, stdtrit
 
+from hpiclock.analysis import units
 from hpiclock.analysis.clustered import jackknife_variance
-from hpiclock.analysis.frame_scores import model_codes
 from hpiclock.analysis.time_errors import time_errors
-from hpiclock.analysis.units import (
-    MIN_GROUPS,
-    choose_resampling_unit,
-    count_codes,
-    group_codes,
-    ordered_splits,
-    well_codes,
-)
-from hpiclock.tables import table_of
+from hpiclock.tables import CONDITIONS, table_of
 
 
 def labelled_scores(predictions: pd.DataFrame) -> pd.DataFrame:
@@ -30,7 +22,7 @@ def labelled_scores(predictions: pd.DataFrame) -> pd.DataFrame:
 
 def _labelled_by_split(predictions: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     rows = labelled_scores(predictions)
-    for split in ordered_splits(rows):
+    for split in units.ordered_splits(rows):
         yield split, rows[rows["split"].eq(split)].reset_index(drop=True)
 
 
@@ -49,12 +41,10 @@ def roc_curve(predictions: pd.DataFrame) -> pd.DataFrame:
         if len(np.unique(truth)) < 2:
             continue
         levels, at = np.unique(-rows["p_infected"].to_numpy(float), return_inverse=True)
-        curve = {
-            "fpr": np.append(0.0, np.cumsum(np.bincount(at, weights=truth == 0)) / (truth == 0).sum()),
-            "tpr": np.append(0.0, np.cumsum(np.bincount(at, weights=truth == 1)) / (truth == 1).sum()),
-            "threshold": np.append(np.inf, -levels),
-        }
-        parts.append(_thinned(pd.DataFrame(curve)).assign(split=split))
+        counts = [np.append(0.0, np.cumsum(np.bincount(at, weights=truth == kind))) for kind in (0, 1)]
+        fpr, tpr = (count / count[-1] for count in counts)
+        curve = pd.DataFrame({"fpr": fpr, "tpr": tpr, "threshold": np.append(np.inf, -levels)})
+        parts.append(_thinned(curve).assign(split=split))
     columns = ["split", "fpr", "tpr", "threshold"]
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
@@ -74,17 +64,13 @@ def confusion_table(predictions: pd.DataFrame, *, threshold: float) -> pd.DataFr
     split stand in the table.
     """
     rows = labelled_scores(predictions)
-    rows = rows.assign(
-        predicted=(rows["p_infected"] >= threshold).astype(int),
-        label=rows["label"].astype(int),
-        well=well_codes(rows),
-    )
+    predicted = (rows["p_infected"] >= threshold).astype(int)
+    rows = rows.assign(predicted=predicted, label=rows["label"].astype(int), well=units.well_codes(rows))
     found = rows.groupby(["split", "label", "predicted"]).agg(
-        n=("label", "size"), n_stacks=("stack_id", "nunique"), n_wells=("well", count_codes)
+        n=("label", "size"), n_stacks=("stack_id", "nunique"), n_wells=("well", units.count_codes)
     )
-    cells = pd.MultiIndex.from_product(
-        [ordered_splits(predictions), (0, 1), (0, 1)], names=["split", "label", "predicted"]
-    )
+    kinds = [units.ordered_splits(predictions), (0, 1), (0, 1)]
+    cells = pd.MultiIndex.from_product(kinds, names=found.index.names)
     table = found.reindex(cells, fill_value=0).reset_index()
     total = table.groupby(["split", "label"])["n"].transform("sum")
     return table.assign(share=table["n"] / total.where(total > 0))
@@ -99,29 +85,17 @@ def reliability_curve(predictions: pd.DataFrame, *, bins: int, level: float) -> 
     """
     parts = []
     for split, rows in _labelled_by_split(predictions):
-        group = choose_resampling_unit(rows).codes
+        group = units.choose_resampling_unit(rows).codes
         p, truth = rows["p_infected"].to_numpy(float), rows["label"].to_numpy(int)
         edges = np.unique(np.quantile(p, np.linspace(0, 1, bins + 1)))
         at = np.clip(np.searchsorted(edges, p, "right") - 1, 0, max(len(edges) - 2, 0))
-        stack, well = group_codes(rows, "position"), well_codes(rows)
+        stack, well = units.group_codes(rows, "position"), units.well_codes(rows)
         for index in np.unique(at):
             inside = at == index
+            place = (split, edges[index], edges[min(index + 1, len(edges) - 1)])
             low, high, note = _rate_band(truth[inside], group[inside], level)
-            parts.append(
-                {
-                    "split": split,
-                    "bin_low": edges[index],
-                    "bin_high": edges[min(index + 1, len(edges) - 1)],
-                    "p_mean": p[inside].mean(),
-                    "rate": truth[inside].mean(),
-                    "low": low,
-                    "high": high,
-                    "n": int(inside.sum()),
-                    "n_stacks": len(np.unique(stack[inside])),
-                    "n_wells": count_codes(well[inside]),
-                    "note": note,
-                }
-            )
+            counts = (int(inside.sum()), len(np.unique(stack[inside])), units.count_codes(well[inside]))
+            parts.append((*place, p[inside].mean(), truth[inside].mean(), low, high, *counts, note))
     return table_of(parts, "split bin_low bin_high p_mean rate low high n n_stacks n_wells note")
 
 
@@ -129,8 +103,8 @@ def _rate_band(truth: np.ndarray, group: np.ndarray, level: float) -> tuple[floa
     code = np.unique(group, return_inverse=True)[1]
     size = np.bincount(code)
     k, n, rate = len(size), len(truth), float(truth.mean())
-    if k < MIN_GROUPS:
-        return float("nan"), float("nan"), f"no band: {k} groups, at least {MIN_GROUPS} needed"
+    if k < units.MIN_GROUPS:
+        return float("nan"), float("nan"), f"no band: {k} groups, at least {units.MIN_GROUPS} needed"
     hits = np.bincount(code, weights=truth)
     variance, _ = jackknife_variance((truth.sum() - hits) / (n - size), [np.arange(k)])
     # as many independent frames as would leave this variance; never more than there are, never below k
@@ -164,11 +138,6 @@ def worst_frames(predictions: pd.DataFrame, *, threshold: float, n: int) -> pd.D
     return pd.concat(parts, ignore_index=True)
 
 
-def n_models(predictions: pd.DataFrame) -> int:
-    """Return how many trained models (run, fold, seed) the table holds."""
-    return len(np.unique(model_codes(predictions)))
-
-
 LISTED = 30  # worst frames of each reason in an error browser
 NEIGHBOURS = 2  # frames before and after the one in question
 
@@ -183,13 +152,10 @@ def representative_frames(predictions: pd.DataFrame, *, per_condition: int) -> p
         predictions: frames to choose from.
         per_condition: how many of each, where there are so many.
     """
-    rows = predictions.assign(well_code=group_codes(predictions, "well"))
-    parts = [
-        _spread(rows[rows["condition"].eq(condition)], clock, per_condition)
-        for condition, clock in (("infected", "hpi"), ("mock", "hours"))
-    ]
-    chosen = pd.concat(parts).drop(columns="well_code")
-    return chosen.reset_index(drop=True)
+    rows = predictions.assign(well_code=units.group_codes(predictions, "well"))
+    infected, mock = (rows[rows["condition"].eq(condition)] for condition in CONDITIONS)
+    chosen = [_spread(infected, "hpi", per_condition), _spread(mock, "hours", per_condition)]
+    return pd.concat(chosen, ignore_index=True).drop(columns="well_code")
 
 
 def _spread(rows: pd.DataFrame, clock: str, n: int) -> pd.DataFrame:
@@ -197,7 +163,8 @@ def _spread(rows: pd.DataFrame, clock: str, n: int) -> pd.DataFrame:
     times = rows[clock].to_numpy(float)
     if len(rows) <= n:
         return rows
-    used: dict[int, int] = dict.fromkeys(rows["well_code"].unique().tolist(), 0)
+    wells = rows["well_code"].to_numpy()
+    used = np.zeros(wells.max() + 1, int)
     step = (times[-1] - times[0]) / n
     taken: list[int] = []
     for wanted in times[0] + step * (np.arange(n) + 0.5):
@@ -205,10 +172,9 @@ def _spread(rows: pd.DataFrame, clock: str, n: int) -> pd.DataFrame:
         near = np.setdiff1d(np.flatnonzero(far <= max(step / 2, far.min())), taken)
         if not len(near):
             continue
-        wells = rows["well_code"].to_numpy()[near]
-        at = min(range(len(near)), key=lambda k: (used[int(wells[k])], far[near[k]]))
-        used[int(wells[at])] += 1
-        taken.append(int(near[at]))
+        at = int(near[np.lexsort((far[near], used[wells[near]]))[0]])
+        used[wells[at]] += 1
+        taken.append(at)
     return rows.iloc[sorted(taken)]
 
 
@@ -223,16 +189,12 @@ def frames_to_list(predictions: pd.DataFrame, *, threshold: float) -> pd.DataFra
     """
     worst = worst_frames(predictions, threshold=threshold, n=LISTED)
     rows = predictions.sort_values(["stack_id", "hours"])
-    place = rows.groupby("stack_id").cumcount()
-    bad = pd.MultiIndex.from_frame(rows[["stack_id", "frame"]]).isin(
-        pd.MultiIndex.from_frame(worst[["stack_id", "frame"]])
-    )
-    centres = place[bad].groupby(rows.loc[bad, "stack_id"]).agg(list)
-    listed = [
-        any(abs(at - centre) <= NEIGHBOURS for centre in centres.get(stack, ()))
-        for stack, at in zip(rows["stack_id"], place, strict=True)
-    ]
-    return rows[np.array(listed, bool)].sort_index()
+    key = ["stack_id", "frame"]
+    bad = pd.MultiIndex.from_frame(rows[key]).isin(pd.MultiIndex.from_frame(worst[key]))
+    by_stack = pd.Series(bad, rows.index).groupby(rows["stack_id"])
+    steps = range(-NEIGHBOURS, NEIGHBOURS + 1)
+    listed = np.logical_or.reduce([by_stack.shift(step, fill_value=False) for step in steps])
+    return rows[listed].sort_index()
 
 
 CLIP = 1e-7  # a P of exactly 0 or 1 has no logit
@@ -252,10 +214,10 @@ def temperature_scaling(predictions: pd.DataFrame, *, level: float) -> pd.DataFr
         temperature, low, high, note = _fit(of_run[of_run["split"].eq("val")].reset_index(drop=True), level)
         for split, rows in _labelled_by_split(of_run):
             truth, z = rows["label"].to_numpy(float), _logits(rows)
-            scores = [score(expit(x), truth) for score in (_brier, _log_loss) for x in (z, z / temperature)]
+            p, after = expit(z), expit(z / temperature)
+            scores = [score(x, truth) for score in (_brier, _log_loss) for x in (p, after)]
             parts.append((run, split, temperature, low, high, *scores, len(rows), note))
-    columns = "run split temperature low high brier brier_after log_loss log_loss_after n note"
-    return table_of(parts, columns)
+    return table_of(parts, "run split temperature low high brier brier_after log_loss log_loss_after n note")
 
 
 def _fit(rows: pd.DataFrame, level: float) -> tuple[float, float, float, str]:
@@ -266,13 +228,13 @@ def _fit(rows: pd.DataFrame, level: float) -> tuple[float, float, float, str]:
     z = _logits(rows)
     if z[truth == 1].min() > z[truth == 0].max():
         return *nothing, "no temperature: validation separates the classes entirely"
+
+    def loss(log_temperature: float) -> float:
+        return _log_loss(expit(z / np.exp(log_temperature)), truth)
+
     # the log loss is convex in 1 / temperature
-    best = minimize_scalar(
-        lambda log_t: _log_loss(expit(z / np.exp(log_t)), truth), bounds=np.log(RANGE), method="bounded"
-    )
-    value = float(np.exp(best.x))
-    at_edge = not RANGE[0] * 1.01 < value < RANGE[1] / 1.01
-    if at_edge:
+    value = float(np.exp(minimize_scalar(loss, bounds=np.log(RANGE), method="bounded").x))
+    if not RANGE[0] * 1.01 < value < RANGE[1] / 1.01:
         return value, *nothing[:2], "temperature at the end of its range: P(infected) says little"
     return value, *_limits(rows, z / value, truth, value, level)
 
@@ -281,11 +243,11 @@ def _limits(
     rows: pd.DataFrame, z: np.ndarray, truth: np.ndarray, value: float, level: float
 ) -> tuple[float, float, str]:
     """Limits of the temperature from what each group adds to the slope of the log loss at its minimum."""
-    unit = choose_resampling_unit(rows)
+    unit = units.choose_resampling_unit(rows)
     code = np.unique(unit.codes, return_inverse=True)[1]
     k = int(code.max()) + 1
-    if k < MIN_GROUPS:
-        return float("nan"), float("nan"), f"no interval: {k} groups, at least {MIN_GROUPS} needed"
+    if k < units.MIN_GROUPS:
+        return float("nan"), float("nan"), f"no interval: {k} groups, at least {units.MIN_GROUPS} needed"
     p = expit(z)
     pulls = np.bincount(code, weights=(truth - p) * z, minlength=k)
     bend = float((p * (1 - p) * z**2).sum())

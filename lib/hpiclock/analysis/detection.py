@@ -9,15 +9,7 @@ import pandas as pd
 from lifelines import KaplanMeierFitter
 from scipy.special import betaincinv, stdtrit
 
-from hpiclock.analysis.units import (
-    MIN_GROUPS,
-    choose_resampling_unit,
-    condition_codes,
-    count_codes,
-    group_codes,
-    ordered_splits,
-    well_codes,
-)
+from hpiclock.analysis import units
 from hpiclock.config.schema import StudyConfig
 from hpiclock.errors import InputError
 from hpiclock.tables import table_of
@@ -47,9 +39,7 @@ def choose_threshold(predictions: pd.DataFrame, *, rule: float | Literal["youden
         return Threshold(float(rule), "given", "given, not chosen")
     if rule not in ("youden", "f1"):
         raise InputError(f"study.threshold: {rule!r} is not youden, f1 or a number between 0 and 1")
-    rows = predictions[
-        predictions["split"].eq("val") & predictions["label"].notna() & predictions["p_infected"].notna()
-    ]
+    rows = predictions[predictions["split"].eq("val")].dropna(subset=["label", "p_infected"])
     truth = rows["label"].to_numpy(int)
     if len(np.unique(truth)) < 2:
         what = "no validation rows" if len(rows) == 0 else "the validation rows hold one class"
@@ -60,8 +50,7 @@ def choose_threshold(predictions: pd.DataFrame, *, rule: float | Literal["youden
 
 def _best(p: np.ndarray, truth: np.ndarray, rule: str) -> float:
     scores, at = np.unique(p, return_inverse=True)  # ascending
-    positives = np.bincount(at, weights=truth == 1)
-    negatives = np.bincount(at, weights=truth == 0)
+    positives, negatives = (np.bincount(at, weights=truth == kind) for kind in (1, 0))
     # quality[i]: everything from scores[i] on is called infected; the last entry calls nothing
     tp = np.append(np.cumsum(positives[::-1])[::-1], 0.0)
     fp = np.append(np.cumsum(negatives[::-1])[::-1], 0.0)
@@ -93,29 +82,15 @@ def detection_curve_with_limits(stacks: pd.DataFrame, *, level: float) -> tuple[
     at = steps.index.to_numpy(float)
     surviving = fitter.survival_function_.iloc[:, 0].to_numpy(float)
     unit = "position" if stacks["well"].eq("").any() else "well"
-    low, high, note = _limits(time, event, group_codes(stacks, unit), at, surviving, level)
-    curve = pd.DataFrame(
-        {
-            "time_h": at,
-            "share": 1 - surviving,
-            "low": 1 - high,
-            "high": 1 - low,
-            "n_at_risk": steps["at_risk"].to_numpy(int),
-            "n_censored": steps["censored"].to_numpy(int),
-        }
-    )
-    half = _first(at, 1 - surviving)
+    low, high, note = _limits(time, event, units.group_codes(stacks, unit), at, surviving, level)
+    curve = pd.DataFrame({"time_h": at, "share": 1 - surviving, "low": 1 - high, "high": 1 - low})
+    curve = curve.assign(n_at_risk=steps["at_risk"].to_numpy(int), n_censored=steps["censored"].to_numpy(int))
+    # half is reached earliest on the upper limit and latest on the lower one
+    half, low_h, high_h = (_first(at, curve[name].to_numpy(float)) for name in ("share", "high", "low"))
     late = "" if np.isfinite(half) else "fewer than half of the stacks are detected by their last frame"
-    facts = {
-        "n_stacks": len(stacks),
-        "n_detected": int(event.sum()),
-        "half_h": half,
-        # half is reached earliest on the upper limit and latest on the lower one
-        "low_h": _first(at, curve["high"].to_numpy(float)),
-        "high_h": _first(at, curve["low"].to_numpy(float)),
-        "note": "; ".join(word for word in (late, note) if word),
-    }
-    return curve, facts
+    facts = {"n_stacks": len(stacks), "n_detected": int(event.sum()), "half_h": half}
+    note = "; ".join(filter(None, (late, note)))
+    return curve, facts | {"low_h": low_h, "high_h": high_h, "note": note}
 
 
 def _first(at: np.ndarray, share: np.ndarray) -> float:
@@ -127,9 +102,9 @@ def _limits(
     time: np.ndarray, event: np.ndarray, code: np.ndarray, at: np.ndarray, surviving: np.ndarray, level: float
 ) -> tuple[np.ndarray, np.ndarray, str]:
     k = len(np.unique(code))
-    if k < MIN_GROUPS:
+    if k < units.MIN_GROUPS:
         nothing = np.full(len(at), np.nan)
-        return nothing, nothing, f"no interval: {k} wells, at least {MIN_GROUPS} needed"
+        return nothing, nothing, f"no interval: {k} wells, at least {units.MIN_GROUPS} needed"
     left_out = np.stack([_survival(time[code != one], event[code != one], at) for one in np.unique(code)])
     inner = (surviving > 0) & (surviving < 1)
     # a curve that is 1 or 0 without one well has no log(-log); half a stack keeps it off the edge
@@ -177,8 +152,8 @@ def control_threshold(predictions: pd.DataFrame, *, frames: int) -> ControlThres
     The threshold lies just above that score.
     """
     val = predictions[predictions["split"].eq("val")]
-    unit, codes, _ = choose_resampling_unit(val)
-    rows = val.assign(unit=codes)[(condition_codes(val) == 0) & val["p_infected"].notna()]
+    unit, codes, _ = units.choose_resampling_unit(val)
+    rows = val.assign(unit=codes)[(units.condition_codes(val) == 0) & val["p_infected"].notna()]
     if rows.empty:
         return ControlThreshold(np.nan, np.nan, 0, "", "no control stacks in validation")
     stacks = rows.sort_values("hours").groupby(["run", "fold", "seed", "stack_id"])
@@ -218,7 +193,7 @@ def detection_times(predictions: pd.DataFrame, *, thresholds: dict[str, float], 
     without an onset or shorter than ``frames`` have no row.
     """
     seen = predictions[predictions["p_infected"].notna()]
-    infected = condition_codes(seen) == 1
+    infected = units.condition_codes(seen) == 1
     time = np.where(infected, seen["hpi"].to_numpy(float), seen["hours"].to_numpy(float))
     seen = seen.assign(last_h=time)[time >= 0].sort_values([*KEYS, "last_h"], ignore_index=True)
     first_row = np.flatnonzero(~seen.duplicated(KEYS).to_numpy())
@@ -235,9 +210,8 @@ def detection_times(predictions: pd.DataFrame, *, thresholds: dict[str, float], 
         time_h = np.where(found, hours[np.minimum(at, len(p) - 1)], stacks["last_h"])
         parts.append(stacks.assign(rule=rule, threshold=threshold, detected=found, time_h=time_h))
     columns = [*KEYS, *SAME, "rule", "threshold", "detected", "time_h", "last_h"]
-    if not parts:
-        return pd.DataFrame(columns=columns)
-    return pd.concat(parts, ignore_index=True)[columns].sort_values([*KEYS, "rule"], ignore_index=True)
+    table = pd.concat(parts)[columns] if parts else pd.DataFrame(columns=columns)
+    return table.sort_values([*KEYS, "rule"], ignore_index=True)
 
 
 def _first_runs(above: np.ndarray, first: np.ndarray, size: np.ndarray, frames: int) -> np.ndarray:
@@ -270,7 +244,7 @@ def detection_curves(times: pd.DataFrame, *, level: float) -> tuple[pd.DataFrame
     infected = times[times["condition"].eq("infected")]
     curves, summary = [], []
     for (run, rule), of_rule in infected.groupby(["run", "rule"], sort=True):
-        for split in ordered_splits(of_rule):
+        for split in units.ordered_splits(of_rule):
             part = of_rule[of_rule["split"].eq(split)]
             groups = {"all": part} | {f"moi={moi:g}": rows for moi, rows in part.groupby("moi")}
             for group, rows in groups.items():
@@ -278,17 +252,16 @@ def detection_curves(times: pd.DataFrame, *, level: float) -> tuple[pd.DataFrame
                 key = {"run": run, "split": split, "rule": rule, "group": group}
                 curves += [key | step for step in curve.to_dict("records")]
                 summary.append(key | facts)
-    return (
-        table_of(curves, "run split rule group time_h share low high n_at_risk n_censored"),
-        table_of(summary, "run split rule group n_stacks n_detected half_h low_h high_h note"),
-    )
+    curves_of = "run split rule group time_h share low high n_at_risk n_censored"
+    summary_of = "run split rule group n_stacks n_detected half_h low_h high_h note"
+    return table_of(curves, curves_of), table_of(summary, summary_of)
 
 
 def false_alarms(times: pd.DataFrame) -> pd.DataFrame:
     """Return how many mock stacks were ever detected: ``run split rule n_stacks n_alarms n_wells share``."""
     mock = times[times["condition"].eq("mock")]
-    mock = mock.assign(well=well_codes(mock))
+    mock = mock.assign(well=units.well_codes(mock))
     table = mock.groupby(["run", "split", "rule"]).agg(
-        n_stacks=("stack_id", "nunique"), n_alarms=("detected", "sum"), n_wells=("well", count_codes)
+        n_stacks=("stack_id", "nunique"), n_alarms=("detected", "sum"), n_wells=("well", units.count_codes)
     )
     return table.assign(share=table["n_alarms"] / table["n_stacks"]).reset_index()

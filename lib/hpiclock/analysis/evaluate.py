@@ -2,22 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import chain
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from hpiclock.analysis.clustered import (
-    Interval,
-    no_interval,
-    samples_by_class,
-    t_interval,
-    too_few_groups,
-)
+from hpiclock.analysis.clustered import Interval, no_interval, samples_by_class, t_interval, too_few_groups
 from hpiclock.analysis.detection import choose_threshold
 from hpiclock.analysis.frame_scores import FrameScores, GroupSums, dense_codes, frame_scores, group_sums
 from hpiclock.analysis.intervals import metric_interval
@@ -28,6 +21,7 @@ from hpiclock.analysis.units import (
     condition_codes,
     count_codes,
     each_run_and_split,
+    label_codes,
     phase_frames,
 )
 from hpiclock.config.schema import StudyConfig
@@ -66,12 +60,9 @@ def metric_rows(
             value, limits = float(metric.value(sums.total)), metric_interval(sums, metric.name, level=level)
         reason = _why_undefined(metric, sums, counts) if np.isnan(value) else ""
         lost, groups = _lost(scores, known, metric.frames), _groups(sums, unit.unit)
-        words = [reason, limits.note, lost, groups, remark, unit.caveat]
-        rows.append(
-            {"metric": metric.name, "value": value, "low": limits.low, "high": limits.high}
-            | counts[metric.frames]
-            | {"note": "; ".join(word for word in words if word)}
-        )
+        note = "; ".join(filter(None, [reason, limits.note, lost, groups, remark, unit.caveat]))
+        estimate = {"metric": metric.name, "value": value, "low": limits.low, "high": limits.high}
+        rows.append(estimate | counts[metric.frames] | {"note": note})
     return rows
 
 
@@ -128,12 +119,11 @@ def _lost(scores: FrameScores, known: FrameScores, frames: Frames) -> str:
         words.append(f"{unknown} frames without a label not scored")
     if frames == "class" and (blank := int(np.isnan(known.p).sum())):
         words.append(f"{blank} frames without P(infected) left out")
-    if frames in ("time", "baseline") and (blank := int(np.isnan(known.error).sum())):
+    timed = ~np.isnan(known.error)
+    if frames in ("time", "baseline") and (blank := int((~timed).sum())):
         words.append(f"{blank} frames without a time target or prediction left out")
-    if frames == "predicted clock":
-        blank = int((np.isnan(known.error_predicted) & ~np.isnan(known.error)).sum())
-        if blank:
-            words.append(f"{blank} mock frames called infected have no onset and are left out")
+    if frames == "predicted clock" and (blank := int((np.isnan(known.error_predicted) & timed).sum())):
+        words.append(f"{blank} mock frames called infected have no onset and are left out")
     return "; ".join(words)
 
 
@@ -160,9 +150,6 @@ def _why_undefined(metric: Metric, sums: GroupSums, counts: dict[Frames, dict[st
     return metric.undefined
 
 
-Mask = Callable[[pd.DataFrame], np.ndarray]
-
-
 def metrics_by_split(predictions: pd.DataFrame, *, threshold: float, study: StudyConfig) -> pd.DataFrame:
     """Return every metric per run, split and group, with intervals.
 
@@ -183,11 +170,6 @@ def metrics_by_split(predictions: pd.DataFrame, *, threshold: float, study: Stud
         fit = baseline_rows(predictions[predictions["run"].eq(key["run"])], key["split"])
         found = chain(_by_label(of_split, scores, unit, fit, study), _by_phase(of_split, scores, unit, study))
         rows += [key | {"start_h": np.nan, "end_h": np.nan} | row for row in found]
-    return as_metrics(rows)
-
-
-def as_metrics(rows: list[dict[str, Any]]) -> pd.DataFrame:
-    """Return the rows as a checked METRICS table."""
     return check(METRICS_TABLE, pd.DataFrame(rows, columns=list(METRICS_TABLE.columns)))
 
 
@@ -195,36 +177,28 @@ def _by_label(
     rows: pd.DataFrame, scores: FrameScores, unit: ResamplingUnit, fit: pd.DataFrame, study: StudyConfig
 ) -> Iterator[dict[str, Any]]:
     hours = rows["hours"].to_numpy(float)
-    for group, mask, metrics in _label_groups(rows):
-        chosen = mask(rows)
-        part = with_baselines(scores.take(chosen), hours[chosen], fit[mask(fit)])
+    mois = sorted(rows.loc[condition_codes(rows) == 1, "moi"].dropna().unique())
+    groups = zip(_label_groups(rows, mois), _label_groups(fit, mois), strict=True)
+    for (group, metrics, chosen), (_, _, to_fit) in groups:
+        part = with_baselines(scores.take(chosen), hours[chosen], fit[to_fit])
         for row in metric_rows(part, metrics, level=study.level, unit=unit):
             yield {"group": group} | row
 
 
-def _label_groups(rows: pd.DataFrame) -> Iterator[tuple[str, Mask, Sequence[str]]]:
-    every = metrics_of("all", "split")
-    yield "all", _every, every
-    yield "infected", partial(_labelled, label=1), metrics_of("infected", "split")
-    yield "mock", partial(_labelled, label=0), metrics_of("mock", "split")
+def _label_groups(
+    rows: pd.DataFrame, mois: Sequence[float]
+) -> Iterator[tuple[str, Sequence[str], np.ndarray]]:
+    """Yield the name of each group, its metrics, and which rows are in it."""
+    label, every = label_codes(rows), metrics_of("all", "split")
+    yield "all", every, np.ones(len(rows), bool)
+    yield "infected", metrics_of("infected", "split"), label == 1
+    yield "mock", metrics_of("mock", "split"), label == 0
     of_class = [name for name in every if METRICS[name].frames == "class"]
     timed = [name for name in every if METRICS[name].frames != "class"]
-    for moi in sorted(rows.loc[condition_codes(rows) == 1, "moi"].dropna().unique()):
-        yield f"moi={moi:g}", partial(_against_mock, moi=moi), of_class
-        yield f"moi={moi:g}", partial(_labelled, label=1, moi=moi), timed
-
-
-def _every(rows: pd.DataFrame) -> np.ndarray:
-    return np.ones(len(rows), bool)
-
-
-def _labelled(rows: pd.DataFrame, *, label: int, moi: float | None = None) -> np.ndarray:
-    mine = rows["label"].eq(label).fillna(False).to_numpy(bool)
-    return mine if moi is None else mine & rows["moi"].eq(moi).to_numpy()
-
-
-def _against_mock(rows: pd.DataFrame, *, moi: float) -> np.ndarray:
-    return (condition_codes(rows) == 0) | rows["moi"].eq(moi).to_numpy()
+    for moi in mois:
+        of_moi = rows["moi"].eq(moi).to_numpy()
+        yield f"moi={moi:g}", of_class, (condition_codes(rows) == 0) | of_moi
+        yield f"moi={moi:g}", timed, (label == 1) & of_moi
 
 
 def _by_phase(
@@ -261,9 +235,8 @@ def pooled_metrics(
     if rows.empty:
         return table_of([], COLUMNS)
     unit = choose_resampling_unit(rows)
-    cuts = np.repeat(
-        [choose_threshold(run, rule=study.threshold).value for run in runs], [len(test) for test in tests]
-    )
+    thresholds = [choose_threshold(run, rule=study.threshold).value for run in runs]
+    cuts = np.repeat(thresholds, [len(test) for test in tests])
     scores = frame_scores(rows, threshold=0.5, group=unit.codes)
     scores = replace(scores, called=scores.p >= cuts)
     models = rows[["fold", "seed"]].drop_duplicates()

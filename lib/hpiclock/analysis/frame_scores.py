@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 from scipy.special import ndtri
+from scipy.stats import rankdata
 
 from hpiclock.analysis.clustered import one_way_anova
 from hpiclock.analysis.units import group_codes, label_codes, well_codes
@@ -154,18 +155,17 @@ class WithinGroupCorrelation(NamedTuple):
 
 def within_group_correlation(scores: FrameScores, group: np.ndarray, k: int) -> WithinGroupCorrelation:
     """Return the correlation of the scores of a group, class by class; groups are coded 0..k-1."""
-    out = np.zeros((3, 2))
-    n = np.zeros(2)
+    icc, same_frame, same_group, n = np.zeros((4, 2))
     for truth in (0, 1):
         mine = (scores.truth == truth) & ~np.isnan(scores.p)
         size = np.bincount(group[mine], minlength=k)
         n[truth] = size.sum()
         if n[truth] == 0:
             continue
-        out[1, truth] = 1 / n[truth]
-        out[2, truth] = (size * (size - 1.0)).sum() / n[truth] ** 2
-        out[0, truth] = icc_of_normal_scores(scores.p[mine], group[mine])
-    return WithinGroupCorrelation(out[0], out[1], out[2], n)
+        same_frame[truth] = 1 / n[truth]
+        same_group[truth] = (size * (size - 1.0)).sum() / n[truth] ** 2
+        icc[truth] = icc_of_normal_scores(scores.p[mine], group[mine])
+    return WithinGroupCorrelation(icc, same_frame, same_group, n)
 
 
 def icc_of_normal_scores(p: np.ndarray, group: np.ndarray) -> float:
@@ -173,10 +173,7 @@ def icc_of_normal_scores(p: np.ndarray, group: np.ndarray) -> float:
 
     One-way analysis of variance with unequal group sizes; 0 where there is nothing to compare.
     """
-    _, at, count = np.unique(p, return_inverse=True, return_counts=True)
-    middle = np.cumsum(count) - (count - 1) / 2  # mean rank of equal scores
-    z = ndtri((middle[at] - 0.5) / len(p))
-    found = one_way_anova(z, group)
+    found = one_way_anova(ndtri((rankdata(p) - 0.5) / len(p)), group)
     if found.groups < 2 or found.n <= found.groups:
         return 0.0
     between, within = float(found.variance_between), float(found.within)
@@ -233,9 +230,8 @@ def linear_sums(scores: FrameScores, group: np.ndarray, k: int) -> dict[str, np.
     }
     based = ~np.isnan(scores.error) & ~np.isnan(scores.off_clock) & ~np.isnan(scores.off_mean)
     columns["n_base"] = based
-    columns["abs_base"] = np.where(based, np.abs(scores.error), 0.0)
-    columns["abs_clock"] = np.where(based, np.abs(scores.off_clock), 0.0)
-    columns["abs_mean"] = np.where(based, np.abs(scores.off_mean), 0.0)
+    for name, error in (("base", scores.error), ("clock", scores.off_clock), ("mean", scores.off_mean)):
+        columns[f"abs_{name}"] = np.where(based, np.abs(error), 0.0)
     return {
         name: np.bincount(group, weights=np.nan_to_num(values.astype(float)), minlength=k)
         for name, values in columns.items()

@@ -54,21 +54,14 @@ def read_npz(path: Path) -> pd.DataFrame:
     names = [PurePosixPath(PureWindowsPath(p).as_posix()).stem for p in rows["path"].astype(str)]
     found = [re.search(DataConfig().name_pattern, name) for name in names]
     wells = [match.group("well").upper() if match else "" for match in found]
-    return pd.DataFrame(
-        {
-            "stack_id": names,
-            "path": rows["path"].astype(str),
-            "well": wells,
-            "position": rows["position"].astype(str),
-            "condition": rows["condition"].replace({"uninfected": "mock"}),
-            "frame": rows["frame_index"].astype(int),
-            "hours": rows["hours_since_start"].astype(float),
-            "label": labels,
-            "p_infected": arrays["cls_preds"].astype(float),
-            "time_pred": arrays["time_preds"].astype(float),
-            "time_target": arrays["time_targets"].astype(float),
-        }
-    )
+    path, position = rows["path"].astype(str), rows["position"].astype(str)
+    table = pd.DataFrame({"stack_id": names, "path": path, "well": wells, "position": position})
+    table["condition"] = rows["condition"].replace({"uninfected": "mock"})
+    table["frame"] = rows["frame_index"].astype(int)
+    table["hours"] = rows["hours_since_start"].astype(float)
+    table["label"] = labels
+    columns = {"p_infected": "cls_preds", "time_pred": "time_preds", "time_target": "time_targets"}
+    return table.assign(**{name: arrays[array].astype(float) for name, array in columns.items()})
 
 
 def _read_metadata(path: Path) -> pd.DataFrame:
@@ -107,7 +100,7 @@ def read_predictions(path: str | Path) -> tuple[pd.DataFrame, list[str]]:
 
 
 def complete_predictions(
-    predictions_like: pd.DataFrame, *, place: str = ""
+    predictions_like: pd.DataFrame, *, place: str = "predictions"
 ) -> tuple[pd.DataFrame, list[str]]:
     """Return a PREDICTIONS table from any that has ``stack_id hours label p_infected``, and notes.
 
@@ -117,7 +110,6 @@ def complete_predictions(
     Raises:
         InputError: a required column is missing, a label is of another kind, or the check fails.
     """
-    place = place or "predictions"
     missing = [name for name in REQUIRED if name not in predictions_like.columns]
     if missing:
         raise InputError(
@@ -135,26 +127,22 @@ def complete_predictions(
 
 
 def _labels(values: pd.Series, place: str) -> pd.Series:
-    text = (
-        values.astype(object).where(values.notna(), None).map(lambda v: None if v is None else str(v).lower())
-    )
-    codes = text.map(LABELS)
-    bad = codes.isna() & text.notna()
-    if bad.any():
-        row = int(np.flatnonzero(bad)[0])
-        raise InputError(f"{place}: row {row + 2}, column label: {values.iloc[row]!r} is neither 0 nor 1")
+    codes = values.astype(object).map(lambda value: LABELS.get(str(value).lower()), na_action="ignore")
+    _refuse(values, codes, place, "neither 0 nor 1")
     return codes.astype("Int8")
 
 
 def _numbers(values: pd.Series, place: str) -> pd.Series:
     numbers = pd.to_numeric(values, errors="coerce").astype(float)
-    bad = numbers.isna() & values.notna()
-    if bad.any():
-        row = int(np.flatnonzero(bad)[0])
-        raise InputError(
-            f"{place}: row {row + 2}, column {values.name}: {values.iloc[row]!r} is not a number"
-        )
+    _refuse(values, numbers, place, "not a number")
     return numbers
+
+
+def _refuse(values: pd.Series, understood: pd.Series, place: str, what: str) -> None:
+    bad = np.flatnonzero(understood.isna() & values.notna())
+    if len(bad):
+        row = f"{place}: row {bad[0] + 2}, column {values.name}"
+        raise InputError(f"{row}: {values.iloc[bad[0]]!r} is {what}")
 
 
 def _identity(rows: pd.DataFrame, notes: list[str]) -> None:
@@ -210,9 +198,8 @@ def _onsets(rows: pd.DataFrame, infected: np.ndarray, notes: list[str]) -> pd.Se
         notes.append("onsets are derived from hpi")
     elif "time_target" in rows.columns:
         # a target of 0 may be a clipped one, which says nothing of the onset
-        lag = (rows["hours"] - rows["time_target"]).where(
-            rows["label"].eq(1).fillna(False) & (rows["time_target"] > 0)
-        )
+        known = rows["label"].eq(1).fillna(False) & (rows["time_target"] > 0)
+        lag = (rows["hours"] - rows["time_target"]).where(known)
         notes.append("onsets are derived from the time targets of infected frames")
     else:
         notes.append("onsets are not given: no hours post infection, no phases")

@@ -26,6 +26,10 @@ from hpiclock.analysis.clustered import (
 from hpiclock.analysis.frame_scores import GroupSums
 from hpiclock.metrics import METRICS, Metric
 
+Array = np.ndarray
+Samples = list[np.ndarray]  # of each sample, the indices of its groups
+Limits = tuple[np.ndarray, np.ndarray]
+
 NO_VARIATION = "no interval: all groups give the same value"
 ONE_DECIDES = "no interval: one group decides the value"
 WIDEST = 10.0  # log scale: a factor of 22,000 either way is no statement
@@ -61,9 +65,8 @@ def metric_interval(sums: GroupSums, name: str, *, level: float) -> Interval:
     variance, df = jackknife_variance(left_out, groups)
     if variance == 0:
         return no_interval(NO_VARIATION)
-    half = float(
-        stdtrit(reduced_df(df, jackknife_deviations(left_out, groups)), (1 + level) / 2) * np.sqrt(variance)
-    )
+    df = reduced_df(df, jackknife_deviations(left_out, groups))
+    half = float(stdtrit(df, (1 + level) / 2) * np.sqrt(variance))
     if metric.interval == "difference":
         return Interval(max(value - half, metric.least), value + half, "")
     step = half / (1 - value)  # on the scale of log(1 - value)
@@ -73,14 +76,8 @@ def metric_interval(sums: GroupSums, name: str, *, level: float) -> Interval:
 
 
 def share_interval(
-    value: np.ndarray,
-    left_out: np.ndarray,
-    samples: list[np.ndarray],
-    *,
-    shape: VarianceModel,
-    icc: np.ndarray,
-    level: float,
-) -> tuple[np.ndarray, np.ndarray]:
+    value: Array, left_out: Array, samples: Samples, *, shape: VarianceModel, icc: Array, level: float
+) -> Limits:
     """Return the limits of a share or an AUC: (...,) each.
 
     Args:
@@ -100,9 +97,7 @@ def share_interval(
     return score_interval(value, variance, stdtrit(df, (1 + level) / 2), shape=shape, icc=icc, trust=trusted)
 
 
-def _share(
-    sums: GroupSums, metric: Metric, left_out: np.ndarray, groups: list[np.ndarray], level: float
-) -> Interval:
+def _share(sums: GroupSums, metric: Metric, left_out: Array, groups: Samples, level: float) -> Interval:
     value = float(metric.value(sums.total))
     shape, icc = _shape(sums, metric)
     low, high = share_interval(np.array(value), left_out, groups, shape=shape, icc=np.array(icc), level=level)
@@ -121,7 +116,7 @@ def _shape(sums: GroupSums, metric: Metric) -> tuple[VarianceModel, float]:
     return share_variance_model(frame, group), float((weight * within.icc).sum())
 
 
-def jackknife_deviations(left_out: np.ndarray, samples: list[np.ndarray]) -> np.ndarray:
+def jackknife_deviations(left_out: Array, samples: Samples) -> Array:
     """Return how far each group moves the estimate: (..., groups of all samples)."""
     parts = [
         (len(at) - 1) * (left_out[..., at] - left_out[..., at].mean(-1, keepdims=True)) for at in samples
@@ -129,7 +124,7 @@ def jackknife_deviations(left_out: np.ndarray, samples: list[np.ndarray]) -> np.
     return np.concatenate(parts, axis=-1)
 
 
-def effective_groups(deviations: np.ndarray) -> np.ndarray:
+def effective_groups(deviations: Array) -> Array:
     """Return the effective number of groups that make the variance, (sum d^2)^2 / sum d^4: (...,).
 
     About a third of the groups when deviations are normal, 1 when one group decides.
@@ -138,13 +133,13 @@ def effective_groups(deviations: np.ndarray) -> np.ndarray:
     return squares.sum(-1) ** 2 / np.maximum((squares**2).sum(-1), 1e-300)
 
 
-def variance_trust(deviations: np.ndarray) -> np.ndarray:
+def variance_trust(deviations: Array) -> Array:
     """Return 0..1: how far a jackknife variance can be trusted; near AUC 1 few groups make it: (...,)."""
     known = (deviations**2).sum(-1) > 1e-30
     return np.where(known, np.minimum(1.0, effective_groups(deviations) / (deviations.shape[-1] / 3)), 0.0)
 
 
-def reduced_df(df: np.ndarray, deviations: np.ndarray) -> np.ndarray:
+def reduced_df(df: Array, deviations: Array) -> Array:
     """Return the degrees of freedom a variance has when its parts have heavier tails than normal ones."""
     kurtosis = deviations.shape[-1] / np.maximum(effective_groups(deviations), 1.0)
     return np.maximum(df * np.minimum(1.0, 2 / np.maximum(kurtosis - 1, 1.0)), 1.0)
@@ -161,7 +156,7 @@ NODES, WEIGHTS = np.polynomial.legendre.leggauss(12)
 EDGE = 1e-12
 
 
-def excess_joint_probability(value: np.ndarray, correlation: np.ndarray) -> np.ndarray:
+def excess_joint_probability(value: Array, correlation: Array) -> Array:
     """Return P(both of two standard normals < b) - value**2 with value = P(one < b).
 
     The integral of the bivariate normal density over the correlation (Drezner and Wesolowsky 1990).
@@ -178,17 +173,17 @@ class VarianceModel(NamedTuple):
     weight: (..., terms); fixed, slope: (terms,). Terms of correlation 0 add nothing and are left out.
     """
 
-    weight: np.ndarray
-    fixed: np.ndarray
-    slope: np.ndarray
+    weight: Array
+    fixed: Array
+    slope: Array
 
-    def variance(self, value: np.ndarray, icc: np.ndarray) -> np.ndarray:
+    def variance(self, value: Array, icc: Array) -> Array:
         """Return the variance at ``value``, both (...,)."""
         correlation = self.fixed + self.slope * icc[..., None]
         return (self.weight * excess_joint_probability(value[..., None], correlation)).sum(-1)
 
 
-def share_variance_model(same_frame: np.ndarray, same_group: np.ndarray) -> VarianceModel:
+def share_variance_model(same_frame: Array, same_group: Array) -> VarianceModel:
     """Return the shape for a share of frames.
 
     Args:
@@ -199,9 +194,7 @@ def share_variance_model(same_frame: np.ndarray, same_group: np.ndarray) -> Vari
     return VarianceModel(weight, np.array([1.0, 0.0]), np.array([0.0, 1.0]))
 
 
-def auc_variance_model(
-    infected: tuple[np.ndarray, np.ndarray], mock: tuple[np.ndarray, np.ndarray]
-) -> VarianceModel:
+def auc_variance_model(infected: tuple[Array, Array], mock: tuple[Array, Array]) -> VarianceModel:
     """Return the shape for an AUC.
 
     Two pairs of frames share nothing, a group or a frame on either side; what they share is their
@@ -212,20 +205,13 @@ def auc_variance_model(
         frame, group = np.asarray(frame), np.asarray(group)
         sides.append([(frame, 0.5, 0.0), (group, 0.0, 0.5), (1 - frame - group, 0.0, 0.0)])
     terms = [(p * q, a + c, b + d) for p, a, b in sides[0] for q, c, d in sides[1]]
-    terms = terms[:-1]  # the last shares nothing
-    weight = np.stack([term[0] for term in terms], axis=-1)
-    return VarianceModel(weight, np.array([term[1] for term in terms]), np.array([term[2] for term in terms]))
+    weight, fixed, slope = zip(*terms[:-1], strict=True)  # the last shares nothing
+    return VarianceModel(np.stack(weight, axis=-1), np.array(fixed), np.array(slope))
 
 
 def score_interval(
-    value: np.ndarray,
-    variance: np.ndarray,
-    quantile: np.ndarray,
-    *,
-    shape: VarianceModel,
-    icc: np.ndarray,
-    trust: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
+    value: Array, variance: Array, quantile: Array, *, shape: VarianceModel, icc: Array, trust: Array
+) -> Limits:
     """Return the limits: the values t with ``|value - t| <= quantile * sqrt(variance at t)``.
 
     Args:
@@ -243,14 +229,13 @@ def score_interval(
     matched = np.where(perfect, icc, _matching(value, variance, shape))
     there = shape.variance(value, matched)
     scale = np.where(perfect | (there <= 0), 1.0, variance / np.maximum(there, 1e-300))
-    low, high = _limits(value, quantile**2 * scale, matched, shape)
-    return low, high
+    return _limits(value, quantile**2 * scale, matched, shape)
 
 
 CUTS = np.arange(1, 7) / 7  # six trials a step: few steps, since one array call costs more than its entries
 
 
-def _matching(value: np.ndarray, variance: np.ndarray, shape: VarianceModel) -> np.ndarray:
+def _matching(value: Array, variance: Array, shape: VarianceModel) -> Array:
     """The correlation in 0..1 at which the shape has this variance, as nearly as it can."""
     low, high = np.zeros_like(value), np.ones_like(value)
     for _ in range(5):
@@ -262,9 +247,7 @@ def _matching(value: np.ndarray, variance: np.ndarray, shape: VarianceModel) -> 
     return (low + high) / 2
 
 
-def _limits(
-    value: np.ndarray, factor: np.ndarray, icc: np.ndarray, shape: VarianceModel
-) -> tuple[np.ndarray, np.ndarray]:
+def _limits(value: Array, factor: Array, icc: Array, shape: VarianceModel) -> Limits:
     """Both limits at once, on the logit scale; the first axis is trials, the second low and high."""
     inside = np.stack([logit(np.clip(value, EDGE, 1 - EDGE))] * 2)
     reach = np.reshape([-55.0, 55.0], (2,) + (1,) * value.ndim) + 0 * inside
@@ -280,11 +263,11 @@ def _limits(
     return np.where(low < 1e-9, 0.0, low), np.where(high > 1 - 1e-9, 1.0, high)
 
 
-def _first(cuts: np.ndarray, like: np.ndarray) -> np.ndarray:
+def _first(cuts: Array, like: Array) -> Array:
     return cuts.reshape(-1, *(1,) * like.ndim)
 
 
-def _many(values: np.ndarray) -> np.ndarray:
+def _many(values: Array) -> Array:
     return np.broadcast_to(values, (len(CUTS), *np.shape(values)))
 
 
@@ -301,19 +284,17 @@ class VariancePart(NamedTuple):
     that two frames drawn with replacement are two of one group.
     """
 
-    usable: np.ndarray
-    share: np.ndarray
-    groups: np.ndarray
-    frames: np.ndarray
-    mean: np.ndarray
-    spread: np.ndarray
-    rho: np.ndarray
-    same_group: np.ndarray
+    usable: Array
+    share: Array
+    groups: Array
+    frames: Array
+    mean: Array
+    spread: Array
+    rho: Array
+    same_group: Array
 
 
-def variance_of_mean_absolute_error(
-    linear: Mapping[str, np.ndarray], samples: list[np.ndarray], *, suffix: str
-) -> np.ndarray:
+def variance_of_mean_absolute_error(linear: Mapping[str, Array], samples: Samples, *, suffix: str) -> Array:
     """Return the variance of the mean absolute error that normal errors of this spread would have.
 
     Args:
@@ -333,9 +314,7 @@ def variance_of_mean_absolute_error(
     return out
 
 
-def variance_of_mean_squared_error(
-    linear: Mapping[str, np.ndarray], samples: list[np.ndarray], *, suffix: str
-) -> np.ndarray:
+def variance_of_mean_squared_error(linear: Mapping[str, Array], samples: Samples, *, suffix: str) -> Array:
     """Return the same for the mean squared error, the part of few groups enlarged as Student's t is.
 
     Two normal errors with mean m, variance v and correlation r have squares with covariance
@@ -351,9 +330,7 @@ def variance_of_mean_squared_error(
     return out
 
 
-def _parts(
-    linear: Mapping[str, np.ndarray], samples: list[np.ndarray], suffix: str
-) -> Iterator[VariancePart]:
+def _parts(linear: Mapping[str, Array], samples: Samples, suffix: str) -> Iterator[VariancePart]:
     n = linear["n_pc" if suffix else "n_time"]
     total = n.sum(-1)
     for at in samples:
@@ -362,23 +339,17 @@ def _parts(
         )
         found = anova_of_sums(size, error, square)
         k, frames, shared = found.groups, found.n, found.variance_between
+        share, mean = frames / np.maximum(total, 1), error.sum(-1) / np.maximum(frames, 1)
         spread = shared + found.within
-        yield VariancePart(
-            (k > 1) & (frames > k),
-            frames / np.maximum(total, 1),
-            k,
-            frames,
-            error.sum(-1) / np.maximum(frames, 1),
-            spread,
-            shared / np.where(spread > 0, spread, 1.0),
-            (size * (size - 1)).sum(-1) / np.maximum(frames, 1) ** 2,
-        )
+        rho = shared / np.where(spread > 0, spread, 1.0)
+        same_group = (size * (size - 1)).sum(-1) / np.maximum(frames, 1) ** 2
+        yield VariancePart((k > 1) & (frames > k), share, k, frames, mean, spread, rho, same_group)
 
 
 REACH = 1.5  # steps on the log scale beyond which the upper limit does not grow faster
 
 
-def error_limits(value: np.ndarray, step: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def error_limits(value: Array, step: Array) -> Limits:
     """Return the limits of a mean absolute error: all t with ``|value - t| <= step * t``.
 
     Args:
@@ -390,7 +361,7 @@ def error_limits(value: np.ndarray, step: np.ndarray) -> tuple[np.ndarray, np.nd
     return value / (1 + step), value * np.minimum(open_ended, np.exp(REACH * step))
 
 
-def factors_of_mean_square(relative_variance: np.ndarray, *, level: float) -> tuple[np.ndarray, np.ndarray]:
+def factors_of_mean_square(relative_variance: Array, *, level: float) -> Limits:
     """Return what to multiply a mean square with for its limits: (...,) each.
 
     A mean square with this variance over its squared mean is taken as chi-square with
@@ -402,8 +373,8 @@ def factors_of_mean_square(relative_variance: np.ndarray, *, level: float) -> tu
 
 
 def error_interval(
-    value: np.ndarray, left_out: np.ndarray, samples: list[np.ndarray], *, floor: np.ndarray, level: float
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    value: Array, left_out: Array, samples: Samples, *, floor: Array, level: float
+) -> tuple[Array, Array, Array]:
     """Return the limits of a mean absolute error, and t x its relative error.
 
     Args:
@@ -421,7 +392,7 @@ def error_interval(
 
 
 def interval_of_mean_absolute_error(
-    sums: GroupSums, metric: Metric, left_out: np.ndarray, groups: list[np.ndarray], level: float
+    sums: GroupSums, metric: Metric, left_out: Array, groups: Samples, level: float
 ) -> Interval:
     """Return the interval of a mean absolute error; ``left_out`` and ``groups`` as elsewhere."""
     value, floor = float(metric.value(sums.total)), np.array(0.0)
@@ -436,7 +407,7 @@ def interval_of_mean_absolute_error(
 
 
 def interval_of_mean_square(
-    sums: GroupSums, metric: Metric, left_out: np.ndarray, groups: list[np.ndarray], level: float
+    sums: GroupSums, metric: Metric, left_out: Array, groups: Samples, level: float
 ) -> Interval:
     """Return the interval of a mean square or its root; an R2 is 1 less a ratio of mean squares."""
     value, kind, suffix = float(metric.value(sums.total)), metric.interval, metric.suffix

@@ -10,22 +10,14 @@ import pandas as pd
 from scipy.optimize import curve_fit
 from scipy.special import expit, stdtrit
 
+from hpiclock import tables
 from hpiclock.analysis.clustered import one_way_anova
 from hpiclock.analysis.detection import detection_times
 from hpiclock.analysis.evaluate import metrics_by_split
 from hpiclock.analysis.units import MIN_GROUPS
 from hpiclock.analysis.windows import metrics_by_window
 from hpiclock.config.schema import StudyConfig, WindowsConfig
-from hpiclock.tables import (
-    CONDITIONS,
-    METRICS,
-    PREDICTIONS,
-    UNKNOWN,
-    check,
-    frame_interval_h,
-    hour_strata,
-    table_of,
-)
+from hpiclock.tables import table_of
 
 LN10 = float(np.log(10))
 STEEPEST = 20.0  # slopes beyond it are a step between two doses, whose slope is unknown
@@ -75,15 +67,8 @@ def dose_response(
     if not np.isfinite(half) or half > 3:
         half = np.nan
         notes.append("the wells do not fix the EC50: no interval")
-    row |= {
-        "ec50": 10**log_ec50,
-        "low": 10 ** (log_ec50 - half),
-        "high": 10 ** (log_ec50 + half),
-        "slope": slope,
-        "bottom": bottom,
-        "top": top,
-        "note": "; ".join(word for word in notes if word) + aside,
-    }
+    row |= {"ec50": 10**log_ec50, "low": 10 ** (log_ec50 - half), "high": 10 ** (log_ec50 + half)}
+    row |= {"slope": slope, "bottom": bottom, "top": top, "note": "; ".join(filter(None, notes)) + aside}
     grid = np.linspace(x.min(), x.max(), 120)
     return row, pd.DataFrame({"dose": 10**grid, "value": sigmoid(grid, *fit.parameters)})
 
@@ -104,26 +89,18 @@ def _fit(x: np.ndarray, y: np.ndarray, means: pd.Series) -> Fit | str:
     rising = np.polyfit(x, y, 1)[0] >= 0
     start = [float(np.median(np.unique(x))), 1.0 if rising else -1.0, low, high]
     reach, span = x.max() - x.min(), high - low
-    slopes = (0.0, STEEPEST) if rising else (-STEEPEST, 0.0)
-    bounds = np.array(
-        [
-            (x.min() - reach, x.max() + reach),
-            slopes,
-            (low - span, low + 0.5 * span),
-            (low + 0.5 * span, high + span),
-        ]
-    ).T
+    lowest, highest = (0.0, STEEPEST) if rising else (-STEEPEST, 0.0)
+    least = [x.min() - reach, lowest, low - span, low + 0.5 * span]
+    most = [x.max() + reach, highest, low + 0.5 * span, high + span]
     free = 2 if len(means) < 5 else 4
     plateaus = [low, high][: 4 - free]
+
+    def curve(dose: np.ndarray, *parameters: float) -> np.ndarray:
+        return sigmoid(dose, *parameters, *plateaus)
+
     try:
-        fitted, covariance = curve_fit(
-            lambda dose, *parameters: sigmoid(dose, *parameters, *plateaus),
-            x,
-            y,
-            p0=start[:free],
-            bounds=bounds[:, :free],
-            max_nfev=5000,
-        )
+        bounds = (least[:free], most[:free])
+        fitted, covariance = curve_fit(curve, x, y, p0=start[:free], bounds=bounds, max_nfev=5000)
     except RuntimeError:
         return "the fit does not settle"
     held = f"plateaus held at the means {low:.3g} and {high:.3g}: {len(means)} doses" if plateaus else ""
@@ -145,7 +122,7 @@ def with_treatments(rows: pd.DataFrame) -> pd.DataFrame:
     texts = ["compound", "dose_unit"]
     rows[texts] = rows[texts].fillna("").astype(str)
     kinds = rows[list(GIVEN)].drop_duplicates().copy()
-    place = {name: number for number, name in enumerate(("mock", UNKNOWN, "infected"))}
+    place = {name: number for number, name in enumerate(("mock", tables.UNKNOWN, "infected"))}
     kinds["place"] = kinds["condition"].map(place)
     kinds = kinds.sort_values(["place", "compound", "dose", "moi"], na_position="first").drop(columns="place")
     words = [_words(kind) for kind in kinds.to_dict("records")]
@@ -158,7 +135,7 @@ def _words(kind: dict[str, object]) -> str:
     first = f"MOI {moi:g}" if kind["condition"] == "infected" and pd.notna(moi) else str(kind["condition"])
     amount = f"{dose:g} {kind['dose_unit']}".strip() if pd.notna(dose) else ""
     more = " ".join(word for word in (str(kind["compound"]), amount) if word)
-    return more if more and first == UNKNOWN else ", ".join(word for word in (first, more) if word)
+    return more if more and first == tables.UNKNOWN else ", ".join(word for word in (first, more) if word)
 
 
 def treatment_curves(rows: pd.DataFrame, *, threshold: float, level: float) -> pd.DataFrame:
@@ -198,10 +175,10 @@ def treatment_curves(rows: pd.DataFrame, *, threshold: float, level: float) -> p
 
 def _on_raster(rows: pd.DataFrame) -> pd.Series:
     """Hours on the usual raster, so that frames of one round meet although each has its own minute."""
-    step = frame_interval_h(rows)
+    step = tables.frame_interval_h(rows)
     if not step > 0:
         return rows["hours"].round(6)
-    return pd.Series(hour_strata(rows) * step, rows.index).round(6)
+    return pd.Series(tables.hour_strata(rows) * step, rows.index).round(6)
 
 
 def hour_of(rows: pd.DataFrame, hour: float | None) -> float:
@@ -263,9 +240,17 @@ def replicate_agreement(wells: pd.DataFrame, quantities: Sequence[str]) -> pd.Da
     rows: list[tuple[object, ...]] = []
     for quantity in quantities if len(wells) else ():
         known = wells[wells[quantity].notna()]
-        for _, part in known.groupby("order"):
-            rows.append((part["treatment"].iloc[0], quantity, *_spread(part[quantity]), np.nan, _alone(part)))
-        rows.append(("all", quantity, *_pooled(known[quantity].to_numpy(float), known["order"].to_numpy())))
+        for (_, treatment), part in known.groupby(["order", "treatment"])[quantity]:
+            note = "" if len(part) > 1 else "one well: no replicate"
+            rows.append((treatment, quantity, *_spread(part), np.nan, note))
+        n, mean, _, low, high = _spread(known[quantity])
+        k = known["order"].nunique()
+        sd, icc, note = np.nan, np.nan, NO_REPLICATES
+        if n > k > 1:
+            found = one_way_anova(known[quantity].to_numpy(float), known["order"].to_numpy())
+            sd, icc = float(np.sqrt(found.within)), float(found.icc)
+            note = "no well differs" if np.isnan(icc) else ""
+        rows.append(("all", quantity, n, mean, sd, low, high, icc, note))
     return table_of(rows, "treatment quantity n_wells mean sd low high icc note")
 
 
@@ -274,48 +259,26 @@ def _spread(values: pd.Series) -> tuple[int, float, float, float, float]:
     return len(values), float(values.mean()), sd, float(values.min()), float(values.max())
 
 
-def _alone(part: pd.DataFrame) -> str:
-    return "" if len(part) > 1 else "one well: no replicate"
-
-
-def _pooled(values: np.ndarray, treatment: np.ndarray) -> tuple[int, float, float, float, float, float, str]:
-    """All treatments together: the SD within them, and how much of the variance lies between them."""
-    n, k = len(values), len(np.unique(treatment))
-    if n == 0:
-        return 0, np.nan, np.nan, np.nan, np.nan, np.nan, NO_REPLICATES
-    mean, low, high = float(values.mean()), float(values.min()), float(values.max())
-    if n - k < 1 or k < 2:
-        return n, mean, np.nan, low, high, np.nan, NO_REPLICATES
-    found = one_way_anova(values, treatment)
-    note = "no well differs" if np.isnan(found.icc) else ""
-    return n, mean, float(np.sqrt(found.within)), low, high, float(found.icc), note
-
-
 def control_sentences(wells: pd.DataFrame) -> list[str]:
     """Return what the controls of a plate say, in sentences, and what their absence means."""
     mock, infected = (wells[wells["condition"].eq(name)] for name in ("mock", "infected"))
-    if not wells["condition"].isin(CONDITIONS).any():
+    if not wells["condition"].isin(tables.CONDITIONS).any():
         return [
             "No well is known to be mock or infected: nothing on this plate says whether the model can be "
             "believed here. Image mock wells and wells of a high MOI on every plate."
         ]
-    lines = []
-    if mock.empty:
-        lines.append(
-            "No mock well on this plate: how often the model calls a healthy well infected is unknown."
-        )
-    else:
+    lines = ["No mock well on this plate: how often the model calls a healthy well infected is unknown."]
+    if len(mock):
         wrong = mock[mock["detected"]]
         named = f" ({', '.join(wrong['well'].head(6))})" if len(wrong) else ""
-        lines.append(f"{len(wrong)} of {len(mock)} mock wells are detected as infected{named}.")
+        lines = [f"{len(wrong)} of {len(mock)} mock wells are detected as infected{named}."]
     if infected.empty:
-        lines.append("No infected well on this plate: whether the model finds an infection here is unknown.")
-    else:
-        top = infected["moi"].max()
-        strong = infected[infected["moi"].eq(top)] if pd.notna(top) else infected
-        name = f" of the highest MOI ({top:g})" if pd.notna(top) else ""
-        lines.append(f"{int(strong['detected'].sum())} of {len(strong)} infected wells{name} are detected.")
-    return lines
+        alone = "No infected well on this plate: whether the model finds an infection here is unknown."
+        return [*lines, alone]
+    top = infected["moi"].max()
+    strong = infected[infected["moi"].eq(top)] if pd.notna(top) else infected
+    name = f" of the highest MOI ({top:g})" if pd.notna(top) else ""
+    return [*lines, f"{int(strong['detected'].sum())} of {len(strong)} infected wells{name} are detected."]
 
 
 def external_validation(
@@ -340,8 +303,8 @@ def external_validation(
         study: how predictions are judged.
         rng: of the resampling.
     """
-    empty = pd.DataFrame(columns=list(METRICS.columns))
-    known = rows[rows["condition"].isin(CONDITIONS)]
+    empty = pd.DataFrame(columns=list(tables.METRICS.columns))
+    known = rows[rows["condition"].isin(tables.CONDITIONS)]
     labelled = known[known["label"].notna()]
     if labelled.empty:
         return empty, ["No well of this plate has a known condition: no claim of accuracy is made."]
@@ -351,7 +314,7 @@ def external_validation(
         notes.append(f"{len(wells)} wells of unknown condition are not scored.")
     if labelled["label"].nunique() < 2:
         notes.append("All labelled frames are of one class: telling the classes apart is not tested.")
-    known = check(PREDICTIONS, known)
+    known = tables.check(tables.PREDICTIONS, known)
     end_h = min(end_h, float(known["hours"].max()))
     whole = metrics_by_split(known, threshold=threshold, study=study)
     if windows.start_h + windows.width_h > end_h:

@@ -9,45 +9,14 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from hpiclock.analysis.curves import (
-    confusion_table,
-    reliability_curve,
-    roc_curve,
-    temperature_scaling,
-    worst_frames,
-)
-from hpiclock.analysis.detection import (
-    choose_threshold,
-    detection_curves,
-    detection_thresholds,
-    detection_times,
-    false_alarms,
-)
+from hpiclock.analysis import curves, detection, time_errors, windows
 from hpiclock.analysis.evaluate import metric_rows, metrics_by_split
 from hpiclock.analysis.frame_scores import GroupSums, frame_scores, group_sums
 from hpiclock.analysis.sentences import conclusions, design_sentences
-from hpiclock.analysis.time_errors import (
-    conformal_intervals,
-    limits_of_agreement,
-    residual_by_hour,
-    stack_trajectories,
-    time_error_by_call,
-    time_regression,
-    worst_hours,
-)
 from hpiclock.analysis.units import ResamplingUnit, choose_resampling_unit, group_codes
-from hpiclock.analysis.windows import (
-    AXES,
-    Axis,
-    temporal_stability,
-    window_edges,
-    window_table,
-    windowed_frames,
-    with_range_limits,
-)
+from hpiclock.analysis.windows import AXES, Axis, window_edges, windowed_frames
 from hpiclock.config.schema import StudyConfig, WindowsConfig
-from hpiclock.tables import METRICS as METRICS_TABLE
-from hpiclock.tables import PREDICTIONS, check
+from hpiclock.tables import METRICS, PREDICTIONS, check
 
 WORST = 20  # frames kept per split and reason
 
@@ -72,59 +41,53 @@ def run_study(
     """
     predictions = check(PREDICTIONS, predictions)
     rng = np.random.default_rng(seed)
-    threshold = choose_threshold(predictions, rule=cfg_study.threshold)
-    cut, level = threshold.value, cfg_study.level
+    threshold = detection.choose_threshold(predictions, rule=cfg_study.threshold)
+    cut, level, bin_h = threshold.value, cfg_study.level, cfg_windows.stride_h
+    edges = window_edges(cfg_windows, end_h=end_h)
 
-    views = {
-        axis: list(windowed_frames(predictions, windows=cfg_windows, end_h=end_h, axis=axis, threshold=cut))
-        for axis in AXES
-    }
+    def per_run(table_of: Callable[..., pd.DataFrame], **settings: float) -> pd.DataFrame:
+        """The tables of each run under one another: scores of two runs are never pooled."""
+        parts = [table_of(rows, **settings).assign(run=run) for run, rows in predictions.groupby("run")]
+        parts = parts or [table_of(predictions, **settings).assign(run="")]
+        table = pd.concat(parts, ignore_index=True)
+        return table[["run", *table.columns.drop("run")]]
+
+    views = {axis: list(windowed_frames(predictions, edges, axis=axis, threshold=cut)) for axis in AXES}
     tables = {
         "metrics": metrics_by_split(predictions, threshold=cut, study=cfg_study),
-        **{f"windows_{axis}": window_table(views[axis], study=cfg_study, rng=rng) for axis in AXES},
+        **{f"windows_{axis}": windows.window_table(views[axis], study=cfg_study, rng=rng) for axis in AXES},
         "threshold": pd.DataFrame([threshold._asdict()]),
         "notes": pd.DataFrame({"note": design_sentences(predictions)}, dtype=object),
-        "roc": _per_run(predictions, roc_curve),
-        "confusion": _per_run(predictions, lambda rows: confusion_table(rows, threshold=cut)),
-        "reliability": _per_run(
-            predictions, lambda rows: reliability_curve(rows, bins=cfg_study.bins, level=level)
-        ),
-        "temperature": temperature_scaling(predictions, level=level),
-        "time_lines": time_regression(predictions, level=level),
-        "agreement": limits_of_agreement(predictions, level=level),
-        "time_by_call": time_error_by_call(predictions, threshold=cut),
-        "residuals": _per_run(
-            predictions, lambda rows: residual_by_hour(rows, threshold=cut, bin_h=cfg_windows.stride_h)
-        ),
-        "stacks": stack_trajectories(predictions, threshold=cut),
-        "worst_hours": worst_hours(predictions, threshold=cut, bin_h=cfg_windows.stride_h),
-        "worst_frames": _per_run(predictions, lambda rows: worst_frames(rows, threshold=cut, n=WORST)),
+        "roc": per_run(curves.roc_curve),
+        "confusion": per_run(curves.confusion_table, threshold=cut),
+        "reliability": per_run(curves.reliability_curve, bins=cfg_study.bins, level=level),
+        "temperature": curves.temperature_scaling(predictions, level=level),
+        "time_lines": time_errors.time_regression(predictions, level=level),
+        "agreement": time_errors.limits_of_agreement(predictions, level=level),
+        "time_by_call": time_errors.time_error_by_call(predictions, threshold=cut),
+        "residuals": per_run(time_errors.residual_by_hour, threshold=cut, bin_h=bin_h),
+        "stacks": time_errors.stack_trajectories(predictions, threshold=cut),
+        "worst_hours": time_errors.worst_hours(predictions, threshold=cut, bin_h=bin_h),
+        "worst_frames": per_run(curves.worst_frames, threshold=cut, n=WORST),
     }
     stability, differences = [], []
     for axis in AXES:
-        rows, gaps = temporal_stability(views[axis], axis=axis, study=cfg_study, rng=rng)
-        stability.append(with_range_limits(rows, tables[f"windows_{axis}"]))
+        rows, gaps = windows.temporal_stability(views[axis], axis=axis, study=cfg_study, rng=rng)
+        stability.append(windows.with_range_limits(rows, tables[f"windows_{axis}"]))
         differences.append(gaps)
     tables["stability"] = pd.concat(stability, ignore_index=True)
     tables["window_differences"] = pd.concat(differences, ignore_index=True)
-    rules = detection_thresholds(predictions, decision=threshold, study=cfg_study)
+    rules = detection.detection_thresholds(predictions, decision=threshold, study=cfg_study)
     cuts = dict(zip(rules["rule"], rules["threshold"], strict=True))
-    times = detection_times(predictions, thresholds=cuts, frames=cfg_study.detection_frames)
-    tables |= {"detection_thresholds": rules, "detection_times": times, "false_alarms": false_alarms(times)}
-    tables["detection_curves"], tables["detection"] = detection_curves(times, level=level)
-    edges = window_edges(cfg_windows, end_h=end_h)
-    tables["time_intervals"], tables["conformal"] = conformal_intervals(
+    times = detection.detection_times(predictions, thresholds=cuts, frames=cfg_study.detection_frames)
+    tables |= {"detection_thresholds": rules, "detection_times": times}
+    tables["false_alarms"] = detection.false_alarms(times)
+    tables["detection_curves"], tables["detection"] = detection.detection_curves(times, level=level)
+    tables["time_intervals"], tables["conformal"] = time_errors.conformal_intervals(
         predictions, threshold=cut, level=cfg_study.prediction_level, edges=edges
     )
     tables["conclusions"] = conclusions(tables, level=level, eclipse_h=cfg_study.eclipse_h)
     return tables
-
-
-def _per_run(predictions: pd.DataFrame, table_of: Callable[[pd.DataFrame], pd.DataFrame]) -> pd.DataFrame:
-    """The tables of each run under one another: scores of two runs are never pooled."""
-    parts = [table_of(rows).assign(run=run) for run, rows in predictions.groupby("run", sort=True)]
-    table = pd.concat(parts, ignore_index=True) if parts else table_of(predictions).assign(run="")
-    return table[["run", *table.columns.drop("run")]]
 
 
 UNITS = ("auto", "plate", "well", "position")
@@ -183,14 +146,9 @@ class InteractiveWindows:
         Raises:
             InputError: no window fits.
         """
-        views = windowed_frames(
-            self.rows,
-            windows=windows,
-            end_h=end_h,
-            axis=axis,
-            threshold=self.threshold,
-            unit_of=partial(level_of, unit=unit),
-        )
+        edges = window_edges(windows, end_h=end_h)
+        unit_of = partial(level_of, unit=unit)
+        views = windowed_frames(self.rows, edges, axis=axis, threshold=self.threshold, unit_of=unit_of)
         key, view = next((key, view) for key, view in views if key["group"] == group)
         found = []
         for edge, mask in zip(view.edges, view.masks, strict=True):
@@ -198,11 +156,10 @@ class InteractiveWindows:
             about = (group, axis, unit, edge, edge == view.edges[-1])  # the last window is closed
             if about not in self._sums:
                 self._sums[about] = group_sums(scores)
-            (row,) = metric_rows(
-                scores, [metric], level=self.study.level, unit=view.unit, sums=self._sums[about]
-            )
+            sums, level = self._sums[about], self.study.level
+            (row,) = metric_rows(scores, [metric], level=level, unit=view.unit, sums=sums)
             found.append(key | {"start_h": edge[0], "end_h": edge[1]} | row)
-        return pd.DataFrame(found, columns=list(METRICS_TABLE.columns))
+        return pd.DataFrame(found, columns=list(METRICS.columns))
 
 
 @dataclass(frozen=True)
@@ -228,8 +185,8 @@ def at_threshold(rows: pd.DataFrame, *, threshold: float, study: StudyConfig) ->
     scores = frame_scores(rows, threshold=threshold, group=unit.codes)
     place = {"run": rows["run"].iloc[0], "split": rows["split"].iloc[0], "group": "all"}
     rates = [place | row for row in metric_rows(scores, RATES, level=study.level, unit=unit)]
-    times = detection_times(rows, thresholds={"chosen": threshold}, frames=study.detection_frames)
+    times = detection.detection_times(rows, thresholds={"chosen": threshold}, frames=study.detection_frames)
     # one curve for all: those of each MOI cost three times as much and stand in the report
-    curves, summary = detection_curves(times.assign(moi=np.nan), level=study.level)
-    found = pd.DataFrame(rates, columns=list(METRICS_TABLE.columns))
-    return AtThreshold(confusion_table(rows, threshold=threshold), found, curves, summary)
+    found, summary = detection.detection_curves(times.assign(moi=np.nan), level=study.level)
+    confusion = curves.confusion_table(rows, threshold=threshold)
+    return AtThreshold(confusion, pd.DataFrame(rates, columns=list(METRICS.columns)), found, summary)

@@ -37,7 +37,7 @@ def templates() -> dict[str, str]:
     return found
 
 
-def words(key: str, **facts: Any) -> str:
+def words(key: str, /, **facts: Any) -> str:
     """Return the template of this name in ``sentences.yaml`` with its facts filled in."""
     return templates()[key].format(**facts)
 
@@ -252,16 +252,13 @@ def _gain(tables: Tables, rival: str, level: float) -> tuple[str, str, str]:
     if not (gain.known and gain.bounded):
         return "time", CANNOT, words("no gain", **facts)
     if gain.contains(0):
-        ends = {name: _less(getattr(gain, name)) for name in ("value", "low", "high")}
+        hours = {name: getattr(gain, name) for name in ("value", "low", "high")}
+        ends = {name: words("smaller" if h >= 0 else "larger", hours=abs(h)) for name, h in hours.items()}
         return "time", CANNOT, words("vague gain", level=level, **(facts | ends))
     skill, _ = _metric(tables, "infected", f"skill_over_{rival}", level)
     facts |= {"gain": gain.absolute(), "share": words("share", skill=abs(skill.value)) if skill.known else ""}
     verdict, key = (SAYS, "gain") if gain.value > 0 else (BEWARE, "loss")
     return "time", verdict, words(key, **facts)
-
-
-def _less(hours: float) -> str:
-    return words("smaller" if hours >= 0 else "larger", hours=abs(hours))
 
 
 def calibration_sentences(tables: Tables, level: float) -> Sentences:

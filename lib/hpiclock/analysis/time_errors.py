@@ -22,13 +22,11 @@ def time_errors(predictions: pd.DataFrame, *, threshold: float) -> pd.DataFrame:
     ``error_predicted_clock_h`` is missing for mock frames called infected, which have no onset.
     """
     called = predictions["p_infected"] >= threshold
-    clock = np.where(called, *CLOCKS)
+    clock = pd.Series(np.where(called, *CLOCKS), predictions.index, dtype=object)
     target = target_under_predicted_clock(predictions, threshold=threshold)
     return predictions.assign(
         error_h=predictions["time_pred"] - predictions["time_target"],
-        clock_pred=pd.Series(clock, index=predictions.index, dtype=object).where(
-            predictions["p_infected"].notna()
-        ),
+        clock_pred=clock.where(predictions["p_infected"].notna()),
         error_predicted_clock_h=predictions["time_pred"] - target,
     )
 
@@ -70,9 +68,8 @@ def residual_by_hour(predictions: pd.DataFrame, *, threshold: float, bin_h: floa
     ``predicted``; bins are half-open and every bin between the first and the last stands in the table.
     """
     rows = time_errors(predictions[predictions["label"].notna()], threshold=threshold)
-    rows = rows.assign(
-        label=rows["label"].astype(int), bin=np.floor(rows["hours"] / bin_h + 1e-9).astype(int)
-    )
+    bins = np.floor(rows["hours"] / bin_h + 1e-9).astype(int)
+    rows = rows.assign(label=rows["label"].astype(int), bin=bins)
     parts = []
     for clock, column in (("true", "error_h"), ("predicted", "error_predicted_clock_h")):
         error = rows[column]
@@ -109,18 +106,11 @@ def time_regression(predictions: pd.DataFrame, *, level: float) -> pd.DataFrame:
         values = np.column_stack([np.ones_like(x), x, y, x * x, x * y])
         slope, low, high, note = _with_limits(part, values, _slope, level)
         spread = ((x - x.mean()) ** 2).sum()
-        line = {
-            "slope": slope,
-            "slope_low": low,
-            "slope_high": high,
-            "intercept": y.mean() - slope * x.mean(),
-            "r2": 1 - ((y - x) ** 2).sum() / spread if spread > 0 else np.nan,
-            "mae": np.abs(y - x).mean(),
-        }
-        rows.append(key | line | _counts(part) | {"note": note})
-    return table_of(
-        rows, "run split clock slope slope_low slope_high intercept r2 mae n n_stacks n_wells note"
-    )
+        r2 = 1 - ((y - x) ** 2).sum() / spread if spread > 0 else np.nan
+        intercept, mae = y.mean() - slope * x.mean(), np.abs(y - x).mean()
+        rows.append((*key, slope, low, high, intercept, r2, mae, *_counts(part), note))
+    columns = "run split clock slope slope_low slope_high intercept r2 mae n n_stacks n_wells note"
+    return table_of(rows, columns)
 
 
 def limits_of_agreement(predictions: pd.DataFrame, *, level: float) -> pd.DataFrame:
@@ -138,29 +128,19 @@ def limits_of_agreement(predictions: pd.DataFrame, *, level: float) -> pd.DataFr
         stacks = one_way_anova(error, group_codes(part, "position"))
         between, within = stacks.variance_between, stacks.within
         half = 1.96 * np.sqrt(between + within)
-        limits = {
-            "bias": bias,
-            "bias_low": low,
-            "bias_high": high,
-            "lower": bias - half,
-            "upper": bias + half,
-            "sd_between": np.sqrt(between),
-            "sd_within": np.sqrt(within),
-        }
-        rows.append(key | limits | _counts(part) | {"note": note})
-    columns = (
-        "run split clock bias bias_low bias_high lower upper sd_between sd_within n n_stacks n_wells note"
-    )
-    return table_of(rows, columns)
+        limits, sds = (bias - half, bias + half), (np.sqrt(between), np.sqrt(within))
+        rows.append((*key, bias, low, high, *limits, *sds, *_counts(part), note))
+    columns = "run split clock bias bias_low bias_high lower upper sd_between sd_within n n_stacks n_wells"
+    return table_of(rows, f"{columns} note")
 
 
-def _by_clock(predictions: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
+def _by_clock(predictions: pd.DataFrame) -> Iterator[tuple[tuple[str, ...], pd.DataFrame]]:
     needed = ["label", "time_pred", "time_target"]
     for key, rows in each_run_and_split(predictions[predictions[needed].notna().all(axis=1)]):
         for clock in CLOCKS:
             part = rows[rows["clock"].eq(clock)].reset_index(drop=True)
             if len(part):
-                yield key | {"clock": clock}, part
+                yield (*key.values(), clock), part
 
 
 def _with_limits(
@@ -186,8 +166,8 @@ def _slope(sums: np.ndarray) -> np.ndarray:
     return np.where(varies, (xy - x * y / n) / np.where(spread > 0, spread, 1), np.nan)
 
 
-def _counts(part: pd.DataFrame) -> dict[str, int]:
-    return {"n": len(part), "n_stacks": part["stack_id"].nunique(), "n_wells": n_wells(part)}
+def _counts(part: pd.DataFrame) -> tuple[int, int, int]:
+    return len(part), part["stack_id"].nunique(), n_wells(part)
 
 
 def time_error_by_call(predictions: pd.DataFrame, *, threshold: float) -> pd.DataFrame:
@@ -198,24 +178,13 @@ def time_error_by_call(predictions: pd.DataFrame, *, threshold: float) -> pd.Dat
     """
     rows = time_errors(predictions, threshold=threshold)
     rows = rows[rows["label"].notna() & rows["p_infected"].notna() & rows["error_h"].notna()]
-    rows = rows.assign(
-        called=(rows["p_infected"] >= threshold).astype(int),
-        label=rows["label"].astype(int),
-        size=rows["error_h"].abs(),
-        other=rows["error_predicted_clock_h"].abs(),
-    )
-    return (
-        rows.groupby(["run", "split", "label", "called"])
-        .agg(
-            mae=("size", "mean"),
-            bias=("error_h", "mean"),
-            mae_predicted_clock=("other", "mean"),
-            n=("size", "count"),
-            n_with_predicted_clock=("other", "count"),
-            n_stacks=("stack_id", "nunique"),
-        )
-        .reset_index()
-    )
+    called = (rows["p_infected"] >= threshold).astype(int)
+    size, other = rows["error_h"].abs(), rows["error_predicted_clock_h"].abs()
+    rows = rows.assign(called=called, label=rows["label"].astype(int), size=size, other=other)
+    grouped = rows.groupby(["run", "split", "label", "called"])
+    table = grouped.agg(mae=("size", "mean"), bias=("error_h", "mean"), mae_predicted_clock=("other", "mean"))
+    counts = {"n": grouped["size"].count(), "n_with_predicted_clock": grouped["other"].count()}
+    return table.assign(**counts, n_stacks=grouped["stack_id"].nunique()).reset_index()
 
 
 KEY = ["run", "split", "fold", "seed", "stack_id"]
@@ -245,19 +214,11 @@ def stack_trajectories(predictions: pd.DataFrame, *, threshold: float) -> pd.Dat
         return pd.DataFrame(columns=[*KEY, *SAME])
     code = np.repeat(np.arange(len(first)), np.diff(np.append(first, len(rows))))
     grouped = rows.groupby(code)
-    table = (
-        rows.loc[first, [*KEY, *SAME]]
-        .reset_index(drop=True)
-        .assign(
-            n=grouped.size(),
-            n_scored=grouped["wrong"].count(),
-            share_wrong=grouped["wrong"].mean(),
-            mae=grouped["size"].mean(),
-            time_monotony=_monotony(rows, code, "time_pred"),
-            p_monotony=_monotony(rows, code, "p_infected"),
-            **_steps(rows, code, (rows["p_infected"] >= threshold).to_numpy(bool)),
-        )
-    )
+    shares = grouped.agg(n_scored=("wrong", "count"), share_wrong=("wrong", "mean"), mae=("size", "mean"))
+    table = rows.loc[first, [*KEY, *SAME]].reset_index(drop=True).assign(n=grouped.size()).join(shares)
+    table["time_monotony"] = _monotony(rows, code, "time_pred")
+    table["p_monotony"] = _monotony(rows, code, "p_infected")
+    table = table.assign(**_steps(rows, code, (rows["p_infected"] >= threshold).to_numpy(bool)))
     return _worst_first(table.sort_values("stack_id"))
 
 
@@ -299,17 +260,11 @@ def _monotony(rows: pd.DataFrame, code: np.ndarray, column: str) -> np.ndarray:
     """Spearman's correlation with the hours, per stack; NaN below three frames or without variation."""
     k = int(code[-1]) + 1
     there = rows[column].notna().to_numpy(bool)
-    part, stack = rows[there], code[there]
+    stack = code[there]
     n = np.bincount(stack, minlength=k)
-    ranks = []
-    for name in ("hours", column):
-        rank = part.groupby(stack)[name].rank().to_numpy(float)
-        mean = np.bincount(stack, weights=rank, minlength=k) / np.maximum(n, 1)
-        ranks.append(rank - mean[stack])
-    xy, xx, yy = (
-        np.bincount(stack, weights=a * b, minlength=k)
-        for a, b in ((ranks[0], ranks[1]), (ranks[0], ranks[0]), (ranks[1], ranks[1]))
-    )
+    ranks = rows.loc[there, ["hours", column]].groupby(stack).rank()
+    x, y = (ranks - ranks.groupby(stack).transform("mean")).to_numpy(float).T
+    xy, xx, yy = (np.bincount(stack, weights=product, minlength=k) for product in (x * y, x * x, y * y))
     usable = (n >= 3) & (xx > 0) & (yy > 0)
     return np.where(usable, xy / np.sqrt(np.where(usable, xx * yy, 1.0)), np.nan)
 
@@ -380,7 +335,7 @@ def conformal_intervals(
     """
     rows = time_errors(predictions, threshold=threshold)
     tests: list[pd.DataFrame] = []
-    table: list[dict[str, Any]] = []
+    table: list[tuple[Any, ...]] = []
     for run, of_run in rows.groupby("run", sort=True):
         val = of_run[of_run["split"].eq("val") & of_run["label"].notna()].reset_index(drop=True)
         test = of_run[of_run["split"].eq("test")].reset_index(drop=True)
@@ -388,18 +343,18 @@ def conformal_intervals(
             continue
         with_limits, coverage = _one_run(val, test, level, edges)
         tests.append(with_limits)
-        table += [{"run": run, "level": level} | row for row in coverage]
+        table += [(run, *row) for row in coverage]
     columns = "run group start_h end_h level coverage width_h n n_groups calibration_groups note"
     return (pd.concat(tests, ignore_index=True) if tests else rows.iloc[:0]), table_of(table, columns)
 
 
 def _one_run(
     val: pd.DataFrame, test: pd.DataFrame, level: float, edges: list[tuple[float, float]]
-) -> tuple[pd.DataFrame, list[dict[str, Any]]]:
+) -> tuple[pd.DataFrame, list[tuple[Any, ...]]]:
     code = choose_resampling_unit(val).codes if len(val) else np.empty(0, int)
     unit = choose_resampling_unit(test)
     half = pd.Series(np.nan, test.index)
-    table: list[dict[str, Any]] = []
+    table: list[tuple[Any, ...]] = []
     hours, error = test["hours"].to_numpy(float), test["error_predicted_clock_h"].abs().to_numpy(float)
     for clock in CLOCKS:
         residuals = val["error_predicted_clock_h"].abs().where(val["clock_pred"].eq(clock)).to_numpy(float)
@@ -416,17 +371,8 @@ def _one_run(
         for (start, end), window in zip([(np.nan, np.nan), *edges], [scored, *windows], strict=True):
             inside = scored & window
             known = inside.any() and np.isfinite(width)
-            table.append(
-                {
-                    "group": CALLS[clock],
-                    "start_h": start,
-                    "end_h": end,
-                    "coverage": float((error[inside] <= width).mean()) if known else np.nan,
-                    "width_h": 2 * width,
-                    "n": int(inside.sum()),
-                    "n_groups": len(np.unique(unit.codes[inside])),
-                    "calibration_groups": groups,
-                    "note": note if inside.any() or np.isnan(width) else "no frames; " + note,
-                }
-            )
+            coverage = float((error[inside] <= width).mean()) if known else np.nan
+            counts = (int(inside.sum()), len(np.unique(unit.codes[inside])), groups)
+            remark = note if inside.any() or np.isnan(width) else "no frames; " + note
+            table.append((CALLS[clock], start, end, level, coverage, 2 * width, *counts, remark))
     return test.assign(time_low=test["time_pred"] - half, time_high=test["time_pred"] + half), table

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
@@ -11,31 +11,17 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtr
 
-from hpiclock.analysis.clustered import (
-    no_interval,
-    samples_by_class,
-    studentized_flips,
-    t_interval,
-    too_few_groups,
-)
+from hpiclock.analysis import clustered, units
 from hpiclock.analysis.evaluate import metric_rows
 from hpiclock.analysis.frame_scores import FrameScores, GroupSums, frame_scores, group_sums
 from hpiclock.analysis.intervals import metric_interval
-from hpiclock.analysis.units import (
-    ResamplingUnit,
-    choose_resampling_unit,
-    condition_codes,
-    each_run_and_split,
-    in_window,
-    with_matched_controls,
-)
 from hpiclock.config.schema import StudyConfig, WindowsConfig
 from hpiclock.errors import InputError
 from hpiclock.metrics import METRICS, metrics_of
 from hpiclock.tables import METRICS as METRICS_TABLE
 from hpiclock.tables import check, table_of
 
-NO_BAND = no_interval()
+NO_BAND = clustered.no_interval()
 SD_GOOD, SD_POOR = 0.05, 0.1  # what the field calls stable and unstable, for metrics between 0 and 1
 
 
@@ -71,15 +57,10 @@ def over_windows(parts: list[GroupSums], whole: GroupSums, metric: str) -> Windo
         values[at] = value
         left_out[at] = value  # a group that is not in the window changes nothing
         left_out[at, np.searchsorted(whole.codes, sums.codes)] = left
-    samples = samples_by_class(whole.kind, needed=METRICS[metric].needs)
-    return WindowJackknife(
-        values,
-        left_out,
-        float(formula(whole.total)),
-        formula(whole.without),
-        list(samples.values()),
-        too_few_groups(samples) if samples else "no frames",
-    )
+    samples = clustered.samples_by_class(whole.kind, needed=METRICS[metric].needs)
+    why_not = clustered.too_few_groups(samples) if samples else "no frames"
+    at_once, without = float(formula(whole.total)), formula(whole.without)
+    return WindowJackknife(values, left_out, at_once, without, list(samples.values()), why_not)
 
 
 def influences(left_out: np.ndarray, samples: list[np.ndarray]) -> np.ndarray:
@@ -123,7 +104,7 @@ def differing_windows(windows: WindowJackknife, *, resamples: int, rng: np.rando
         return p
     shape = (resamples, parts.shape[1])
     signs = rng.integers(0, 2, shape) * 2.0 - 1
-    flipped = studentized_flips(signs, parts[usable].T, windows.samples).max(1)
+    flipped = clustered.studentized_flips(signs, parts[usable].T, windows.samples).max(1)
     seen = np.abs(windows.value[usable] - windows.whole) / error[usable]
     p[usable] = (1 + (flipped[:, None] >= seen - 1e-12).sum(0)) / (resamples + 1)
     return p
@@ -140,7 +121,8 @@ def slope_per_h(windows: WindowJackknife, middles: np.ndarray, *, level: float) 
     slope = float(coefficients @ windows.value[usable])
     if windows.why_not:
         return slope, *nothing[:2]
-    return slope, *t_interval(slope, coefficients @ windows.left_out[usable], windows.samples, level=level)
+    left_out = coefficients @ windows.left_out[usable]
+    return slope, *clustered.t_interval(slope, left_out, windows.samples, level=level)
 
 
 def expected_range(
@@ -155,11 +137,13 @@ def expected_range(
     return float(np.quantile(np.ptp(noise, axis=1), level))
 
 
+Edge = tuple[float, float]
 Axis = Literal["hours", "hpi"]
+Views = Iterable[tuple[dict[str, str], "WindowedFrames"]]  # run, split and group with their frames
 AXES: tuple[Axis, Axis] = ("hours", "hpi")
 
 
-def window_edges(windows: WindowsConfig, *, end_h: float) -> list[tuple[float, float]]:
+def window_edges(windows: WindowsConfig, *, end_h: float) -> list[Edge]:
     """Return ``(start_h, end_h)`` of every window; 0-48 h at 6/3 gives 15.
 
     Raises:
@@ -201,13 +185,12 @@ def metrics_by_window(
         study: the config section; ``level`` and ``resamples`` are used.
         rng: for the band over all windows.
     """
-    views = windowed_frames(predictions, windows=windows, end_h=end_h, axis=axis, threshold=threshold)
+    edges = window_edges(windows, end_h=end_h)
+    views = windowed_frames(predictions, edges, axis=axis, threshold=threshold)
     return window_table(views, study=study, rng=rng)
 
 
-def window_table(
-    views: Iterable[tuple[dict[str, str], WindowedFrames]], *, study: StudyConfig, rng: np.random.Generator
-) -> pd.DataFrame:
+def window_table(views: Views, *, study: StudyConfig, rng: np.random.Generator) -> pd.DataFrame:
     """Return the table of :func:`metrics_by_window` from the frames of :func:`windowed_frames`."""
     rows: list[dict[str, Any]] = []
     for key, view in views:
@@ -232,10 +215,15 @@ class WindowedFrames:
     """The frames of one run, split and group, and which of them each window holds."""
 
     scores: FrameScores
-    unit: ResamplingUnit
-    edges: list[tuple[float, float]]
+    unit: units.ResamplingUnit
+    edges: Sequence[Edge]
     masks: list[np.ndarray]
     metrics: tuple[str, ...]
+
+    @property
+    def middles(self) -> np.ndarray:
+        """The middle of each window."""
+        return np.mean(self.edges, axis=1)
 
     @cached_property
     def sums(self) -> tuple[list[GroupSums], GroupSums]:
@@ -247,37 +235,36 @@ class WindowedFrames:
 
 def windowed_frames(
     predictions: pd.DataFrame,
+    edges: Sequence[Edge],
     *,
-    windows: WindowsConfig,
-    end_h: float,
     axis: Axis,
     threshold: float,
-    unit_of: Callable[[pd.DataFrame], ResamplingUnit] = choose_resampling_unit,
+    unit_of: Callable[[pd.DataFrame], units.ResamplingUnit] = units.choose_resampling_unit,
 ) -> Iterator[tuple[dict[str, str], WindowedFrames]]:
     """Yield ``run split group`` and the frames in windows, for each run, split and group.
 
     ``unit_of`` says what is resampled, see :func:`hpiclock.analysis.units.choose_resampling_unit`.
     """
-    edges = window_edges(windows, end_h=end_h)
-    for key, rows in each_run_and_split(predictions):
+    for key, rows in units.each_run_and_split(predictions):
         unit = unit_of(rows)
         scores = frame_scores(rows, threshold=threshold, group=unit.codes)
-        masks = [frames_in_window(rows, scores, *edge, axis=axis, last=edge == edges[-1]) for edge in edges]
+        masks = frames_in_windows(rows, scores, edges, axis=axis)
         for group, mine in scores.groups.items():
             inside = [mask[mine] for mask in masks]
             frames = WindowedFrames(scores.take(mine), unit, edges, inside, metrics_of(group, "windows"))
             yield key | {"group": group}, frames
 
 
-def frames_in_window(
-    rows: pd.DataFrame, scores: FrameScores, start_h: float, end_h: float, *, axis: Axis, last: bool
-) -> np.ndarray:
-    """Return which frames a window holds: (rows,) bool."""
+def frames_in_windows(
+    rows: pd.DataFrame, scores: FrameScores, edges: Sequence[Edge], *, axis: Axis
+) -> list[np.ndarray]:
+    """Return which frames each window holds: (rows,) bool each."""
+    values = rows[axis].to_numpy(float)
+    inside = [units.in_window(values, *edge, last=edge == edges[-1]) for edge in edges]
     if axis == "hours":
-        return in_window(rows["hours"].to_numpy(float), start_h, end_h, last=last)
-    infected = condition_codes(rows)
-    inside = in_window(rows["hpi"].to_numpy(float), start_h, end_h, last=last) & (infected == 1)
-    return with_matched_controls(inside, infected, scores.stratum)
+        return inside
+    infected = units.condition_codes(rows)
+    return [units.with_matched_controls(mask & (infected == 1), infected, scores.stratum) for mask in inside]
 
 
 STABILITY = (
@@ -287,11 +274,7 @@ STABILITY = (
 
 
 def temporal_stability(
-    views: Iterable[tuple[dict[str, str], WindowedFrames]],
-    *,
-    axis: Axis,
-    study: StudyConfig,
-    rng: np.random.Generator,
+    views: Views, *, axis: Axis, study: StudyConfig, rng: np.random.Generator
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return one row per metric on its stability over windows, and one per window on its difference.
 
@@ -315,7 +298,9 @@ def temporal_stability(
             place = key | {"axis": axis, "metric": metric}
             found = over_windows(sums, whole, metric)
             p = differing_windows(found, resamples=study.resamples, rng=rng)
-            rows.append(place | _row(found, view, metric, p, study, rng))
+            noise = expected_range(found, level=study.level, resamples=study.resamples, rng=rng)
+            share = METRICS[metric].is_share
+            rows.append(place | _row(found, view.middles, p, noise, study.level, share=share))
             why = [found.why_not if np.isnan(chance) else "" for chance in p]
             compared = zip(view.edges, found.value, found.value - found.whole, p, why, strict=True)
             differences += [
@@ -327,36 +312,21 @@ def temporal_stability(
 
 
 def _row(
-    found: WindowJackknife,
-    view: WindowedFrames,
-    metric: str,
-    p: np.ndarray,
-    study: StudyConfig,
-    rng: np.random.Generator,
+    found: WindowJackknife, middles: np.ndarray, p: np.ndarray, noise: float, level: float, *, share: bool
 ) -> dict[str, Any]:
     there = found.value[~np.isnan(found.value)]
     some = len(there) > 1
+    lowest, highest = (there.min(), there.max()) if some else (np.nan, np.nan)
     sd = float(there.std(ddof=1)) if some else np.nan
-    middles = np.array([(start + end) / 2 for start, end in view.edges])
-    slope, low, high = slope_per_h(found, middles, level=study.level)
+    slope, low, high = slope_per_h(found, middles, level=level)
     missing = len(found.value) - len(there)
     words = [found.why_not, f"{missing} windows undefined" if missing else ""]
-    return {
-        "n_windows": len(found.value),
-        "n_defined": len(there),
-        "whole": found.whole,
-        "lowest": there.min() if some else np.nan,
-        "highest": there.max() if some else np.nan,
-        "range": np.ptp(there) if some else np.nan,
-        "range_of_noise": expected_range(found, level=study.level, resamples=study.resamples, rng=rng),
-        "sd": sd,
-        "sd_says": _judged(sd) if METRICS[metric].is_share else "",
-        "slope_per_h": slope,
-        "slope_low": low,
-        "slope_high": high,
-        "smallest_p": np.nan if np.isnan(p).all() else np.nanmin(p),
-        "note": "; ".join(word for word in words if word),
-    }
+    counts = {"n_windows": len(found.value), "n_defined": len(there), "whole": found.whole}
+    spread = {"lowest": lowest, "highest": highest, "range": highest - lowest, "range_of_noise": noise}
+    spread |= {"sd": sd, "sd_says": _judged(sd) if share else ""}
+    slopes = {"slope_per_h": slope, "slope_low": low, "slope_high": high}
+    smallest = np.nan if np.isnan(p).all() else np.nanmin(p)
+    return counts | spread | slopes | {"smallest_p": smallest, "note": "; ".join(filter(None, words))}
 
 
 def _judged(sd: float) -> str:
@@ -380,13 +350,8 @@ def with_range_limits(stability: pd.DataFrame, windows: pd.DataFrame) -> pd.Data
     low, high = windows["low_simultaneous"], windows["high_simultaneous"]
     open_ended = windows["value"].notna() & low.isna()
     bands = windows[key].assign(top=low, bottom=high, lowest=low, highest=high, open_ended=open_ended)
-    grouped = bands.groupby(key).agg(
-        top=("top", "max"),
-        bottom=("bottom", "min"),
-        lowest=("lowest", "min"),
-        highest=("highest", "max"),
-        open_ended=("open_ended", "any"),
-    )
+    outermost = {"top": "max", "bottom": "min", "lowest": "min", "highest": "max", "open_ended": "any"}
+    grouped = bands.groupby(key).agg(outermost)
     found = grouped.reindex(pd.MultiIndex.from_frame(stability[key])).reset_index(drop=True)
     least = (found["top"] - found["bottom"]).clip(lower=0)
     most = (found["highest"] - found["lowest"]).mask(found["open_ended"].eq(True))

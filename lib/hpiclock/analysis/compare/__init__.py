@@ -11,23 +11,12 @@ import pandas as pd
 from scipy.special import stdtrit
 
 from hpiclock.analysis.clustered import studentized_flips
+from hpiclock.analysis.compare import paired_tests
 from hpiclock.analysis.compare.align_runs import AlignedRun, AlignedRuns, align_runs
-from hpiclock.analysis.compare.paired_tests import (
-    Difference,
-    PairedSeed,
-    SignFlipOutcome,
-    detectable_difference,
-    difference_limits,
-    paired_difference,
-    paired_stability_test,
-    seed_of,
-    sign_flip_test,
-    sign_flips,
-    standard_error,
-)
+from hpiclock.analysis.compare.paired_tests import Difference, Seeds, SignFlipOutcome, sign_flips
 from hpiclock.analysis.sentences import comparison_sentences, verdict_of
 from hpiclock.analysis.units import count_codes, group_codes, well_codes
-from hpiclock.analysis.windows import AXES, Axis, frames_in_window, window_edges
+from hpiclock.analysis.windows import AXES, Axis, frames_in_windows, window_edges
 from hpiclock.config.schema import CompareConfig, StudyConfig, WindowsConfig
 from hpiclock.metrics import EVERY, METRICS, metrics_of
 from hpiclock.tables import table_of
@@ -38,11 +27,8 @@ def window_masks(
 ) -> dict[tuple[float, float], np.ndarray]:
     """Return ``(start_h, end_h)`` -> which frames that window holds."""
     edges = window_edges(windows, end_h=end_h)
-    scores = aligned.sides[0].seeds[0]
-    return {
-        edge: frames_in_window(aligned.frames, scores, *edge, axis=axis, last=edge == edges[-1])
-        for edge in edges
-    }
+    masks = frames_in_windows(aligned.frames, aligned.sides[0].seeds[0], edges, axis=axis)
+    return dict(zip(edges, masks, strict=True))
 
 
 @dataclass
@@ -60,9 +46,7 @@ class PairedComparison:
     settings: CompareConfig
     rng: np.random.Generator
     _signs: dict[bytes, np.ndarray] = field(default_factory=dict, init=False, repr=False)
-    _taken: dict[bytes, tuple[list[PairedSeed], list[PairedSeed]]] = field(
-        default_factory=dict, init=False, repr=False
-    )
+    _taken: dict[bytes, tuple[Seeds, Seeds]] = field(default_factory=dict, init=False, repr=False)
 
     def __post_init__(self) -> None:
         self.truth, self.k = self.one.seeds[0].truth, int(self.aligned.unit.codes.max()) + 1
@@ -76,19 +60,14 @@ class PairedComparison:
             found = self._difference(mask, metric)
             result = self._test(found)
             # two one-sided tests at 1 - level each
-            low_margin, high_margin = difference_limits(found, result, level=2 * self.level - 1)
+            low_margin, high_margin = paired_tests.difference_limits(found, result, level=2 * self.level - 1)
             power = float(stdtrit(result.df, self.settings.power))
-            row = {
-                "low_margin": low_margin,
-                "high_margin": high_margin,
-                "p_floor": result.floor,
-                "margin": self.settings.margin_h if METRICS[metric].unit == "h" else self.settings.margin,
-                "could_see": (detectable_difference(result, level=self.level) + power) * result.error,
-                "n_seeds": len(self.one.seeds),
-                "n_seeds_against": len(self.other.seeds),
-                "seeds_agree": _agreeing(found),
-            }
-            rows.append(self._row(group, metric, mask, found, result) | row)
+            could_see = (paired_tests.detectable_difference(result, level=self.level) + power) * result.error
+            margin = self.settings.margin_h if METRICS[metric].unit == "h" else self.settings.margin
+            row = self._row(group, metric, mask, found, result)
+            row |= {"low_margin": low_margin, "high_margin": high_margin, "margin": margin}
+            row |= {"p_floor": result.floor, "could_see": could_see, "seeds_agree": _agreeing(found)}
+            rows.append(row | {"n_seeds": len(self.one.seeds), "n_seeds_against": len(self.other.seeds)})
         return rows
 
     def windows(self, masks: Mapping[tuple[float, float], np.ndarray]) -> list[dict[str, Any]]:
@@ -112,7 +91,9 @@ class PairedComparison:
             if whole.why_not:
                 continue
             one, other = zip(*(self._seeds(mine & mask) for mask in masks), strict=True)
-            found = paired_stability_test(one, other, metric, self._flips(whole.samples), level=self.level)
+            found = paired_tests.paired_stability_test(
+                one, other, metric, self._flips(whole.samples), level=self.level
+            )
             place = {"group": group, "metric": metric, "n_wells": count_codes(self.well[mine])}
             rows += [place | {"spread": spread} | row._asdict() for spread, row in found.items()]
         return rows
@@ -125,40 +106,31 @@ class PairedComparison:
                     yield group, metric, mask
 
     def _difference(self, mask: np.ndarray, metric: str) -> Difference:
-        return paired_difference(*self._seeds(mask), metric, self.k)
+        return paired_tests.paired_difference(*self._seeds(mask), metric, self.k)
 
-    def _seeds(self, mask: np.ndarray) -> tuple[list[PairedSeed], list[PairedSeed]]:
+    def _seeds(self, mask: np.ndarray) -> tuple[Seeds, Seeds]:
         """Both variants on the frames of a mask, summed once for all metrics."""
         key = mask.tobytes()
         if key not in self._taken:
             one, other = (
-                [seed_of(scores.take(mask), self.k) for scores in side.seeds]
+                [paired_tests.seed_of(scores.take(mask), self.k) for scores in side.seeds]
                 for side in (self.one, self.other)
             )
             self._taken[key] = one, other
         return self._taken[key]
 
     def _test(self, found: Difference) -> SignFlipOutcome:
-        return sign_flip_test(found, self._flips(found.samples))
+        return paired_tests.sign_flip_test(found, self._flips(found.samples))
 
     def _row(
         self, group: str, metric: str, mask: np.ndarray, found: Difference, result: SignFlipOutcome
     ) -> dict[str, Any]:
-        low, high = difference_limits(found, result, level=self.level)
-        return {
-            "group": group,
-            "metric": metric,
-            "value": found.first,
-            "value_against": found.second,
-            "difference": found.value,
-            "low": low,
-            "high": high,
-            "p": result.p,
-            "n": int(mask.sum()),
-            "n_stacks": count_codes(self.stack[mask]),
-            "n_wells": count_codes(self.well[mask]),
-            "note": result.note,
-        }
+        low, high = paired_tests.difference_limits(found, result, level=self.level)
+        values = {"value": found.first, "value_against": found.second, "difference": found.value}
+        counts = {"n": int(mask.sum()), "n_stacks": count_codes(self.stack[mask])}
+        counts["n_wells"] = count_codes(self.well[mask])
+        limits = {"low": low, "high": high, "p": result.p, "note": result.note}
+        return {"group": group, "metric": metric} | values | limits | counts
 
     def _over_all(self, found: list[Difference]) -> np.ndarray:
         """Per window, the chance of so large a studentised difference in any window: (windows,)."""
@@ -167,7 +139,7 @@ class PairedComparison:
         if not fit:
             return p
         usable = [found[i] for i in fit]
-        errors = np.array([standard_error(one)[0] for one in usable])
+        errors = np.array([paired_tests.standard_error(one)[0] for one in usable])
         seen = np.abs([one.value for one in usable]) / np.maximum(errors, 1e-12)
         signs = self._flips(max(usable, key=lambda one: one.n_groups).samples)
         flipped = np.stack([studentized_flips(signs, one.of_group, one.samples) for one in usable], axis=1)
@@ -257,9 +229,8 @@ def compare(
         "steadiness": add_holm_p_values(table_of(steadiness, STEADINESS)),
         "notes": pd.DataFrame({"note": aligned.notes}, dtype=object),
     }
-    made["comparison"]["verdict"] = [
-        verdict_of(row, alpha=1 - study.level) for row in made["comparison"].to_dict("records")
-    ]
+    rows = made["comparison"].to_dict("records")
+    made["comparison"]["verdict"] = [verdict_of(row, alpha=1 - study.level) for row in rows]
     made["conclusions"] = comparison_sentences(made, level=study.level, power=settings.power)
     return made
 

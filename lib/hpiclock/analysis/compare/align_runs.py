@@ -75,9 +75,8 @@ def align_runs(variants: Mapping[str, Sequence[pd.DataFrame]], *, rule: Rule) ->
     order = sorted(first)
     frames = pd.concat([first[fold][0].test for fold in order], ignore_index=True)
     unit = choose_resampling_unit(frames)
-    sides = [
-        AlignedRun(name, _scores([folds[fold] for fold in order], unit)) for name, folds in folded.items()
-    ]
+    by_name = {name: [folds[fold] for fold in order] for name, folds in folded.items()}
+    sides = [AlignedRun(name, _scores(folds, unit)) for name, folds in by_name.items()]
     return AlignedRuns(frames, unit, sides, len(order), _notes(sides, unit))
 
 
@@ -182,18 +181,17 @@ def _differing(mine: pd.Index, yours: pd.Index) -> str:
 
 def _scores(folds: list[list[_Run]], unit: ResamplingUnit) -> list[FrameScores]:
     seeds = []
+    sizes = [len(of_fold[0].test) for of_fold in folds]
+    groups = np.split(unit.codes, np.cumsum(sizes)[:-1])
     for of_seed in zip(*folds, strict=True):
-        parts, start = [], 0
-        for run in of_seed:
-            group = unit.codes[start : start + len(run.test)]
-            parts.append(frame_scores(run.test, threshold=run.threshold, group=group))
-            start += len(run.test)
-        fields = {
-            name: np.concatenate([getattr(part, name) for part in parts])
-            for name in FrameScores.__dataclass_fields__
-        }
+        parts = [
+            frame_scores(run.test, threshold=run.threshold, group=group)
+            for run, group in zip(of_seed, groups, strict=True)
+        ]
+        names = FrameScores.__dataclass_fields__
+        fields = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
         # each fold has a model of its own, and scores of two models are never compared
-        fields["model"] = np.repeat(np.arange(len(parts)), [len(part) for part in parts])
+        fields["model"] = np.repeat(np.arange(len(parts)), sizes)
         seeds.append(FrameScores(**fields))
     return seeds
 

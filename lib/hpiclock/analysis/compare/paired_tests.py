@@ -8,16 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.special import stdtr, stdtrit
+from scipy.stats import rankdata
 
-from hpiclock.analysis.clustered import (
-    NO_VARIANCE,
-    flipped_variance,
-    samples_by_class,
-    studentized_flips,
-)
+from hpiclock.analysis.clustered import NO_VARIANCE, flipped_variance, samples_by_class, studentized_flips
 from hpiclock.analysis.frame_scores import FrameScores, linear_sums, pair_sums
 from hpiclock.analysis.units import MIN_GROUPS
-from hpiclock.metrics import METRICS, Ratio, Totals
+from hpiclock.metrics import METRICS, Ratio, ratio
 
 CELLS = 1 << 22  # of a table of frames and groups: memory stays bounded
 ABSENT = 3  # the kind of a group without a frame here
@@ -28,6 +24,9 @@ class PairedSeed(NamedTuple):
 
     scores: FrameScores
     sums: dict[str, np.ndarray]
+
+
+Seeds = list[PairedSeed]
 
 
 class PairedParts(NamedTuple):
@@ -80,7 +79,7 @@ def seed_of(scores: FrameScores, k: int) -> PairedSeed:
     return PairedSeed(known, linear_sums(known, known.group, k))
 
 
-def metric_sums_by_seed(seeds: list[PairedSeed], metric: str, k: int) -> PairedParts:
+def metric_sums_by_seed(seeds: Seeds, metric: str, k: int) -> PairedParts:
     """Return a metric of one variant and its sums per seed and group.
 
     Args:
@@ -88,7 +87,9 @@ def metric_sums_by_seed(seeds: list[PairedSeed], metric: str, k: int) -> PairedP
         metric: one with a :class:`hpiclock.metrics.Ratio`.
         k: how many groups there are.
     """
-    made = [_pairs(one.scores, metric, k) if _is_auc(metric) else _ratio(one.sums, metric) for one in seeds]
+    formula = METRICS[metric].formula
+    assert isinstance(formula, Ratio), f"{metric} is no ratio of sums"
+    made = [_pairs(one.scores, metric, k) if _is_auc(metric) else formula.parts(one.sums) for one in seeds]
     numerator, denominator = (np.stack(values) for values in zip(*made, strict=True))
     twice = 2.0 if _is_auc(metric) else 1.0  # a pair stands with both of its groups
     top, bottom = numerator.sum(1) / twice, denominator.sum(1) / twice
@@ -100,12 +101,6 @@ def _is_auc(metric: str) -> bool:
     return METRICS[metric].interval == "auc"
 
 
-def _ratio(sums: Totals, metric: str) -> tuple[np.ndarray, np.ndarray]:
-    formula = METRICS[metric].formula
-    assert isinstance(formula, Ratio), f"{metric} is no ratio of sums"
-    return formula.parts(sums)
-
-
 def _pairs(scores: FrameScores, metric: str, k: int) -> tuple[np.ndarray, np.ndarray]:
     known = scores.take(~np.isnan(scores.p))
     block = known.same_hour if metric == "auc_stratified" else known.model
@@ -114,7 +109,7 @@ def _pairs(scores: FrameScores, metric: str, k: int) -> tuple[np.ndarray, np.nda
     return wins, pairs
 
 
-def paired_difference(first: list[PairedSeed], second: list[PairedSeed], metric: str, k: int) -> Difference:
+def paired_difference(first: Seeds, second: Seeds, metric: str, k: int) -> Difference:
     """Return the difference of a metric between two variants on the same frames.
 
     Args:
@@ -128,10 +123,8 @@ def paired_difference(first: list[PairedSeed], second: list[PairedSeed], metric:
     if not why and np.isnan(one.value - other.value):
         why = "one class only" if METRICS[metric].frames == "class" else "no predicted times"
     kinds = _kinds(first[0].scores, k)
-    samples = [
-        at[kinds[at] != ABSENT] for at in samples_by_class(kinds, needed=METRICS[metric].needs).values()
-    ]
-    samples = [at for at in samples if len(at)]
+    of_class = samples_by_class(kinds, needed=METRICS[metric].needs).values()
+    samples = [at for at in (at[kinds[at] != ABSENT] for at in of_class) if len(at)]
     of_group, of_seeds = np.full(k, np.nan), (np.full((1, k), np.nan),) * 2
     if not why:
         common = None if _is_auc(metric) else (one.value + other.value) / 2
@@ -300,12 +293,7 @@ class StabilityTest(NamedTuple):
 
 
 def paired_stability_test(
-    first: Sequence[list[PairedSeed]],
-    second: Sequence[list[PairedSeed]],
-    metric: str,
-    signs: np.ndarray,
-    *,
-    level: float,
+    first: Sequence[Seeds], second: Sequence[Seeds], metric: str, signs: np.ndarray, *, level: float
 ) -> dict[str, StabilityTest]:
     """Return, for the standard deviation and the range over windows, how the variants differ.
 
@@ -356,15 +344,12 @@ def _ratios(
     """Values of both variants under every exchange: two arrays (exchanges,)."""
     parts = [metric_sums_by_seed([seed], metric, k) for seed in (one, other)]
     kept = (signs + 1) / 2  # 1: the group keeps its variant
-    top = [part.numerator[0] for part in parts]
-    bottom = [part.denominator[0] for part in parts]
-    made = []
-    for mine, yours in ((0, 1), (1, 0)):
-        numerator = kept @ top[mine] + (1 - kept) @ top[yours]
-        denominator = kept @ bottom[mine] + (1 - kept) @ bottom[yours]
-        with np.errstate(invalid="ignore", divide="ignore"):
-            made.append(np.where(denominator > 0, numerator / denominator, np.nan))
-    return made[0], made[1]
+
+    def exchanged(mine: PairedParts, yours: PairedParts) -> np.ndarray:
+        top = kept @ mine.numerator[0] + (1 - kept) @ yours.numerator[0]
+        return ratio(top, kept @ mine.denominator[0] + (1 - kept) @ yours.denominator[0])
+
+    return exchanged(*parts), exchanged(*reversed(parts))
 
 
 def _pairs_in_windows(
@@ -423,6 +408,5 @@ def _ranked(scores: FrameScores) -> FrameScores:
     p = scores.p.astype(float).copy()
     for model in np.unique(scores.model):
         mine = scores.model == model
-        _, at, count = np.unique(p[mine], return_inverse=True, return_counts=True)
-        p[mine] = ((np.cumsum(count) - (count - 1) / 2) / mine.sum())[at]
+        p[mine] = rankdata(p[mine]) / mine.sum()
     return replace(scores, p=p)
