@@ -10,20 +10,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hpiclock.analysis import units
 from hpiclock.analysis.clustered import Interval, no_interval, samples_by_class, t_interval, too_few_groups
 from hpiclock.analysis.detection import choose_threshold
 from hpiclock.analysis.frame_scores import FrameScores, GroupSums, dense_codes, frame_scores, group_sums
 from hpiclock.analysis.intervals import metric_interval
 from hpiclock.analysis.time_errors import baseline_rows, with_baselines
-from hpiclock.analysis.units import (
-    ResamplingUnit,
-    choose_resampling_unit,
-    condition_codes,
-    count_codes,
-    each_run_and_split,
-    label_codes,
-    phase_frames,
-)
 from hpiclock.config.schema import StudyConfig
 from hpiclock.metrics import METRICS, Frames, Metric, metrics_of
 from hpiclock.tables import METRICS as METRICS_TABLE
@@ -35,7 +27,7 @@ def metric_rows(
     metrics: Iterable[str],
     *,
     level: float,
-    unit: ResamplingUnit,
+    unit: units.ResamplingUnit,
     remark: str = "",
     sums: GroupSums | None = None,
 ) -> list[dict[str, Any]]:
@@ -101,8 +93,8 @@ def _used_rows(scores: FrameScores) -> dict[Frames, np.ndarray]:
 def _counts(scores: FrameScores, used: np.ndarray) -> dict[str, int]:
     return {
         "n": int(used.sum()),
-        "n_stacks": count_codes(scores.stack[used]),
-        "n_wells": count_codes(scores.well[used]),
+        "n_stacks": units.count_codes(scores.stack[used]),
+        "n_wells": units.count_codes(scores.well[used]),
         "n_infected": int((scores.truth[used] == 1).sum()),
     }
 
@@ -164,8 +156,8 @@ def metrics_by_split(predictions: pd.DataFrame, *, threshold: float, study: Stud
         study: the config section; ``level`` and ``eclipse_h`` are used.
     """
     rows: list[dict[str, Any]] = []
-    for key, of_split in each_run_and_split(predictions):
-        unit = choose_resampling_unit(of_split)
+    for key, of_split in units.each_run_and_split(predictions):
+        unit = units.choose_resampling_unit(of_split)
         scores = frame_scores(of_split, threshold=threshold, group=unit.codes)
         fit = baseline_rows(predictions[predictions["run"].eq(key["run"])], key["split"])
         found = chain(_by_label(of_split, scores, unit, fit, study), _by_phase(of_split, scores, unit, study))
@@ -174,10 +166,10 @@ def metrics_by_split(predictions: pd.DataFrame, *, threshold: float, study: Stud
 
 
 def _by_label(
-    rows: pd.DataFrame, scores: FrameScores, unit: ResamplingUnit, fit: pd.DataFrame, study: StudyConfig
+    rows: pd.DataFrame, scores: FrameScores, unit: units.ResamplingUnit, fit: pd.DataFrame, study: StudyConfig
 ) -> Iterator[dict[str, Any]]:
     hours = rows["hours"].to_numpy(float)
-    mois = sorted(rows.loc[condition_codes(rows) == 1, "moi"].dropna().unique())
+    mois = sorted(rows.loc[units.condition_codes(rows) == 1, "moi"].dropna().unique())
     groups = zip(_label_groups(rows, mois), _label_groups(fit, mois), strict=True)
     for (group, metrics, chosen), (_, _, to_fit) in groups:
         part = with_baselines(scores.take(chosen), hours[chosen], fit[to_fit])
@@ -189,7 +181,7 @@ def _label_groups(
     rows: pd.DataFrame, mois: Sequence[float]
 ) -> Iterator[tuple[str, Sequence[str], np.ndarray]]:
     """Yield the name of each group, its metrics, and which rows are in it."""
-    label, every = label_codes(rows), metrics_of("all", "split")
+    label, every = units.label_codes(rows), metrics_of("all", "split")
     yield "all", every, np.ones(len(rows), bool)
     yield "infected", metrics_of("infected", "split"), label == 1
     yield "mock", metrics_of("mock", "split"), label == 0
@@ -197,18 +189,18 @@ def _label_groups(
     timed = [name for name in every if METRICS[name].frames != "class"]
     for moi in mois:
         of_moi = rows["moi"].eq(moi).to_numpy()
-        yield f"moi={moi:g}", of_class, (condition_codes(rows) == 0) | of_moi
+        yield f"moi={moi:g}", of_class, (units.condition_codes(rows) == 0) | of_moi
         yield f"moi={moi:g}", timed, (label == 1) & of_moi
 
 
 def _by_phase(
-    rows: pd.DataFrame, scores: FrameScores, unit: ResamplingUnit, study: StudyConfig
+    rows: pd.DataFrame, scores: FrameScores, unit: units.ResamplingUnit, study: StudyConfig
 ) -> Iterator[dict[str, Any]]:
-    infected = condition_codes(rows)
+    infected = units.condition_codes(rows)
     by_condition = scores.with_truth(infected)
     names = [name for name, metric in METRICS.items() if metric.phases]
     remark = "truth is the condition of the well; mock frames of the same hours"
-    for phase, matched in phase_frames(rows, eclipse_h=study.eclipse_h).items():
+    for phase, matched in units.phase_frames(rows, eclipse_h=study.eclipse_h).items():
         part = by_condition.take(matched)
         for row in metric_rows(part, names, level=study.level, unit=unit, remark=remark):
             yield {"group": phase} | row
@@ -234,7 +226,7 @@ def pooled_metrics(
     rows = pd.concat(tests, ignore_index=True)
     if rows.empty:
         return table_of([], COLUMNS)
-    unit = choose_resampling_unit(rows)
+    unit = units.choose_resampling_unit(rows)
     thresholds = [choose_threshold(run, rule=study.threshold).value for run in runs]
     cuts = np.repeat(thresholds, [len(test) for test in tests])
     scores = frame_scores(rows, threshold=0.5, group=unit.codes)
