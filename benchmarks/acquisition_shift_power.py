@@ -50,13 +50,11 @@ def drawn_statistics(
     plan = design("tiny", wells=grid(rows, mois), onsets_h=(2.0, 8.0, 14.0), microscope=OPTICS | optics,
                   biology=culture)  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
-        source = synthesize(Path(folder) / "plate", design=plan, seed=seed, progress=False)
+        source = synthesize(Path(folder) / "plate", design=plan, seed=seed)
         data = DataConfig(source=str(source), cache_dir=str(Path(folder) / "cache"))
         manifest, _ = load_manifest(data, 0.0)
         image = ImageConfig(size=48, intensity="fixed", low=64, high=192)
-        return stack_statistics(
-            open_cache(manifest, data, image, progress=False), expand_frames(manifest, {})
-        )
+        return stack_statistics(open_cache(manifest, data, image), expand_frames(manifest))
 
 
 def main() -> None:

@@ -84,7 +84,7 @@ def hpiclock(what: str, plate: Plate, *words: object, until: Callable[[], bool] 
 
 def small_run(folder: Path, *, size: int) -> Path:
     """Train a small model on a tiny plate for a moment; what it says does not matter here."""
-    source = synthesize(folder / "tiny", design=design("tiny"), seed=0, progress=False)
+    source = synthesize(folder / "tiny", design=design("tiny"), seed=0)
     settings = {
         "data": {"source": str(source), "cache_dir": str(folder / "cache")}, "image": {"size": size},
         "model": {"backbone": "resnet10", "hidden_dim": 8}, "study": {"resamples": 100},

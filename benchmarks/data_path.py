@@ -8,12 +8,14 @@ reports/benchmarks/data_path.md: python benchmarks/data_path.py
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 from pathlib import Path
 
 from side_by_side import Row, one_thread, ratio, write
 
 one_thread()
+os.environ["HPICLOCK_PROGRESS"] = "off"
 
 import pandas as pd
 import torch
@@ -70,7 +72,7 @@ def main() -> None:
         frames = frames_of(manifest)
         data = DataConfig(source=folder, cache_dir=str(Path(folder) / "cache"))
         for size in sizes:
-            cache = open_cache(manifest, data, ImageConfig(size=size), progress=False)
+            cache = open_cache(manifest, data, ImageConfig(size=size))
             for kind, train in ((training, True), (evaluation, False)):
                 if GOALS[size][not train]:
                     items = PerItem(frames, size=size, train=train)

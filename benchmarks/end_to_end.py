@@ -12,6 +12,7 @@ is an upper bound: it is held against a single epoch of the usual way, whose set
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 from functools import partial
 from itertools import count
@@ -20,6 +21,7 @@ from pathlib import Path
 from side_by_side import one_thread, ratio, write
 
 one_thread()
+os.environ["HPICLOCK_PROGRESS"] = "off"
 
 import torch
 from torch import nn
@@ -88,7 +90,7 @@ def main() -> None:
             return DataConfig(source=folder, cache_dir=str(Path(folder) / f"cache{next(numbers)}"))
 
         def ours() -> int:
-            cache = open_cache(manifest, data(), cfg.image, progress=False)
+            cache = open_cache(manifest, data(), cfg.image)
             train = Batches(cache, frames, batch_size=32, device=CPU)
             val = Batches(cache, frames.iloc[:2], batch_size=2, device=CPU)
             training(cfg, train, val)(str)
@@ -98,9 +100,7 @@ def main() -> None:
             items = PerItem(frames, size=options.size, train=train)
             return torch.utils.data.DataLoader(items, batch_size=32, shuffle=train)
 
-        kept = Batches(
-            open_cache(manifest, data(), cfg.image, progress=False), frames, batch_size=32, device=CPU
-        )
+        kept = Batches(open_cache(manifest, data(), cfg.image), frames, batch_size=32, device=CPU)
         model, plain = build_model(cfg.model).to(memory_format=torch.channels_last), usual_model(three).eval()
         model.precision = pick_precision(cfg.train, model, CPU)
         best = str(model.precision).removeprefix("torch.")

@@ -59,7 +59,7 @@ def converting(n: int, folder: Path) -> Work:
     manifest = write_stacks(folder, stacks=n // 50, frames=50, side=128)
     cfg = config_of({"image.size": 96, "data.cache_dir": str(folder / "cache")})
     data = DataConfig(source=str(folder), cache_dir=str(folder / "cache"))
-    return lambda: open_cache(manifest, data, cfg.image, progress=False)
+    return lambda: open_cache(manifest, data, cfg.image)
 
 
 def scanning(n: int, folder: Path) -> Work:

@@ -40,7 +40,7 @@ QUICK: Settings = {
 def tiny_plate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The plate map of 4 mock and 4 infected wells, one field of 64 px each, 13 frames over 48 h."""
     folder = tmp_path_factory.mktemp("plates") / "tiny"
-    return synthesize(folder, design=design("tiny"), seed=0, progress=False, workers=1)
+    return synthesize(folder, design=design("tiny"), seed=0, workers=1)
 
 
 @pytest.fixture(scope="session")
@@ -104,7 +104,7 @@ def demo_layout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     whole = design("demo")
     small = whole.model_copy(update={"microscope": whole.microscope.model_copy(update={"size_px": 32})})
     folder = tmp_path_factory.mktemp("plates") / "demo"
-    return synthesize(folder, design=small, seed=0, progress=False, workers=1)
+    return synthesize(folder, design=small, seed=0, workers=1)
 
 
 @pytest.fixture

@@ -48,7 +48,7 @@ def synth(
     from hpiclock.simulate import design as designs
     from hpiclock.simulate.write import synthesize
 
-    path = synthesize(folder, design=designs.design(design), seed=seed, progress=True)
+    path = synthesize(folder, design=designs.design(design), seed=seed)
     typer.echo(f"{path}: the plate map; truth.csv beside it holds what is true of every frame")
 
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from hpiclock.errors import InputError
 
@@ -13,37 +15,31 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-class atomic:
-    """Context manager: write to the partial file it gives; it replaces ``path`` only when all went well.
+@contextmanager
+def atomic(path: str | Path) -> Iterator[Path]:
+    """Write to the partial file that this gives; it replaces ``path`` only when all went well.
 
     Raises:
         InputError: the folder of ``path`` is not there or cannot be written, or ``path`` is a folder.
     """
-
-    def __init__(self, path: str | Path) -> None:
-        self.path = Path(path)
-
-    def __enter__(self) -> Path:
-        if self.path.is_dir():
-            raise InputError(f"{self.path}: is a folder; name a file")
-        try:
-            handle, name = tempfile.mkstemp(
-                prefix=f".{self.path.stem}.", suffix=self.path.suffix, dir=self.path.parent
-            )
-        except OSError as error:
-            raise cannot_write(self.path, error) from None
-        os.close(handle)
-        self.partial = Path(name)
-        return self.partial
-
-    def __exit__(self, kind: type[BaseException] | None, *_: Any) -> None:
-        if kind is not None:
-            self.partial.unlink(missing_ok=True)
-            return
-        self.partial.chmod(0o666 & ~umask())
-        with open(self.partial, "rb") as stream:
-            os.fsync(stream.fileno())
-        os.replace(self.partial, self.path)
+    path = Path(path)
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; name a file")
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
+    except OSError as error:
+        raise cannot_write(path, error) from None
+    os.close(handle)
+    partial = Path(name)
+    try:
+        yield partial
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+    partial.chmod(0o666 & ~umask())
+    with open(partial, "rb") as stream:
+        os.fsync(stream.fileno())
+    os.replace(partial, path)
 
 
 def write_csv(table: pd.DataFrame, path: str | Path) -> None:

@@ -37,7 +37,7 @@ def plate(base):
     optics = {"size_px": 48, "pitch_px": 9.0, "positions": 1}
     plan = design("second-plate", wells=grid(3, (0.0, 0.1, 1.0, 5.0)), n_frames=13, interval_h=4.0,
                   microscope=optics)  # fmt: skip
-    return synthesize(base / "labelled", design=plan, seed=3, progress=False)
+    return synthesize(base / "labelled", design=plan, seed=3)
 
 
 def executed(run, base, name, **parameters):

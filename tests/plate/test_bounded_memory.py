@@ -36,8 +36,8 @@ def test_scanning_checking_and_converting_hold_a_few_frames_at_a_time(plate: Pat
     tracemalloc.start()
     try:
         found = survey(data, 0.0, blind=True)
-        passport(found.manifest, found.problems, data, QualityConfig(), show_progress=False)
-        cache = open_cache(found.manifest, data, ImageConfig(size=32), progress=False)
+        passport(found.manifest, found.problems, data, QualityConfig())
+        cache = open_cache(found.manifest, data, ImageConfig(size=32))
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

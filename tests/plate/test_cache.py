@@ -50,7 +50,7 @@ def conversions(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def opened(manifest: pd.DataFrame, data: DataConfig, **image: Any) -> cache.FrameCache:
-    return open_cache(manifest, data, ImageConfig(**({"size": 16} | image)), progress=False)
+    return open_cache(manifest, data, ImageConfig(**({"size": 16} | image)))
 
 
 def test_every_frame_is_what_the_plain_way_gives(manifest: pd.DataFrame, data: DataConfig) -> None:
@@ -80,10 +80,10 @@ def test_a_cache_is_used_again(manifest: pd.DataFrame, data: DataConfig, convers
 def test_a_cache_whose_key_is_known_needs_no_stacks(manifest: pd.DataFrame, data: DataConfig) -> None:
     made = opened(manifest, data)
     shutil.rmtree(Path(manifest["path"].iloc[0]).parent)
-    again = open_cache(manifest, data, ImageConfig(size=16), progress=False, key=made.key)
+    again = open_cache(manifest, data, ImageConfig(size=16), key=made.key)
     np.testing.assert_array_equal(again.images, made.images)
     with pytest.raises(InputError, match="no such file"):
-        open_cache(manifest, data, ImageConfig(size=16), progress=False, key="16px-0")
+        open_cache(manifest, data, ImageConfig(size=16), key="16px-0")
 
 
 def test_a_cache_lies_where_it_is_asked_for_and_leaves_no_partial(
@@ -151,7 +151,7 @@ def test_a_killed_build_goes_on_and_gives_the_same_bytes(
     tmp_path: Path, manifest: pd.DataFrame, data: DataConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = opened(manifest, data.model_copy(update={"cache_dir": str(tmp_path / "whole")}))
-    monkeypatch.setattr(cache, "_cores", lambda: 1)  # one after the other: a, b, then the kill
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)  # a, b, then the kill
     done: list[str] = []
 
     def until_c(stack: Any, image: ImageConfig) -> np.ndarray:
@@ -206,7 +206,7 @@ def counted(stack, image):
 cache.stack_images = counted
 print("ready", flush=True)
 sys.stdin.readline()
-cache.open_cache(manifest, DataConfig(cache_dir=sys.argv[2]), ImageConfig(size=16), progress=False)
+cache.open_cache(manifest, DataConfig(cache_dir=sys.argv[2]), ImageConfig(size=16))
 """
 
 
@@ -233,7 +233,7 @@ def test_a_cache_that_another_process_made_while_waiting_is_taken(
     manifest: pd.DataFrame, data: DataConfig, conversions: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     image = ImageConfig(size=16)
-    made = open_cache(manifest, data, image, progress=False)
+    made = open_cache(manifest, data, image)
     folder = Path(data.cache_dir) / made.key
     folder.rename(folder.with_name("aside"))
 
@@ -242,7 +242,7 @@ def test_a_cache_that_another_process_made_while_waiting_is_taken(
         return FileLock(place.with_name("other.lock"))
 
     monkeypatch.setattr(cache, "_build_lock", elsewhere)
-    found = open_cache(manifest, data, image, progress=False)
+    found = open_cache(manifest, data, image)
     np.testing.assert_array_equal(found.images, made.images)
     assert len(conversions) == 3
 

@@ -130,7 +130,7 @@ def test_fields_are_read_from_stacks(tmp_path):
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, frames, imagej=True, metadata={"axes": "TYX"})
     rows = pd.DataFrame({"stack_id": "a", "path": str(path), "frame": range(4)})
-    found = load_fields(rows, DataConfig(), per_stack=2, progress_bar=False)
+    found = load_fields(rows, DataConfig(), per_stack=2)
     assert found.stack_id == ["a"]
     assert found.images.mean((2, 3)).tolist() == [[10, 20]]  # frame 0, and (4 - 1) // 2 = 1
 
@@ -140,7 +140,7 @@ def test_pictures_of_different_sizes_are_compared_at_the_smallest(tmp_path):
     for path, side in zip(paths, (40, 64), strict=True):
         tifffile.imwrite(path, np.arange(side * side, dtype=np.uint16).reshape(side, side))
     frames = pd.DataFrame({"stack_id": ["a", "b"], "path": [str(path) for path in paths], "frame": 0})
-    fields = load_fields(frames, DataConfig(), per_stack=2, progress_bar=False)
+    fields = load_fields(frames, DataConfig(), per_stack=2)
     assert fields.images.shape == (2, 2, 40, 40)
 
 

@@ -90,7 +90,7 @@ def test_raw_frames_are_read_as_they_are_and_in_the_order_of_the_rows(tmp_path):
                          metadata={"axes": "TYX"})  # fmt: skip
     rows = pd.DataFrame({"stack_id": ["b", "a", "b"], "frame": [2, 0, 0]})
     rows["path"] = [str(tmp_path / f"{name}.tif") for name in rows["stack_id"]]
-    found = frame_statistics(rows, DataConfig(), progress_bar=False)
+    found = frame_statistics(rows, DataConfig())
     assert found["mean"].tolist() == [1300, 100, 1100]
     assert found[["stack_id", "frame"]].equals(rows[["stack_id", "frame"]])
 
@@ -98,7 +98,7 @@ def test_raw_frames_are_read_as_they_are_and_in_the_order_of_the_rows(tmp_path):
 def test_a_stack_that_is_gone_is_one_line(tmp_path):
     rows = pd.DataFrame({"stack_id": ["a"], "frame": [0], "path": [str(tmp_path / "gone.tif")]})
     with pytest.raises(InputError, match=r"gone\.tif"):
-        frame_statistics(rows, DataConfig(), progress_bar=False)
+        frame_statistics(rows, DataConfig())
 
 
 def test_cached_frames_are_found_by_stack_and_frame():

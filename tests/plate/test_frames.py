@@ -65,14 +65,14 @@ def test_a_still_stands_at_its_hour() -> None:
 
 
 def test_recorded_times_replace_the_interval() -> None:
-    frames = expand_frames(manifest(), {"m": np.array([0.0, 2.2])})
+    frames = expand_frames(manifest(times_h=["", "[0.0, 2.2]"]))
     assert frames["hours"].tolist() == [0.0, 0.5, 1.0, 1.0, 3.2]
 
 
 @pytest.mark.parametrize("times", [[0.0], [0.0, 1.0, 2.0]])
 def test_recorded_times_for_another_number_of_frames_are_refused(times: list[float]) -> None:
     with pytest.raises(InputError, match=f"stack m: {len(times)} acquisition times for 2 frames"):
-        expand_frames(manifest(), {"m": np.array(times)})
+        expand_frames(manifest(times_h=["", str(times)]))
 
 
 def test_by_default_every_frame_is_used() -> None:

@@ -74,7 +74,7 @@ def plate(tmp_path: Path) -> Path:
 
 def passport_of(source: DataConfig) -> pd.DataFrame:
     found = survey(source, 0.0)
-    return passport(found.manifest, found.problems, source, QualityConfig(), show_progress=False)
+    return passport(found.manifest, found.problems, source, QualityConfig())
 
 
 def test_each_planted_fault_is_found_and_nothing_else(plate: Path) -> None:
@@ -132,7 +132,7 @@ def test_stack_that_went_away_after_the_survey_does_not_stop_the_others(plate: P
     source = DataConfig(source=str(plate))
     found = survey(source, 0.0)
     (plate / "infected" / "s1_a1_p1.tif").unlink()
-    table = passport(found.manifest, found.problems, source, QualityConfig(), show_progress=False)
+    table = passport(found.manifest, found.problems, source, QualityConfig())
     assert len(table) == len(FAULTS)
     row = table.set_index("well").loc["A01"]
     assert row["status"] == "failed"

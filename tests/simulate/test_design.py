@@ -7,7 +7,7 @@ import pytest
 from scipy.ndimage import gaussian_filter
 
 from hpiclock.errors import InputError
-from hpiclock.simulate.design import Design, design, design_names
+from hpiclock.simulate.design import PRESETS, Design, design
 from hpiclock.simulate.write import SimulatedStack, plan_wells, simulate_plate
 
 SLOW = {
@@ -201,7 +201,7 @@ def test_a_fixed_onset_ties_the_two_clocks_and_staggered_onsets_do_not() -> None
         assert len({plan.onset_h for plan in plans if plan.moi > 0}) == spread
 
 
-@pytest.mark.parametrize("name", design_names())
+@pytest.mark.parametrize("name", PRESETS)
 def test_every_named_design_can_be_made(name: str) -> None:
     small = design(name, n_frames=13, interval_h=4.0)
     stack = next(simulate_plate(small, seed=0))

@@ -23,7 +23,7 @@ SMALL = {"wells": {"A1": 0.0, "B2": 5.0}, "n_frames": 4, "interval_h": 8.0}
 
 def make(folder: Path, *, name: str = "tiny", seed: int = 0, workers: int = 1, **changes: Any) -> Path:
     plan = design(name, **(SMALL | changes))
-    return synthesize(folder, design=plan, seed=seed, progress=False, workers=workers)
+    return synthesize(folder, design=plan, seed=seed, workers=workers)
 
 
 def digests(folder: Path) -> dict[str, str]:
@@ -34,7 +34,7 @@ def digests(folder: Path) -> dict[str, str]:
 def test_the_same_seed_gives_the_same_bytes_with_any_number_of_workers(tmp_path: Path) -> None:
     plan = design("tiny", n_frames=3, interval_h=12.0)
     for number, workers in enumerate((1, 3, 2)):
-        synthesize(tmp_path / str(number), design=plan, seed=7, progress=False, workers=workers)
+        synthesize(tmp_path / str(number), design=plan, seed=7, workers=workers)
     first = digests(tmp_path / "0")
     assert len(first) == 8 + 3  # stacks, plate map, truth, recipe
     assert digests(tmp_path / "1") == first

@@ -55,7 +55,7 @@ def cells(tmp_path_factory: pytest.TempPathFactory) -> tuple[pd.DataFrame, pd.Da
         label=frames["condition"].eq("infected").astype("Int8"),
         clock="experiment",
     )
-    return frames, frame_statistics(frames, data, progress_bar=False)
+    return frames, frame_statistics(frames, data)
 
 
 def test_stills_are_split_by_slide(cells: tuple[pd.DataFrame, pd.DataFrame]) -> None:

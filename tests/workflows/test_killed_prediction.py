@@ -25,7 +25,7 @@ def predict(run, run_script, tmp_path_factory):
     plate = design(
         "second-plate", wells=grid(4, (0.0, 1.0)), n_frames=13, microscope=optics | {"positions": 1}
     )
-    source = synthesize(tmp_path_factory.mktemp("new") / "plate", design=plate, seed=4, progress=False)
+    source = synthesize(tmp_path_factory.mktemp("new") / "plate", design=plate, seed=4)
 
     def ask(output: Path, kill: str = "") -> int:
         cache = output.parent / "cache"

@@ -52,7 +52,7 @@ def second(tmp_path_factory):
     wells = {"A1": 5.0, "A2": 0.0, "B1": 0.0, "B2": 5.0}
     plate = design("tiny", wells=wells).model_copy(update={"name": "second"})
     folder = tmp_path_factory.mktemp("second") / "plate"
-    path = synthesize(folder, design=plate, seed=5, progress=False, workers=1)
+    path = synthesize(folder, design=plate, seed=5, workers=1)
     bare = tmp_path_factory.mktemp("bare") / "plain"
     bare.mkdir()
     for stack in path.parent.rglob("*.tif*"):

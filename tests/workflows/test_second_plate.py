@@ -37,7 +37,7 @@ def plates(tmp_path_factory):
     }  # fmt: skip
     base = tmp_path_factory.mktemp("plates")
     return {
-        name: synthesize(base / name, design=one, seed=seed, progress=False, workers=1)
+        name: synthesize(base / name, design=one, seed=seed, workers=1)
         for seed, (name, one) in enumerate(made.items())
     }
 
@@ -100,7 +100,7 @@ def test_another_microscope_is_flagged_and_what_differs_is_named(run, plates, tm
 
 def test_a_magnification_far_too_high_is_refused(run, tmp_path):
     close = design("tiny", wells={"A1": 0.0, "B1": 5.0}, n_frames=2, microscope=OPTICS | {"pixel_um": 0.5})
-    plate = synthesize(tmp_path / "close", design=close, seed=3, progress=False, workers=1)
+    plate = synthesize(tmp_path / "close", design=close, seed=3, workers=1)
     with pytest.raises(InputError, match=r"0\.25 times as wide as in training .*0\.5 um, in training 2 um"):
         predict([run], plate, tmp_path / "p.parquet", changes={}, say=lambda _: None)
     assert not (tmp_path / "p.parquet").exists()

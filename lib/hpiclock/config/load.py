@@ -1,33 +1,33 @@
-"""Reading and writing config files; a fault is a line with file, key and remedy."""
+"""Reading and writing config files, and reading sweep files; a fault is a line with file, key and remedy.
+
+A sweep file says one base config and everything that is to be varied; here it becomes a list of trials. A
+trial is one point of the sweep: the run that must be trained for it, and the test frames on which it is
+evaluated. Trials that differ by those frames only share a run.
+"""
 
 from __future__ import annotations
 
 import itertools
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
-from hpiclock.config.schema import WHERE_KEYS, Config, FolderPair, Section, Split, iterate_keys
+from hpiclock.config.schema import WHERE_KEYS, Config, FolderPair, Section, Split, flat, iterate_keys, option
 from hpiclock.errors import InputError, nearest
 
+Mode = Literal["train-test", "test-only"]
+Controls = Literal["full", "matched"]
+SHORT = {"seed": "seed", "split.fold": "fold"}  # how a key stands in the name of a run's folder
 LISTED = 3  # problems of one config that are listed
 # Keys whose values are paths, so that they can be moved with the file that says them.
-PATH_KEYS = (
-    "reports_dir",
-    "data.source",
-    "data.source.infected",
-    "data.source.uninfected",
-    "data.cache_dir",
-    "data.quarantine",
-    "split.file",
-    "model.weights",
-)
+SOURCE_KEYS = ("data.source", "data.source.infected", "data.source.uninfected")
+PATH_KEYS = ("reports_dir", *SOURCE_KEYS, "data.cache_dir", "data.quarantine", "split.file", "model.weights")
 NOT_PATHS = {"", "none", "imagenet", "mobilenet_v2_wheel"}
 
 
@@ -103,7 +103,7 @@ def _with_base(path: Path, seen: tuple[Path, ...] = ()) -> _Settings:
     for key in PATH_KEYS:
         if _get(values, key) is not None:
             _put(values, key, _moved(_get(values, key), path.parent))
-    mine = _Settings(values, {key: str(path) for key, _ in _flat(values)})
+    mine = _Settings(values, {key: str(path) for key, _ in flat(values)})
     if base is None:
         return mine
     if not isinstance(base, str):
@@ -136,17 +136,9 @@ def _without_empty_sections(values: dict[Any, Any], known: Mapping[str, Any]) ->
 
 
 def _override(settings: _Settings, overrides: Mapping[str, Any]) -> None:
-    for key, value in _flat(overrides):
+    for key, value in flat(overrides):
         _put(settings.values, key, _moved(value, Path()) if key in PATH_KEYS else value)
         settings.set_by[key] = "--set"
-
-
-def _flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            yield from _flat(value, f"{prefix}{key}.")
-        else:
-            yield f"{prefix}{key}", value
 
 
 def _moved(value: Any, folder: Path) -> Any:
@@ -250,9 +242,8 @@ def config_errors(error: ValidationError, set_by: Mapping[str, str], place: str)
     for item in error.errors():
         if not _other_kind(item):
             by_key.setdefault(_key(item), []).append(item)
-    lines = [
-        f"{set_by.get(key, place)}: {_problem(key, items)}" for key, items in list(by_key.items())[:LISTED]
-    ]
+    listed = itertools.islice(by_key.items(), LISTED)
+    lines = [f"{set_by.get(key, place)}: {_problem(key, items)}" for key, items in listed]
     more = len(by_key) - LISTED
     return "; ".join(lines) + (f"; and {more} more" if more > 0 else "")
 
@@ -319,19 +310,23 @@ def _nearest(key: str) -> str:
     return nearest(key, _known(), 0.65)
 
 
-def first_problem(error: ValidationError, keys_of: Callable[[list[str]], Iterable[str]]) -> str:
+def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
     """Return the first problem of a file of another kind than a config: key, what is wrong, what helps.
 
     Args:
         error: what pydantic found.
-        keys_of: gives the keys that may stand in a section, by the path that leads to it.
+        model: what the file should hold.
     """
     item = error.errors()[0]
     *above, last = [str(part) for part in item["loc"]] or [""]
     where = ".".join([*above, last])
     message = item["msg"].removeprefix("Value error, ")
     if item["type"] in ("extra_forbidden", "invalid_key"):
-        known = list(keys_of(above))
+        for part in above:  # names of wells and the like stand between the keys
+            field = model.model_fields.get(part)
+            inner = get_args(field.annotation) or (field.annotation,) if field else (model,)
+            model = next((kind for kind in inner if hasattr(kind, "model_fields")), model)
+        known = list(model.model_fields)
         near = nearest(last, known, 0.5)
         hint = f"did you mean {near}?" if near else f"there are {', '.join(known)}"
         return f"unknown key {where}; {hint}"
@@ -344,25 +339,20 @@ def first_problem(error: ValidationError, keys_of: Callable[[list[str]], Iterabl
     return f"{where}: {message[0].lower() + message[1:]}, got {item['input']!r}; correct it"
 
 
-Mode = Literal["train-test", "test-only"]
-Controls = Literal["full", "matched"]
-SHORT = {"seed": "seed", "split.fold": "fold"}  # how a key stands in the name of a run's folder
-
-
 class HoursAxis(Section):
     """Hours since imaging start to which frames of infected wells are limited, one trial each."""
 
-    start_h: float = Field(0.0, ge=0, description="beginning of the intervals [start_h, x]")
-    until_h: tuple[float, ...] = Field((), description="their ends x")
-    starts_h: tuple[float, ...] = Field((), description="beginnings of sliding windows")
-    width_h: float | None = Field(None, gt=0, description="of the sliding windows")
-    modes: tuple[Mode, ...] = Field(
+    start_h: float = option(0.0, "beginning of the intervals [start_h, x]", ge=0)
+    until_h: tuple[float, ...] = option((), "their ends x")
+    starts_h: tuple[float, ...] = option((), "beginnings of sliding windows")
+    width_h: float | None = option(None, "of the sliding windows", gt=0)
+    modes: tuple[Mode, ...] = option(
         ("train-test", "test-only"),
+        "train-test: trained and evaluated in these hours; test-only: trained on all",
         min_length=1,
-        description="train-test: trained and evaluated in these hours; test-only: trained on all",
     )
-    controls: tuple[Controls, ...] = Field(
-        ("full", "matched"), min_length=1, description="mock frames of all hours, or of the same hours"
+    controls: tuple[Controls, ...] = option(
+        ("full", "matched"), "mock frames of all hours, or of the same hours", min_length=1
     )
 
     @model_validator(mode="after")
@@ -385,9 +375,7 @@ class HoursAxis(Section):
 class FrozenFeatures(Section):
     """Heads alone are trained, on features that are computed once: a probe, no training."""
 
-    run: str = Field(
-        "", description="folder of a trained run; empty = the weights that the base config names"
-    )
+    run: str = option("", "folder of a trained run; empty = the weights that the base config names")
 
 
 class SweepFile(Section):
@@ -395,9 +383,9 @@ class SweepFile(Section):
 
     name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="folder under reports/")
     base: str = Field(description="config file, relative to this one")
-    set: dict[str, Any] = Field({}, description="keys for all runs")
-    variants: dict[str, dict[str, Any]] = Field({}, description="name -> keys: ways of training to compare")
-    grid: dict[str, list[Any]] = Field({}, description="key -> values: every combination is run")
+    set: dict[str, Any] = option({}, "keys for all runs")
+    variants: dict[str, dict[str, Any]] = option({}, "name -> keys: ways of training to compare")
+    grid: dict[str, list[Any]] = option({}, "key -> values: every combination is run")
     hours: HoursAxis | None = None
     frozen: FrozenFeatures | None = None
 
@@ -484,12 +472,7 @@ def _read_sweep(path: Path) -> SweepFile:
     try:
         return SweepFile.model_validate(values)
     except ValidationError as error:
-        raise InputError(f"{path}: {first_problem(error, _keys_of_sweep)}") from None
-
-
-def _keys_of_sweep(above: list[str]) -> Iterable[str]:
-    sections: dict[str, type[Section]] = {"hours": HoursAxis, "frozen": FrozenFeatures}
-    return sections.get(above[0] if above else "", SweepFile).model_fields
+        raise InputError(f"{path}: {first_problem(error, SweepFile)}") from None
 
 
 def _expanded(file: SweepFile, fixed: Mapping[str, Any]) -> Iterator[Trial]:
@@ -498,28 +481,19 @@ def _expanded(file: SweepFile, fixed: Mapping[str, Any]) -> Iterator[Trial]:
         for name, keys in (file.variants or {"": {}}).items():
             point = dict(zip(file.grid, values, strict=True))
             labels = ({"variant": name} if name else {}) | point
-            overrides = {**fixed, **keys, **point}
-            folder = _run_name(name, point)
-            if file.hours is None:
-                yield Trial(labels, folder, overrides, {})
-            else:
-                yield from _by_hours(file.hours, labels, folder, overrides)
+            trial = Trial(labels, _run_name(name, point), {**fixed, **keys, **point}, {})
+            yield from _by_hours(file.hours, trial) if file.hours else [trial]
 
 
-def _by_hours(
-    axis: HoursAxis, labels: dict[str, Any], folder: str, overrides: dict[str, Any]
-) -> Iterator[Trial]:
-    for mode in axis.modes:
-        for controls in axis.controls:
-            for start, end in axis.windows():
-                mine = labels | {"mode": mode, "controls": controls, "start_h": start, "end_h": end}
-                test_frames = _limited(("test",), start, end, controls)
-                if mode == "test-only":
-                    yield Trial(mine, folder, overrides, test_frames)
-                else:
-                    trained = _limited(get_args(Split), start, end, controls)
-                    name = f"{folder}_{start:g}-{end:g}h_{controls}".strip("_")
-                    yield Trial(mine, name, overrides | trained, test_frames)
+def _by_hours(axis: HoursAxis, whole: Trial) -> Iterator[Trial]:
+    for mode, controls, (start, end) in itertools.product(axis.modes, axis.controls, axis.windows()):
+        labels = whole.labels | {"mode": mode, "controls": controls, "start_h": start, "end_h": end}
+        limited = whole._replace(labels=labels, test_frames=_limited(("test",), start, end, controls))
+        if mode == "train-test":
+            name = f"{whole.run}_{start:g}-{end:g}h_{controls}".strip("_")
+            trained = _limited(get_args(Split), start, end, controls)
+            limited = limited._replace(run=name, overrides=whole.overrides | trained)
+        yield limited
 
 
 def _limited(splits: tuple[str, ...], start_h: float, end_h: float, controls: str) -> dict[str, Any]:

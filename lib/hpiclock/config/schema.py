@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, Literal
 
 import yaml
@@ -33,17 +33,23 @@ class Section(BaseModel):
         return values
 
 
+def option(default: Any, meaning: str, **limits: Any) -> Any:
+    """Declare a key: its default, what it means, and its limits as pydantic's ``Field`` takes them."""
+    return Field(default, description=meaning, **limits)
+
+
 def iterate_keys(section: BaseModel) -> Iterator[tuple[str, Any]]:
     """Yield ``(dotted key, plain value)`` of every key, in the order in which they are declared."""
-    return _leaves(section.model_dump(mode="json"), "")
+    return flat(section.model_dump(mode="json"))
 
 
-def _leaves(values: dict[str, Any], prefix: str) -> Iterator[tuple[str, Any]]:
+def flat(values: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield ``(dotted key, value)`` of nested tables."""
     for key, value in values.items():
-        if isinstance(value, dict):
-            yield from _leaves(value, f"{prefix}{key}.")
+        if isinstance(value, Mapping):
+            yield from flat(value, f"{prefix}{key}.")
         else:
-            yield prefix + key, value
+            yield f"{prefix}{key}", value
 
 
 def as_text(value: Any) -> str:
@@ -76,43 +82,41 @@ class FolderPair(Section):
 class DataConfig(Section):
     """Where the stacks are and how their files are read."""
 
-    source: str | FolderPair = Field(
-        "", description="folder pair, plate map (YAML), manifest CSV, or a folder"
-    )
-    name_pattern: str = Field(
+    source: str | FolderPair = option("", "folder pair, plate map (YAML), manifest CSV, or a folder")
+    name_pattern: str = option(
         r"s(?P<series>\d+)_(?P<well>[A-Za-z]{1,2}\d{1,2})_p(?P<position>\d+)"
         r"(?:_t(?P<first_frame>\d+)-(?P<last_frame>\d+))?",
-        description="regular expression searched in the file name; named groups become columns",
+        "regular expression searched in the file name; named groups become columns",
     )
-    interval_h: Hours | None = Field(None, gt=0, description="hours between frames; null = from the file")
-    start_h: Hours = Field(0.0, description="hours at frame 0")
-    channel: int | str | None = Field(None, description="index or name; needed when a file has several")
-    z: int | Literal["max", "mean"] | None = Field(None, description="plane or projection")
-    cache_dir: str = Field("../cache", description="where converted frames are kept")
-    on_bad_stack: Literal["stop", "quarantine"] = Field(
-        "stop", description="quarantine = leave stacks with an error out and report them"
+    interval_h: Hours | None = option(None, "hours between frames; null = from the file", gt=0)
+    start_h: Hours = option(0.0, "hours at frame 0")
+    channel: int | str | None = option(None, "index or name; needed when a file has several")
+    z: int | Literal["max", "mean"] | None = option(None, "plane or projection")
+    cache_dir: str = option("../cache", "where converted frames are kept")
+    on_bad_stack: Literal["stop", "quarantine"] = option(
+        "stop", "quarantine = leave stacks with an error out and report them"
     )
-    quarantine: str = Field("", description="CSV (path, reason) of stacks to leave out")
+    quarantine: str = option("", "CSV (path, reason) of stacks to leave out")
 
 
 class QualityConfig(Section):
     """When a frame stands out in the passport of its stack."""
 
-    saturated: float = Field(0.02, gt=0, le=1, description="share of pixels at full scale")
-    focus_drop: float = Field(0.5, gt=0, lt=1, description="share of the neighbours' sharpness that is lost")
-    jump: float = Field(8.0, gt=1, description="change of brightness, in usual changes between frames")
-    least_jump: float = Field(0.25, ge=0, description="and at least this share of a frame's own SD")
+    saturated: float = option(0.02, "share of pixels at full scale", gt=0, le=1)
+    focus_drop: float = option(0.5, "share of the neighbours' sharpness that is lost", gt=0, lt=1)
+    jump: float = option(8.0, "change of brightness, in usual changes between frames", gt=1)
+    least_jump: float = option(0.25, "and at least this share of a frame's own SD", ge=0)
 
 
 class ImageConfig(Section):
     """From a raw plane to the uint8 image that the model sees."""
 
-    size: int = Field(224, ge=16, le=2048, description="side of the square training image, px")
+    size: int = option(224, "side of the square training image, px", ge=16, le=2048)
     intensity: Literal["minmax", "percentile", "fixed"] = "minmax"
-    scope: Literal["frame", "stack"] = Field("frame", description="limits per frame or per stack")
-    low: float | None = Field(None, description="percentile, or grey level when fixed")
-    high: float | None = Field(None, description="percentile, or grey level when fixed")
-    crop_border: float = Field(0.0, ge=0, lt=0.5, description="share of each side cut off")
+    scope: Literal["frame", "stack"] = option("frame", "limits per frame or per stack")
+    low: float | None = option(None, "percentile, or grey level when fixed")
+    high: float | None = option(None, "percentile, or grey level when fixed")
+    crop_border: float = option(0.0, "share of each side cut off", ge=0, lt=0.5)
 
     @model_validator(mode="after")
     def _limits(self) -> ImageConfig:
@@ -130,14 +134,14 @@ class ImageConfig(Section):
 class TargetsConfig(Section):
     """The two clocks: what a frame's label and time target are."""
 
-    onset_h: Hours = Field(0.0, description="onset for infected wells that state none, hours after start")
-    before_onset: Literal["drop", "uninfected", "clip", "signed"] = Field(
-        "drop", description="what frames of an infected well before its onset are"
+    onset_h: Hours = option(0.0, "onset for infected wells that state none, hours after start")
+    before_onset: Literal["drop", "uninfected", "clip", "signed"] = option(
+        "drop", "what frames of an infected well before its onset are"
     )
-    clock: Literal["class", "experiment"] = Field(
-        "class", description="class = infected frames on the infection clock; experiment = all on one clock"
+    clock: Literal["class", "experiment"] = option(
+        "class", "class = infected frames on the infection clock; experiment = all on one clock"
     )
-    range_h: tuple[Hours, Hours] = Field((0.0, 48.0), description="time targets are clamped to this range")
+    range_h: tuple[Hours, Hours] = option((0.0, 48.0), "time targets are clamped to this range")
 
     @model_validator(mode="after")
     def _range(self) -> TargetsConfig:
@@ -155,9 +159,9 @@ class TargetsConfig(Section):
 class ClassWindow(Section):
     """Which frames of one class are used."""
 
-    start_h: Hours | None = Field(None, description="first hour since start; null = from the beginning")
-    end_h: Hours | None = Field(None, description="last hour since start, included; null = to the end")
-    stride: int = Field(1, ge=1, description="every n-th frame")
+    start_h: Hours | None = option(None, "first hour since start; null = from the beginning")
+    end_h: Hours | None = option(None, "last hour since start, included; null = to the end")
+    stride: int = option(1, "every n-th frame", ge=1)
 
     @model_validator(mode="after")
     def _order(self) -> ClassWindow:
@@ -171,7 +175,7 @@ class SplitFrames(Section):
 
     infected: ClassWindow = ClassWindow()
     uninfected: ClassWindow = ClassWindow()
-    match_controls: bool = Field(False, description="keep control frames only at hours with infected frames")
+    match_controls: bool = option(False, "keep control frames only at hours with infected frames")
 
 
 class FramesConfig(Section):
@@ -185,18 +189,18 @@ class FramesConfig(Section):
 class SplitConfig(Section):
     """Who may be in train, validation and test."""
 
-    unit: Literal["auto", "plate", "well", "position"] = Field(
-        "auto", description="auto = well where each class has enough wells, else position with a note"
+    unit: Literal["auto", "plate", "well", "position"] = option(
+        "auto", "auto = well where each class has enough wells, else position with a note"
     )
-    train: float = Field(0.7, gt=0, lt=1, description="share of the groups (without folds)")
+    train: float = option(0.7, "share of the groups (without folds)", gt=0, lt=1)
     val: float = Field(0.1, gt=0, lt=1)
     test: float = Field(0.2, gt=0, lt=1)
     seed: int = Field(0, ge=0)
-    folds: int = Field(0, ge=0, description="0 = one split; k >= 3 = k-fold cross-validation")
-    fold: int = Field(0, ge=0, description="which fold is tested")
-    leave_out_plate: str = Field("", description="this plate is the test set")
-    touching: tuple[tuple[str, ...], ...] = Field((), description="lists of stack_id that overlap: one group")
-    file: str = Field("", description="a split.json to use as it is")
+    folds: int = option(0, "0 = one split; k >= 3 = k-fold cross-validation", ge=0)
+    fold: int = option(0, "which fold is tested", ge=0)
+    leave_out_plate: str = option("", "this plate is the test set")
+    touching: tuple[tuple[str, ...], ...] = option((), "lists of stack_id that overlap: one group")
+    file: str = option("", "a split.json to use as it is")
 
     @model_validator(mode="after")
     def _fractions(self) -> SplitConfig:
@@ -216,12 +220,12 @@ class SplitConfig(Section):
 class ModelConfig(Section):
     """Backbone and heads."""
 
-    backbone: str = Field("resnet50", description="a torchvision classification model, or resnet10")
-    weights: str = Field("none", description="none | imagenet | mobilenet_v2_wheel | a file")
-    in_channels: Literal[1, 3] = Field(1, description="1 = grey; 3 = the grey plane three times")
+    backbone: str = option("resnet50", "a torchvision classification model, or resnet10")
+    weights: str = option("none", "none | imagenet | mobilenet_v2_wheel | a file")
+    in_channels: Literal[1, 3] = option(1, "1 = grey; 3 = the grey plane three times")
     tasks: tuple[Task, ...] = Field(("class", "time"), min_length=1)
-    time_on: Literal["both", "infected", "uninfected"] = Field("both", description="whose time is learnt")
-    time_sees_class: bool = Field(False, description="the time head also reads the class logits")
+    time_on: Literal["both", "infected", "uninfected"] = option("both", "whose time is learnt")
+    time_sees_class: bool = option(False, "the time head also reads the class logits")
     hidden_dim: int = Field(256, ge=1)
     dropout: float = Field(0.2, ge=0, lt=1)
 
@@ -264,21 +268,18 @@ class TrainConfig(Section):
     lr: float = Field(1e-4, gt=0)
     weight_decay: float = Field(5e-4, ge=0)
     clip_norm: float = Field(1.0, gt=0)
-    balanced: bool = Field(False, description="draw both classes equally often")
-    best: BestMetric = Field("combined", description="validation metric that picks the checkpoint")
-    patience: int | None = Field(None, ge=1, description="stop after this many epochs without a new best")
-    max_steps: int | None = Field(
-        None, ge=1, description="stop each epoch after this many steps (a trial run)"
-    )
+    balanced: bool = option(False, "draw both classes equally often")
+    best: BestMetric = option("combined", "validation metric that picks the checkpoint")
+    patience: int | None = option(None, "stop after this many epochs without a new best", ge=1)
+    max_steps: int | None = option(None, "stop each epoch after this many steps (a trial run)", ge=1)
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    device: str = Field("auto", description="auto | cpu | cuda | cuda:1 | mps")
-    threads: int | None = Field(None, ge=1, description="CPU threads; null = all physical cores")
-    compile: bool = Field(
-        False,
-        description="torch.compile the training step: for long runs on a GPU; needs Triton or a C++ compiler",
+    device: str = option("auto", "auto | cpu | cuda | cuda:1 | mps")
+    threads: int | None = option(None, "CPU threads; null = all physical cores", ge=1)
+    compile: bool = option(
+        False, "torch.compile the training step: for long runs on a GPU; needs Triton or a C++ compiler"
     )
-    checkpoint_every_s: float = Field(
-        30.0, ge=0, description="seconds between checkpoints, which a kill may cost; 0 = after every epoch"
+    checkpoint_every_s: float = option(
+        30.0, "seconds between checkpoints, which a kill may cost; 0 = after every epoch", ge=0
     )
     augment: AugmentConfig = AugmentConfig()
 
@@ -289,48 +290,40 @@ class WindowsConfig(Section):
     width_h: Hours = Field(6.0, gt=0)
     stride_h: Hours = Field(3.0, gt=0)
     start_h: Hours = 0.0
-    end_h: Hours | None = Field(None, description="null = the end of targets.range_h")
+    end_h: Hours | None = option(None, "null = the end of targets.range_h")
 
 
 class StudyConfig(Section):
     """How predictions are judged."""
 
-    threshold: float | Literal["youden", "f1"] = Field(
-        "youden", description="chosen on validation by this rule, or a number between 0 and 1"
+    threshold: float | Literal["youden", "f1"] = option(
+        "youden", "chosen on validation by this rule, or a number between 0 and 1"
     )
-    eclipse_h: Hours = Field(6.0, ge=0, description="hours after onset in which nothing is to be seen yet")
-    level: float = Field(0.95, gt=0.5, lt=1, description="of the intervals")
+    eclipse_h: Hours = option(6.0, "hours after onset in which nothing is to be seen yet", ge=0)
+    level: float = option(0.95, "of the intervals", gt=0.5, lt=1)
     resamples: int = Field(2000, ge=100)
-    detection_frames: int = Field(
-        2, ge=1, description="frames in a row at or above the threshold that make a detection"
-    )
-    prediction_level: float = Field(
-        0.9, gt=0.5, lt=1, description="of the conformal interval of a single predicted time"
-    )
-    bins: int = Field(10, ge=2, description="of the reliability table")
+    detection_frames: int = option(2, "frames in a row at or above the threshold that make a detection", ge=1)
+    prediction_level: float = option(0.9, "of the conformal interval of one predicted time", gt=0.5, lt=1)
+    bins: int = option(10, "of the reliability table", ge=2)
 
 
 class AuditConfig(Section):
     """The confound audit."""
 
-    alpha: float = Field(0.05, gt=0, lt=0.5, description="false alarm rate of all its tests together")
-    shuffles: int = Field(5000, ge=1000, description="permutations by well, at most")
-    onset_shifts_h: tuple[Hours, ...] = Field(
-        (-2.0, -1.0, 1.0, 2.0), description="other onsets under which the claims are looked at again"
+    alpha: float = option(0.05, "false alarm rate of all its tests together", gt=0, lt=0.5)
+    shuffles: int = option(5000, "permutations by well, at most", ge=1000)
+    onset_shifts_h: tuple[Hours, ...] = option(
+        (-2.0, -1.0, 1.0, 2.0), "other onsets under which the claims are looked at again"
     )
 
 
 class CompareConfig(Section):
     """How runs are compared; ``study.level`` and ``study.threshold`` hold here, too."""
 
-    margin: float = Field(
-        0.02, gt=0, lt=1, description="differences of AUC, accuracy, F1 and the like that do not matter"
-    )
-    margin_h: Hours = Field(0.5, gt=0, description="differences of the time error that do not matter")
-    power: float = Field(
-        0.8, gt=0.5, lt=1, description="with which the smallest difference that could be seen is named"
-    )
-    shuffles: int = Field(5000, ge=1000, description="exchanges of the two runs by well, at most")
+    margin: float = option(0.02, "AUC, accuracy, F1 and the like: differences that do not matter", gt=0, lt=1)
+    margin_h: Hours = option(0.5, "differences of the time error that do not matter", gt=0)
+    power: float = option(0.8, "with which the smallest difference that could be seen is named", gt=0.5, lt=1)
+    shuffles: int = option(5000, "exchanges of the two runs by well, at most", ge=1000)
 
 
 class Config(Section):

@@ -21,16 +21,18 @@ import numpy as np
 import pandas as pd
 from filelock import FileLock
 
-from hpiclock import progress as bars
 from hpiclock.config.schema import DataConfig, ImageConfig
 from hpiclock.errors import InputError
 from hpiclock.plate.preprocess import stack_images
 from hpiclock.plate.readers import open_stack, source_files
+from hpiclock.progress import progress
 
 FORMAT = 2  # raise it when the conversion changes pixels
 HASHED_BYTES = 1 << 16  # bytes hashed at each end of a file
 FRAMES = "frames.npy"
 READY = "ready"  # one line per converted stack
+
+Shape = tuple[int, int, int]
 
 
 class FrameCache(NamedTuple):
@@ -45,16 +47,13 @@ class FrameCache(NamedTuple):
         return frames["stack_id"].map(self.offset).to_numpy(np.int64) + frames["frame"].to_numpy(np.int64)
 
 
-def open_cache(
-    manifest: pd.DataFrame, data: DataConfig, image: ImageConfig, *, progress: bool = True, key: str = ""
-) -> FrameCache:
+def open_cache(manifest: pd.DataFrame, data: DataConfig, image: ImageConfig, *, key: str = "") -> FrameCache:
     """Open the cache of these stacks at this size, building what is missing of it.
 
     Args:
         manifest: a MANIFEST table.
         data: channel, plane and ``cache_dir``.
         image: size, intensity and border.
-        progress: show a progress bar while building.
         key: of :func:`cache_key` for these arguments, where it is known; the stacks are then not looked at.
 
     Raises:
@@ -71,7 +70,7 @@ def open_cache(
         _refuse_full(folder, shape)
         with _build_lock(folder):
             if not (folder / FRAMES).is_file():  # nobody made it while this process waited
-                _build(folder, shape, manifest, offset, data, image, progress)
+                _build(folder, manifest, offset, data, image)
     try:
         images = np.load(folder / FRAMES, mmap_mode="r")
     except ValueError:
@@ -103,9 +102,8 @@ def _fingerprint(path: Path) -> list[str | int]:
             stream.seek(max(facts.st_size - HASHED_BYTES, 0))
             ends += stream.read(HASHED_BYTES)
     except OSError as error:
-        raise InputError(
-            f"{path}: cannot be read ({error.strerror}); check the file and its rights"
-        ) from None
+        problem = f"cannot be read ({error.strerror}); check the file and its rights"
+        raise InputError(f"{path}: {problem}") from None
     return [facts.st_size, facts.st_mtime_ns, hashlib.sha256(ends).hexdigest()]
 
 
@@ -120,33 +118,26 @@ def _build_lock(folder: Path) -> FileLock:
 
 
 def _build(
-    folder: Path,
-    shape: tuple[int, int, int],
-    manifest: pd.DataFrame,
-    offset: Mapping[str, int],
-    data: DataConfig,
-    image: ImageConfig,
-    progress: bool,
+    folder: Path, manifest: pd.DataFrame, offset: Mapping[str, int], data: DataConfig, image: ImageConfig
 ) -> None:
     partial = folder.with_name(folder.name + ".partial")
-    images, done = _unfinished(partial, shape)
+    images, done = _unfinished(partial, (int(manifest["n_frames"].sum()), image.size, image.size))
     todo = [row for row in manifest.itertuples() if row.stack_id not in done]
 
     def convert(row: Any) -> str:
         with open_stack(row.path, channel=data.channel, z=data.z) as stack:
             first, n = offset[row.stack_id], stack.facts.n_frames
             if n != row.n_frames:
-                raise InputError(
-                    f"{row.path}: {n} frames, the manifest says {row.n_frames}; make the manifest anew"
-                )
+                says = f"{n} frames, the manifest says {row.n_frames}"
+                raise InputError(f"{row.path}: {says}; make the manifest anew")
             images[first : first + n] = stack_images(stack, image)
         return str(row.stack_id)
 
-    bar = bars.progress(
-        desc="converting", total=len(manifest), initial=len(done), unit="stack", show=progress
-    )
+    bar = progress(desc="converting", total=len(manifest), initial=len(done), unit="stack")
+    # a cluster gives a process fewer cores than the machine has
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     # threads suffice: decoding and resizing release the interpreter lock
-    with bar, ThreadPoolExecutor(_cores()) as pool, (partial / READY).open("a", encoding="utf-8") as log:
+    with bar, ThreadPoolExecutor(cores) as pool, (partial / READY).open("a", encoding="utf-8") as log:
         futures = [pool.submit(convert, row) for row in todo]
         try:
             for future in as_completed(futures):
@@ -160,7 +151,7 @@ def _build(
     partial.replace(folder)
 
 
-def _unfinished(partial: Path, shape: tuple[int, int, int]) -> tuple[np.ndarray, set[str]]:
+def _unfinished(partial: Path, shape: Shape) -> tuple[np.ndarray, set[str]]:
     """Take up a build that was killed, or begin one: the pixels and the stacks that are done."""
     frames, ready = partial / FRAMES, partial / READY
     try:
@@ -191,22 +182,15 @@ def _reserve(path: Path) -> None:
                     raise
 
 
-def _refuse_full(folder: Path, shape: tuple[int, int, int]) -> None:
+def _refuse_full(folder: Path, shape: Shape) -> None:
     if folder.with_name(folder.name + ".partial").is_dir():
         return  # its room is taken already
     there = next(place for place in folder.absolute().parents if place.is_dir())
     need, free = int(np.prod(shape)), shutil.disk_usage(there).free
     if need > free:
-        raise InputError(
-            f"{folder.parent}: the cache needs {need / 1e9:.2f} GB, {free / 1e9:.2f} GB are free; "
-            "make room or set data.cache_dir"
-        )
+        room = f"the cache needs {need / 1e9:.2f} GB, {free / 1e9:.2f} GB are free"
+        raise InputError(f"{folder.parent}: {room}; make room or set data.cache_dir")
 
 
 def _cannot_write(place: Path, error: OSError) -> InputError:
     return InputError(f"{place}: cannot be written ({error.strerror}); set data.cache_dir")
-
-
-def _cores() -> int:
-    """How many cores this process may use; a cluster gives fewer than the machine has."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -19,8 +19,9 @@ from scipy import ndimage, stats
 from hpiclock.config.schema import DataConfig
 from hpiclock.plate.readers import open_stack
 from hpiclock.progress import progress
-from hpiclock.tables import n_wells
+from hpiclock.tables import n_wells, table_of
 
+Array = np.ndarray
 FIELD_PX = 96  # px: the side at which fields are compared
 COARSE_SIGMA_PX = 4.0  # px: coarser structure (shading, drift) is taken out first
 MIN_STRENGTH = 7.0  # standard errors; unrelated fields that agree on a shift reach about 4
@@ -30,9 +31,7 @@ MIN_COPY = 0.9  # correlation from which single pictures count as copies: cut-ou
 THUMBNAIL_PX = 16  # px: the side at which fields are looked over for pictures that stand twice
 THUMBNAIL_CORRELATION = 0.8  # correlation from which two such small fields are laid over each other
 CONSTANT = 0.2  # a burned-in pixel varies this little between stacks, as a share of the usual SD
-VARYING = (
-    0.5  # and this much at least where it is not burned in: the rim of a dark background varies a little
-)
+VARYING = 0.5  # at least, where it is not burned in: the rim of a dark background varies a little
 MAX_CHANCE = 0.01  # chance that any pixel of a field without marks would look burned in
 
 
@@ -40,27 +39,23 @@ class Fields(NamedTuple):
     """Small pictures of stacks: ``stack_id`` and ``images`` (stacks, frames, side, side) float32."""
 
     stack_id: list[str]
-    images: np.ndarray
+    images: Array
 
 
-def load_fields(
-    frames: pd.DataFrame, data: DataConfig, *, per_stack: int, progress_bar: bool = True
-) -> Fields:
+def load_fields(frames: pd.DataFrame, data: DataConfig, *, per_stack: int) -> Fields:
     """Read a few frames of every stack, evenly spread, at :data:`FIELD_PX` px.
 
     Args:
         frames: rows with ``stack_id path frame``.
         data: channel and plane.
         per_stack: how many frames; a stack with fewer repeats its last one.
-        progress_bar: show one.
 
     Raises:
         InputError: a stack that cannot be read.
     """
     groups = list(frames.groupby("stack_id", sort=False))
-    bar = progress(groups, desc="fields", total=len(groups), leave=False, show=progress_bar)
     names, images = [], []
-    for name, mine in bar:
+    for name, mine in progress(groups, desc="fields", total=len(groups), leave=False):
         chosen = evenly_spaced(np.sort(mine["frame"].to_numpy()), per_stack)
         with open_stack(mine["path"].iloc[0], channel=data.channel, z=data.z) as stack:
             images.append(np.stack([downscaled(stack.frame(int(frame))) for frame in chosen]))
@@ -69,17 +64,17 @@ def load_fields(
     return Fields(names, np.stack([np.stack([_resized(image, side) for image in part]) for part in images]))
 
 
-def evenly_spaced(values: np.ndarray, n: int) -> np.ndarray:
+def evenly_spaced(values: Array, n: int) -> Array:
     """Return ``n`` of the values, evenly spread over the first half, where fields change little: (n,)."""
     return values[np.linspace(0, (len(values) - 1) // 2, n).round().astype(int)]
 
 
-def downscaled(image: np.ndarray) -> np.ndarray:
+def downscaled(image: Array) -> Array:
     """Return a frame at :data:`FIELD_PX` px or its own size if that is smaller: (side, side) float32."""
     return _resized(image, min(FIELD_PX, *image.shape))
 
 
-def _resized(image: np.ndarray, side: int) -> np.ndarray:
+def _resized(image: Array, side: int) -> Array:
     if image.shape == (side, side) and image.dtype == np.float32:
         return image
     small = Image.fromarray(image.astype(np.float32)).resize((side, side), Image.Resampling.BOX)
@@ -132,11 +127,10 @@ def overlapping_fields(fields: Fields, *, groups: Iterable[str], max_pairs: int)
         overlap = (1 - abs(shift_x)) * (1 - abs(shift_y))
         correlation = min(first.correlation, second.correlation)
         found.append((names[i], names[j], shift_x, shift_y, overlap, correlation, strength))
-    columns = ["a", "b", "shift_x", "shift_y", "overlap", "correlation", "strength"]
-    return pd.DataFrame(found, columns=columns), len(chosen)
+    return table_of(found, "a b shift_x shift_y overlap correlation strength"), len(chosen)
 
 
-def _pairs(images: np.ndarray, max_pairs: int) -> np.ndarray:
+def _pairs(images: Array, max_pairs: int) -> Array:
     """Return which stacks to compare, first before second: (pairs, 2)."""
     n = len(images)
     if n * (n - 1) // 2 <= max_pairs:
@@ -148,7 +142,7 @@ def _pairs(images: np.ndarray, max_pairs: int) -> np.ndarray:
     return np.unique(np.concatenate([twins, every]), axis=0)
 
 
-def _similar_pairs(images: np.ndarray) -> np.ndarray:
+def _similar_pairs(images: Array) -> Array:
     """Return pairs of fields that are similar without a shift, the most similar first: (pairs, 2)."""
     step = max(1, images.shape[-1] // THUMBNAIL_PX)
     small = ndimage.uniform_filter(images, (0, step, step))[:, step // 2 :: step, step // 2 :: step]
@@ -168,9 +162,7 @@ class _Match(NamedTuple):
     strength: float
 
 
-def _best(
-    a: np.ndarray, b: np.ndarray, own: np.ndarray, other: np.ndarray, weight: np.ndarray, size: int
-) -> _Match:
+def _best(a: Array, b: Array, own: Array, other: Array, weight: Array, size: int) -> _Match:
     correlation = np.fft.irfft2(a * b.conj(), (size, size)) / np.sqrt(own * other)
     strength = correlation * weight
     at = int(strength.argmax())
@@ -178,7 +170,7 @@ def _best(
     return _Match(float(x), float(y), float(correlation.flat[at]), float(strength.flat[at]))
 
 
-def _fine_structure(images: np.ndarray, groups: np.ndarray) -> np.ndarray:
+def _fine_structure(images: Array, groups: Array) -> Array:
     blurred = ndimage.gaussian_filter(images, (0, 0, COARSE_SIGMA_PX, COARSE_SIGMA_PX))
     fine = images - blurred
     fine = fine / np.maximum(fine.std((-2, -1), keepdims=True), 1e-6)
@@ -190,7 +182,7 @@ def _fine_structure(images: np.ndarray, groups: np.ndarray) -> np.ndarray:
     return fine.astype(np.float32)
 
 
-def _correlated_area(spectra: np.ndarray, size: int) -> float:
+def _correlated_area(spectra: Array, size: int) -> float:
     """The area (px) of correlated pixels of a field: the integral of its squared correlation."""
     power = np.fft.irfft2((np.abs(spectra) ** 2).mean(0), (size, size))
     return max(1.0, float(((power / power.flat[0]) ** 2).sum()))
@@ -207,24 +199,23 @@ def burned_in_marks(fields: Fields, stacks: pd.DataFrame) -> pd.DataFrame:
         stacks: ``plate well condition`` of each, in the order of the fields.
     """
     images, conditions = fields.images, stacks["condition"].to_numpy()
-    varies, notes, rows = {}, {}, []
-    for name in ("infected", "mock"):
-        varies[name], notes[name] = _variation(images[conditions == name])
-    testable = not notes["infected"] and not notes["mock"]
-    constant = {name: ratio < CONSTANT for name, ratio in varies.items()}
-    sets = {
-        "infected": constant["infected"] & (varies["mock"] > VARYING),
-        "mock": constant["mock"] & (varies["infected"] > VARYING),
-        "both": constant["infected"] & constant["mock"],
-    }
-    for name, pixels in sets.items():
+    infected, why_infected = _variation(images[conditions == "infected"])
+    mock, why_mock = _variation(images[conditions == "mock"])
+    testable = not why_infected and not why_mock
+    sets = (
+        ("infected", (infected < CONSTANT) & (mock > VARYING), why_infected),
+        ("mock", (mock < CONSTANT) & (infected > VARYING), why_mock),
+        ("both", (infected < CONSTANT) & (mock < CONSTANT), ""),
+    )
+    rows = []
+    for name, pixels, why in sets:
         mine = stacks if name == "both" else stacks[conditions == name]
         n, share = (float(pixels.sum()), float(pixels.mean())) if testable else (np.nan, np.nan)
-        rows.append((name, n, share, len(mine), n_wells(mine), notes.get(name, "")))
-    return pd.DataFrame(rows, columns=["condition", "pixels", "share", "n_stacks", "n_wells", "note"])
+        rows.append((name, n, share, len(mine), n_wells(mine), why))
+    return table_of(rows, "condition pixels share n_stacks n_wells note")
 
 
-def _variation(images: np.ndarray) -> tuple[np.ndarray, str]:
+def _variation(images: Array) -> tuple[Array, str]:
     """Return each pixel's SD over stacks, as a share of the usual one, and why it cannot be used."""
     stacks, _, side, _ = images.shape if len(images) else (0, 0, FIELD_PX, FIELD_PX)
     usual_everywhere = np.ones(images.shape[-2:])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -18,13 +17,11 @@ from hpiclock.targets import add_targets
 CLASS_OF = {"infected": "infected", "mock": "uninfected"}  # condition -> section of the config
 
 
-def expand_frames(manifest: pd.DataFrame, times_h: Mapping[str, np.ndarray] | None = None) -> pd.DataFrame:
+def expand_frames(manifest: pd.DataFrame) -> pd.DataFrame:
     """Return one row per frame of every stack: identity, ``frame`` and ``hours``.
 
     Args:
-        manifest: a MANIFEST table.
-        times_h: true acquisition times per ``stack_id``, hours after frame 0, shape ``(n_frames,)``; a stack
-            that is not in it runs at its ``interval_h``.
+        manifest: a MANIFEST table; a stack without true acquisition times runs at its ``interval_h``.
 
     Raises:
         InputError: acquisition times for another number of frames than the stack holds.
@@ -33,10 +30,9 @@ def expand_frames(manifest: pd.DataFrame, times_h: Mapping[str, np.ndarray] | No
     frame = stacks.groupby(level=0).cumcount().to_numpy()
     elapsed = frame * stacks["interval_h"].fillna(0.0).to_numpy()
     ends = manifest["n_frames"].cumsum().to_numpy()
+    times_h = acquisition_times(manifest)
     for stack_id, n, end in zip(manifest["stack_id"], manifest["n_frames"], ends, strict=True):
-        times = (times_h or {}).get(stack_id)
-        if times is None:
-            continue
+        times = times_h.get(stack_id, elapsed[end - n : end])
         if np.shape(times) != (n,):
             raise InputError(f"stack {stack_id}: {len(times)} acquisition times for {n} frames; correct them")
         elapsed[end - n : end] = times
@@ -71,9 +67,7 @@ def _select_split(frames: pd.DataFrame, config: SplitFrames, split: str) -> pd.D
     chosen = pd.concat(parts)
     if split == "train":
         chosen = chosen[chosen["label"].notna()]
-    if config.match_controls:
-        chosen = match_controls(chosen)
-    return chosen
+    return match_controls(chosen) if config.match_controls else chosen
 
 
 def match_controls(frames: pd.DataFrame) -> pd.DataFrame:
@@ -87,11 +81,9 @@ def match_controls(frames: pd.DataFrame) -> pd.DataFrame:
 
 
 def _within(rows: pd.DataFrame, window: ClassWindow) -> pd.Series:
-    inside = pd.Series(True, index=rows.index)
-    if window.start_h is not None:
-        inside &= rows["hours"] >= window.start_h - SAME_H
-    if window.end_h is not None:
-        inside &= rows["hours"] <= window.end_h + SAME_H
+    start_h = -np.inf if window.start_h is None else window.start_h - SAME_H
+    end_h = np.inf if window.end_h is None else window.end_h + SAME_H
+    inside = rows["hours"].between(start_h, end_h)
     first = rows.loc[inside].groupby("stack_id")["frame"].transform("min")
     inside &= (rows["frame"] - first.reindex(rows.index)) % window.stride == 0
     return inside
@@ -122,13 +114,13 @@ def open_plate(cfg: Config, kept: pd.DataFrame | None = None) -> Plate:
     Raises:
         InputError: anything wrong with the source or the split, in one line.
     """
-    if kept is None:
+    manifest: pd.DataFrame | None = kept
+    notes: list[str] = []
+    if manifest is None:
         manifest, notes = load_manifest(cfg.data, onset_h=cfg.targets.onset_h, need_both=True)
-    else:
-        manifest, notes = kept, []
     manifest = check(MANIFEST, manifest)
     split = split_wells(manifest, cfg.split)
-    frames = expand_frames(manifest, acquisition_times(manifest))
+    frames = expand_frames(manifest)
     return Plate(manifest, frames, split, (*notes, *split.notes))
 
 
@@ -143,7 +135,12 @@ def split_frames(frames: pd.DataFrame, split: SplitPlan, cfg: Config) -> pd.Data
     Raises:
         InputError: windows outside the data, or a split whose class is left without a frame.
     """
-    _refuse_empty_windows(frames, cfg)
+    first, last = frames["hours"].min(), frames["hours"].max()
+    if cfg.windows.start_h > last or cfg.window_end_h < first:
+        raise InputError(
+            f"windows: {cfg.windows.start_h:g}-{cfg.window_end_h:g} h lie outside the data, "
+            f"which hold {first:g}-{last:g} h; set windows.start_h and windows.end_h"
+        )
     side = split.stacks.set_index("stack_id")["split"]
     frames = frames.assign(split=frames["stack_id"].map(side), fold=cfg.split.fold)
     return check(FRAMES, select_frames(frames, cfg.frames))
@@ -158,15 +155,6 @@ def prepare_frames(cfg: Config) -> Plate:
     plate = open_plate(cfg)
     frames = split_frames(add_targets(plate.frames, cfg.targets), plate.split, cfg)
     return plate._replace(frames=frames, notes=(*plate.notes, *clamped_targets(frames, cfg)))
-
-
-def _refuse_empty_windows(frames: pd.DataFrame, cfg: Config) -> None:
-    first, last = frames["hours"].min(), frames["hours"].max()
-    if cfg.windows.start_h > last or cfg.window_end_h < first:
-        raise InputError(
-            f"windows: {cfg.windows.start_h:g}-{cfg.window_end_h:g} h lie outside the data, "
-            f"which hold {first:g}-{last:g} h; set windows.start_h and windows.end_h"
-        )
 
 
 def clamped_targets(frames: pd.DataFrame, cfg: Config) -> tuple[str, ...]:

@@ -1,4 +1,7 @@
-"""From a raw plane to the uint8 image that the model sees, or that people look at."""
+"""From a raw plane to the uint8 image that the model sees, or that people look at; of a new plate, too.
+
+A new plate is read as a model was trained: what is carried over, what is adapted, what cannot be matched.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,9 @@ from hpiclock.config.schema import DataConfig, ImageConfig
 from hpiclock.errors import InputError
 from hpiclock.plate.readers import Stack, open_stack
 
+SAME_SIZE = 0.02  # sizes and intervals that differ by less than this share are the same
+MIN_IMAGE_PX = 16  # side of the smallest image that image.size allows
+MIN_FIELD_RATIO = 0.5  # of the training field: less of it is not what the model was trained on
 SAMPLE = 4  # limits of a whole stack are taken from every 4th pixel of every 4th row
 
 
@@ -150,11 +156,6 @@ def grey_levels(rows: pd.DataFrame, data: DataConfig, image: ImageConfig) -> pd.
     return rows.assign(mean=(found["mean"] - low) * scale, sd=found["sd"] * scale)
 
 
-SAME_SIZE = 0.02  # sizes and intervals that differ by less than this share are the same
-MIN_IMAGE_PX = 16  # side of the smallest image that image.size allows
-MIN_FIELD_RATIO = 0.5  # of the training field: less of it is not what the model was trained on
-
-
 def harmonize(trained: pd.DataFrame, new: pd.DataFrame, image: ImageConfig) -> tuple[ImageConfig, list[str]]:
     """Return the image settings for a new plate, and in words how it differs from the training plate.
 
@@ -170,9 +171,8 @@ def harmonize(trained: pd.DataFrame, new: pd.DataFrame, image: ImageConfig) -> t
         InputError: grey levels that fixed limits do not fit, or fields too small to be shown at the scale
             of training.
     """
-    _refuse_grey_levels(trained, new, image)
-    notes = [*_channels(trained, new), *_sizes(trained, new, image), *_grey_levels(trained, new, image)]
-    notes += _intervals(trained, new)
+    levels = _grey_levels(trained, new, image)
+    notes = [*_channels(trained, new), *_sizes(trained, new, image), *levels, *_intervals(trained, new)]
     image, scale = _to_scale(trained, new, image)
     return image, notes + scale
 
@@ -194,25 +194,19 @@ def _names(table: pd.DataFrame) -> list[str]:
     return sorted(set(names[names.ne("")]))
 
 
-def _refuse_grey_levels(trained: pd.DataFrame, new: pd.DataFrame, image: ImageConfig) -> None:
+def _grey_levels(trained: pd.DataFrame, new: pd.DataFrame, image: ImageConfig) -> list[str]:
+    was, now = (", ".join(sorted(set(table["dtype"]))) for table in (trained, new))
     other = sorted(set(new["dtype"]) - set(trained["dtype"]))
     if image.intensity == "fixed" and other:
-        was = ", ".join(sorted(set(trained["dtype"])))
         raise InputError(
             f"the run reads grey levels {image.low:g}-{image.high:g} of {was} frames, the new plate has "
             f"{', '.join(other)}: give the same limits in its grey levels, --set image.low=... "
             "--set image.high=..."
         )
 
-
-def _grey_levels(trained: pd.DataFrame, new: pd.DataFrame, image: ImageConfig) -> list[str]:
-    was, now = (", ".join(sorted(set(table["dtype"]))) for table in (trained, new))
-    if was == now:
-        return []
     each = "its own" if image.scope == "frame" else "its stack's"
-    return [
-        f"Grey levels are {now}, in training {was}: each frame is scaled by {each} {image.intensity} limits."
-    ]
+    how = f"each frame is scaled by {each} {image.intensity} limits"
+    return [] if was == now else [f"Grey levels are {now}, in training {was}: {how}."]
 
 
 def _sizes(trained: pd.DataFrame, new: pd.DataFrame, image: ImageConfig) -> list[str]:
@@ -220,7 +214,7 @@ def _sizes(trained: pd.DataFrame, new: pd.DataFrame, image: ImageConfig) -> list
     if was == now:
         return []
     note = f"Frames are {now} px, in training {was} px: both are resized to {image.size} x {image.size} px."
-    stretched = _aspect(new) / _aspect(trained)
+    stretched = (new["width"] / new["height"]).median() / (trained["width"] / trained["height"]).median()
     if abs(stretched - 1) > SAME_SIZE:
         note += f" Their shape differs, so cells are stretched by {max(stretched, 1 / stretched):.2f}."
     return [note]
@@ -234,38 +228,30 @@ def _intervals(trained: pd.DataFrame, new: pd.DataFrame) -> list[str]:
             f"Frames are {now:g} h apart, in training {was:g} h: each frame is read alone, so P(infected) "
             f"and time do not change, but a detection of k frames in a row spans (k - 1) x {now:g} h here."
         )
-    last = [
-        float((t["start_h"] + (t["n_frames"] - 1) * t["interval_h"].fillna(0)).max()) for t in (trained, new)
-    ]
-    if last[1] > last[0] * (1 + SAME_SIZE):
-        notes.append(
-            f"Imaging goes on until {last[1]:g} h, in training until {last[0]:g} h: what the model says of "
-            "later frames was never tested."
-        )
+    both = (trained, new)
+    was, now = ((t["start_h"] + (t["n_frames"] - 1) * t["interval_h"].fillna(0)).max() for t in both)
+    if now > was * (1 + SAME_SIZE):
+        longer = f"Imaging goes on until {now:g} h, in training until {was:g} h"
+        notes.append(f"{longer}: what the model says of later frames was never tested.")
     return notes
 
 
 def _to_scale(trained: pd.DataFrame, new: pd.DataFrame, image: ImageConfig) -> tuple[ImageConfig, list[str]]:
     was, now = _pixel(trained), _pixel(new)
     if was is None or now is None:
-        side = "The files of the " + " and of the ".join(
-            name for name, known in (("training plate", was), ("new plate", now)) if known is None
-        )
-        same_size = _size_text(trained) == _size_text(new)
-        tail = (
-            "frames of the same size are taken as one magnification"
-            if same_size
-            else ("whether cells are as large as in training cannot be told")
-        )
+        sizes = {"training plate": was, "new plate": now}
+        side = "The files of the " + " and of the ".join(name for name, um in sizes.items() if um is None)
+        tail = "whether cells are as large as in training cannot be told"
+        if _size_text(trained) == _size_text(new):
+            tail = "frames of the same size are taken as one magnification"
         return image, [f"{side} do not say how large a pixel is: {tail}."]
     field_was = float(trained["width"].median()) * was * (1 - 2 * image.crop_border)
     field_now = float(new["width"].median()) * now
     ratio = field_now * (1 - 2 * image.crop_border) / field_was
     px = f"A pixel is {now:.3g} um, in training {was:.3g} um"
     if abs(ratio - 1) <= SAME_SIZE:
-        return image, [] if abs(now / was - 1) <= SAME_SIZE else [
-            f"{px}: the field is as large as in training."
-        ]
+        same = abs(now / was - 1) <= SAME_SIZE
+        return image, [] if same else [f"{px}: the field is as large as in training."]
     if ratio < 1:
         return _smaller(image, ratio, px)
     border = round((1 - field_was / field_now) / 2, 4)
@@ -297,7 +283,3 @@ def _pixel(table: pd.DataFrame) -> float | None:
 def _size_text(table: pd.DataFrame) -> str:
     sizes = (table["height"].astype(str) + " x " + table["width"].astype(str)).drop_duplicates()
     return ", ".join(sizes.head(3)) + (f" and {len(sizes) - 3} more" if len(sizes) > 3 else "")
-
-
-def _aspect(table: pd.DataFrame) -> float:
-    return float((table["width"] / table["height"]).median())

@@ -1,8 +1,9 @@
-"""The passport of a plate: every stack opened frame by frame, and what stands out in it.
+"""Quality of frames and stacks: the passport of a plate, and what a shortcut could read without the cells.
 
-A frame's sharpness is the variance of its Laplacian (Pech-Pacheco et al., ICPR 2000) over its own variance,
-so that brightness and contrast do not count; it is compared with the frames around it, because infection
-changes texture slowly and a lost focus at once.
+For the passport every stack is opened frame by frame, to see what stands out in it. A frame's sharpness is
+the variance of its Laplacian (Pech-Pacheco et al., ICPR 2000) over its own variance, so that brightness and
+contrast do not count; it is compared with the frames around it, because infection changes texture slowly and
+a lost focus at once.
 """
 
 from __future__ import annotations
@@ -36,14 +37,21 @@ FINDINGS = {
 }
 FULL_SCALE = (255, 1023, 4095, 16383, 65535)  # cameras of 8 to 16 bit
 
+LIGHT = ("mean", "median", "tilt_x", "tilt_y", "bowl")
+FOCUS = ("laplacian", "gradient", "sharpness")
+CONTRAST = ("sd", "p01", "p05", "p95", "p99")
+BORDER = ("border_mean", "border_sd", "border_top", "border_bottom", "border_left", "border_right")
+KINDS = {"light": LIGHT, "focus": FOCUS, "contrast": CONTRAST, "border": BORDER}
+FRAME_STATISTICS = [*LIGHT, *FOCUS, *CONTRAST, *BORDER]
+STACK_STATISTICS = ["mean", "bowl", "sd", "asymmetry", *FOCUS, "border_mean", "border_sd"]
+BORDER_SHARE = 0.06  # width of the ring called border, of the side
+N_FIRST = 2  # frames of a stack
+MAX_FRAMES = 2000  # of a plate; every n-th of each stack of more, and the first ones
+WORKERS = 2
+
 
 def passport(
-    manifest: pd.DataFrame,
-    problems: pd.DataFrame,
-    data: DataConfig,
-    quality: QualityConfig,
-    *,
-    show_progress: bool,
+    manifest: pd.DataFrame, problems: pd.DataFrame, data: DataConfig, quality: QualityConfig
 ) -> pd.DataFrame:
     """Read every frame of every stack and say what stands out.
 
@@ -52,7 +60,6 @@ def passport(
         problems: its problems; a path with an error is a row with status ``failed``.
         data: channel and plane.
         quality: when a frame stands out.
-        show_progress: show a progress bar.
 
     Returns:
         One row per stack: its identity; ``status`` (``ok``, ``suspect``, ``failed``); the numbers of frames
@@ -63,12 +70,11 @@ def passport(
     """
     rows: list[dict[str, Any]] = []
     digests: dict[str, str] = {}
+    stacks = manifest.to_dict("records")
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        stacks = manifest.to_dict("records")
         measured = pool.map(lambda stack: _frame_measurements(str(stack["path"]), data), stacks)
-        for stack, frames in progress(
-            zip(stacks, measured, strict=True), desc="passport", total=len(stacks), show=show_progress
-        ):
+        pairs = zip(stacks, measured, strict=True)
+        for stack, frames in progress(pairs, desc="passport", total=len(stacks)):
             row = _row(stack, frames, quality)
             whole = hashlib.sha256("".join(frames["digest"]).encode()).hexdigest()
             if whole in digests and row["unreadable"] == 0:
@@ -119,9 +125,8 @@ def _frame(stack: Stack, index: int) -> dict[str, Any]:
 
 
 def _unreadable_frame(wrong: str) -> dict[str, Any]:
-    return {"wrong": wrong, "digest": "", "at_peak": 0.0} | dict.fromkeys(
-        ("mean", "sd", "focus", "peak"), np.nan
-    )
+    unknown = dict.fromkeys(("mean", "sd", "focus", "peak"), np.nan)
+    return {"wrong": wrong, "digest": "", "at_peak": 0.0} | unknown
 
 
 def _row(stack: dict[str, Any], frames: pd.DataFrame, quality: QualityConfig) -> dict[str, Any]:
@@ -149,14 +154,10 @@ def _row(stack: dict[str, Any], frames: pd.DataFrame, quality: QualityConfig) ->
         "gaps": len(gaps),
         **{name: len(at) for name, at in found.items()},
         "saturated": float(at_full.max()),
-        "brightness": _median(frames["mean"]),
-        "sharpness": _median(frames["focus"]),
+        "brightness": float(frames["mean"].dropna().median()),
+        "sharpness": float(frames["focus"].dropna().median()),
         "findings": findings,
     }
-
-
-def _median(values: pd.Series) -> float:
-    return float(values.median()) if values.notna().any() else np.nan
 
 
 def _jumps(frames: pd.DataFrame, quality: QualityConfig) -> np.ndarray:
@@ -186,19 +187,6 @@ def _frame_numbers(indices: np.ndarray) -> str:
     shown = ", ".join(str(index) for index in indices[:5])
     more = f" and {len(indices) - 5} more" if len(indices) > 5 else ""
     return f"frame{'s' if len(indices) > 1 else ''} {shown}{more}"
-
-
-LIGHT = ("mean", "median", "tilt_x", "tilt_y", "bowl")
-FOCUS = ("laplacian", "gradient", "sharpness")
-CONTRAST = ("sd", "p01", "p05", "p95", "p99")
-BORDER = ("border_mean", "border_sd", "border_top", "border_bottom", "border_left", "border_right")
-KINDS = {"light": LIGHT, "focus": FOCUS, "contrast": CONTRAST, "border": BORDER}
-FRAME_STATISTICS = [*LIGHT, *FOCUS, *CONTRAST, *BORDER]
-STACK_STATISTICS = ["mean", "bowl", "sd", "asymmetry", *FOCUS, "border_mean", "border_sd"]
-BORDER_SHARE = 0.06  # width of the ring called border, of the side
-N_FIRST = 2  # frames of a stack
-MAX_FRAMES = 2000  # of a plate; every n-th of each stack of more, and the first ones
-WORKERS = 2
 
 
 def image_statistics(image: np.ndarray) -> dict[str, float]:
@@ -235,13 +223,12 @@ def image_statistics(image: np.ndarray) -> dict[str, float]:
     }
 
 
-def frame_statistics(frames: pd.DataFrame, data: DataConfig, *, progress_bar: bool = True) -> pd.DataFrame:
+def frame_statistics(frames: pd.DataFrame, data: DataConfig) -> pd.DataFrame:
     """Return ``stack_id frame`` and :data:`FRAME_STATISTICS` of raw frames, as the microscope wrote them.
 
     Args:
         frames: rows with ``stack_id path frame``.
         data: channel and plane.
-        progress_bar: show one.
 
     Raises:
         InputError: a stack that cannot be read.
@@ -256,9 +243,7 @@ def frame_statistics(frames: pd.DataFrame, data: DataConfig, *, progress_bar: bo
 
     with ThreadPoolExecutor(WORKERS) as pool:
         done = pool.map(of_stack, groups)
-        parts = list(
-            progress(done, desc="frame statistics", total=len(groups), leave=False, show=progress_bar)
-        )
+        parts = list(progress(done, desc="frame statistics", total=len(groups), leave=False))
     found = pd.concat(parts).reindex(frames.index)
     return pd.concat([frames[["stack_id", "frame"]], found], axis=1).reset_index(drop=True)
 
@@ -288,14 +273,10 @@ def stack_statistics(cache: FrameCache, frames: pd.DataFrame) -> pd.DataFrame:
     found = cached_statistics(cache, rows).set_index(rows.index)
     reach = found["p99"] - found["p01"]  # both are counted from the median
     found["asymmetry"] = ((found["p99"] + found["p01"]) / reach).where(reach.gt(0), 0.0)
-    whole, start = (_medians(found[chosen[rows.index]]) for chosen in (thinned, early))
+    of_stacks = [found[chosen[rows.index]].groupby("stack_id") for chosen in (thinned, early)]
+    whole, start = (stacks[STACK_STATISTICS].median() for stacks in of_stacks)
     places = rows.groupby("stack_id", sort=False)[["plate", "well"]].first()
     return places.join(whole).join(start.add_suffix("_start")).reset_index()
-
-
-def border_width(side: int) -> int:
-    """Return how many pixels of a side are border, at least 2."""
-    return max(2, round(BORDER_SHARE * side))
 
 
 def _shading(grey: np.ndarray) -> tuple[float, float, float]:
@@ -310,21 +291,12 @@ def _shading(grey: np.ndarray) -> tuple[float, float, float]:
 
 
 def _border(grey: np.ndarray) -> dict[str, float]:
-    rows, columns = border_width(grey.shape[0]), border_width(grey.shape[1])
+    rows, columns = (max(2, round(BORDER_SHARE * side)) for side in grey.shape)
     middle = grey[rows:-rows, columns:-columns]
     ring = np.ones(grey.shape, bool)
     ring[rows:-rows, columns:-columns] = False
     centre, spread = float(middle.mean()), float(middle.std())
-    sides = {
-        "mean": grey[ring],
-        "top": grey[:rows],
-        "bottom": grey[-rows:],
-        "left": grey[:, :columns],
-        "right": grey[:, -columns:],
-    }
+    sides = {"mean": grey[ring], "top": grey[:rows], "bottom": grey[-rows:]}
+    sides |= {"left": grey[:, :columns], "right": grey[:, -columns:]}
     found = {f"border_{name}": float(part.mean()) - centre for name, part in sides.items()}
     return found | {"border_sd": float(grey[ring].std()) / (spread if spread > 0 else 1.0)}
-
-
-def _medians(found: pd.DataFrame) -> pd.DataFrame:
-    return found.groupby("stack_id")[STACK_STATISTICS].median()

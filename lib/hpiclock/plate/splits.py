@@ -16,6 +16,7 @@ from hpiclock.config.schema import SplitConfig
 from hpiclock.errors import InputError
 from hpiclock.tables import CONDITIONS, SPLITS
 
+Rng = np.random.Generator
 COLUMNS = ["stack_id", "group", "split", "test_fold"]
 N_SIDES = len(SPLITS)  # a class needs a group on every side
 
@@ -59,19 +60,18 @@ def split_wells(manifest: pd.DataFrame, config: SplitConfig) -> SplitPlan:
     if config.leave_out_plate:
         sides = _leave_out(groups, out, config, rng)
     elif config.folds:
-        folds = _folds(groups.table, config.folds, rng)
+        folds = {}
+        for _, rows in groups.table.groupby("stratum"):
+            order = _shuffled(rows, rng)
+            # counting on from class to class keeps the folds of one size
+            folds |= {group: i % config.folds for i, group in enumerate(order, start=len(folds))}
         role = {config.fold: "test", (config.fold + 1) % config.folds: "val"}
         sides = {group: role.get(fold, "train") for group, fold in folds.items()}
     else:
         sides = _one_split(groups.table, config, rng)
-    stacks = pd.DataFrame(
-        {
-            "stack_id": manifest["stack_id"].to_numpy(),
-            "group": groups.of_stack.to_numpy(),
-            "split": groups.of_stack.map(sides).to_numpy(),
-            "test_fold": groups.of_stack.map(folds).to_numpy(),
-        }
-    )
+    group = groups.of_stack
+    columns = (manifest["stack_id"].to_numpy(), group, group.map(sides), group.map(folds))
+    stacks = pd.DataFrame(dict(zip(COLUMNS, columns, strict=True)))
     _refuse_one_sided(stacks, manifest, unit, config)
     return SplitPlan(stacks, unit, notes)
 
@@ -90,10 +90,8 @@ def read_split(path: str | Path, manifest: pd.DataFrame) -> SplitPlan:
     stacks = plan.stacks.set_index("stack_id")
     absent = sorted(set(manifest["stack_id"]) - set(stacks.index))
     if absent:
-        raise InputError(
-            f"{path}: {len(absent)} stacks of the plate are not in it, the first is {absent[0]}; "
-            "draw a split for this plate"
-        )
+        lacks = f"{len(absent)} stacks of the plate are not in it, the first is {absent[0]}"
+        raise InputError(f"{path}: {lacks}; draw a split for this plate")
     mine = stacks.loc[manifest["stack_id"]]
     for side, condition in _missing_classes(mine["split"], manifest):
         raise InputError(f"{path}: {side} holds no {condition} stack of this plate; draw another split")
@@ -145,10 +143,8 @@ def _left_out(manifest: pd.DataFrame, config: SplitConfig) -> np.ndarray:
     """Which stacks are of the plate that is left out, shape (n_stacks,)."""
     plates = sorted(manifest["plate"].unique())
     if config.leave_out_plate and (config.leave_out_plate not in plates or len(plates) < 2):
-        raise InputError(
-            f"split.leave_out_plate: {config.leave_out_plate}: the plates are {', '.join(plates)}; "
-            "name one of several"
-        )
+        there = f"{config.leave_out_plate}: the plates are {', '.join(plates)}"
+        raise InputError(f"split.leave_out_plate: {there}; name one of several")
     return manifest["plate"].eq(config.leave_out_plate).to_numpy() & bool(config.leave_out_plate)
 
 
@@ -180,10 +176,9 @@ def _unit(
     few = _shortage(groups, config, out, np.ones(len(groups.table), bool))
     if few:
         joined = ", counted after split.touching" if config.touching else ""
-        raise InputError(
-            f"split.unit: {unit}: too few groups ({few}{joined}), each class needs {_needed(config)}; "
-            + ("bring more stacks" if config.unit == "auto" else "bring more, or set split.unit to auto")
-        )
+        remedy = "bring more stacks" if config.unit == "auto" else "bring more, or set split.unit to auto"
+        lacks = f"too few groups ({few}{joined}), each class needs {_needed(config)}"
+        raise InputError(f"split.unit: {unit}: {lacks}; {remedy}")
     return unit, groups, notes
 
 
@@ -191,10 +186,8 @@ def _by_position(why: str, config: SplitConfig) -> str:
     sides = "train and in validation" if config.leave_out_plate else "train and in test"
     apart = "The plate that is left out is apart."
     warning = "A good score can be the well's, not the infection's."
-    return (
-        f"SPLIT BY POSITION: {why}, so fields of one well stand in {sides}. "
-        f"{apart if config.leave_out_plate else warning}"
-    )
+    meaning = apart if config.leave_out_plate else warning
+    return f"SPLIT BY POSITION: {why}, so fields of one well stand in {sides}. {meaning}"
 
 
 def _needed(config: SplitConfig) -> int:
@@ -243,28 +236,24 @@ def _groups(manifest: pd.DataFrame, unit: str, touching: Iterable[Iterable[str]]
     return _Groups(names.reset_index(drop=True), table)
 
 
-def _shuffled(groups: pd.DataFrame, rng: np.random.Generator) -> list[str]:
+def _shuffled(groups: pd.DataFrame, rng: Rng) -> list[str]:
     # sorted by MOI, plate and onset, random within: taking every k-th then spreads over all of them
     shuffled = groups.iloc[rng.permutation(len(groups))]
     return list(shuffled.sort_values(["moi", "plate", "onset_h"], kind="stable").index)
 
 
-def _every_kth(order: list[str], n: int, rng: np.random.Generator) -> list[str]:
-    step, start = len(order) / max(n, 1), rng.random()
-    return [order[int((i + start) * step)] for i in range(n)]
-
-
-def _dealt(groups: pd.DataFrame, sizes: dict[str, int], rng: np.random.Generator) -> dict[str, str]:
+def _dealt(groups: pd.DataFrame, sizes: dict[str, int], rng: Rng) -> dict[str, str]:
     """Give each side that many groups, spread over MOI, plate and onset, and the rest to train."""
     order = _shuffled(groups, rng)
     sides: dict[str, str] = {}
     for side, n in sizes.items():
-        sides |= dict.fromkeys(_every_kth(order, n, rng), side)
+        step, start = len(order) / max(n, 1), rng.random()  # every k-th
+        sides |= dict.fromkeys((order[int((i + start) * step)] for i in range(n)), side)
         order = [group for group in order if group not in sides]
     return sides | dict.fromkeys(order, "train")
 
 
-def _one_split(groups: pd.DataFrame, config: SplitConfig, rng: np.random.Generator) -> dict[str, str]:
+def _one_split(groups: pd.DataFrame, config: SplitConfig, rng: Rng) -> dict[str, str]:
     sides: dict[str, str] = {}
     for _, rows in groups.groupby("stratum"):
         n = len(rows)
@@ -275,17 +264,7 @@ def _one_split(groups: pd.DataFrame, config: SplitConfig, rng: np.random.Generat
     return sides
 
 
-def _folds(groups: pd.DataFrame, k: int, rng: np.random.Generator) -> dict[str, int]:
-    folds: dict[str, int] = {}
-    for _, rows in groups.groupby("stratum"):
-        # counting on from class to class keeps the folds of one size
-        folds |= {group: i % k for i, group in enumerate(_shuffled(rows, rng), start=len(folds))}
-    return folds
-
-
-def _leave_out(
-    groups: _Groups, out: np.ndarray, config: SplitConfig, rng: np.random.Generator
-) -> dict[str, str]:
+def _leave_out(groups: _Groups, out: np.ndarray, config: SplitConfig, rng: Rng) -> dict[str, str]:
     tested = set(groups.of_stack[out])  # a group that touches the plate leaves with it
     share = config.val / (config.train + config.val)
     sides = dict.fromkeys(tested, "test")
@@ -299,11 +278,7 @@ def _leave_out(
 def _refuse_one_sided(stacks: pd.DataFrame, manifest: pd.DataFrame, unit: str, config: SplitConfig) -> None:
     for side, condition in _missing_classes(stacks["split"], manifest):
         if config.leave_out_plate and side == "test":
-            raise InputError(
-                f"split.leave_out_plate: {config.leave_out_plate} holds no {condition} stack; "
-                "leave out a plate with both classes"
-            )
-        raise InputError(
-            f"split.unit: {unit}: {side} would hold no {condition} stack; choose another split.unit or "
-            "split.seed"
-        )
+            lacks = f"{config.leave_out_plate} holds no {condition} stack"
+            raise InputError(f"split.leave_out_plate: {lacks}; leave out a plate with both classes")
+        lacks = f"{side} would hold no {condition} stack"
+        raise InputError(f"split.unit: {unit}: {lacks}; choose another split.unit or split.seed")

@@ -1,7 +1,8 @@
 """The biology of a simulated well: a sheet of cells that grows, and a virus that goes through it.
 
 The virus is an overlay on the lineage of the healthy culture: until a cell shows CPE, an infected well
-is exactly as it would have been uninfected.
+is exactly as it would have been uninfected. What makes one cell look unlike the next, healthy and under CPE,
+is drawn once for each cell.
 """
 
 from __future__ import annotations
@@ -14,20 +15,24 @@ from scipy.spatial.distance import cdist
 from hpiclock.simulate.design import Biology
 from hpiclock.simulate.render import push_apart
 
+Array = np.ndarray
+Rng = np.random.Generator
 MOTILITY = 0.02  # of the pitch, SD of a cell's steps per hour
+PROCESSES = 3  # thin tapered arms of a shrunken cell
+BLEBS = 6  # per cell
 ROUND_H = 1.5  # a dividing cell is round for about so long
 
 
 class Culture(NamedTuple):
     """One well's cells over time; cells are sorted by birth, so the first ``alive[t]`` exist at frame t."""
 
-    hours: np.ndarray  # (frames,)
-    alive: np.ndarray  # (frames,) number of cells
-    x: np.ndarray  # (frames, cells) px in the well
-    y: np.ndarray
-    rounding: np.ndarray  # (frames, cells) 1 = just dividing, 0 = spread
-    mother: np.ndarray  # (cells,) index, -1 = there from the start
-    born: np.ndarray  # (cells,) frame
+    hours: Array  # (frames,)
+    alive: Array  # (frames,) number of cells
+    x: Array  # (frames, cells) px in the well
+    y: Array
+    rounding: Array  # (frames, cells) 1 = just dividing, 0 = spread
+    mother: Array  # (cells,) index, -1 = there from the start
+    born: Array  # (cells,) frame
     width_px: float
     height_px: float
     pitch_px: float
@@ -36,18 +41,12 @@ class Culture(NamedTuple):
 class Infection(NamedTuple):
     """When each cell was infected and when its CPE begins; ``inf`` = never."""
 
-    infected_h: np.ndarray  # (cells,)
-    cpe_h: np.ndarray  # (cells,)
+    infected_h: Array  # (cells,)
+    cpe_h: Array  # (cells,)
 
 
 def grow_culture(
-    biology: Biology,
-    *,
-    hours: np.ndarray,
-    width_px: float,
-    height_px: float,
-    pitch_px: float,
-    rng: np.random.Generator,
+    biology: Biology, *, hours: Array, width_px: float, height_px: float, pitch_px: float, rng: Rng
 ) -> Culture:
     """Grow a healthy sheet of cells on a torus of ``width_px`` x ``height_px``.
 
@@ -89,7 +88,7 @@ def grow_culture(
 
 
 def spread_infection(
-    culture: Culture, biology: Biology, *, moi: float, onset_h: float, rng: np.random.Generator
+    culture: Culture, biology: Biology, *, moi: float, onset_h: float, rng: Rng
 ) -> Infection:
     """Let a virus through the culture.
 
@@ -111,9 +110,7 @@ def spread_infection(
     return Infection(infected, infected + biology.eclipse_h + lag * faster)
 
 
-def _spread(
-    culture: Culture, biology: Biology, infected: np.ndarray, patience: np.ndarray, onset_h: float
-) -> None:
+def _spread(culture: Culture, biology: Biology, infected: Array, patience: Array, onset_h: float) -> None:
     """Second and later waves, frame by frame, in place."""
     for t in np.flatnonzero(culture.hours >= onset_h):
         if t == 0:
@@ -135,17 +132,17 @@ def _spread(
 class Floaters(NamedTuple):
     """Rounded cells that came loose and debris, in controls as in infected wells."""
 
-    from_h: np.ndarray
-    until_h: np.ndarray
-    x: np.ndarray
-    y: np.ndarray
-    drift_x: np.ndarray  # px per hour
-    drift_y: np.ndarray
-    radius_px: np.ndarray
-    strength: np.ndarray
+    from_h: Array
+    until_h: Array
+    x: Array
+    y: Array
+    drift_x: Array  # px per hour
+    drift_y: Array
+    radius_px: Array
+    strength: Array
 
 
-def shed_floaters(culture: Culture, biology: Biology, *, rng: np.random.Generator) -> Floaters:
+def shed_floaters(culture: Culture, biology: Biology, *, rng: Rng) -> Floaters:
     """Draw the floaters of a well: ``biology.floaters`` of its cells at 0 h, and more as time goes on."""
     pitch, end_h = culture.pitch_px, max(float(culture.hours[-1]), 1.0)
     level = biology.floaters * culture.alive[0] * np.exp(biology.floaters_sd * rng.standard_normal())
@@ -171,42 +168,38 @@ def shed_floaters(culture: Culture, biology: Biology, *, rng: np.random.Generato
     return drawn._replace(x=drawn.x + shift[0], y=drawn.y + shift[1])
 
 
-PROCESSES = 3  # thin tapered arms of a shrunken cell
-BLEBS = 6  # per cell
-
-
 class Morphology(NamedTuple):
     """What distinguishes one cell from the next; arrays over cells."""
 
-    size: np.ndarray
-    stretch: np.ndarray
-    angle: np.ndarray
-    lobe_c: np.ndarray
-    lobe_s: np.ndarray
-    joint: np.ndarray  # how deep the line to a neighbour is
-    grain: np.ndarray
-    offset: np.ndarray  # (2, cells) into the texture
+    size: Array
+    stretch: Array
+    angle: Array
+    lobe_c: Array
+    lobe_s: Array
+    joint: Array  # how deep the line to a neighbour is
+    grain: Array
+    offset: Array  # (2, cells) into the texture
 
 
 class Cpe(NamedTuple):
     """How CPE will look on each cell; arrays over cells, blebs (cells, BLEBS)."""
 
-    rounds: np.ndarray  # rounds up, else becomes a spindle
-    lysis_h: np.ndarray  # after the first CPE
-    detaches: np.ndarray
-    stretch: np.ndarray  # of the spindle
-    turn: np.ndarray  # from the cell's old axis to the spindle's
-    process_x: np.ndarray  # (cells, PROCESSES) ends of its arms from its centre
-    process_y: np.ndarray
-    partner: np.ndarray  # a strand holds on to this cell,
-    holds: np.ndarray  # if there is one
-    bleb_h: np.ndarray
-    bleb_px: np.ndarray
-    bleb_x: np.ndarray
-    bleb_y: np.ndarray
+    rounds: Array  # rounds up, else becomes a spindle
+    lysis_h: Array  # after the first CPE
+    detaches: Array
+    stretch: Array  # of the spindle
+    turn: Array  # from the cell's old axis to the spindle's
+    process_x: Array  # (cells, PROCESSES) ends of its arms from its centre
+    process_y: Array
+    partner: Array  # a strand holds on to this cell,
+    holds: Array  # if there is one
+    bleb_h: Array
+    bleb_px: Array
+    bleb_x: Array
+    bleb_y: Array
 
 
-def draw_morphology(cells: int, rng: np.random.Generator) -> Morphology:
+def draw_morphology(cells: int, rng: Rng) -> Morphology:
     """Draw what the cells of a culture look like."""
     lobes = 0.13 * rng.standard_normal((2, cells)).clip(-1.6, 1.6)
     return Morphology(
@@ -221,10 +214,12 @@ def draw_morphology(cells: int, rng: np.random.Generator) -> Morphology:
     )
 
 
-def draw_cpe(culture: Culture, morphology: Morphology, rng: np.random.Generator) -> Cpe:
+def draw_cpe(culture: Culture, morphology: Morphology, rng: Rng) -> Cpe:
     """Draw how each cell would look under CPE; only cells that show it ever use it."""
     cells, pitch = morphology.size.size, culture.pitch_px
-    partner = _partners(culture, rng)
+    xy = np.stack([culture.x[-1], culture.y[-1]], axis=1)
+    near = np.argsort(cdist(xy, xy), axis=1)[:, 1:4]  # the three nearest cells in the last frame
+    partner = near[np.arange(cells), rng.integers(0, near.shape[1], cells)]
     to_x, to_y = culture.x[-1, partner] - culture.x[-1], culture.y[-1, partner] - culture.y[-1]
     axis = np.arctan2(to_y, to_x)
     arm = axis[:, None] + rng.normal(0, 0.5, (cells, PROCESSES)) + np.pi * (np.arange(PROCESSES) % 2)
@@ -246,10 +241,3 @@ def draw_cpe(culture: Culture, morphology: Morphology, rng: np.random.Generator)
         bleb_x=far * np.cos(around),
         bleb_y=far * np.sin(around),
     )
-
-
-def _partners(culture: Culture, rng: np.random.Generator) -> np.ndarray:
-    """One of the three nearest cells of each cell in the last frame."""
-    xy = np.stack([culture.x[-1], culture.y[-1]], axis=1)
-    near = np.argsort(cdist(xy, xy), axis=1)[:, 1:4]
-    return near[np.arange(len(xy)), rng.integers(0, near.shape[1], len(xy))]

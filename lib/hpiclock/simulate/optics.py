@@ -13,7 +13,7 @@ import numpy as np
 from scipy.ndimage import gaussian_filter
 
 from hpiclock.simulate import render
-from hpiclock.simulate.biology import PROCESSES, Cpe, Culture, Floaters, Infection, Morphology
+from hpiclock.simulate.biology import PROCESSES, Array, Cpe, Culture, Floaters, Infection, Morphology, Rng
 from hpiclock.simulate.design import Microscope
 
 GREY = 128.0
@@ -31,14 +31,14 @@ class Optics(NamedTuple):
     tint: float
 
 
-def _ramp(since_h: np.ndarray, over_h: float) -> np.ndarray:
+def _ramp(since_h: Array, over_h: float) -> Array:
     """A smooth rise from 0 to 1 within ``over_h``; exactly 0 before."""
     s = np.clip(since_h / over_h, 0, 1)
     return s * s * (3 - 2 * s)
 
 
 @lru_cache(maxsize=1)
-def _texture() -> np.ndarray:
+def _texture() -> Array:
     """Dark specks on nothing, 256 x 256 and periodic: the granules around a nucleus."""
     noise = np.random.default_rng(0).standard_normal((256, 256))
     band = gaussian_filter(noise, 0.75, mode="wrap") - gaussian_filter(noise, 1.5, mode="wrap")
@@ -48,12 +48,10 @@ def _texture() -> np.ndarray:
 class Canvas(NamedTuple):
     """What is drawn on, both (height, width): optical thickness, float32; where CPE is to be seen, bool."""
 
-    phase: np.ndarray
-    mask: np.ndarray
+    phase: Array
+    mask: Array
 
-    def discs(
-        self, x: np.ndarray, y: np.ndarray, radius: np.ndarray, strength: np.ndarray, *, visible: bool
-    ) -> None:
+    def discs(self, x: Array, y: Array, radius: Array, strength: Array, *, visible: bool) -> None:
         """Add round bodies, arrays (bodies,) in px; to the mask, too, where they are ``visible`` CPE."""
         render.add_discs(self.phase, self.mask, x, y, radius, strength, np.full(x.size, visible))
 
@@ -67,9 +65,7 @@ class Field:
         self.culture, self.infection = culture, infection
         self.morphology, self.cpe, self.floaters = morphology, cpe, floaters
 
-    def draw(
-        self, t: int, *, left: float, top: float, size: int
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def draw(self, t: int, *, left: float, top: float, size: int) -> tuple[Array, Array, Array]:
         """Draw frame ``t`` of the window at ``left, top``.
 
         Returns:
@@ -80,7 +76,9 @@ class Field:
         x, y = self.culture.x[t, :n] - left, self.culture.y[t, :n] - top
         margin = 2.0 * self.culture.pitch_px
         near = np.flatnonzero((x > -margin) & (x < size + margin) & (y > -margin) & (y < size + margin))
-        near = near[~self._stillborn(near)]
+        mother, born_h = self.culture.mother[near], self.culture.hours[self.culture.born[near]]
+        # no daughters of a mother that already showed CPE when she would have divided
+        near = near[(mother < 0) | (self.infection.cpe_h[mother] > born_h)]
         age = now - self.infection.cpe_h[near]  # of the CPE, -inf = never
         canvas = Canvas(np.zeros((size, size), np.float32), np.zeros((size, size), bool))
         self._sheet(canvas, t, near, x[near], y[near], age)
@@ -90,15 +88,7 @@ class Field:
         inside = near[(x[near] >= 0) & (x[near] < size) & (y[near] >= 0) & (y[near] < size)]
         return canvas.phase, canvas.mask, inside
 
-    def _stillborn(self, cells: np.ndarray) -> np.ndarray:
-        """Daughters of a mother that already showed CPE when she would have divided."""
-        mother = self.culture.mother[cells]
-        born_h = self.culture.hours[self.culture.born[cells]]
-        return (mother >= 0) & (self.infection.cpe_h[mother] <= born_h)
-
-    def _sheet(
-        self, canvas: Canvas, t: int, near: np.ndarray, x: np.ndarray, y: np.ndarray, age: np.ndarray
-    ) -> None:
+    def _sheet(self, canvas: Canvas, t: int, near: Array, x: Array, y: Array, age: Array) -> None:
         morphology, cpe, pitch = self.morphology, self.cpe, self.culture.pitch_px
         shrunk = 1 - np.exp(-np.maximum(age, 0) / RETRACT_H)
         gone = _ramp(age - cpe.lysis_h[near], LYSIS_H)
@@ -125,9 +115,7 @@ class Field:
         sick = np.flatnonzero(age > VISIBLE_H)
         canvas.discs(x[sick], y[sick], 0.8 * healthy[sick], np.zeros(sick.size), visible=True)
 
-    def _strands(
-        self, canvas: Canvas, near: np.ndarray, x: np.ndarray, y: np.ndarray, age: np.ndarray
-    ) -> None:
+    def _strands(self, canvas: Canvas, near: Array, x: Array, y: Array, age: Array) -> None:
         cpe = self.cpe
         mine = np.flatnonzero((age > VISIBLE_H) & ~cpe.rounds[near])
         if not mine.size:
@@ -146,7 +134,7 @@ class Field:
         cell, to, strength = cell[short], to[short], strength[short]
         render.add_strands(*canvas, x[cell], y[cell], x[to], y[to], strength, np.full(cell.size, 0.35))
 
-    def _blebs(self, canvas: Canvas, near: np.ndarray, x: np.ndarray, y: np.ndarray, age: np.ndarray) -> None:
+    def _blebs(self, canvas: Canvas, near: Array, x: Array, y: Array, age: Array) -> None:
         cpe = self.cpe
         since = age[:, None] - cpe.bleb_h[near]
         cell, bleb = np.nonzero(since > 0)
@@ -169,9 +157,7 @@ class Field:
         canvas.discs(x, y, f.radius_px[here], 2.2 * f.strength[here], visible=False)
 
 
-def expose(
-    phase: np.ndarray, optics: Optics, microscope: Microscope, *, light: float, rng: np.random.Generator
-) -> np.ndarray:
+def expose(phase: Array, optics: Optics, microscope: Microscope, *, light: float, rng: Rng) -> Array:
     """Turn optical thickness into a camera picture: band-pass, light, noise, grey levels of the dtype.
 
     Args:
@@ -195,5 +181,5 @@ def expose(
     return np.clip(np.rint(picture * levels), 0, 256 * levels - 1).astype(microscope.dtype)
 
 
-def _blurred(image: np.ndarray, sigma_px: float) -> np.ndarray:
+def _blurred(image: Array, sigma_px: float) -> Array:
     return gaussian_filter(image, sigma_px, mode="nearest", truncate=3.0)

@@ -6,6 +6,7 @@ wells and stacks that differ, frames that follow one another, and signs that com
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -16,7 +17,9 @@ from hpiclock.tables import PREDICTIONS, check
 from hpiclock.targets import hpi
 from hpiclock.wells import well_name
 
+Rng = np.random.Generator
 MOIS = (0.1, 1.0, 5.0)
+FIXED = {"path": "", "fold": 0, "run": "simulated", "seed": 0}
 
 
 class Simulation(NamedTuple):
@@ -39,22 +42,15 @@ class Simulation(NamedTuple):
 
 
 def simulate_predictions(
-    design: Simulation, *, rng: np.random.Generator, splits: tuple[str, ...] = ("val", "test")
+    design: Simulation, *, rng: Rng, splits: tuple[str, ...] = ("val", "test")
 ) -> pd.DataFrame:
     """Return a PREDICTIONS table: ``wells`` infected and ``wells`` mock wells in each split."""
-    parts = []
-    number = 0
-    for split in splits:
-        for condition in ("infected", "mock"):
-            for _ in range(design.wells):
-                parts.append(_well(design, split, condition, number, rng))
-                number += 1
+    wells = itertools.product(splits, ("infected", "mock"), range(design.wells))
+    parts = [_well(design, split, kind, number, rng) for number, (split, kind, _) in enumerate(wells)]
     return check(PREDICTIONS, pd.concat(parts, ignore_index=True))
 
 
-def _well(
-    design: Simulation, split: str, condition: str, number: int, rng: np.random.Generator
-) -> pd.DataFrame:
+def _well(design: Simulation, split: str, condition: str, number: int, rng: Rng) -> pd.DataFrame:
     infected = condition == "infected"
     onset = float(np.round(rng.uniform(*design.onset_h), 2)) if infected else np.nan
     moi = MOIS[number % len(MOIS)] if infected else np.nan
@@ -62,6 +58,8 @@ def _well(
     hours = np.arange(0, design.hours + 1e-9, design.interval_h)
     plate, well = f"P{number % design.plates + 1}", well_name(number // 12 % 8, number % 12)
     well = f"{well}{'' if number < 96 else number // 96}"
+    of_well = {"plate": plate, "well": well, "condition": condition, "moi": moi, "onset_h": onset}
+    of_well |= {"split": split, "clock": "infection" if infected else "experiment", "hours": hours}
     stacks = []
     for position in range(design.stacks):
         since = hpi(hours, onset) if infected else hours
@@ -69,31 +67,10 @@ def _well(
         stack_logit = well_logit + rng.normal(0, design.stack_sd)
         noise = rng.normal(0, design.frame_sd, len(hours))
         logit = design.strength * (np.asarray(signs) - 0.5) + stack_logit + noise
-        name = f"{plate}_{well}_p{position + 1}"
-        stacks.append(
-            pd.DataFrame(
-                {
-                    "stack_id": name,
-                    "path": "",
-                    "plate": plate,
-                    "well": well,
-                    "position": str(position + 1),
-                    "condition": condition,
-                    "moi": moi,
-                    "onset_h": onset,
-                    "frame": np.arange(len(hours)),
-                    "hours": hours,
-                    "clock": "infection" if infected else "experiment",
-                    "time_target": since,
-                    "split": split,
-                    "fold": 0,
-                    "run": "simulated",
-                    "seed": 0,
-                    "p_infected": expit(logit),
-                    "time_pred": since + well_time + rng.normal(0, design.time_sd_h, len(hours)),
-                }
-            )
-        )
+        time_pred = since + well_time + rng.normal(0, design.time_sd_h, len(hours))
+        name = {"stack_id": f"{plate}_{well}_p{position + 1}", "position": str(position + 1)}
+        scores = {"time_target": since, "p_infected": expit(logit), "time_pred": time_pred}
+        stacks.append(pd.DataFrame(of_well | FIXED | name | {"frame": np.arange(len(hours))} | scores))
     rows = pd.concat(stacks, ignore_index=True)
     rows["hpi"] = hpi(rows["hours"], rows["onset_h"])
     before = rows["hpi"].lt(0)  # as under `before_onset: drop`: predicted, never scored

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import tempfile
@@ -16,17 +17,10 @@ import pandas as pd
 import tifffile
 import yaml
 
-from hpiclock import progress as bars
 from hpiclock.errors import InputError
 from hpiclock.files import cannot_write, umask
-from hpiclock.simulate.biology import (
-    Infection,
-    draw_cpe,
-    draw_morphology,
-    grow_culture,
-    shed_floaters,
-    spread_infection,
-)
+from hpiclock.progress import progress
+from hpiclock.simulate import biology
 from hpiclock.simulate.design import Design
 from hpiclock.simulate.optics import LEVELS, Field, Optics, expose
 from hpiclock.targets import hpi
@@ -35,6 +29,8 @@ from hpiclock.wells import normal_well
 VERSION = 3  # of the simulator: another version draws other pictures from the same seed
 WORKERS = 2
 MARK_LEVEL = 200  # grey level of the planted border mark, of 255
+Rng = np.random.Generator
+Corner = tuple[float, float]
 MAP_NAME, TABLE_NAME, TRUTH_NAME, RECIPE_NAME = "plate.yaml", "manifest.csv", "truth.csv", "synth.json"
 
 
@@ -93,12 +89,11 @@ def plan_wells(design: Design, *, seed: int) -> list[WellPlan]:
     return sorted(_twins(design, plans, rng), key=lambda plan: normal_well(plan.well))
 
 
-def _twins(design: Design, plans: list[WellPlan], rng: np.random.Generator) -> list[WellPlan]:
+def _twins(design: Design, plans: list[WellPlan], rng: Rng) -> list[WellPlan]:
     """Let some wells show the culture of another well of their kind, as a mix-up of files would."""
     wanted = design.plant.twin_wells
-    pairs = [
-        (a, b) for a in range(len(plans)) for b in range(a + 1, len(plans)) if plans[a].moi == plans[b].moi
-    ]
+    every = itertools.combinations(range(len(plans)), 2)
+    pairs = [(a, b) for a, b in every if plans[a].moi == plans[b].moi]
     used: set[int] = set()
     for a, b in (pairs[i] for i in rng.permutation(len(pairs))):
         if len(used) < 2 * wanted and not used & {a, b}:
@@ -109,41 +104,35 @@ def _twins(design: Design, plans: list[WellPlan], rng: np.random.Generator) -> l
 
 def well_stacks(design: Design, plan: WellPlan, *, seed: int) -> Iterator[SimulatedStack]:
     """Grow, infect and image one well; yield its positions."""
-    scope, biology = design.microscope, design.biology
+    scope = design.microscope
     growth, loose, form, optics, virus, harm = (
         np.random.default_rng(s) for s in np.random.SeedSequence([seed, 1, plan.stream]).spawn(6)
     )
     margin_px = 3 * scope.pitch_px
     step_px = scope.size_px * (1 - scope.overlap)
     tall = 2 - design.plant.twin_overlap if design.plant.twin_wells else 1
-    culture = grow_culture(
-        biology,
+    culture = biology.grow_culture(
+        design.biology,
         hours=np.arange(design.n_frames) * design.interval_h,
         width_px=step_px * (scope.positions - 1) + scope.size_px + 2 * margin_px,
         height_px=scope.size_px * tall + 2 * margin_px,
-        pitch_px=scope.pitch_px * np.exp(-0.5 * biology.density_sd * growth.standard_normal()),
+        pitch_px=scope.pitch_px * np.exp(-0.5 * design.biology.density_sd * growth.standard_normal()),
         rng=growth,
     )
-    floaters = shed_floaters(culture, biology, rng=loose)
-    morphology = draw_morphology(culture.mother.size, form)
-    infection = spread_infection(culture, biology, moi=plan.moi, onset_h=plan.onset_h, rng=virus)
-    field = Field(culture, infection, morphology, draw_cpe(culture, morphology, harm), floaters)
-    lens = _optics(design, plan, optics)
+    floaters = biology.shed_floaters(culture, design.biology, rng=loose)
+    morphology = biology.draw_morphology(culture.mother.size, form)
+    infection = biology.spread_infection(
+        culture, design.biology, moi=plan.moi, onset_h=plan.onset_h, rng=virus
+    )
+    field = Field(culture, infection, morphology, biology.draw_cpe(culture, morphology, harm), floaters)
+    plant, infected = design.plant, plan.moi > 0
+    gain = scope.gain * np.exp(scope.gain_sd * optics.standard_normal())
+    blur_px = scope.blur_px + scope.focus_sd_px * abs(optics.standard_normal())
+    lens = Optics(gain, blur_px + plant.well_blur_px * infected, plant.well_tint * infected)
     for position in range(scope.positions):
         camera = np.random.default_rng([seed, 2, plan.stream, position, round(1000 * plan.shift)])
         corner = margin_px + position * step_px, margin_px + plan.shift * scope.size_px
         yield _stack(design, plan, position, field, lens, corner, camera)
-
-
-def _optics(design: Design, plan: WellPlan, rng: np.random.Generator) -> Optics:
-    scope, plant, infected = design.microscope, design.plant, plan.moi > 0
-    gain = scope.gain * np.exp(scope.gain_sd * rng.standard_normal())
-    offset_px = scope.focus_sd_px * abs(rng.standard_normal())
-    return Optics(
-        gain=gain,
-        blur_px=scope.blur_px + offset_px + plant.well_blur_px * infected,
-        tint=plant.well_tint * infected,
-    )
 
 
 def _stack(
@@ -152,11 +141,13 @@ def _stack(
     position: int,
     field: Field,
     lens: Optics,
-    corner: tuple[float, float],
-    camera: np.random.Generator,
+    corner: Corner,
+    camera: Rng,
 ) -> SimulatedStack:
     scope, hours = design.microscope, field.culture.hours
-    frames = imaged_frames(design, plan)
+    window = design.plant.infected_h if plan.moi > 0 else design.plant.mock_h
+    first_h, last_h = window or (0.0, hours[-1])  # all of them, unless a clock is planted
+    frames = np.flatnonzero((hours >= first_h - 1e-9) & (hours <= last_h + 1e-9))
     light = scope.drift_sd * np.sqrt(design.interval_h / 24.0) * camera.standard_normal(hours.size).cumsum()
     stage = camera.normal(0, 0.3, (hours.size, 2)) + hours[:, None] * camera.normal(0, 0.03, 2) + corner
     pictures = np.empty((frames.size, scope.size_px, scope.size_px), dtype=scope.dtype)
@@ -166,36 +157,22 @@ def _stack(
         left, top = stage[t]
         phase, masks[k], inside = field.draw(t, left=left, top=top, size=scope.size_px)
         pictures[k] = expose(phase, lens, scope, light=light[t], rng=camera)
-        rows.append(_truth(field.infection, inside, hours[t], masks[k]))
+        rows.append(_truth(field, inside, hours[t], masks[k]))
     if design.plant.border_mark and plan.moi > 0:
         pictures[:, :3, : scope.size_px // 4] = MARK_LEVEL * LEVELS[scope.dtype]
     name = f"{design.name}_s1_{plan.well.lower()}_p{position + 1}_t{frames[0]}-{frames[-1]}"
-    well = normal_well(plan.well)
-    identity: dict[str, str | float] = {
-        "stack_id": f"{design.name}/{well}/p{position + 1}",
-        "well": well,
-        "position": str(position + 1),
-        "condition": plan.condition,
-        "moi": plan.moi,
-        "onset_h": plan.onset_h,
-    }
-    truth = pd.DataFrame(rows).assign(**identity, frame=np.arange(frames.size))
+    well, field_name = normal_well(plan.well), str(position + 1)
+    identity = {"stack_id": f"{design.name}/{well}/p{field_name}", "well": well, "position": field_name}
+    treatment = {"condition": plan.condition, "moi": plan.moi, "onset_h": plan.onset_h}
+    truth = pd.DataFrame(rows).assign(**identity, **treatment, frame=np.arange(frames.size))
     truth["hpi"] = hpi(truth["hours"], truth["onset_h"])
-    first = [*identity, "frame", "hours", "hpi"]
+    first = [*identity, *treatment, "frame", "hours", "hpi"]
     truth = truth[[*first, *truth.columns.drop(first)]]
     return SimulatedStack(name, plan, float(hours[frames[0]]), pictures, masks, truth)
 
 
-def imaged_frames(design: Design, plan: WellPlan) -> np.ndarray:
-    """Indices of the plate's frames in which a well is imaged: all, unless a clock is planted."""
-    hours = np.arange(design.n_frames) * design.interval_h
-    window = design.plant.infected_h if plan.moi > 0 else design.plant.mock_h
-    low, high = window or (0.0, hours[-1])
-    return np.flatnonzero((hours >= low - 1e-9) & (hours <= high + 1e-9))
-
-
-def _truth(infection: Infection, inside: np.ndarray, now_h: float, mask: np.ndarray) -> dict[str, float]:
-    share = 1.0 / max(inside.size, 1)
+def _truth(field: Field, inside: np.ndarray, now_h: float, mask: np.ndarray) -> dict[str, float]:
+    infection, share = field.infection, 1.0 / max(inside.size, 1)
     return {
         "hours": float(now_h),
         "n_cells": inside.size,
@@ -205,7 +182,7 @@ def _truth(infection: Infection, inside: np.ndarray, now_h: float, mask: np.ndar
     }
 
 
-def synthesize(folder: Path, *, design: Design, seed: int, progress: bool, workers: int = WORKERS) -> Path:
+def synthesize(folder: Path, *, design: Design, seed: int, workers: int = WORKERS) -> Path:
     """Write a simulated plate into ``folder``.
 
     Beside the stacks stand ``truth.csv`` (of :class:`SimulatedStack`) and ``synth.json``
@@ -221,35 +198,32 @@ def synthesize(folder: Path, *, design: Design, seed: int, progress: bool, worke
         InputError: the folder holds something else, or cannot be written.
     """
     folder = Path(folder)
-    recipe = json.loads(json.dumps({"version": VERSION, "seed": seed, "design": _recipe(design)}))
+    # without a pixel size the design is as it was before there was one
+    absent = {"microscope": {"pixel_um"}} if design.microscope.pixel_um is None else None
+    recipe = {"version": VERSION, "seed": seed, "design": design.model_dump(mode="json", exclude=absent)}
+    text = json.dumps(recipe, indent=1) + "\n"
     source = TABLE_NAME if design.plant.infected_h or design.plant.mock_h else MAP_NAME
-    if _holds(folder, recipe):
+    if _holds(folder, text):
         return folder / source
     with _complete_or_nothing(folder) as partial:
         plans = plan_wells(design, seed=seed)
-        stacks = _write_stacks(partial, design, plans, seed, progress, workers)
+        stacks = _write_stacks(partial, design, plans, seed, workers)
         pd.concat([truth for _, truth in stacks], ignore_index=True).to_csv(partial / TRUTH_NAME, index=False)
         if source == MAP_NAME:
             (partial / MAP_NAME).write_text(_plate_map(design, plans), encoding="utf-8")
         else:
             _table(design, stacks).to_csv(partial / TABLE_NAME, index=False)
-        (partial / RECIPE_NAME).write_text(json.dumps(recipe, indent=1) + "\n", encoding="utf-8")
+        (partial / RECIPE_NAME).write_text(text, encoding="utf-8")
     return folder / source
 
 
-def _recipe(design: Design) -> dict[str, Any]:
-    """The design as JSON; without a pixel size it is as it was before there was one."""
-    absent = {"microscope": {"pixel_um"}} if design.microscope.pixel_um is None else None
-    return design.model_dump(mode="json", exclude=absent)
-
-
-def _holds(folder: Path, recipe: dict[str, Any]) -> bool:
+def _holds(folder: Path, recipe: str) -> bool:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; name a folder for the simulated plate")
     if not folder.is_dir() or not any(folder.iterdir()):
         return False
     found = folder / RECIPE_NAME
-    if found.is_file() and found.read_text(encoding="utf-8") == json.dumps(recipe, indent=1) + "\n":
+    if found.is_file() and found.read_text(encoding="utf-8") == recipe:
         return True
     held = "another simulated plate" if found.is_file() else "other files"
     raise InputError(f"{folder}: already holds {held}; name a new or empty folder, or remove this one")
@@ -260,10 +234,8 @@ def _complete_or_nothing(folder: Path) -> Iterator[Path]:
     """Give a temporary folder beside ``folder`` and move it there when all went well."""
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        prefix = f".{folder.name}."
-        with tempfile.TemporaryDirectory(
-            prefix=prefix, dir=folder.parent, ignore_cleanup_errors=True
-        ) as partial:
+        where: dict[str, Any] = {"prefix": f".{folder.name}.", "dir": folder.parent}
+        with tempfile.TemporaryDirectory(ignore_cleanup_errors=True, **where) as partial:
             yield Path(partial)
             os.chmod(partial, 0o777 & ~umask())
             os.replace(partial, folder)  # takes the place of an empty folder, never of a full one
@@ -272,7 +244,7 @@ def _complete_or_nothing(folder: Path) -> Iterator[Path]:
 
 
 def _write_stacks(
-    folder: Path, design: Design, plans: list[WellPlan], seed: int, progress: bool, workers: int
+    folder: Path, design: Design, plans: list[WellPlan], seed: int, workers: int
 ) -> list[tuple[Path, pd.DataFrame]]:
     """Draw and write the wells side by side; threads do, because the drawing runs without the lock."""
     where = folder / "stacks" if design.masks else folder
@@ -292,7 +264,7 @@ def _write_stacks(
 
     with ThreadPoolExecutor(workers) as pool:
         wells = pool.map(one, plans)
-        bar = bars.progress(wells, desc=f"plate {design.name}", total=len(plans), show=progress, unit="well")
+        bar = progress(wells, desc=f"plate {design.name}", total=len(plans), unit="well")
         return [stack for well in bar for stack in well]
 
 

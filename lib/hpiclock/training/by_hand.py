@@ -13,7 +13,6 @@ from torch import nn
 
 from hpiclock.config.schema import Config
 from hpiclock.plate.frames import Plate, expand_frames, split_frames
-from hpiclock.plate.manifest.survey import acquisition_times
 from hpiclock.plate.splits import split_wells
 from hpiclock.targets import add_targets
 from hpiclock.training.losses import Losses
@@ -34,7 +33,7 @@ def changed_by_hand(
         weights: compare the weights, too: those of a model that has not been trained yet.
     """
     manifest = plate.manifest
-    every = add_targets(expand_frames(manifest, acquisition_times(manifest)), cfg.targets)
+    every = add_targets(expand_frames(manifest), cfg.targets)
     with torch.random.fork_rng(devices=[]):
         own = build_model(cfg.model, seed=cfg.seed, pretrained=weights)
     mine = {

@@ -28,7 +28,7 @@ from hpiclock.plate.cache import FrameCache, open_cache
 from hpiclock.plate.duplicates import burned_in_marks, load_fields, overlapping_fields
 from hpiclock.plate.frames import expand_frames
 from hpiclock.plate.manifest.sources import write_quarantine
-from hpiclock.plate.manifest.survey import acquisition_times, survey
+from hpiclock.plate.manifest.survey import survey
 from hpiclock.plate.quality import KINDS, cached_statistics, frame_statistics, passport, quarantine_rows
 from hpiclock.report.text import passport_lines, survey_lines
 from hpiclock.runs.run import VERDICT, Run, Say
@@ -67,7 +67,7 @@ def design_audit(manifest: pd.DataFrame) -> DesignAudit:
 
 def undropped_frames(manifest: pd.DataFrame) -> pd.DataFrame:
     """Return every frame of a manifest with identity, ``frame hours hpi``; nothing is dropped."""
-    frames = expand_frames(manifest, acquisition_times(manifest))
+    frames = expand_frames(manifest)
     since = hpi(frames["hours"], frames["onset_h"])
     return frames.assign(hpi=since.where(frames["condition"].eq("infected")))
 
@@ -144,7 +144,7 @@ def check_plate(cfg: Config, *, read_frames: bool, say: Say) -> Checked:
         say(f"{unknown} stacks are of wells of which nothing is said: they can be predicted, not trained on")
     table = None
     if read_frames:
-        table = passport(found.manifest, found.problems, cfg.data, cfg.quality, show_progress=True)
+        table = passport(found.manifest, found.problems, cfg.data, cfg.quality)
         for line in passport_lines(table):
             say(line)
     return Checked(found.manifest, found.problems, table)

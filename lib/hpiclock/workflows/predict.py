@@ -27,7 +27,7 @@ from hpiclock.errors import InputError
 from hpiclock.files import atomic, make_folder, write_csv
 from hpiclock.plate.cache import FrameCache, open_cache
 from hpiclock.plate.frames import expand_frames
-from hpiclock.plate.manifest.survey import acquisition_times, load_manifest
+from hpiclock.plate.manifest.survey import load_manifest
 from hpiclock.plate.preprocess import harmonize
 from hpiclock.plate.quality import stack_statistics
 from hpiclock.progress import progress
@@ -387,7 +387,7 @@ def plate_config(runs: Sequence[Run], source: str | Path, changes: Mapping[str, 
 
 def frames_of_new_plate(manifest: pd.DataFrame, cfg: Config) -> pd.DataFrame:
     """Return FRAMES rows of a new plate; a label is missing where the condition is unknown."""
-    frames = add_targets(expand_frames(manifest, acquisition_times(manifest)), cfg.targets)
+    frames = add_targets(expand_frames(manifest), cfg.targets)
     unknown = frames["condition"].eq(UNKNOWN)
     return frames.assign(
         label=frames["label"].mask(unknown),

@@ -25,6 +25,12 @@ class Problem(NamedTuple):
     problem: str
     remedy: str = ""
 
+    @classmethod
+    def from_error(cls, path: Path, error: InputError) -> Problem:
+        """Turn ``PATH: problem; remedy`` into a problem of that path."""
+        problem, _, remedy = str(error).removeprefix(f"{path}: ").rpartition("; ")
+        return error_of(path, problem or remedy, remedy if problem else "")
+
     def line(self) -> str:
         """Return it as one sentence: path, problem, remedy."""
         where = f"{self.path}: " if self.path else ""
@@ -39,12 +45,6 @@ def error_of(path: str | Path, problem: str, remedy: str = "") -> Problem:
 def note_of(path: str | Path, problem: str, remedy: str = "") -> Problem:
     """Return a problem that travels into the reports."""
     return Problem(str(path), "note", problem, remedy)
-
-
-def problem_from_error(path: str, error: InputError) -> Problem:
-    """Turn ``PATH: problem; remedy`` into a problem of that path."""
-    problem, _, remedy = str(error).removeprefix(f"{path}: ").rpartition("; ")
-    return error_of(path, problem or remedy, remedy if problem else "")
 
 
 def problem_table(problems: Iterable[Problem]) -> pd.DataFrame:
@@ -94,40 +94,3 @@ class Source(NamedTuple):
 
     entries: list[StackEntry]
     problems: list[Problem]
-
-
-def complete_from_name(entry: StackEntry, name: str, pattern: re.Pattern[str]) -> StackEntry | None:
-    """Fill in what a file name says and the source does not; None where the pattern is not found in it.
-
-    The named groups ``plate well position series`` are the entry's own fields, ``first_frame last_frame`` say
-    how many frames the file should hold, and all others become columns.
-    """
-    match = pattern.search(name)
-    if match is None:
-        return None
-    groups = {key: value for key, value in match.groupdict().items() if value is not None}
-    first, last = groups.pop("first_frame", ""), groups.pop("last_frame", "")
-    n_named = int(last) - int(first) + 1 if first.isdecimal() and last.isdecimal() else None
-    groups["well"] = normal_well(groups.get("well", ""))
-    own = ("plate", "well", "position", "series")
-    places: dict[str, Any] = {key: getattr(entry, key) or groups.get(key, "") for key in own}
-    more = {key: value for key, value in groups.items() if key not in own and key not in PLACES}
-    if entry.n_named is not None:
-        n_named = entry.n_named
-    return replace(entry, n_named=n_named, extra=more | entry.extra, **places)
-
-
-def compile_pattern(pattern: str, place: str) -> re.Pattern[str]:
-    """Compile a name pattern.
-
-    Args:
-        pattern: a regular expression with named groups.
-        place: the key that holds it, for the error.
-
-    Raises:
-        InputError: not a regular expression.
-    """
-    try:
-        return re.compile(pattern)
-    except re.error as error:
-        raise InputError(f"{place}: {pattern!r} is not a regular expression ({error})") from None

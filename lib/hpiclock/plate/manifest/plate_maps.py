@@ -14,9 +14,9 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from hpiclock.config.load import first_problem, read_yaml
-from hpiclock.config.schema import Hours, Section
+from hpiclock.config.schema import Hours, Section, option
 from hpiclock.errors import InputError, nearest
-from hpiclock.plate.readers import FAULTS
+from hpiclock.plate.readers import EXTRA, FAULTS
 from hpiclock.tables import UNKNOWN
 from hpiclock.wells import letters, normal_well, parse_well, plate_format, well_name
 
@@ -51,9 +51,8 @@ def read_sheets(path: Path) -> list[Sheet]:
         InputError: cannot be read as a table, or nothing in it.
     """
     sheets = _workbook(path) if path.suffix.lower() == ".xlsx" else [("", _text_rows(path))]
-    found = [
-        Sheet(name, _addressed(path, name, rows)) for name, rows in sheets if any(any(row) for row in rows)
-    ]
+    filled = [(name, rows) for name, rows in sheets if any(any(row) for row in rows)]
+    found = [Sheet(name, _addressed(path, name, rows)) for name, rows in filled]
     if not found:
         raise InputError(f"{path}: the file is empty; fill it or correct data.source")
     return found
@@ -91,13 +90,11 @@ def check_names(path: Path, names: Iterable[str]) -> None:
 def _addressed(path: Path, sheet: str, rows: list[list[str]]) -> list[list[Cell]]:
     place = f"sheet {sheet}, " if sheet else ""
     width = max(len(row) for row in rows)
-    return [
-        [
-            Cell(text, f"{place}cell {letters(column)}{number}", path)
-            for column, text in enumerate([*row, *[""] * (width - len(row))])
-        ]
-        for number, row in enumerate(rows, start=1)
-    ]
+    found = []
+    for number, row in enumerate(rows, start=1):
+        texts = enumerate([*row, *[""] * (width - len(row))])
+        found.append([Cell(text, f"{place}cell {letters(column)}{number}", path) for column, text in texts])
+    return found
 
 
 def _text_rows(path: Path) -> list[list[str]]:
@@ -116,9 +113,7 @@ def _workbook(path: Path) -> list[tuple[str, list[list[str]]]]:
     try:
         import openpyxl
     except ModuleNotFoundError:
-        raise InputError(
-            f"{path}: reading it needs the package openpyxl; pip install 'hpiclock[formats]'"
-        ) from None
+        raise InputError(f"{path}: reading it needs the package openpyxl; {EXTRA}") from None
     try:
         book = openpyxl.load_workbook(path, data_only=True)
     except OSError as error:
@@ -169,16 +164,16 @@ class WellTreatment(Section):
     """The treatment of one well."""
 
     condition: Text
-    moi: float | None = Field(None, ge=0, description="multiplicity of infection")
-    onset_h: Hours | None = Field(None, description="onset of infection, hours after imaging start")
+    moi: float | None = option(None, "multiplicity of infection", ge=0)
+    onset_h: Hours | None = option(None, "onset of infection, hours after imaging start")
     replicate: Text = ""
     series: Text = ""
     virus: Text = ""
     compound: Text = ""
     dose: float | None = Field(None, ge=0)
     dose_unit: Text = ""
-    exclude: Text = Field("", description="why the well is left out; empty = it is used")
-    more: dict[str, Any] = Field({}, description="other columns to keep")
+    exclude: Text = option("", "why the well is left out; empty = it is used")
+    more: dict[str, Any] = option({}, "other columns to keep")
 
     @field_validator("condition")
     @classmethod
@@ -250,10 +245,8 @@ def is_layout(path: Path) -> bool:
 def _long_header(sheet: Sheet) -> int | None:
     for number, row in enumerate(sheet.rows):
         names = [_key(cell.text) for cell in row]
-        if "well" in names:
-            return number
         if any(names):
-            return None
+            return number if "well" in names else None
     return None
 
 
@@ -270,9 +263,8 @@ def _long(path: Path, sheet: Sheet, header: int) -> list[tuple[str, str, Cell]]:
         if not any(cell.text for cell in row):
             continue
         well = _place(place)
-        found += [
-            (well, name, cell) for name, cell in zip(names, row, strict=True) if name not in ("", "well")
-        ]
+        cells = zip(names, row, strict=True)
+        found += [(well, name, cell) for name, cell in cells if name not in ("", "well")]
     return found
 
 
@@ -308,12 +300,9 @@ def _numbered(row: list[Cell]) -> list[int]:
     start = next((i for i, cell in enumerate(row) if cell.text == "1" and i > 0), None)
     if start is None or any(cell.text for cell in row[: start - 1]):
         return []
-    columns = []
-    for offset, cell in enumerate(row[start:]):
-        if cell.text != str(offset + 1):
-            break
-        columns.append(start + offset)
-    return columns if len(columns) > 1 else []
+    texts = [cell.text for cell in row[start:]]
+    n = next((offset for offset, text in enumerate(texts) if text != str(offset + 1)), len(texts))
+    return list(range(start, start + n)) if n > 1 else []
 
 
 def _title(cell: Cell) -> str:
@@ -399,9 +388,9 @@ def _reason(cell: Cell) -> str:
 class PlateMap(Section):
     """A plate: where its stacks are and the treatment of its wells."""
 
-    plate: Text = Field("", description="name; empty = the name of the folder")
-    folder: str = Field(".", description="folder (or one file of many images), relative to the plate map")
-    pattern: str | None = Field(None, description="name pattern; null = data.name_pattern")
+    plate: Text = option("", "name; empty = the name of the folder")
+    folder: str = option(".", "folder (or one file of many images), relative to the plate map")
+    pattern: str | None = option(None, "name pattern; null = data.name_pattern")
     interval_h: Hours | None = Field(None, gt=0)
     start_h: Hours | None = None
     wells: dict[str, WellTreatment] = Field(min_length=1)
@@ -425,20 +414,16 @@ def read_platemap(path: Path, *, blind: bool = False) -> PlateMap:
     try:
         plate = PlateMap.model_validate(values)
     except ValidationError as error:
-        raise InputError(f"{path}: {first_problem(error, _keys_of)}") from None
+        raise InputError(f"{path}: {first_problem(error, PlateMap)}") from None
     names: dict[str, str] = {}
     for name in plate.wells:
         if normal_well(name) in names:
             raise InputError(f"{path}: wells {names[normal_well(name)]} and {name} are one well; keep one")
         names[normal_well(name)] = name
     folder = (path.parent / Path(plate.folder).expanduser()).absolute()
-    return plate.model_copy(
-        update={
-            "wells": {well: plate.wells[name] for well, name in names.items()},
-            "folder": str(folder),
-            "plate": plate.plate or folder.resolve().name,
-        }
-    )
+    wells = {well: plate.wells[name] for well, name in names.items()}
+    name = plate.plate or folder.resolve().name
+    return plate.model_copy(update={"wells": wells, "folder": str(folder), "plate": name})
 
 
 def _unknown(well: Any) -> Any:
@@ -453,7 +438,3 @@ def _yaml(path: Path) -> dict[str, Any]:
     if isinstance(wells, str):
         return dict(values)
     return values | {"wells": {str(name): well for name, well in wells.items()}}
-
-
-def _keys_of(above: list[str]) -> Iterable[str]:
-    return (WellTreatment if above else PlateMap).model_fields

@@ -11,34 +11,17 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from hpiclock.config.schema import DataConfig, FolderPair
 from hpiclock.errors import InputError, nearest
-from hpiclock.files import atomic
-from hpiclock.plate.manifest import (
-    Problem,
-    Source,
-    StackEntry,
-    compile_pattern,
-    complete_from_name,
-    error_of,
-    note_of,
-)
-from hpiclock.plate.manifest.plate_maps import (
-    SHEETS,
-    PlateMap,
-    WellTreatment,
-    check_names,
-    is_layout,
-    number_in,
-    read_condition,
-    read_platemap,
-    read_sheets,
-)
+from hpiclock.files import write_csv
+from hpiclock.plate.manifest import Problem, Source, StackEntry, error_of, note_of, plate_maps
+from hpiclock.plate.manifest.plate_maps import PlateMap, WellTreatment
 from hpiclock.plate.readers import SUFFIXES, Scene, list_stacks
-from hpiclock.plate.readers.stills import template
+from hpiclock.plate.readers.stills import PLACES, template
 from hpiclock.progress import progress
 from hpiclock.tables import UNKNOWN
 from hpiclock.wells import normal_well
@@ -65,7 +48,8 @@ def find_stacks(data: DataConfig, *, blind: bool = False) -> Source:
         InputError: no such source, nothing in it, or a table that cannot be read.
     """
     if isinstance(data.source, FolderPair):
-        return _from_folder_pair(_folder(data.source.infected), _folder(data.source.uninfected), data)
+        infected, mock = _folder(data.source.infected), _folder(data.source.uninfected)
+        return _from_folders({"infected": infected, "mock": mock}, data)
     if not data.source:
         raise InputError(f"data.source is empty; {HELP}")
     path = Path(os.path.abspath(os.path.expanduser(data.source)))
@@ -74,19 +58,16 @@ def find_stacks(data: DataConfig, *, blind: bool = False) -> Source:
     if not path.exists():
         raise InputError(f"{path}: no such file or folder; {HELP}")
     if blind and path.suffix.lower() in SUFFIXES:
-        return _without_conditions(path, data)
+        return _from_folders({UNKNOWN: path}, data)
     return _from_file(path, data, blind)
 
 
 def _from_file(path: Path, data: DataConfig, blind: bool) -> Source:
-    if path.suffix.lower() in (".yaml", ".yml"):
+    suffix = path.suffix.lower()
+    if suffix in (".yaml", ".yml") or (suffix in plate_maps.SHEETS and plate_maps.is_layout(path)):
         return _from_platemap(path, data, blind)
-    if path.suffix.lower() in SHEETS:
-        return (
-            _from_platemap(path, data, blind)
-            if is_layout(path)
-            else read_manifest_csv(path, data, blind=blind)
-        )
+    if suffix in plate_maps.SHEETS:
+        return read_manifest_csv(path, data, blind=blind)
     raise InputError(f"{path}: neither a plate map nor a manifest; {HELP}")
 
 
@@ -96,36 +77,32 @@ def _from_folder(folder: Path, data: DataConfig, blind: bool) -> Source:
             return _from_file(folder / name, data, blind)
     second = [folder / name for name in MOCK_FOLDERS if (folder / name).is_dir()]
     if (folder / "infected").is_dir() and second:
-        return _from_folder_pair(folder / "infected", second[0], data)
+        return _from_folders({"infected": folder / "infected", "mock": second[0]}, data)
     maps = sorted(folder.glob("*/plate.yaml"))
     if maps:
         found = [_from_platemap(path, data, blind) for path in maps]
         return Source([e for one in found for e in one.entries], [p for one in found for p in one.problems])
     if blind:
-        return _without_conditions(folder, data)
+        return _from_folders({UNKNOWN: folder}, data)
     raise InputError(
         f"{folder}: neither plate.yaml nor manifest.csv nor the folders infected and uninfected in it; {HELP}"
     )
 
 
-def _from_folder_pair(infected: Path, mock: Path, data: DataConfig) -> Source:
-    plate = Path(os.path.commonpath([infected, mock])).name
-    named, problems = list_folders([infected, mock], data.name_pattern, "data.name_pattern")
-    pairs = zip(("infected", "mock"), named, strict=True)
-    return Source([entry for one in pairs for entry in _with_condition(*one, plate)], problems)
-
-
-def _without_conditions(place: Path, data: DataConfig) -> Source:
-    (named,), problems = list_folders([place], data.name_pattern, "data.name_pattern")
-    return Source(_with_condition(UNKNOWN, named, place.name), problems)
-
-
-def _with_condition(condition: str, entries: list[StackEntry], plate: str) -> list[StackEntry]:
-    return [replace(entry, condition=condition, plate=entry.plate or plate) for entry in entries]
+def _from_folders(folders: dict[str, Path], data: DataConfig) -> Source:
+    """The stacks of one folder per condition; the folder above all of them names the plate."""
+    plate = Path(os.path.commonpath(folders.values())).name
+    named, problems = list_folders(list(folders.values()), data.name_pattern, "data.name_pattern")
+    entries = [
+        replace(entry, condition=condition, plate=entry.plate or plate)
+        for condition, found in zip(folders, named, strict=True)
+        for entry in found
+    ]
+    return Source(entries, problems)
 
 
 def _from_platemap(path: Path, data: DataConfig, blind: bool) -> Source:
-    plate = read_platemap(path, blind=blind)
+    plate = plate_maps.read_platemap(path, blind=blind)
     key = "data.name_pattern" if plate.pattern is None else f"{path}: pattern"
     pattern = data.name_pattern if plate.pattern is None else plate.pattern
     (named,), problems = list_folders([_folder(plate.folder)], pattern, key)
@@ -133,11 +110,9 @@ def _from_platemap(path: Path, data: DataConfig, blind: bool) -> Source:
     for entry in named:
         well = plate.wells.get(entry.well)
         if well is None:
-            where = (
-                f"well {entry.well} is not in the plate map {path}" if entry.well else "its name says no well"
-            )
+            where = f"well {entry.well} is not in the plate map {path}"
             remedy = "add the well to the map, with exclude: why, if unused"
-            problems.append(error_of(entry.path, where, remedy))
+            problems.append(error_of(entry.path, where if entry.well else "its name says no well", remedy))
         elif well.exclude:
             problems.append(note_of(entry.path, f"well {entry.well} is left out: {well.exclude}"))
         else:
@@ -173,9 +148,10 @@ def _folder(text: str) -> Path:
     return path
 
 
-def list_folders(
-    folders: Sequence[Path], pattern: str, key: str
-) -> tuple[list[list[StackEntry]], list[Problem]]:
+Listed = tuple[list[list[StackEntry]], list[Problem]]
+
+
+def list_folders(folders: Sequence[Path], pattern: str, key: str) -> Listed:
     """List the stacks of some folders and their subfolders.
 
     The pattern is searched in the file name; of a file with several images in ``file name/image name``,
@@ -264,6 +240,41 @@ def _walk(folder: Path, seen: set[str], problems: list[Problem]) -> Iterator[Pat
             yield from _walk(path, seen, problems)
 
 
+def complete_from_name(entry: StackEntry, name: str, pattern: re.Pattern[str]) -> StackEntry | None:
+    """Fill in what a file name says and the source does not; None where the pattern is not found in it.
+
+    The named groups ``plate well position series`` are the entry's own fields, ``first_frame last_frame`` say
+    how many frames the file should hold, and all others become columns.
+    """
+    match = pattern.search(name)
+    if match is None:
+        return None
+    groups = {key: value for key, value in match.groupdict().items() if value is not None}
+    first, last = groups.pop("first_frame", ""), groups.pop("last_frame", "")
+    n_named = int(last) - int(first) + 1 if first.isdecimal() and last.isdecimal() else None
+    groups["well"] = normal_well(groups.get("well", ""))
+    places: dict[str, Any] = {key: getattr(entry, key) or groups.get(key, "") for key in TEXTS}
+    more = {key: value for key, value in groups.items() if key not in (*TEXTS, *PLACES)}
+    n_named = n_named if entry.n_named is None else entry.n_named
+    return replace(entry, n_named=n_named, extra=more | entry.extra, **places)
+
+
+def compile_pattern(pattern: str, place: str) -> re.Pattern[str]:
+    """Compile a name pattern.
+
+    Args:
+        pattern: a regular expression with named groups.
+        place: the key that holds it, for the error.
+
+    Raises:
+        InputError: not a regular expression.
+    """
+    try:
+        return re.compile(pattern)
+    except re.error as error:
+        raise InputError(f"{place}: {pattern!r} is not a regular expression ({error})") from None
+
+
 def read_manifest_csv(path: Path, data: DataConfig, *, blind: bool = False) -> Source:
     """Read a manifest CSV; ``blind``: a stack without a condition is of an unknown one.
 
@@ -276,10 +287,8 @@ def read_manifest_csv(path: Path, data: DataConfig, *, blind: bool = False) -> S
         rows = rows.assign(condition=condition.mask(condition.eq(""), UNKNOWN))
     missing = [name for name in REQUIRED if name not in rows.columns]
     if missing:
-        raise InputError(
-            f"{path}: column {', '.join(missing)} missing (there are {', '.join(rows.columns)}); "
-            "a manifest needs path and condition"
-        )
+        lacks = f"column {', '.join(missing)} missing (there are {', '.join(rows.columns)})"
+        raise InputError(f"{path}: {lacks}; a manifest needs path and condition")
     if rows.empty:
         raise InputError(f"{path}: no rows in it; list one stack per row")
     problems = _misspelled(path, rows)
@@ -298,12 +307,12 @@ def read_manifest_csv(path: Path, data: DataConfig, *, blind: bool = False) -> S
 
 def _entry(path: Path, place: str, row: dict[str, str]) -> StackEntry:
     try:
-        condition = read_condition(row["condition"])
+        condition = plate_maps.read_condition(row["condition"])
     except ValueError as error:
         raise InputError(f"{place}, column condition: {error}") from None
     if not row["path"]:
         raise InputError(f"{place}, column path: is empty; every row names a file")
-    numbers = {name: number_in(row.get(name, ""), f"{place}, column {name}") for name in NUMBERS}
+    numbers = {name: plate_maps.number_in(row.get(name, ""), f"{place}, column {name}") for name in NUMBERS}
     for name, lowest in (("moi", 0.0), ("interval_h", math.ulp(0.0))):
         value = numbers[name]
         if value is not None and value < lowest:
@@ -339,15 +348,11 @@ def _beside(table: Path, text: str) -> Path:
 
 
 def _misspelled(path: Path, rows: pd.DataFrame) -> list[Problem]:
-    optional = [*TEXTS, *NUMBERS]
+    optional = (*TEXTS, *NUMBERS)
     free = [name for name in optional if name not in rows.columns]
-    problems = []
-    for name in rows.columns:
-        near = nearest(str(name), free, 0.8)
-        if near and name not in optional:
-            why = f"column {name} is kept as it is"
-            problems.append(note_of(path, why, f"did you mean {near}?"))
-    return problems
+    meant = {name: nearest(str(name), free, 0.8) for name in rows.columns if name not in optional}
+    kept = "column {} is kept as it is"
+    return [note_of(path, kept.format(name), f"did you mean {near}?") for name, near in meant.items() if near]
 
 
 def read_text_table(path: Path) -> pd.DataFrame:
@@ -356,12 +361,12 @@ def read_text_table(path: Path) -> pd.DataFrame:
     Raises:
         InputError: cannot be read as a table.
     """
-    rows = [[cell.text for cell in row] for row in read_sheets(path)[0].rows]
+    rows = [[cell.text for cell in row] for row in plate_maps.read_sheets(path)[0].rows]
     numbers = [number for number, row in enumerate(rows, start=1) if any(row)]
     names = rows[numbers[0] - 1]
     while names and not names[-1]:
         names = names[:-1]
-    check_names(path, names)
+    plate_maps.check_names(path, names)
     for number in numbers[1:]:
         if any(rows[number - 1][len(names) :]):
             raise InputError(f"{path}: row {number} has more cells than the header; correct the row")
@@ -391,17 +396,14 @@ def read_quarantine(path: str | Path) -> dict[str, str]:
     rows = read_text_table(path)
     missing = [name for name in QUARANTINE if name not in rows.columns]
     if missing:
-        raise InputError(
-            f"{path}: column {', '.join(missing)} missing; a quarantine list needs path and reason"
-        )
+        lacks = f"column {', '.join(missing)} missing"
+        raise InputError(f"{path}: {lacks}; a quarantine list needs path and reason")
     bare = rows.index[rows["reason"].eq("") | rows["path"].eq("")]
     if len(bare):
         raise InputError(f"{path}: row {bare[0]}: path or reason is empty; say why the stack is left out")
     base = Path(os.path.abspath(path)).parent
-    return {
-        os.path.normpath(base / stack): reason
-        for stack, reason in zip(rows["path"], rows["reason"], strict=True)
-    }
+    stacks = [os.path.normpath(base / stack) for stack in rows["path"]]
+    return dict(zip(stacks, rows["reason"], strict=True))
 
 
 def write_quarantine(stacks: pd.DataFrame, path: str | Path) -> Path:
@@ -413,10 +415,7 @@ def write_quarantine(stacks: pd.DataFrame, path: str | Path) -> Path:
     """
     path = Path(path)
     base = os.path.abspath(path.parent)
-    rows = stacks[list(QUARANTINE)].assign(
-        path=[Path(os.path.relpath(stack, base)).as_posix() for stack in stacks["path"]]
-    )
+    relative = [Path(os.path.relpath(stack, base)).as_posix() for stack in stacks["path"]]
     path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic(path) as partial:
-        rows.to_csv(partial, index=False)
+    write_csv(stacks[list(QUARANTINE)].assign(path=relative), path)
     return path

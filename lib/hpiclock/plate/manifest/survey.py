@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,15 +12,7 @@ import pandas as pd
 
 from hpiclock.config.schema import DataConfig, FolderPair
 from hpiclock.errors import InputError
-from hpiclock.plate.manifest import (
-    Problem,
-    StackEntry,
-    error_of,
-    note_lines,
-    note_of,
-    problem_from_error,
-    problem_table,
-)
+from hpiclock.plate.manifest import Problem, StackEntry, error_of, note_lines, note_of, problem_table
 from hpiclock.plate.manifest.sources import find_stacks, read_quarantine
 from hpiclock.plate.readers import StackFacts, open_stack
 from hpiclock.progress import progress
@@ -85,10 +78,8 @@ def load_manifest(
         raise InputError(errors[0].line() + rest)
     missing = [name for name in CONDITIONS if name not in set(manifest["condition"])]
     if need_both and missing:
-        raise InputError(
-            f"{_source(data)}: no {missing[0]} stack among {len(manifest)}; "
-            "training needs infected and mock wells"
-        )
+        among = f"no {missing[0]} stack among {len(manifest)}"
+        raise InputError(f"{_source(data)}: {among}; training needs infected and mock wells")
     return manifest, note_lines(problems)
 
 
@@ -108,13 +99,16 @@ def _survey(data: DataConfig, onset_h: float, blind: bool) -> tuple[pd.DataFrame
     problems = list(found.problems)
     rows: list[dict[str, Any]] = []
     entries, left_out = _without_quarantined(found.entries, data)
-    problems += left_out + ([] if blind else [_unknown(e) for e in entries if e.condition == UNKNOWN])
+    problems += left_out
+    why = "its condition is unknown: it can be predicted, not trained on"
+    remedy = "write infected or mock in the plate map"
+    problems += [error_of(e.path, why, remedy) for e in entries if e.condition == UNKNOWN and not blind]
     # a bar only for scans that take long enough to wonder
     for entry in progress(entries, desc="opening stacks", total=len(entries), delay=2, leave=False):
         try:
             row, notes = _measure(entry, data, onset_h)
         except InputError as error:
-            problems.append(problem_from_error(str(entry.path), error))
+            problems.append(Problem.from_error(entry.path, error))
         else:
             rows.append(row)
             problems += notes
@@ -125,20 +119,12 @@ def _survey(data: DataConfig, onset_h: float, blind: bool) -> tuple[pd.DataFrame
     return _manifest([row for row in rows if row["path"] not in wrong], blind), problems
 
 
-def _unknown(entry: StackEntry) -> Problem:
-    why = "its condition is unknown: it can be predicted, not trained on"
-    return error_of(entry.path, why, "write infected or mock in the plate map")
-
-
 def _without_quarantined(
     entries: list[StackEntry], data: DataConfig
 ) -> tuple[list[StackEntry], list[Problem]]:
     reasons = read_quarantine(data.quarantine) if data.quarantine else {}
-    problems = [
-        note_of(entry.path, f"in quarantine: {reasons[str(entry.path)]}")
-        for entry in entries
-        if str(entry.path) in reasons
-    ]
+    left_out = [entry for entry in entries if str(entry.path) in reasons]
+    problems = [note_of(e.path, f"in quarantine: {reasons[str(e.path)]}") for e in left_out]
     absent = sorted(reasons.keys() - {str(entry.path) for entry in entries})
     problems += [note_of(path, f"in {data.quarantine}, but not in the source") for path in absent]
     return [entry for entry in entries if str(entry.path) not in reasons], problems
@@ -153,44 +139,28 @@ def _measure(entry: StackEntry, data: DataConfig, onset_h: float) -> tuple[dict[
     if entry.n_named is not None and entry.n_named != facts.n_frames:
         notes.append(f"{entry.named_by} says {entry.n_named} frames, the file holds {facts.n_frames}")
     if entry.hours is not None and facts.n_frames > 1:
-        raise InputError(
-            f"{entry.path}: hours is for stills, the file holds {facts.n_frames} frames; use start_h"
-        )
+        held = f"the file holds {facts.n_frames} frames"
+        raise InputError(f"{entry.path}: hours is for stills, {held}; use start_h")
     interval_h = _interval(entry, data, facts)
     start_h = next(h for h in (entry.hours, entry.start_h, data.start_h) if h is not None)
-    infected = entry.condition == "infected"
-    row = {
-        "path": str(entry.path),
-        "plate": entry.plate,
-        "well": entry.well,
-        "position": entry.position or entry.path.stem,
-        "condition": entry.condition,
-        "moi": np.nan if entry.moi is None else entry.moi,
-        "n_frames": facts.n_frames,
-        "height": facts.height,
-        "width": facts.width,
-        "dtype": facts.dtype,
-        "interval_h": np.nan if interval_h is None else interval_h,
-        "start_h": start_h,
-        "onset_h": (onset_h if entry.onset_h is None else entry.onset_h) if infected else np.nan,
-    }
+    row: dict[str, Any] = {"path": str(entry.path), "plate": entry.plate, "well": entry.well}
+    row |= {"position": entry.position or entry.path.stem, "condition": entry.condition}
+    row |= {name: getattr(facts, name) for name in ("n_frames", "height", "width", "dtype")}
+    row |= {"interval_h": np.nan if interval_h is None else interval_h, "start_h": start_h}
+    row |= {"moi": np.nan if entry.moi is None else entry.moi, "onset_h": np.nan}
+    if entry.condition == "infected":
+        row["onset_h"] = onset_h if entry.onset_h is None else entry.onset_h
     optional = {"series": entry.series, "pixel_um": facts.pixel_um, "channel_name": channel_name}
     row |= {key: value for key, value in optional.items() if value}
     if interval_h is not None and facts.times_h:
         off_h = np.asarray(facts.times_h) - interval_h * np.arange(facts.n_frames)
         if np.abs(off_h).max() > INTERVAL_TOLERANCE * interval_h:
             row["times_h"] = json.dumps(facts.times_h)
-            notes.append(_timing_note(off_h, interval_h))
+            most = float(off_h[np.abs(off_h).argmax()])
+            how = f"up to {most * 60:+.3g} min off the nominal {interval_h:g} h raster"
+            notes.append(f"its frames were taken {how}; the recorded times are used")
     row |= {key: value for key, value in entry.extra.items() if key not in row}
     return row, [note_of(entry.path, note) for note in notes]
-
-
-def _timing_note(off_h: np.ndarray, interval_h: float) -> str:
-    most = float(off_h[np.abs(off_h).argmax()])
-    return (
-        f"its frames were taken up to {most * 60:+.3g} min off the nominal {interval_h:g} h raster; "
-        "the recorded times are used"
-    )
 
 
 def _interval(entry: StackEntry, data: DataConfig, facts: StackFacts) -> float | None:
@@ -204,16 +174,13 @@ def _interval(entry: StackEntry, data: DataConfig, facts: StackFacts) -> float |
     if facts.n_frames == 1:
         return next(iter(known.values()), None)
     if not known:
-        raise InputError(
-            f"{entry.path}: the file does not say how far apart its {facts.n_frames} frames are; "
-            "set data.interval_h"
-        )
+        unknown = f"the file does not say how far apart its {facts.n_frames} frames are"
+        raise InputError(f"{entry.path}: {unknown}; set data.interval_h")
     (first, value), *others = known.items()
     for name, other in others:
         if abs(other - value) > INTERVAL_TOLERANCE * value:
-            raise InputError(
-                f"{entry.path}: frames are {value:g} h apart by {first}, {other:g} h by {name}; correct one"
-            )
+            apart = f"{value:g} h apart by {first}, {other:g} h by {name}"
+            raise InputError(f"{entry.path}: frames are {apart}; correct one")
     return value
 
 
@@ -239,8 +206,7 @@ def check_across_stacks(entries: list[StackEntry], stacks: pd.DataFrame) -> list
         seen[entry.path] = entry.place
     if stacks.empty:
         return problems
-    problems += _duplicated_ids(stacks)
-    problems += _sizes(stacks)
+    problems += [*_duplicated_ids(stacks), *_sizes(stacks)]
     problems += _two_conditions(stacks, listed=any(entry.listed for entry in entries))
     unknown = stacks[stacks["well"] == ""]
     if len(unknown):
@@ -250,19 +216,15 @@ def check_across_stacks(entries: list[StackEntry], stacks: pd.DataFrame) -> list
     return problems
 
 
-def _duplicated_ids(stacks: pd.DataFrame) -> list[Problem]:
-    problems = []
+def _duplicated_ids(stacks: pd.DataFrame) -> Iterator[Problem]:
     for name, same in stacks.groupby("stack_id", sort=False):
-        paths = list(dict.fromkeys(same["path"]))
-        if len(paths) > 1:
-            why = f"two stacks of one place {name}: also {paths[0]}"
+        first, *others = dict.fromkeys(same["path"])
+        for path in others:
             remedy = "tell them apart by plate, well, position or series (name pattern or manifest CSV)"
-            problems += [error_of(path, why, remedy) for path in paths[1:]]
-    return problems
+            yield error_of(path, f"two stacks of one place {name}: also {first}", remedy)
 
 
-def _sizes(stacks: pd.DataFrame) -> list[Problem]:
-    problems = []
+def _sizes(stacks: pd.DataFrame) -> Iterator[Problem]:
     for plate, mine in stacks.groupby("plate", sort=False):
         sizes = mine["height"].astype(str) + " x " + mine["width"].astype(str)
         usual = sizes.mode().iloc[0]
@@ -270,29 +232,24 @@ def _sizes(stacks: pd.DataFrame) -> list[Problem]:
         if (mine["n_frames"] > 1).any():
             for path, size in zip(odd["path"], sizes[odd.index], strict=True):
                 why = f"frames of {size} px, the other stacks of plate {plate} have {usual}"
-                problems.append(error_of(path, why, "export it at the same size or take it out"))
+                yield error_of(path, why, "export it at the same size or take it out")
         elif len(odd):
             low, high = mine[["height", "width"]].min().min(), mine[["height", "width"]].max().max()
             why = f"stills of {sizes.nunique()} sizes ({low}-{high} px): each is resized, so scale is lost"
-            problems.append(note_of(str(plate), why))
-    return problems
+            yield note_of(str(plate), why)
 
 
-def _two_conditions(stacks: pd.DataFrame, *, listed: bool) -> list[Problem]:
-    problems = []
+def _two_conditions(stacks: pd.DataFrame, *, listed: bool) -> Iterator[Problem]:
     known = stacks[stacks["well"] != ""]
     for (plate, well), mine in known.groupby(["plate", "well"], sort=False):
         if mine["condition"].nunique() < 2:
             continue
         why = f"well {well} of plate {plate} is infected and mock at once"
         if listed:  # donors and slides hold both; a table says so on purpose
-            problems.append(note_of(mine["path"].iloc[0], why))
+            yield note_of(mine["path"].iloc[0], why)
         else:
-            remedy = (
-                "if these are two plates, name them: (?P<plate>...) in the name pattern, or a manifest CSV"
-            )
-            problems += [error_of(path, why, remedy) for path in mine["path"]]
-    return problems
+            remedy = "name them: (?P<plate>...) in the name pattern, or a manifest CSV"
+            yield from (error_of(path, why, f"if these are two plates, {remedy}") for path in mine["path"])
 
 
 def _manifest(rows: list[dict[str, Any]], blind: bool) -> pd.DataFrame:

@@ -184,9 +184,8 @@ def open_reader(path: Path) -> Reader:
     path, number = split_scene(path)
     found = _reader_for(path).scenes(path) if number is None else []
     if len(found) > 1:
-        raise InputError(
-            f"{path}: {len(found)} images in one file; name one of them, {found[0].path} to {found[-1].path}"
-        )
+        held = f"{len(found)} images in one file"
+        raise InputError(f"{path}: {held}; name one of them, {found[0].path} to {found[-1].path}")
     return _reader_for(path)(path, number or 0)
 
 
@@ -259,9 +258,13 @@ class Reader(ABC):
         except InputError:
             raise
         except FAULTS as error:
-            raise InputError(
-                f"{self.path}: frame {frame} cannot be read ({first_line(error)}); copy or export it again"
+            raise self.error(
+                f"frame {frame} cannot be read ({first_line(error)}); copy or export it again"
             ) from None
+
+    def error(self, problem: str) -> InputError:
+        """Return the error that names the file before ``problem``."""
+        return InputError(f"{self.path}: {problem}")
 
     def close(self) -> None:
         """Close the file."""
@@ -308,17 +311,16 @@ class Reader(ABC):
         """
         other = [axis for axis, size in sizes.items() if axis not in "TCZYXS" and size > 1]
         if other or not {"Y", "X"} <= set(sizes):
-            raise InputError(f"{self.path}: axes {''.join(sizes)} are not understood; export it as OME-TIFF")
+            raise self.error(f"axes {''.join(sizes)} are not understood; export it as OME-TIFF")
         times_h = more.get("times_h")
         if more.get("interval_h") is None and times_h is not None:
             more["interval_h"] = float(np.median(np.diff(times_h)))
-        known: dict[str, Any] = {
-            "n_frames": sizes.get("T", 1),
-            "n_z": sizes.get("Z", 1),
-            "axes": "".join(sizes),
-        }
-        name = check_dtype(str(self.path), np.dtype(dtype))
-        return StackFacts(height=sizes["Y"], width=sizes["X"], dtype=name, **(known | more))
+        dtype = np.dtype(dtype)
+        if dtype.kind not in "uif":
+            raise self.error(f"pixels of type {dtype} are not grey levels; save as uint8, uint16 or float32")
+        more.setdefault("axes", "".join(sizes))
+        name, size = dtype.newbyteorder("=").name, (sizes["Y"], sizes["X"])
+        return StackFacts(sizes.get("T", 1), *size, name, n_z=sizes.get("Z", 1), **more)
 
 
 def channel_names(names: Iterable[str | None], n_channels: int) -> tuple[str, ...]:
@@ -339,25 +341,23 @@ def _per_name(units: dict[str, float]) -> dict[str, float]:
     return {name: factor for names, factor in units.items() for name in names.split()}
 
 
-_HOURS = _per_name(
-    {
-        "d day days": 24.0,
-        "h hr hrs hour hours": 1.0,
-        "min mins minute minutes": 1 / 60,
-        "s sec secs second seconds": 1 / 3600,
-        "ms msec millisecond milliseconds": 1 / 3.6e6,
-        "us µs μs microsecond": 1 / 3.6e9,
-    }
-)
-_MICROMETRES = _per_name(
-    {
-        "m meter": 1e6,
-        "cm centimeter": 1e4,
-        "mm millimeter": 1e3,
-        "µm μm um \\u00B5m micron microns micrometer": 1.0,
-        "nm nanometer": 1e-3,
-    }
-)
+# fmt: off
+_HOURS = _per_name({
+    "d day days": 24.0,
+    "h hr hrs hour hours": 1.0,
+    "min mins minute minutes": 1 / 60,
+    "s sec secs second seconds": 1 / 3600,
+    "ms msec millisecond milliseconds": 1 / 3.6e6,
+    "us µs μs microsecond": 1 / 3.6e9,
+})
+_MICROMETRES = _per_name({
+    "m meter": 1e6,
+    "cm centimeter": 1e4,
+    "mm millimeter": 1e3,
+    "µm μm um \\u00B5m micron microns micrometer": 1.0,
+    "nm nanometer": 1e-3,
+})
+# fmt: on
 
 
 def in_hours(value: float | None, unit: str) -> float | None:
@@ -372,19 +372,6 @@ def in_micrometres(value: float | None, unit: str) -> float | None:
     """Convert a length; None for a missing one or a unit that is not one of length."""
     factor = _MICROMETRES.get(unit.strip())
     return None if value is None or factor is None else float(value) * factor
-
-
-def check_dtype(path: str, dtype: np.dtype) -> str:
-    """Return the name of a grey-level dtype.
-
-    Raises:
-        InputError: complex, boolean or structured pixels.
-    """
-    if dtype.kind not in "uif":
-        raise InputError(
-            f"{path}: pixels of type {dtype} are not grey levels; save as uint8, uint16 or float32"
-        )
-    return dtype.newbyteorder("=").name
 
 
 def first_line(error: Exception) -> str:
@@ -425,9 +412,8 @@ def _permitted(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise InputError(
-            f"{path}: cannot be opened ({error.strerror or error}); check its permissions"
-        ) from None
+        why = error.strerror or error
+        raise InputError(f"{path}: cannot be opened ({why}); check its permissions") from None
 
 
 def _pick_channel(path: Path, facts: StackFacts, channel: int | str | None) -> int | None:

@@ -10,17 +10,11 @@ from typing import Any
 import numpy as np
 from pylibCZIrw import czi
 
-from hpiclock.errors import InputError
 from hpiclock.plate.readers import RGB, Reader, StackFacts, channel_names, in_hours
 from hpiclock.wells import normal_well
 
-_DTYPES = {
-    "Gray8": "uint8",
-    "Gray16": "uint16",
-    "Gray32Float": "float32",
-    "Bgr24": "uint8",
-    "Bgr48": "uint16",
-}
+_GREY = {"Gray8": "uint8", "Gray16": "uint16", "Gray32Float": "float32"}
+_DTYPES = _GREY | {"Bgr24": "uint8", "Bgr48": "uint16"}
 _DIMENSIONS = "./Metadata/Information/Image/Dimensions/"
 
 
@@ -53,7 +47,7 @@ class ImageReader(Reader):
         sizes = {axis: high - low for axis, (low, high) in box.items()}
         kind = file.get_channel_pixel_type(0)
         if kind not in _DTYPES:
-            raise InputError(f"{self.path}: pixels {kind} are not understood; export it as OME-TIFF")
+            raise self.error(f"pixels {kind} are not understood; export it as OME-TIFF")
         self._is_rgb = kind.startswith("Bgr")
         xml = _metadata(file)
         names = [one.get("Name") for one in xml.findall(_DIMENSIONS + "Channels/Channel")]

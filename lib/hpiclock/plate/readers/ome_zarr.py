@@ -10,16 +10,8 @@ import numpy as np
 import zarr
 
 from hpiclock.errors import InputError
-from hpiclock.plate.readers import (
-    FAULTS,
-    Reader,
-    Scene,
-    StackFacts,
-    channel_names,
-    first_line,
-    in_hours,
-    in_micrometres,
-)
+from hpiclock.plate import readers
+from hpiclock.plate.readers import Reader, Scene, StackFacts
 from hpiclock.wells import normal_well
 
 
@@ -40,18 +32,12 @@ class ImageReader(Reader):
             return _fields(path.parent.parent, f"{path.parent.name}/{path.name}")
         if "multiscales" in ome:
             return [Scene(str(path))]
-        children = sorted(
-            (child for child in path.iterdir() if child.name.isdecimal()), key=lambda c: int(c.name)
-        )
-        found = [
-            Scene(str(child), child.name, position=child.name)
-            for child in children
-            if "multiscales" in _ome(child)
-        ]
+        numbers = sorted((child.name for child in path.iterdir() if child.name.isdecimal()), key=int)
+        images = [number for number in numbers if "multiscales" in _ome(path / number)]
+        found = [Scene(str(path / number), number, position=number) for number in images]
         if not found:
-            raise InputError(
-                f"{path}: a Zarr store without OME metadata (multiscales or plate); export it again"
-            )
+            lacks = "a Zarr store without OME metadata (multiscales or plate)"
+            raise InputError(f"{path}: {lacks}; export it again")
         return found if len(found) > 1 else [Scene(found[0].path)]
 
     @classmethod
@@ -61,7 +47,7 @@ class ImageReader(Reader):
 
     @classmethod
     def _damaged(cls, path: Path, error: Exception) -> InputError:
-        why = f"its multiscales metadata or array is damaged ({first_line(error)})"
+        why = f"its multiscales metadata or array is damaged ({readers.first_line(error)})"
         return InputError(f"{path}: {why}; copy it again")
 
     def _read_facts(self) -> StackFacts:
@@ -72,20 +58,20 @@ class ImageReader(Reader):
         self._array: Any = zarr.open_array(str(self.path / level["path"]), mode="r")
         self._axes = "".join(str(axis["name"]).upper() for axis in axes)
         if len(self._axes) != self._array.ndim or not {"Y", "X"} <= set(self._axes) <= set("TCZYX"):
-            raise InputError(
-                f"{self.path}: axes {self._axes} do not fit an array of shape {self._array.shape}; "
-                "export it again"
+            raise self.error(
+                f"axes {self._axes} do not fit an array of shape {self._array.shape}; export it again"
             )
         sizes = dict(zip(self._axes, self._array.shape, strict=True))
         scales = _scales(level, image, self._axes)
         units = {name: str(axis.get("unit", "")) for name, axis in zip(self._axes, axes, strict=True)}
+        step = scales.get("T") if sizes.get("T", 1) > 1 else None
         labels = [str(one.get("label") or "") for one in ome.get("omero", {}).get("channels", [])]
         return self._facts(
             sizes,
             self._array.dtype,
-            interval_h=in_hours(scales.get("T"), units.get("T", "")) if sizes.get("T", 1) > 1 else None,
-            channels=channel_names(labels, sizes.get("C", 1)),
-            pixel_um=in_micrometres(scales.get("X"), units["X"]),
+            interval_h=readers.in_hours(step, units.get("T", "")),
+            channels=readers.channel_names(labels, sizes.get("C", 1)),
+            pixel_um=readers.in_micrometres(scales.get("X"), units["X"]),
         )
 
     def _read_plane(self, frame: int, channel: int, z: int) -> np.ndarray:
@@ -103,10 +89,9 @@ def _ome(path: Path) -> dict[str, Any]:
     """The OME attributes of a group: under ``ome`` in 0.5, at the top in 0.4."""
     try:
         attributes = dict(zarr.open_group(str(path), mode="r").attrs)
-    except FAULTS as error:
-        raise InputError(
-            f"{path}: not a Zarr group, or damaged ({first_line(error)}); copy it again"
-        ) from None
+    except readers.FAULTS as error:
+        why = f"not a Zarr group, or damaged ({readers.first_line(error)})"
+        raise InputError(f"{path}: {why}; copy it again") from None
     inner = attributes.get("ome", attributes)
     return inner if isinstance(inner, dict) else {}
 

@@ -21,15 +21,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from hpiclock.errors import InputError
-from hpiclock.plate.readers import (
-    RGB,
-    Reader,
-    Scene,
-    StackFacts,
-    channel_names,
-    hours_after_first,
-    open_reader,
-)
+from hpiclock.plate import readers
+from hpiclock.plate.readers import RGB, Reader, Scene, StackFacts
 
 CLOCK = {"days": 24.0, "hours": 1.0, "minutes": 1 / 60}
 PLACES = ("frame", *CLOCK, "channel", "z")
@@ -44,11 +37,8 @@ class _Key(NamedTuple):
 
 def template(name: str, match: re.Match[str]) -> str | None:
     """Return the template of the series to which a file name belongs; None where it counts no frames."""
-    spans = [
-        (match.span(place), place)
-        for place in PLACES
-        if place in match.re.groupindex and match.group(place) is not None
-    ]
+    named = [place for place in PLACES if match.groupdict().get(place) is not None]
+    spans = [(match.span(place), place) for place in named]
     if not any(place in _ONE_FRAME for _, place in spans):
         return None
     for (start, end), place in sorted(spans, reverse=True):
@@ -75,12 +65,11 @@ class SeriesReader(Reader):
         return _files(path)
 
     def _read_facts(self) -> StackFacts:
-        self._times, self._channels, self._z = (
-            sorted(set(values)) for values in zip(*self._file, strict=True)
-        )
+        times_channels_z = zip(*self._file, strict=True)
+        self._times, self._channels, self._z = (sorted(set(values)) for values in times_channels_z)
         self._refuse_holes()
         first = next(iter(self._file.values()))
-        with closing(open_reader(first)) as reader:
+        with closing(readers.open_reader(first)) as reader:
             one = reader.facts
         if one.n_frames * one.n_z * len(one.channels) > 1:
             raise InputError(f"{first}: several planes in a file of a numbered series; use one form")
@@ -90,8 +79,8 @@ class SeriesReader(Reader):
         return self._facts(
             sizes,
             one.dtype,
-            times_h=hours_after_first(self._times, len(self._times)) if clocked else None,
-            channels=channel_names(self._channels, len(self._channels)),
+            times_h=readers.hours_after_first(self._times, len(self._times)) if clocked else None,
+            channels=readers.channel_names(self._channels, len(self._channels)),
             pixel_um=one.pixel_um,
         )
 
@@ -99,25 +88,22 @@ class SeriesReader(Reader):
         for time, channel, z in product(self._times, self._channels, self._z):
             if _Key(time, channel, z) not in self._file:
                 what = f"time {time:g}, channel {channel or '-'}, z {z}"
-                raise InputError(f"{self.path}: the file of {what} is missing; copy it again")
+                raise self.error(f"the file of {what} is missing; copy it again")
         if "{frame}" in self.path.name and len(self._times) > 2:
             steps = np.diff(self._times)
             jump = np.flatnonzero(steps != steps.min())
             if jump.size:
                 last, following = self._times[jump[0]], self._times[jump[0] + 1]
-                raise InputError(
-                    f"{self.path}: frames are missing between {last:g} and {following:g}; copy them again"
-                )
+                raise self.error(f"frames are missing between {last:g} and {following:g}; copy them again")
 
     def _read_plane(self, frame: int, channel: int, z: int) -> np.ndarray:
         path = self._file[_Key(self._times[frame], self._channels[channel], self._z[z])]
-        with closing(open_reader(path)) as reader:
+        with closing(readers.open_reader(path)) as reader:
             plane = reader.plane(0, 0, 0)
         if plane.shape != (self.facts.height, self.facts.width):
-            size = f"{self.facts.height} x {self.facts.width}"
-            raise InputError(
-                f"{path}: {plane.shape[0]} x {plane.shape[1]} px in a series of {size}; export it again"
-            )
+            size = f"{plane.shape[0]} x {plane.shape[1]} px"
+            series = f"a series of {self.facts.height} x {self.facts.width}"
+            raise InputError(f"{path}: {size} in {series}; export it again")
         return plane
 
 

@@ -11,28 +11,20 @@ import math
 import re
 import struct
 import threading
-import xml.etree.ElementTree as ElementTree
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
 
 import numpy as np
 import tifffile
 
 from hpiclock.errors import InputError
-from hpiclock.plate.readers import (
-    RGB,
-    Reader,
-    Scene,
-    StackFacts,
-    channel_names,
-    first_line,
-    hours_after_first,
-    in_hours,
-    in_micrometres,
-)
+from hpiclock.plate import readers
+from hpiclock.plate.readers import RGB, Reader, Scene, StackFacts
 from hpiclock.wells import well_name
 
 # what tifffile says, as a log line only, of a file whose end is missing
@@ -75,10 +67,9 @@ class ImageReader(Reader):
         with open(path, "rb") as stream:
             magic = stream.read(4)
         if magic[:2] in (b"II", b"MM"):
-            return InputError(f"{path}: cut short or damaged ({first_line(error)}); copy it again")
-        return InputError(
-            f"{path}: not a TIFF file, whatever its name says; export it as TIFF or take it out of the folder"
-        )
+            return InputError(f"{path}: cut short or damaged ({readers.first_line(error)}); copy it again")
+        remedy = "export it as TIFF or take it out of the folder"
+        return InputError(f"{path}: not a TIFF file, whatever its name says; {remedy}")
 
     @classmethod
     def _open(cls, path: Path, opened: ExitStack) -> tuple[Any, str]:
@@ -114,9 +105,8 @@ class ImageReader(Reader):
             return text
         master = path.parent / other[1]
         if not master.is_file():
-            raise InputError(
-                f"{path}: a part of an OME-TIFF set; put {other[1]}, which describes it, beside it"
-            )
+            remedy = f"put {other[1]}, which describes it, beside it"
+            raise InputError(f"{path}: a part of an OME-TIFF set; {remedy}")
         return cls._ome_text(master) if master.suffix != ".ome" else master.read_text(encoding="utf-8")
 
     def _read_facts(self) -> StackFacts:
@@ -125,7 +115,7 @@ class ImageReader(Reader):
         self._ome = self._ome_image(xml, self.scene, len(everything))
         if len(everything) > 1 and self._ome is None:
             sizes_ = ", ".join(" x ".join(map(str, one.shape)) for one in everything[:3])
-            raise InputError(f"{self.path}: pages of different sizes ({sizes_}); save one size per file")
+            raise self.error(f"pages of different sizes ({sizes_}); save one size per file")
         self._series = series = everything[self.scene]
         self._page_axes = series.keyframe.axes
         self._contiguous = series.dataoffset
@@ -135,21 +125,20 @@ class ImageReader(Reader):
         self._imagej = (self._tiff.imagej_metadata if series.kind == "imagej" else None) or {}
         sizes = dict(zip(series.axes, series.shape, strict=True))
         if sizes.get("C", 1) > 1 and "S" in sizes:
-            raise InputError(
-                f"{self.path}: colour images in several channels; save the channels as grey images"
-            )
+            raise self.error("colour images in several channels; save the channels as grey images")
         notes: list[str] = []
         self._time = self._time_axis(sizes, notes)
         n_frames = sizes.pop(self._time, 1)
         names = self._ome.channels if self._ome is not None else ()
         colours = sizes.get("S", 0)
+        channels = readers.channel_names(names, colours or sizes.get("C", 1))
         interval_h, times_h = self._timing(n_frames, notes)
         return self._facts(
             sizes | {"T": n_frames},
             series.dtype,
             interval_h=interval_h,
             times_h=times_h,
-            channels=RGB[:colours] if colours >= 3 else channel_names(names, colours or sizes.get("C", 1)),
+            channels=RGB[:colours] if colours >= 3 else channels,
             axes=series.axes,
             pixel_um=self._pixel_um(),
             notes=tuple(notes),
@@ -160,10 +149,10 @@ class ImageReader(Reader):
             return None
         images = read_ome(self.path, text)
         if scene >= len(images):
-            raise InputError(f"{self.path}: no image {scene}; it holds images 0-{len(images) - 1}")
+            raise self.error(f"no image {scene}; it holds images 0-{len(images) - 1}")
         if len(images) != n_scenes:  # tifffile leaves out images without a plane, so numbers would shift
-            raise InputError(
-                f"{self.path}: {len(images) - n_scenes} of the {len(images)} images in its OME-XML have no "
+            raise self.error(
+                f"{len(images) - n_scenes} of the {len(images)} images in its OME-XML have no "
                 "planes; put all files of the set into one folder, or export it again"
             )
         return images[scene]
@@ -173,15 +162,15 @@ class ImageReader(Reader):
             end, size = self._contiguous + self._series.nbytes, self._tiff.filehandle.size
             self._tiff.pages[len(self._tiff.pages) - 1]  # fails where the tags of the last page are cut
             if end > size:
-                raise InputError(f"{self.path}: cut short: {size} bytes of {end} are there; copy it again")
+                raise self.error(f"cut short: {size} bytes of {end} are there; copy it again")
         for number, page in enumerate(self._pages, start=1):
             if page is not None and _end(page) > page.parent.filehandle.size:
                 where = f"page {number} of {len(self._pages)} ends beyond the end of the file"
-                raise InputError(f"{self.path}: cut short: {where}; copy it again")
+                raise self.error(f"cut short: {where}; copy it again")
         holes = [number for number, page in enumerate(self._pages) if page is None]
         if holes:
-            raise InputError(
-                f"{self.path}: {len(holes)} planes that its OME-XML promises are missing (the first is plane "
+            raise self.error(
+                f"{len(holes)} planes that its OME-XML promises are missing (the first is plane "
                 f"{holes[0]}); put all files of the set into one folder, or export it again"
             )
 
@@ -196,8 +185,8 @@ class ImageReader(Reader):
             return "Z"
         other = [axis for axis, size in sizes.items() if axis not in "TCZYXS" and size > 1]
         if len(other) > 1 or (other and sizes.get("T", 1) > 1):
-            raise InputError(
-                f"{self.path}: axes {self._series.axes} of sizes {self._series.shape} are not understood; "
+            raise self.error(
+                f"axes {self._series.axes} of sizes {self._series.shape} are not understood; "
                 "save it as ImageJ or OME-TIFF with the axes T, C, Z, Y, X"
             )
         return other[0] if other else "T"  # pages in a row, without a name for the row: time
@@ -209,7 +198,7 @@ class ImageReader(Reader):
         if n_frames == 1 or not step:
             return None, None
         unit = str(self._imagej.get("tunit", "s"))
-        interval_h = in_hours(float(step), unit)
+        interval_h = readers.in_hours(float(step), unit)
         if interval_h is None:
             notes.append(f"its frame interval {step} {unit} is not a time and is not used")
         return interval_h, None
@@ -221,7 +210,7 @@ class ImageReader(Reader):
         per_unit = self._tiff.pages.first.tags.valueof("XResolution")
         if not self._imagej or not per_unit or 0 in per_unit:
             return None
-        return in_micrometres(per_unit[1] / per_unit[0], str(self._imagej.get("unit", "")))
+        return readers.in_micrometres(per_unit[1] / per_unit[0], str(self._imagej.get("unit", "")))
 
     def _read_plane(self, frame: int, channel: int, z: int) -> np.ndarray:
         wanted = {"Z": z, "C": channel, "S": channel, self._time: frame}
@@ -284,35 +273,37 @@ def read_ome(path: Path, text: str) -> list[OmeImage]:
         raise InputError(f"{path}: its OME-XML cannot be read ({error}); export the file again") from None
     places = _places(root)
     images = [
-        _image(image, pixels, places.get(image.get("ID", ""), ("", "")))
+        _image(image, pixels, places)
         for image in root.findall("{*}Image")
-        if (pixels := image.find("{*}Pixels")) is not None
+        for pixels in image.findall("{*}Pixels")[:1]
     ]
     if not images:
         raise InputError(f"{path}: its OME-XML describes no image; export the file again")
     return images
 
 
-def _image(image: ElementTree.Element, pixels: ElementTree.Element, place: tuple[str, str]) -> OmeImage:
+def _image(image: Element, pixels: Element, places: dict[str, tuple[str, str]]) -> OmeImage:
+    unit = pixels.get("PhysicalSizeXUnit", "µm")
+    well, position = places.get(image.get("ID", ""), ("", ""))
     n_frames = int(pixels.get("SizeT", "1"))
     times_h = _times(pixels, n_frames)
-    interval_h = in_hours(_number(pixels.get("TimeIncrement")), pixels.get("TimeIncrementUnit", "s"))
+    interval_h = readers.in_hours(_number(pixels.get("TimeIncrement")), pixels.get("TimeIncrementUnit", "s"))
     if interval_h is None and times_h is not None:
         interval_h = float(np.median(np.diff(times_h)))
     files = [uuid.get("FileName", "") for uuid in pixels.findall("{*}TiffData/{*}UUID")]
     return OmeImage(
         name=image.get("Name", ""),
-        well=place[0],
-        position=place[1],
+        well=well,
+        position=position,
         files=tuple(dict.fromkeys(name for name in files if name)),
         channels=tuple(channel.get("Name", "") for channel in pixels.findall("{*}Channel")),
         interval_h=interval_h,
         times_h=times_h,
-        pixel_um=in_micrometres(_number(pixels.get("PhysicalSizeX")), pixels.get("PhysicalSizeXUnit", "µm")),
+        pixel_um=readers.in_micrometres(_number(pixels.get("PhysicalSizeX")), unit),
     )
 
 
-def _places(root: ElementTree.Element) -> dict[str, tuple[str, str]]:
+def _places(root: Element) -> dict[str, tuple[str, str]]:
     """Well and field by image, from the ``Plate`` element; rows and columns count from 0 there."""
     places = {}
     for well in root.findall("{*}Plate/{*}Well"):
@@ -324,16 +315,16 @@ def _places(root: ElementTree.Element) -> dict[str, tuple[str, str]]:
     return places
 
 
-def _times(pixels: ElementTree.Element, n_frames: int) -> tuple[float, ...] | None:
+def _times(pixels: Element, n_frames: int) -> tuple[float, ...] | None:
     """Earliest time of each frame's planes, hours after frame 0; None unless every frame has one."""
     first: dict[int, float] = {}
     for plane in pixels.findall("{*}Plane"):
         delta = _number(plane.get("DeltaT"))
-        hour = in_hours(1.0, plane.get("DeltaTUnit", "s"))
+        hour = readers.in_hours(1.0, plane.get("DeltaTUnit", "s"))
         if delta is not None and hour is not None:
             frame = int(plane.get("TheT", "0"))
             first[frame] = min(first.get(frame, np.inf), delta * hour)
-    return hours_after_first((first.get(frame) for frame in range(n_frames)), n_frames)
+    return readers.hours_after_first((first.get(frame) for frame in range(n_frames)), n_frames)
 
 
 def _number(text: str | None) -> float | None:
