@@ -12,13 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from hpiclock.report import widgets
+from hpiclock import workbook
 
 MOVES: dict[str, tuple[Any, dict[str, Sequence[Any]]]] = {
-    "plate": (widgets.plate_browser, {"hours": np.arange(0.0, 49.0, 2.0).tolist()}),
-    "threshold": (widgets.threshold_explorer, {"threshold": [0.05 * step for step in range(1, 20)]}),
+    "plate": (workbook.plate_browser, {"hours": np.arange(0.0, 49.0, 2.0).tolist()}),
+    "threshold": (workbook.threshold_explorer, {"threshold": [0.05 * step for step in range(1, 20)]}),
     "window": (
-        widgets.window_explorer,
+        workbook.window_explorer,
         {
             "width_h": [8.0, 12.0, 16.0, 24.0, 4.0, 6.0],
             "stride_h": [2.0, 4.0, 6.0, 8.0, 3.0],

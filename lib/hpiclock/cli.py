@@ -258,7 +258,7 @@ def pdf(run: Annotated[Path, Argument(help="a run's folder with pages")]) -> Non
 @app.command()
 def index(folder: Annotated[Path, Argument(help="the folder of all runs")] = Path("reports")) -> None:
     """Write index.html over all runs of a folder."""
-    from hpiclock.report.index import write_index
+    from hpiclock.report.pages import write_index
 
     typer.echo(str(write_index(folder)))
 

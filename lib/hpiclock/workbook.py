@@ -17,20 +17,17 @@ from hpiclock.config.load import load_config
 from hpiclock.plate.frames import open_plate, prepare_frames, split_frames, treatment_table
 from hpiclock.plate.preprocess import frame_images, grey_levels, pick_frames
 from hpiclock.report import audit_text
-from hpiclock.report.show import show, show_words, warn
+from hpiclock.report.explore_frames import error_browser, plate_browser
+from hpiclock.report.explore_metrics import run_comparer, threshold_explorer, window_explorer
 from hpiclock.report.text import (
     BASELINES,
     readable_comparison,
     readable_metrics,
     readable_steadiness,
     sentences,
-)
-from hpiclock.report.widgets import (
-    error_browser,
-    plate_browser,
-    run_comparer,
-    threshold_explorer,
-    window_explorer,
+    show,
+    show_words,
+    warn,
 )
 from hpiclock.runs.results import first_threshold_rule, of_split, read_gradcam, read_study_tables, with_paths
 from hpiclock.runs.run import Run, default_folder

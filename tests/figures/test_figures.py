@@ -68,7 +68,7 @@ def test_plate_map_of_two_plates_is_refused_and_drawn_by_the_figure(scored_plate
 def test_split_overview_has_a_tile_per_stack_and_shows_a_well_on_two_sides(scored_plate):
     frames = scored_plate
     frames.loc[frames["stack_id"].eq("A02p2"), "split"] = "train"
-    ax = figures.split_overview(frames, note="Split by position.")
+    ax = figures.split_overview(frames)
     tiles = ax.collections[0].to_rgba(ax.collections[0].get_array())
     expected = [["test", "test"], ["test", "train"], ["test", "test"]]
     assert [[to_hex(tile) for tile in row] for row in tiles] == [
@@ -76,7 +76,6 @@ def test_split_overview_has_a_tile_per_stack_and_shows_a_well_on_two_sides(score
     ]
     assert [text.get_text() for text in ax.texts] == ["4"] * 6  # frames
     assert [t.get_text() for t in ax.get_yticklabels()] == ["A01", "A02", "B10"]
-    assert ax.get_title("left") == "Split by position."
     legend = [text.get_text() for text in ax.get_legend().get_texts()]
     assert "test: 3 wells, 5 stacks" in legend
 

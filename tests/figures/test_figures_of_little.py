@@ -13,7 +13,7 @@ from matplotlib.text import Text
 
 from hpiclock import figures, tables
 from hpiclock.figures import style
-from hpiclock.report.show import png
+from hpiclock.report.text import png
 
 
 def line_named(ax, start: str):
@@ -112,9 +112,9 @@ def test_plots_leave_the_callers_settings_and_their_axes_alone(scored_plate):
     figure = style.new_figure(4, 3)
     ax = figure.add_subplot()
     before = dict(mpl.rcParams)
-    assert figures.clocks(scored_plate, ax=ax) is ax
+    assert figures.prediction_vs_target(scored_plate, clock="infection", ax=ax) is ax
     assert dict(mpl.rcParams) == before
-    assert to_rgba(line_named(ax, "mock").get_color()) == to_rgba(style.MOCK)
+    assert to_rgba(line_named(ax, "prediction = truth").get_color()) == to_rgba(style.GREY)
 
 
 def test_the_same_figure_is_the_same_file_with_its_words_inside(scored_plate):

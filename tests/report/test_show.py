@@ -8,20 +8,20 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from hpiclock import figures
-from hpiclock.report import show as show_module
+from hpiclock.report import text
 
 
 @pytest.fixture
 def shown(monkeypatch) -> list:
     """What would have been displayed in a notebook."""
     things: list = []
-    monkeypatch.setattr(show_module, "display", things.append)
+    monkeypatch.setattr(text, "display", things.append)
     return things
 
 
 def test_a_figure_is_shown_with_its_alternative_text_and_its_sentence(scored_plate, shown):
     ax = figures.clocks(scored_plate)
-    show_module.show(ax, "Shifted lines are one clock.")
+    text.show(ax, "Shifted lines are one clock.")
     picture, sentence = shown
     _, metadata = picture._repr_png_()
     assert metadata["alt"] == figures.alt_text(ax)
@@ -31,7 +31,7 @@ def test_a_figure_is_shown_with_its_alternative_text_and_its_sentence(scored_pla
 
 
 def test_without_a_sentence_only_the_picture_is_shown(scored_plate, shown):
-    show_module.show(figures.clocks(scored_plate).get_figure(), "")
+    text.show(figures.clocks(scored_plate).get_figure(), "")
     assert len(shown) == 1
 
 
@@ -43,7 +43,7 @@ def test_a_picture_of_many_frames_is_made_smaller_and_keeps_its_greys_and_words(
     grey = np.random.default_rng(0).integers(0, 256, (1350, 1350), dtype=np.uint8)
     ax.imshow(grey, cmap="gray", interpolation="nearest", vmin=0, vmax=255)
     figure.set_label("Frames of noise.")
-    data = show_module.png(figure)
+    data = text.png(figure)
     whole = io.BytesIO()
     figure.savefig(whole, format="png", bbox_inches="tight", pad_inches=0.04)
     assert len(data) < 0.6 * len(whole.getvalue())
@@ -52,7 +52,7 @@ def test_a_picture_of_many_frames_is_made_smaller_and_keeps_its_greys_and_words(
     )
     assert np.abs(after - before).max() <= 4
     assert Image.open(io.BytesIO(data)).text["Description"] == figures.alt_text(ax)
-    assert show_module.png(figure) == data
+    assert text.png(figure) == data
 
 
 def test_rare_colours_over_many_greys_stay_what_they_are():
@@ -65,7 +65,7 @@ def test_rare_colours_over_many_greys_stay_what_they_are():
         colours[8 * place : 8 * place + 8, :40] = (0, 255 * share, 60)
     ax.imshow(colours, interpolation="nearest")
     figure.set_label("Green over noise.")
-    shown = np.asarray(Image.open(io.BytesIO(show_module.png(figure))).convert("RGB"), int)
+    shown = np.asarray(Image.open(io.BytesIO(text.png(figure))).convert("RGB"), int)
     whole = io.BytesIO()
     figure.savefig(whole, format="png", bbox_inches="tight", pad_inches=0.04)
     before = np.asarray(Image.open(io.BytesIO(whole.getvalue())).convert("RGB"), int)

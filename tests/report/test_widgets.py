@@ -11,10 +11,11 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 from PIL import Image
 
+from hpiclock import workbook
 from hpiclock.config.load import load_config
 from hpiclock.errors import InputError
 from hpiclock.plate.frames import prepare_frames
-from hpiclock.report import widgets
+from hpiclock.report.explore_frames import PlateSelection
 from hpiclock.report.pages import WIDGET, keep_notebook
 from hpiclock.runs.results import write_tables
 from hpiclock.runs.run import Run
@@ -24,11 +25,11 @@ from hpiclock.workflows.study import study_tables
 ROOT = Path(__file__).parents[2]
 SYNCYTIA = ROOT.parent / "shared" / "real" / "syncytia"
 MAKERS = {
-    "plate": widgets.plate_browser,
-    "threshold": widgets.threshold_explorer,
-    "window": widgets.window_explorer,
-    "error": widgets.error_browser,
-    "runs": lambda run: widgets.run_comparer([run]),
+    "plate": workbook.plate_browser,
+    "threshold": workbook.threshold_explorer,
+    "window": workbook.window_explorer,
+    "error": workbook.error_browser,
+    "runs": lambda run: workbook.run_comparer([run]),
 }
 
 
@@ -79,7 +80,7 @@ def test_each_explorer_shows_a_picture_in_a_browser_and_a_figure_without_one(run
 
 
 def test_a_moved_control_replaces_the_picture_and_not_its_element(run):
-    explorer = widgets.plate_browser(run)
+    explorer = workbook.plate_browser(run)
     element, before, words = explorer.image, explorer.image.value, explorer.words.value
     explorer.controls["hours"].value = 0.0
     assert explorer.image is element
@@ -90,7 +91,7 @@ def test_a_moved_control_replaces_the_picture_and_not_its_element(run):
 
 
 def test_a_well_has_its_positions_and_keeps_the_hour(run):
-    explorer = widgets.plate_browser(run)
+    explorer = workbook.plate_browser(run)
     explorer.controls["hours"].value = 24.0
     wells = [value for _, value in explorer.controls["well"]._options_full]
     assert len(wells) == 8
@@ -102,7 +103,7 @@ def test_a_well_has_its_positions_and_keeps_the_hour(run):
 
 
 def test_a_button_of_the_plate_chooses_its_well(run):
-    explorer = widgets.plate_browser(run)
+    explorer = workbook.plate_browser(run)
     buttons = explorer._grid._buttons
     assert len(buttons) == 8
     buttons["B02"].click()
@@ -112,10 +113,10 @@ def test_a_button_of_the_plate_chooses_its_well(run):
 
 
 def test_the_frame_that_is_shown_is_the_chosen_one(run):
-    explorer = widgets.plate_browser(run)
+    explorer = workbook.plate_browser(run)
     rows = run.read_table("predictions.parquet", PREDICTIONS)
     row = rows[rows["well"].eq("A02") & rows["hours"].eq(24.0)].iloc[0]
-    explorer.selection = widgets.frames.PlateSelection(row["plate"], "A02", row["position"], 24.0)
+    explorer.selection = PlateSelection(row["plate"], "A02", row["position"], 24.0)
     assert f"P(infected) {row['p_infected']:.2f}" in explorer.words.value
     assert f"predicted {row['time_pred']:.1f} h".replace("-", "−") in explorer.words.value
     cursor = explorer._of_stack[1]._panels._cursors[0]
@@ -141,7 +142,7 @@ def test_what_cannot_be_selected_is_refused_and_nothing_moves(run, name, change,
 
 
 def test_the_threshold_explorer_begins_with_the_threshold_of_the_run(run):
-    explorer = widgets.threshold_explorer(run)
+    explorer = workbook.threshold_explorer(run)
     own = explorer._source.threshold.value
     assert f"from P = {own:.3f} on" in explorer.words.value
     assert "This is the run's threshold" in explorer.words.value.replace("&#x27;", "'")
@@ -153,7 +154,7 @@ def test_the_threshold_explorer_begins_with_the_threshold_of_the_run(run):
 
 
 def test_the_window_explorer_says_what_the_study_wrote(run):
-    explorer = widgets.window_explorer(run)
+    explorer = workbook.window_explorer(run)
     windows = run.read_table("metrics.csv", METRICS)
     mine = windows[windows["metric"].eq("auc") & windows["group"].eq("all") & windows["split"].eq("test")]
     mine = mine[mine["start_h"].notna()].sort_values("start_h")
@@ -164,7 +165,7 @@ def test_the_window_explorer_says_what_the_study_wrote(run):
 
 
 def test_a_group_offers_its_own_metrics(run):
-    explorer = widgets.window_explorer(run)
+    explorer = workbook.window_explorer(run)
     explorer.controls["group"].value = "mock"
     offered = {value for _, value in explorer.controls["metric"]._options_full}
     assert {"specificity", "mae", "rmse", "bias"} <= offered
@@ -175,7 +176,7 @@ def test_a_group_offers_its_own_metrics(run):
 
 
 def test_the_error_browser_lists_the_worst_first_and_filters(run):
-    explorer = widgets.error_browser(run)
+    explorer = workbook.error_browser(run)
     rows = run.read_table("predictions.parquet", PREDICTIONS)
     test = rows[rows["split"].eq("test") & rows["label"].notna()]
     worst = test.loc[(test["time_pred"] - test["time_target"]).abs().idxmax()]
@@ -188,7 +189,7 @@ def test_the_error_browser_lists_the_worst_first_and_filters(run):
 
 
 def test_where_there_is_no_such_error_the_picture_says_so(run):
-    explorer = widgets.error_browser(run)
+    explorer = workbook.error_browser(run)
     explorer.selection = replace(explorer.selection, condition="infected", reason="false alarm", rank=0)
     assert "No false alarm among the" in explorer.words.value
     assert "No false alarm among the" in explorer._repr_mimebundle_()[1]["image/png"]["alt"]
@@ -202,7 +203,7 @@ def test_heat_maps_are_asked_for_the_frames_on_screen_and_drawn_below_them(run):
         asked.append(rows)
         return np.linspace(-1, 1, len(rows) * 64).reshape(len(rows), 8, 8)
 
-    plain, explorer = widgets.error_browser(run), widgets.error_browser(run, heat_maps=heat_maps)
+    plain, explorer = workbook.error_browser(run), workbook.error_browser(run, heat_maps=heat_maps)
     assert asked[0]["stack_id"].nunique() == 1
     assert asked[0]["frame"].is_monotonic_increasing
     assert int(explorer.image.height) > int(plain.image.height)
@@ -214,7 +215,7 @@ def test_without_the_stacks_one_line_says_so_and_the_trajectories_stay(run, tmp_
     rows = run.read_table("predictions.parquet", PREDICTIONS)
     away = Run.create(load_config(run.folder / "config.yaml", {"reports_dir": str(tmp_path)}), tmp_path / "r")
     away.save_table("predictions.parquet", PREDICTIONS, rows.assign(path=str(tmp_path / "gone.tiff")))
-    for explorer in (widgets.plate_browser(away), widgets.error_browser(away)):
+    for explorer in (workbook.plate_browser(away), workbook.error_browser(away)):
         assert "No pictures, trajectories only" in explorer.words.value
         assert "gone.tiff" in explorer.words.value
         assert pixels(explorer.image.value).std() > 10
@@ -223,13 +224,13 @@ def test_without_the_stacks_one_line_says_so_and_the_trajectories_stay(run, tmp_
 
 def test_the_run_comparer_lists_what_differs_and_warns_of_other_splits(run, tiny_plate, tmp_path):
     more = scored(tiny_plate, tmp_path, seed=1, experiment="other", changes={"train.epochs": 7}.items())
-    explorer = widgets.run_comparer([run, more])
+    explorer = workbook.run_comparer([run, more])
     assert explorer.selection.runs == ("tiny/seed0", "other/seed1")
     assert "<th>train.epochs</th>" in explorer._table.value
     assert "<td>7</td>" in explorer._table.value
     assert "Same plate and split" in explorer.words.value
     other = scored(tiny_plate, tmp_path / "x", changes={"split.seed": 3}.items(), experiment="third")
-    assert "cannot be subtracted" in widgets.run_comparer([run, other]).words.value
+    assert "cannot be subtracted" in workbook.run_comparer([run, other]).words.value
     explorer.selection = replace(explorer.selection, runs=("other/seed1",), metric=("mae", "infected"))
     assert "tiny/seed0" not in explorer.figure().axes[0].get_label()
     explorer.controls["runs"].value = ()
@@ -238,9 +239,9 @@ def test_the_run_comparer_lists_what_differs_and_warns_of_other_splits(run, tiny
 
 def test_a_folder_without_a_finished_run_is_refused(tmp_path):
     with pytest.raises(InputError, match="no finished run to compare"):
-        widgets.run_comparer(tmp_path)
+        workbook.run_comparer(tmp_path)
     with pytest.raises(InputError, match="no run here"):
-        widgets.plate_browser(tmp_path)
+        workbook.plate_browser(tmp_path)
 
 
 @pytest.mark.skipif(not SYNCYTIA.is_dir(), reason="the real syncytia stacks are not beside this project")
@@ -254,7 +255,7 @@ def test_every_explorer_opens_on_predictions_of_real_stacks(tmp_path):
 
 
 def test_an_executed_notebook_keeps_the_figure_and_no_dead_controls(run, tmp_path):
-    data, about = widgets.window_explorer(run)._repr_mimebundle_()
+    data, about = workbook.window_explorer(run)._repr_mimebundle_()
     explorer = new_output("execute_result", data=data, metadata=about, execution_count=1)
     bar = new_output("display_data", data={WIDGET: {"model_id": "7"}, "text/plain": "bar"})
     for outputs, state in (([explorer], False), ([explorer, bar], True)):

@@ -8,10 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hpiclock import figures
+from hpiclock import figures, workbook
 from hpiclock.analysis.saliency_maps import border_mask
 from hpiclock.errors import InputError
-from hpiclock.report import widgets
 from hpiclock.report.audit_text import feature_reading, readable_maps
 from hpiclock.runs.results import KeptExplanations, read_gradcam, read_heat_maps
 from hpiclock.runs.run import Run
@@ -97,8 +96,8 @@ def test_deletion_begins_with_the_answer_that_the_run_gave(run, found):
 
 
 def test_the_error_browser_shows_kept_maps_of_the_head_that_erred(run):
-    plain = widgets.error_browser(run, heat_maps=lambda rows, _: np.full((len(rows), 8, 8), np.nan))
-    explorer = widgets.error_browser(run)
+    plain = workbook.error_browser(run, heat_maps=lambda rows, _: np.full((len(rows), 8, 8), np.nan))
+    explorer = workbook.error_browser(run)
     assert int(explorer.image.height) == int(plain.image.height)
     alt = explorer._repr_mimebundle_()[1]["image/png"]["alt"]
     assert "Below each the map of the time head." in alt

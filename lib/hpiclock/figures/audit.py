@@ -16,25 +16,29 @@ from hpiclock.figures.style import Treatment, natural_key, styled
 from hpiclock.format import count_text
 from hpiclock.tables import n_wells
 
+# fmt: off
+__all__ = [
+    "change_effects_figure", "controls_over_hpi", "experiment_scores", "feature_map_figure",
+    "sanity_checks_figure", "shortcut_scores",
+]
+# fmt: on
+
 CHANCE = 0.5
 OUTPUTS = {"p_infected": "change of P(infected)", "time_pred": "change of the predicted time (h)"}
 
 
 @styled
-def controls_over_hpi(controls: pd.DataFrame, *, level: float, ax: Axes | None = None) -> Axes:
+def controls_over_hpi(controls: pd.DataFrame, *, level: float) -> Axes:
     """Draw the AUC of P(infected) against the condition in windows of hours after the onset.
 
     Args:
         controls: of :func:`hpiclock.audit.controls.negative_controls`.
         level: of the intervals.
-        ax: where to draw; a new figure by default.
     """
     rows = controls[controls["what"].eq("window") & controls["auc"].notna()]
     if rows.empty:
-        return style.empty(
-            style.axes_or_new(ax), "no window over hours after the onset holds both conditions"
-        )
-    ax = style.axes_or_new(ax, style.PAGE_IN * 0.75, 2.6)
+        return style.empty(style.new_axes(), "no window over hours after the onset holds both conditions")
+    ax = style.new_axes(style.PAGE_IN * 0.75, 2.6)
     x, colour = style.middles(rows), style.INFECTED
     style.reference_line(ax, y=CHANCE)
     ax.axvspan(min(rows["start_h"].min(), 0), 0, color=style.PALE, zorder=0, label="before the onset")
@@ -48,27 +52,24 @@ def controls_over_hpi(controls: pd.DataFrame, *, level: float, ax: Axes | None =
     for start in visible:
         label = "signs begin in the simulated truth"
         style.reference_line(ax, x=start, color=style.INK, linestyle="--", label=label)
-    style.time_axis(ax, rows[["start_h", "end_h"]], "hpi")
-    ax.set(ylim=(min(0.0, float(rows["auc"].min())), 1.02), ylabel="AUC")
-    style.legend_outside(ax)
+    style.over_time(ax, "AUC", rows[["start_h", "end_h"]], "hpi")
+    ax.set_ylim(min(0.0, float(rows["auc"].min())), 1.02)
     windows = f"AUC of P(infected) in {len(rows)} windows of hours after the onset"
     above = "No window is followed by windows above chance only."
     if len(first):
         above = f"It stays above chance from {first.iloc[0]:g} h after the onset on."
-    style.describe(ax, f"{windows}, {style.range_text(rows['auc'], 2)}. {above}")
-    return ax
+    return style.finish(ax, f"{windows}, {style.range_text(rows['auc'], 2)}. {above}")
 
 
 @styled
-def shortcut_scores(baselines: pd.DataFrame, *, level: float, ax: Axes | None = None) -> Axes:
+def shortcut_scores(baselines: pd.DataFrame, *, level: float) -> Axes:
     """Draw the AUC at equal hours of the model and of each shortcut, and theirs before the onset.
 
     Args:
         baselines: ``source auc low high auc_before``, a row each, the model first.
         level: of the intervals.
-        ax: where to draw; a new figure by default.
     """
-    ax = style.axes_or_new(ax, style.PAGE_IN * 0.9, 0.8 + 0.26 * len(baselines))
+    ax = style.new_axes(style.PAGE_IN * 0.9, 0.8 + 0.26 * len(baselines))
     sources = baselines["source"].tolist()
     label = f"all hours, with {level:.0%} interval"
     _auc_rows(ax, baselines, sources, style.INFECTED, label, "AUC at equal hours since start, test wells")
@@ -79,18 +80,17 @@ def shortcut_scores(baselines: pd.DataFrame, *, level: float, ax: Axes | None = 
 
 
 @styled
-def experiment_scores(sampling: pd.DataFrame, *, level: float, ax: Axes | None = None) -> Axes:
+def experiment_scores(sampling: pd.DataFrame, *, level: float) -> Axes:
     """Draw the AUC of every sampling experiment, a line each.
 
     Args:
         sampling: of :func:`hpiclock.audit.baselines.sampling_experiments`.
         level: of the intervals.
-        ax: where to draw; a new figure by default.
     """
     rows = sampling[sampling["auc"].notna()].reset_index(drop=True)
     if rows.empty:
-        return style.empty(style.axes_or_new(ax), "no experiment could be made: too few wells")
-    ax = style.axes_or_new(ax, style.PAGE_IN, 0.8 + 0.26 * len(rows))
+        return style.empty(style.new_axes(), "no experiment could be made: too few wells")
+    ax = style.new_axes(style.PAGE_IN, 0.8 + 0.26 * len(rows))
     names = [
         f"held out: {row.train}, {row.test}"
         if row.experiment == "split"
@@ -145,8 +145,7 @@ def change_effects_figure(changes: pd.DataFrame, *, level: float) -> Figure:
         style.row_axis(ax, names)
         ax.set_xlabel(OUTPUTS[output])
     style.legend_outside(panels[-1], title=f"condition, {level:.0%}\ninterval over wells", alignment="left")
-    style.describe(figure, "; ".join(words) + ".")
-    return figure
+    return style.describe(figure, "; ".join(words) + ".")
 
 
 @styled
@@ -176,13 +175,10 @@ def feature_map_figure(places: pd.DataFrame, *, method: str, reading: Mapping[st
     in_turn = ", ten colours in turn" if len(wells) > len(WELL_COLOURS) else ""
     _paths(paths, places)
     _reading(words, reading)
-    titles = (
-        "class",
-        count_text(n_wells(places), "well") + in_turn,
-        "one stack of each well over time, to ▲",
-    )
-    for ax, title in zip((by_class, by_well, paths), titles, strict=True):
-        ax.set_title(title, fontsize=6.5, fontweight="normal")
+    title: Any = {"fontsize": 6.5, "fontweight": "normal"}
+    by_class.set_title("class", **title)
+    by_well.set_title(count_text(n_wells(places), "well") + in_turn, **title)
+    paths.set_title("one stack of each well over time, to ▲", **title)
     limits = {axis: _with_margin(places[axis].to_numpy(float)) for axis in ("x", "y")}
     for ax in panels.ravel()[:5]:
         ax.set(xticks=[], yticks=[], xlabel="", ylabel="", xlim=limits["x"], ylim=limits["y"])
@@ -194,8 +190,7 @@ def feature_map_figure(places: pd.DataFrame, *, method: str, reading: Mapping[st
     frames = count_text(len(places), "held-out frame")
     text = f"{method} of the features of {frames}, of {counts} wells, coloured by hours, hpi, class and well."
     found = "; ".join(f"{question} {finding}" for question, finding in reading.items())
-    style.describe(fig, text + (f" The audit: {found}." if found else ""))
-    return fig
+    return style.describe(fig, text + (f" The audit: {found}." if found else ""))
 
 
 DOT = 5  # points squared
@@ -291,14 +286,12 @@ def sanity_checks_figure(checks: pd.DataFrame, deletion: pd.DataFrame) -> Figure
         words.append(_similarity(left, checks[checks["head"].eq(head)], head))
         words.append(_deletion(right, deletion[deletion["head"].eq(head)], head))
     style.legend_below(fig, panels[0, 1])
-    style.describe(fig, " ".join(words))
-    return fig
+    return style.describe(fig, " ".join(words))
 
 
 def _similarity(ax: Axes, checks: pd.DataFrame, head: str) -> str:
-    redrawn, shuffled = (
-        checks[checks["check"].eq(name)] for name in ("weights drawn anew", "labels shuffled")
-    )
+    redrawn = checks[checks["check"].eq("weights drawn anew")]
+    shuffled = checks[checks["check"].eq("labels shuffled")]
     depths = list(dict.fromkeys(redrawn["depth"]))
     style.reference_line(ax, y=0)
     for number, method in enumerate(dict.fromkeys(checks["method"])):

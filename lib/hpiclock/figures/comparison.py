@@ -16,6 +16,13 @@ from hpiclock.figures.style import middles, styled
 from hpiclock.figures.windows import chance_line
 from hpiclock.metrics import METRICS
 
+# fmt: off
+__all__ = [
+    "difference_figure", "differences_over_time_figure", "interval_sweep_figure", "runs_over_time",
+    "variants_over_time_figure", "window_sweep_figure",
+]
+# fmt: on
+
 OVER_TIME = (("all", "auc"), ("all", "accuracy"), ("all", "f1"), ("infected", "mae"), ("mock", "mae"))
 
 
@@ -44,14 +51,12 @@ def difference_figure(comparison: pd.DataFrame, *, level: float) -> Figure:
         handles.append(Line2D([], [], label=label, **(series_style(number) | {"linestyle": "-"})))
     style.legend_outside(panels[-1], handles=handles)
     against = known["against"].iloc[0]
-    words = [
-        f"{row.variant}, {metric_name(row.group, row.metric)} "
-        f"{style.interval_text(row.difference, row.low, row.high)}: {row.verdict}"
-        for row in known.itertuples()
-    ]
+    words = []
+    for row in known.itertuples():
+        difference = style.interval_text(row.difference, row.low, row.high)
+        words.append(f"{row.variant}, {metric_name(row.group, row.metric)} {difference}: {row.verdict}")
     figure.suptitle(f"Difference to {against}; filled: shown after correction", x=0.01, ha="left", fontsize=8)
-    style.describe(figure, f"Differences to {against}. {'; '.join(words)}.")
-    return figure
+    return style.describe(figure, f"Differences to {against}. {'; '.join(words)}.")
 
 
 def _forest(ax: Axes, rows: pd.DataFrame, names: list[str]) -> None:
@@ -144,12 +149,11 @@ def _over_time(windows: pd.DataFrame, clock: str, draw: Any, title: str, subject
         name = metric_name(group, metric)
         ax.set_title(name + _unit(metric), fontsize=7)
         words += draw(ax, part, name)
-        style.time_axis(ax, part[["start_h", "end_h"]], clock)
+        style.over_time(ax, "", part[["start_h", "end_h"]], clock)
         ax.xaxis.label.set_fontsize(7)
     style.legend_below(figure, panels[0], loc="outside lower left", ncols=3)
     figure.suptitle(title, x=0.01, ha="left", fontsize=7, fontweight="normal")
-    style.describe(figure, f"{subject} over windows. {'; '.join(words)}.")
-    return figure
+    return style.describe(figure, f"{subject} over windows. {'; '.join(words)}.")
 
 
 def series_style(number: int) -> dict[str, Any]:
@@ -172,9 +176,7 @@ def _unit(metric: str) -> str:
 
 
 @styled
-def runs_over_time(
-    windows: pd.DataFrame, *, metric: str, group: str, level: float, clock: str, ax: Axes | None = None
-) -> Axes:
+def runs_over_time(windows: pd.DataFrame, *, metric: str, group: str, level: float, clock: str) -> Axes:
     """Draw one metric over windows, a line with its pointwise interval for each run.
 
     Args:
@@ -183,9 +185,8 @@ def runs_over_time(
         group: whose frames.
         level: of the intervals.
         clock: ``hours`` or ``hpi``.
-        ax: where to draw; a new figure by default.
     """
-    ax = style.axes_or_new(ax, style.PAGE_IN, 3.2)
+    ax = style.new_axes(style.PAGE_IN, 3.2)
     rows = windows[windows["metric"].eq(metric) & windows["group"].eq(group) & windows["start_h"].notna()]
     name = METRICS[metric].label
     if rows["value"].notna().sum() == 0:
@@ -197,12 +198,11 @@ def runs_over_time(
         ax.plot(middles(line), line["value"], label=str(run), **look)
         style.band(ax, middles(line), line["low"], line["high"], look["color"], alpha=0.15)
         words.append(f"{run}: {style.range_text(line['value'], 3)}")
-    ax.set_ylabel(name if group == "all" else f"{name}, {group} frames")
     ax.set_ylim(*((-0.02, 1.03) if METRICS[metric].is_share else (0, None)))
-    style.time_axis(ax, rows[["start_h", "end_h"]], clock)
+    y_label = name if group == "all" else f"{name}, {group} frames"
+    style.over_time(ax, y_label, rows[["start_h", "end_h"]], clock)
     style.legend_outside(ax, title=f"band: {level:.0%} interval\nof one window", alignment="left")
-    style.describe(ax, f"{name} over windows of {len(words)} runs. {'; '.join(words)}.")
-    return ax
+    return style.describe(ax, f"{name} over windows of {len(words)} runs. {'; '.join(words)}.")
 
 
 PANELS = (("all", "auc"), ("all", "auc_stratified"), ("infected", "mae"))
@@ -268,8 +268,7 @@ def _sweep_figure(rows: pd.DataFrame, label: str, level: float, note: str) -> Fi
     style.legend_below(figure, *grid[0], loc="outside lower left", ncols=1)
     title = f"Bands: pointwise {level:.0%} intervals over wells. {note}".strip()
     figure.suptitle(title, x=0.01, ha="left", fontsize=7, fontweight="normal")
-    style.describe(figure, f"Scores against {label}. {'; '.join(words)}.")
-    return figure
+    return style.describe(figure, f"Scores against {label}. {'; '.join(words)}.")
 
 
 def _sweep_counts(ax: Axes, rows: pd.DataFrame) -> None:

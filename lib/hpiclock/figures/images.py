@@ -17,6 +17,13 @@ from hpiclock.figures import style
 from hpiclock.figures.style import Treatment, draw_stacks, styled
 from hpiclock.format import count_text
 
+# fmt: off
+__all__ = [
+    "attribution_figure", "film_strip_figure", "gallery_figure", "grey_level_over_hours",
+    "grey_levels_figure",
+]
+# fmt: on
+
 Images = npt.NDArray[np.uint8]
 GREY_LEVELS = {"mean": "mean grey level (0–255)", "sd": "SD of grey levels (0–255)"}
 
@@ -53,8 +60,7 @@ def film_strip_figure(frames: pd.DataFrame, images: Images) -> Figure:
         name, treatment = style.place_text(strip.iloc[0]), Treatment.of(strip.iloc[0]).label
         line[0].set_ylabel(f"{name}\n{treatment}", fontsize=7)
         words.append(f"{name}, {treatment}, {style.range_text(strip['hours'])} h")
-    style.describe(fig, f"Film strips of {count_text(len(strips), 'stack')}: {'; '.join(words)}.")
-    return fig
+    return style.describe(fig, f"Film strips of {count_text(len(strips), 'stack')}: {'; '.join(words)}.")
 
 
 @styled
@@ -93,8 +99,7 @@ def gallery_figure(rows: pd.DataFrame, images: Images, *, columns: int = 4) -> F
             lines = caption_lines(row)
             ax.set_xlabel("\n".join(lines), fontsize=6, loc="left", labelpad=3)
             words.append(", ".join(lines))
-    style.describe(fig, f"{count_text(len(rows), 'frame')} with their captions: {'; '.join(words)}.")
-    return fig
+    return style.describe(fig, f"{count_text(len(rows), 'frame')} with their captions: {'; '.join(words)}.")
 
 
 def _columns(frames: pd.DataFrame) -> npt.NDArray[np.int64]:
@@ -110,15 +115,13 @@ def _columns(frames: pd.DataFrame) -> npt.NDArray[np.int64]:
 
 def _with_images(rows: pd.DataFrame, images: Images) -> pd.DataFrame:
     if len(rows) != len(images) or (len(images) and images.ndim != 3):
-        raise InputError(
-            f"{len(rows)} rows and images of shape {images.shape}: give (n, height, width), one for each row"
-        )
+        given = f"{len(rows)} rows and images of shape {images.shape}"
+        raise InputError(f"{given}: give (n, height, width), one for each row")
     return rows.assign(image=np.arange(len(rows)))
 
 
 def _time_text(row: Any) -> str:
-    hpi = f" · {row.hpi:g} hpi".replace("-", "−") if np.isfinite(row.hpi) else ""
-    return f"{row.hours:g} h{hpi}"
+    return " · ".join(filter(None, (f"{row.hours:g} h", style.hpi_text(row))))
 
 
 def caption_lines(row: Any) -> list[str]:
@@ -150,15 +153,12 @@ def grey_level_over_hours(levels: pd.DataFrame, *, value: str, ax: Axes | None =
         value: ``mean`` or ``sd`` (contrast).
         ax: where to draw; a new figure by default.
     """
-    ax = style.axes_or_new(ax, 4.6, 2.4)
+    ax = ax or style.new_axes(4.6, 2.4)
     if levels.empty:
         return style.empty(ax, "no frames, so no grey levels")
     words = draw_stacks(ax, levels, "hours", value)
-    ax.set_ylabel(GREY_LEVELS[value])
-    style.time_axis(ax, levels["hours"], zero=True)
-    style.legend_outside(ax)
-    style.describe(ax, f"{GREY_LEVELS[value]} over hours, one line per stack: {words}.")
-    return ax
+    style.over_time(ax, GREY_LEVELS[value], levels[["hours"]], zero=True)
+    return style.finish(ax, f"{GREY_LEVELS[value]} over hours, one line per stack: {words}.")
 
 
 @styled
@@ -214,7 +214,7 @@ def attribution_figure(
     fig.set_layout_engine("constrained", w_pad=0.01, h_pad=0.012, wspace=0, hspace=0)
     heights = [*[height] * len(strips), SCALES_IN]
     parts = fig.subfigures(len(strips) + 1, 1, height_ratios=heights, squeeze=False)[:, 0]
-    strongest = {head: _strongest(found) for head, found in maps.items()}
+    strongest = {head: float(np.nanpercentile(np.abs(m), STRONGEST)) or 1.0 for head, m in maps.items()}
     words = []
     for strip, part in zip(strips, parts, strict=False):
         condition = str(strip["condition"].iloc[0])
@@ -226,7 +226,8 @@ def attribution_figure(
             ax.set_ylabel(f"{head} head", fontsize=7)
         for column, (place, row) in zip(grid.T, strip.iterrows(), strict=False):
             style.picture(column[0], images[place], style.CONDITION_COLOURS[condition])
-            column[0].set_title(_hpi_or_hours(row), fontsize=6.5, loc="center", fontweight="normal", pad=2)
+            time = style.hpi_text(row) or f"{row.hours:g} h"
+            column[0].set_title(time, fontsize=6.5, loc="center", fontweight="normal", pad=2)
             for (head, found), ax in zip(maps.items(), column[1:], strict=True):
                 style.picture(ax, images[place], style.PALE)
                 overlay_map(ax, found[place], head, strongest[head], len(images[place]))
@@ -235,10 +236,8 @@ def attribution_figure(
         words.append(f"{condition} from {style.range_text(strip[clock])} {unit}")
     _draw_scales(parts[-1], list(maps))
     heads = " and the ".join(maps)
-    style.describe(
-        fig, f"{len(rows)} test frames with the {method} maps of the {heads} head: {'; '.join(words)}."
-    )
-    return fig
+    text = f"{len(rows)} test frames with the {method} maps of the {heads} head: {'; '.join(words)}."
+    return style.describe(fig, text)
 
 
 def overlay_map(ax: Axes, found: Maps, head: str, strongest: float, side: int) -> None:
@@ -247,14 +246,6 @@ def overlay_map(ax: Axes, found: Maps, head: str, strongest: float, side: int) -
     colours = SCALES[head](share / 2 + 0.5)
     colours[..., 3] = COVER * np.abs(share)
     ax.imshow(colours, extent=(-0.5, side - 0.5, side - 0.5, -0.5), interpolation="bilinear")
-
-
-def _strongest(found: Maps) -> float:
-    return float(np.nanpercentile(np.abs(found), STRONGEST)) or 1.0
-
-
-def _hpi_or_hours(row: Any) -> str:
-    return f"{row.hpi:g} hpi".replace("-", "−") if np.isfinite(row.hpi) else f"{row.hours:g} h"
 
 
 def _prediction_text(row: Any, head: str) -> str:

@@ -132,8 +132,7 @@ def plate_and_stack_figure(
     row, column = layout_of(list(plate["well"].unique()))[0][well]
     ax.add_patch(Circle((column, row), 0.47, facecolor="none", edgecolor=style.INK, linewidth=2.2))
     panels = _StackPanels(below, rows, threshold, None if picture is None else picture.shape[0])
-    style.describe(figure, f"{ax.get_label()} Marked: {well}. {panels.show(hours, picture)}")
-    return figure
+    return style.describe(figure, f"{ax.get_label()} Marked: {well}. {panels.show(hours, picture)}")
 
 
 class _StackPanels:
@@ -182,8 +181,7 @@ class _StackPanels:
 
 def hours_text(row: Any) -> str:
     """Return ``12 h after start, 7 hpi`` of a frame."""
-    hpi = f", {row.hpi:g} hpi".replace("-", "−") if np.isfinite(row.hpi) else ""
-    return f"{row.hours:g} h after start{hpi}"
+    return ", ".join(filter(None, (f"{row.hours:g} h after start", style.hpi_text(row))))
 
 
 def prediction_text(row: Any) -> str:
@@ -233,8 +231,7 @@ def error_figure(
     beside = f" among {len(shown)} frames in a row" if strips else ""
     below = f" Below each the map of the {head} head." if len(strips) > 1 else ""
     figure.suptitle(title, x=0.01, ha="left", fontsize=8)
-    style.describe(figure, f"{title}: {prediction_text(row)}{beside}, above the trajectory.{below}")
-    return figure
+    return style.describe(figure, f"{title}: {prediction_text(row)}{beside}, above the trajectory.{below}")
 
 
 def _strip(
@@ -289,26 +286,16 @@ class ThresholdDrawing(Drawing):
         style.share_axis(middle, "x")
         middle.set_xlabel(f"share of frames, {level:.0%} interval")
         place: Any = {"ha": "right", "va": "center", "fontsize": 7}
-        self._values = [
-            middle.text(1.0, y - 0.28, "0.000 (0.000 to 0.000)", **place) for y in range(len(metrics))
-        ]
-        self._band = right.fill_between(
-            NONE, NONE, NONE, step="post", color=style.INFECTED, alpha=0.18, linewidth=0
-        )
+        widest_value, ys = "0.000 (0.000 to 0.000)", range(len(metrics))
+        self._values = [middle.text(1.0, y - 0.28, widest_value, **place) for y in ys]
+        area: Any = {"step": "post", "color": style.INFECTED, "alpha": 0.18, "linewidth": 0}
+        self._band = right.fill_between(NONE, NONE, NONE, **area)
         (self._share,) = right.step([0], [0], where="post", color=style.INFECTED, label="detected")
         right.set(xlabel=style.TIME_AXES["hpi"], ylabel="infected stacks found (share)")
         style.share_axis(right)
         style.hour_ticks(right, *hpi)
-        moving = [
-            self._cells,
-            *self._texts,
-            self._limits,
-            self._rates,
-            *self._values,
-            self._band,
-            self._share,
-        ]
-        super().__init__(figure, moving)
+        moving = [self._cells, *self._texts, self._limits, self._rates, *self._values]
+        super().__init__(figure, [*moving, self._band, self._share])
 
     def show(self, confusion: pd.DataFrame, rates: pd.DataFrame, curves: pd.DataFrame) -> None:
         """Move to another threshold.
@@ -412,9 +399,8 @@ class WindowDrawing(Drawing):
         self._mock.set_data(corners, infected, total)
         self._infected.set_data(corners, np.zeros_like(infected), infected)
         span = f"{style.range_text(value, 2)} in {count_text(len(rows), 'window')}"
-        style.describe(
-            self.figure, f"{METRICS[metric].label} by window, {group}: {span}.{style.undefined_text(rows)}"
-        )
+        text = f"{METRICS[metric].label} by window, {group}: {span}.{style.undefined_text(rows)}"
+        style.describe(self.figure, text)
 
     @styled
     def _set_axes(self, metric: str, group: str, clock: str, limits: tuple[float, float], n: float) -> None:

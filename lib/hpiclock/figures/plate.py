@@ -20,6 +20,13 @@ from hpiclock.format import count_text
 from hpiclock.tables import n_wells
 from hpiclock.wells import letters, parse_well, plate_format
 
+# fmt: off
+__all__ = [
+    "dose_response", "plate_heat_map", "plate_map", "plate_map_figure", "treatment_curves",
+    "well_grid_figure", "wells_by_treatment",
+]
+# fmt: on
+
 QUANTITIES = {
     "p_infected": "P(infected)",
     "called": "fields called infected (share)",
@@ -47,13 +54,13 @@ def plate_map(manifest: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         InputError: stacks of several plates; use :func:`plate_map_figure`.
     """
     if manifest.empty:
-        return style.empty(style.axes_or_new(ax), "no stacks, so no plate map")
+        return style.empty(ax or style.new_axes(), "no stacks, so no plate map")
     if len(manifest["plate"].unique()) > 1:
         raise InputError("plate_map draws one plate and got several; use plate_map_figure")
     wells = manifest.drop_duplicates("well").set_index("well")
     positions = manifest.groupby("well").size()
     places, (n_rows, n_columns), named = layout_of(list(wells.index))
-    ax = style.axes_or_new(ax, *_plate_size(n_rows, n_columns))
+    ax = ax or style.new_axes(*_plate_size(n_rows, n_columns))
     for row, column in np.ndindex(n_rows, n_columns):
         ax.add_patch(Circle((column, row), 0.44, facecolor="none", edgecolor=style.PALE, linewidth=0.6))
     for well, (row, column) in places.items():
@@ -75,9 +82,7 @@ def plate_map(manifest: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     counts = {had: count_text(n_wells(had.rows(manifest)), "well") for had in treatments(manifest)}
     handles = [Patch(color=had.colour, label=f"{had.label} ({n})") for had, n in counts.items()]
     title = "in the well: onset\n(h after start)" if 8 < n_columns <= 12 else None
-    style.legend_outside(ax, handles=handles, title=title)
-    style.describe(ax, _plate_words(manifest, n_rows * n_columns))
-    return ax
+    return style.finish(ax, _plate_words(manifest, n_rows * n_columns), handles=handles, title=title)
 
 
 @styled
@@ -131,10 +136,8 @@ def _well_text(well: str, treatment: Treatment, onset_h: float, positions: int, 
 
 
 def _plate_words(manifest: pd.DataFrame, size: int) -> str:
-    wells = {
-        had: sorted(had.rows(manifest)["well"].unique(), key=natural_key) for had in treatments(manifest)
-    }
-    parts = "; ".join(f"{had.label} in {', '.join(names)}" for had, names in wells.items())
+    wells = {had.label: had.rows(manifest)["well"].unique() for had in treatments(manifest)}
+    parts = "; ".join(f"{label} in {', '.join(sorted(of, key=natural_key))}" for label, of in wells.items())
     onsets = manifest.loc[manifest["condition"].eq("infected"), "onset_h"]
     onset = f" Onsets of infected wells: {style.range_text(onsets)} h after start." if len(onsets) else ""
     return f"Plate map with {size} places: {parts}.{onset}"
@@ -166,12 +169,7 @@ def _palette(styles: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 @styled
 def treatment_curves(
-    curves: pd.DataFrame,
-    *,
-    quantity: str,
-    level: float,
-    threshold: float | None = None,
-    ax: Axes | None = None,
+    curves: pd.DataFrame, *, quantity: str, level: float, threshold: float | None = None
 ) -> Axes:
     """Draw a quantity over hours, a line per treatment with its band over wells.
 
@@ -180,9 +178,8 @@ def treatment_curves(
         quantity: one of its quantities.
         level: of the bands.
         threshold: drawn where it is given.
-        ax: where to draw; a new figure by default.
     """
-    ax = style.axes_or_new(ax, 5.4, 2.8)
+    ax = style.new_axes(5.4, 2.8)
     rows = curves[curves["quantity"].eq(quantity) & curves["value"].notna()]
     if rows.empty:
         return style.empty(ax, f"no {QUANTITIES[quantity]} in these predictions")
@@ -196,15 +193,13 @@ def treatment_curves(
     style.threshold_line(ax, threshold)
     if quantity != "time_pred":
         style.share_axis(ax)
-    ax.set_ylabel(QUANTITIES[quantity])
-    style.time_axis(ax, rows["hours"])
-    style.legend_outside(ax, title=f"band: {level:.0%} over wells")
-    style.describe(ax, f"{QUANTITIES[quantity]} over hours since start per treatment. {'; '.join(words)}.")
-    return ax
+    style.over_time(ax, QUANTITIES[quantity], rows[["hours"]])
+    text = f"{QUANTITIES[quantity]} over hours since start per treatment. {'; '.join(words)}."
+    return style.finish(ax, text, title=f"band: {level:.0%} over wells")
 
 
 @styled
-def wells_by_treatment(wells: pd.DataFrame, *, value: str, ax: Axes | None = None) -> Axes:
+def wells_by_treatment(wells: pd.DataFrame, *, value: str) -> Axes:
     """Draw a value of every well beside its treatment, with the mean of each treatment.
 
     Of a time to detection, wells that were not detected stand as open triangles at their last hour.
@@ -212,33 +207,25 @@ def wells_by_treatment(wells: pd.DataFrame, *, value: str, ax: Axes | None = Non
     Args:
         wells: from :func:`hpiclock.analysis.plate_readout.readout_by_well`.
         value: its column.
-        ax: where to draw; a new figure by default.
     """
     import seaborn as sns
 
     if value == "detected_hpi":  # others have no such time
         wells = wells[wells["onset_h"].notna()]
     styles = treatment_styles(wells)
-    ax = style.axes_or_new(ax, 4.6, 0.6 + 0.3 * max(len(styles), 2))
+    ax = style.new_axes(4.6, 0.6 + 0.3 * max(len(styles), 2))
     if wells[value].isna().all():
         return style.empty(ax, f"no well has a value of: {QUANTITIES[value]}")
     rows: Any = {"y": "treatment", "order": list(styles), "ax": ax}
-    sns.pointplot(
-        wells, x=value, errorbar=None, linestyle="none", marker="|", color=style.INK, markersize=14, **rows
-    )
+    mean: Any = rows | {"errorbar": None, "linestyle": "none", "marker": "|", "markersize": 14}
+    sns.pointplot(wells, x=value, color=style.INK, **mean)
     dots: Any = rows | {"warn_thresh": 1}  # crowded points may overlap
     sns.swarmplot(wells, x=value, size=4.5, alpha=0.85, **dots, **_palette(styles))
     lost = wells[wells[value].isna()] if value.startswith("detected") else wells.head(0)
     if len(lost):
         since = lost["onset_h"].fillna(0.0) if value == "detected_hpi" else 0.0
-        open_triangle = {
-            "marker": ">",
-            "color": "white",
-            "edgecolor": style.GREY,
-            "linewidth": 0.8,
-            "size": 4,
-        }
-        sns.swarmplot(lost.assign(at=lost["last_h"] - since), x="at", **open_triangle, **dots)
+        hollow: Any = {"marker": ">", "color": "white", "edgecolor": style.GREY, "linewidth": 0.8}
+        sns.swarmplot(lost.assign(at=lost["last_h"] - since), x="at", size=4, **hollow, **dots)
         ax.plot([], [], ">", mfc="white", color=style.GREY, label="not detected until then")
     ax.plot([], [], "|", color=style.INK, markersize=8, label="mean of the wells with a value")
     style.row_axis(ax, list(styles))
@@ -250,19 +237,12 @@ def wells_by_treatment(wells: pd.DataFrame, *, value: str, ax: Axes | None = Non
         n_lost = int(lost["treatment"].eq(name).sum())
         words.append(f"{name}: mean {part.mean():.2f}" if part.notna().any() else name)
         words[-1] += f", {n_lost} of {len(part)} wells not detected" if n_lost else ""
-    style.describe(ax, f"{QUANTITIES[value]} of every well. {'; '.join(words)}.")
-    return ax
+    return style.describe(ax, f"{QUANTITIES[value]} of every well. {'; '.join(words)}.")
 
 
 @styled
 def dose_response(
-    wells: pd.DataFrame,
-    curve: pd.DataFrame,
-    fit: dict[str, Any],
-    *,
-    unit: str,
-    level: float,
-    ax: Axes | None = None,
+    wells: pd.DataFrame, curve: pd.DataFrame, fit: dict[str, Any], *, unit: str, level: float
 ) -> Axes:
     """Draw a response of every well over its dose, with the fitted sigmoid and its EC50.
 
@@ -272,11 +252,10 @@ def dose_response(
         fit: its row.
         unit: of the dose, for the axis.
         level: of the interval of the EC50.
-        ax: where to draw; a new figure by default.
     """
     import seaborn as sns
 
-    ax = style.axes_or_new(ax, 4.6, 2.6)
+    ax = style.new_axes(4.6, 2.6)
     dose, response = str(fit["dose"]), str(fit["response"])
     known = wells[wells[dose].gt(0) & wells[response].notna()]
     if known.empty:
@@ -290,9 +269,8 @@ def dose_response(
     if len(curve):
         ax.plot(curve["dose"], curve["value"], color=style.INK, label="fitted sigmoid")
         if known[dose].min() <= fit["ec50"] <= known[dose].max():
-            interval = (
-                f" ({fit['low']:.3g} to {fit['high']:.3g})" if np.isfinite(fit["low"]) else ", no interval"
-            )
+            limits = f" ({fit['low']:.3g} to {fit['high']:.3g})"
+            interval = limits if np.isfinite(fit["low"]) else ", no interval"
             style.reference_line(ax, x=fit["ec50"], linestyle="-", label=f"EC50 {fit['ec50']:.3g}{interval}")
         else:
             ax.plot([], [], " ", label=f"EC50 outside\nthe doses ({fit['ec50']:.2g})")
@@ -303,19 +281,17 @@ def dose_response(
     ax.set(xlabel=f"{dose} ({unit})" if unit else dose.upper(), ylabel=QUANTITIES[response])
     style.legend_outside(ax, title=f"{len(known)} wells; {level:.0%} interval")
     result = f"EC50 {fit['ec50']:.3g}" if len(curve) else str(fit["note"])
-    style.describe(ax, f"{QUANTITIES[response]} of {len(known)} wells over {dose}: {result}.")
-    return ax
+    return style.describe(ax, f"{QUANTITIES[response]} of {len(known)} wells over {dose}: {result}.")
 
 
 @styled
-def plate_heat_map(wells: pd.DataFrame, *, value: str, hour: float, ax: Axes | None = None) -> Axes:
+def plate_heat_map(wells: pd.DataFrame, *, value: str, hour: float) -> Axes:
     """Draw a value of every well as a shade, in the layout of the plate; hatched where it is undefined.
 
     Args:
         wells: of one plate, from :func:`hpiclock.analysis.plate_readout.readout_by_well`.
         value: its column.
         hour: at which the value was taken, for the title.
-        ax: where to draw; a new figure by default.
 
     Raises:
         InputError: wells of several plates.
@@ -324,10 +300,10 @@ def plate_heat_map(wells: pd.DataFrame, *, value: str, hour: float, ax: Axes | N
 
     _refuse_many(wells)
     if wells.empty or wells[value].isna().all():
-        return style.empty(style.axes_or_new(ax), f"no well has a value of: {QUANTITIES[value]}")
+        return style.empty(style.new_axes(), f"no well has a value of: {QUANTITIES[value]}")
     places, (n_rows, n_columns), named = layout_of(list(wells["well"]))
     width, height = _plate_size(n_rows, n_columns)
-    ax = style.axes_or_new(ax, width + 0.2, height + 0.3)
+    ax = style.new_axes(width + 0.2, height + 0.3)
     shares = value in ("p_infected", "infected_share")
     shown = pd.DataFrame(np.nan, index=[*map(letters, range(n_rows))], columns=range(1, n_columns + 1))
     for well, number in zip(wells["well"], wells[value], strict=True):
@@ -349,12 +325,9 @@ def plate_heat_map(wells: pd.DataFrame, *, value: str, hour: float, ax: Axes | N
     _plate_labels(ax, named)
     ax.set_title("" if value.startswith("detected") else f"at {hour:g} h", pad=12)
     known = wells[wells[value].notna()].sort_values(value, ascending=False)
-    style.describe(
-        ax,
-        f"Plate map of {QUANTITIES[value]} at {hour:g} h: {style.range_text(known[value], 2)} over "
-        f"{len(known)} wells; highest in {', '.join(known['well'].head(3))}.",
-    )
-    return ax
+    words = f"Plate map of {QUANTITIES[value]} at {hour:g} h: {style.range_text(known[value], 2)} over "
+    words += f"{len(known)} wells; highest in {', '.join(known['well'].head(3))}."
+    return style.describe(ax, words)
 
 
 @styled
@@ -404,9 +377,8 @@ def well_grid_figure(rows: pd.DataFrame, *, threshold: float) -> Figure:
     fig.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 6))
     axes[-1, len(used_columns) // 2].set_xlabel(style.TIME_AXES["hours"], fontsize=7)
     fig.supylabel("P(infected), a line per field", fontsize=7)
-    words = f"P(infected) over hours in {len(places)} wells in plate layout, threshold {threshold:.3g}."
-    style.describe(fig, words)
-    return fig
+    wells = f"{len(places)} wells in plate layout"
+    return style.describe(fig, f"P(infected) over hours in {wells}, threshold {threshold:.3g}.")
 
 
 def _refuse_many(table: pd.DataFrame) -> None:

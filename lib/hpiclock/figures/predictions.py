@@ -14,6 +14,13 @@ from hpiclock.figures import style
 from hpiclock.figures.style import Treatment, draw_frames, draw_stacks, styled
 from hpiclock.format import count_text, first_clause, n_text
 
+# fmt: off
+__all__ = [
+    "bland_altman", "classes_figure", "confusion", "prediction_scatter_figure", "prediction_vs_target",
+    "reliability", "residual_over_hours", "roc", "score_distribution", "score_over_hours",
+]
+# fmt: on
+
 LABEL_NAMES = {0: "not infected", 1: "infected"}
 LABEL_CONDITIONS = {0: "mock", 1: "infected"}  # whose colours and lines a label has
 CLOCK_AXES = {"infection": style.TIME_AXES["hpi"], "experiment": style.TIME_AXES["hours"]}
@@ -38,7 +45,7 @@ def roc(
         threshold: the frozen decision threshold; its place on each curve is marked.
         ax: where to draw; a new figure by default.
     """
-    ax = style.axes_or_new(ax, 5.2, 2.9)
+    ax = ax or style.new_axes(5.2, 2.9)
     if curve.empty:
         return style.empty(ax, "no ROC curve: it needs scored frames of both classes")
     ax.plot([0, 1], [0, 1], color=style.GREY, linewidth=0.8, linestyle=":", label="chance")
@@ -57,9 +64,7 @@ def roc(
     ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", xticks=ticks, yticks=ticks)
     ax.set_xlabel("false positive rate (share of frames not infected)")
     ax.set_ylabel("recall (share of infected frames)")
-    style.legend_outside(ax, labelspacing=0.9)
-    style.describe(ax, f"ROC curves. {'; '.join(words)}.")
-    return ax
+    return style.finish(ax, f"ROC curves. {'; '.join(words)}.", labelspacing=0.9)
 
 
 def _auc_text(split: str, auc: pd.DataFrame, level: float) -> str:
@@ -84,7 +89,7 @@ def confusion(counts: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     Raises:
         InputError: rows of several splits.
     """
-    ax = style.axes_or_new(ax, style.COLUMN_IN, 2.6)
+    ax = ax or style.new_axes(style.COLUMN_IN, 2.6)
     if counts.empty or not counts["n"].sum():
         return style.empty(ax, "no scored frames, so no confusion table")
     if len(counts["split"].unique()) > 1:
@@ -92,8 +97,7 @@ def confusion(counts: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     shares, texts = confusion_cells(counts)
     confusion_map(ax, shares, texts)
     ax.set_title(f"{counts['split'].iloc[0]} frames")
-    style.describe(ax, f"Confusion table, shares of the true class: {confusion_words(texts)}.")
-    return ax
+    return style.describe(ax, f"Confusion table, shares of the true class: {confusion_words(texts)}.")
 
 
 def confusion_cells(counts: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -104,9 +108,8 @@ def confusion_cells(counts: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
         known = np.isfinite(row["share"])
         shares[cell] = row["share"] if known else 0
         share = f"{row['share']:.1%}" if known else "no such frames"
-        texts[cell] = (
-            f"{share}\n{count_text(int(row['n']), 'frame')}\n{count_text(int(row['n_stacks']), 'stack')}"
-        )
+        counted = (count_text(int(row["n"]), "frame"), count_text(int(row["n_stacks"]), "stack"))
+        texts[cell] = "\n".join((share, *counted))
     return shares, texts
 
 
@@ -116,9 +119,8 @@ def confusion_map(ax: Axes, shares: np.ndarray, texts: np.ndarray) -> None:
 
     names = list(LABEL_NAMES.values())
     labels: Any = {"annot": texts, "fmt": "", "annot_kws": {"linespacing": 1.4}}
-    sns.heatmap(
-        pd.DataFrame(shares, names, names), vmin=0, vmax=1.1, cmap="Blues", cbar=False, ax=ax, **labels
-    )
+    labels |= {"vmin": 0, "vmax": 1.1, "cmap": "Blues", "cbar": False}
+    sns.heatmap(pd.DataFrame(shares, names, names), ax=ax, **labels)
     ax.tick_params(length=0)
     ax.set_yticklabels(names, rotation=90, va="center")
     ax.set(xlabel="predicted class", ylabel="true class")
@@ -134,15 +136,14 @@ def confusion_words(texts: np.ndarray) -> str:
 
 
 @styled
-def reliability(bins: pd.DataFrame, *, level: float, ax: Axes | None = None) -> Axes:
+def reliability(bins: pd.DataFrame, *, level: float) -> Axes:
     """Draw how often frames are infected against the predicted probability, bin by bin.
 
     Args:
         bins: ``split p_mean rate low high n``, one split; bins without frames are skipped.
         level: level of the intervals, such as 0.95.
-        ax: where to draw; a new figure by default.
     """
-    ax = style.axes_or_new(ax, style.COLUMN_IN, 3.0)
+    ax = style.new_axes(style.COLUMN_IN, 3.0)
     bins = bins[bins["n"].gt(0)]
     if bins.empty:
         return style.empty(ax, "no scored frames, so no reliability curve")
@@ -152,8 +153,7 @@ def reliability(bins: pd.DataFrame, *, level: float, ax: Axes | None = None) -> 
     known = bins[bins["low"].notna() & bins["high"].notna()]
     interval: Any = {"color": colour, "linewidth": 1, "label": f"{level:.0%} interval"}
     ax.vlines(known["p_mean"], known["low"], known["high"], **interval)
-    style.share_axis(ax)
-    style.share_axis(ax, "x")
+    style.share_axis(ax, "xy")
     ax.set_ylabel("infected (share of the frames)")
     ax.legend(loc="lower left", bbox_to_anchor=(-0.1, 1.0), ncols=2, columnspacing=1)
     counts = style.inset_below(ax, -0.34, 0.2)
@@ -163,8 +163,7 @@ def reliability(bins: pd.DataFrame, *, level: float, ax: Axes | None = None) -> 
     pairs = [f"predicted {row.p_mean:.2f}, was {row.rate:.2f} (n = {row.n:,})" for row in bins.itertuples()]
     without = len(bins) - len(known)
     pairs += [f"{count_text(without, 'bin')} without an interval"] if without else []
-    style.describe(ax, f"Reliability of P(infected), {'; '.join(pairs)}.")
-    return ax
+    return style.describe(ax, f"Reliability of P(infected), {'; '.join(pairs)}.")
 
 
 @styled
@@ -186,7 +185,7 @@ def classes_figure(
 
 @styled
 def score_over_hours(
-    predictions: pd.DataFrame, *, threshold: float | None = None, clock: str = "hours", ax: Axes | None = None
+    predictions: pd.DataFrame, *, threshold: float | None = None, clock: str = "hours"
 ) -> Axes:
     """Draw P(infected) over time, a line per stack in the colour of its treatment.
 
@@ -194,9 +193,8 @@ def score_over_hours(
         predictions: PREDICTIONS (``stack_id condition moi hours hpi p_infected``) of one run.
         threshold: the decision threshold, drawn as a line.
         clock: ``hours`` since imaging start, or ``hpi`` (infected stacks only).
-        ax: where to draw; a new figure by default.
     """
-    ax = style.axes_or_new(ax, 5.2, 2.6)
+    ax = style.new_axes(5.2, 2.6)
     rows = predictions[predictions["p_infected"].notna() & predictions[clock].notna()]
     if rows.empty:
         return style.empty(ax, "no frame has a P(infected) and a time")
@@ -204,28 +202,21 @@ def score_over_hours(
     style.threshold_line(ax, threshold)
     if clock == "hpi":
         style.reference_line(ax, x=0, linestyle="-", label="onset")
-    ax.set_ylabel("P(infected)")
     style.share_axis(ax)
-    style.time_axis(ax, rows[clock], clock)
-    style.legend_outside(ax)
-    style.describe(ax, f"P(infected) over {style.TIME_AXES[clock]}, one line per stack: {words}.")
-    return ax
+    style.over_time(ax, "P(infected)", rows[[clock]], clock)
+    return style.finish(ax, f"P(infected) over {style.TIME_AXES[clock]}, one line per stack: {words}.")
 
 
 @styled
-def score_distribution(
-    predictions: pd.DataFrame, *, threshold: float | None = None, ax: Axes | None = None
-) -> Axes:
+def score_distribution(predictions: pd.DataFrame) -> Axes:
     """Draw the share of frames at or below each P(infected), a step line per label.
 
     Args:
         predictions: PREDICTIONS (``label p_infected stack_id``); frames without a label are left out.
-        threshold: the decision threshold, drawn as a line.
-        ax: where to draw; a new figure by default.
     """
     import seaborn as sns
 
-    ax = style.axes_or_new(ax, 5.2, 2.4)
+    ax = style.new_axes(5.2, 2.4)
     rows = predictions[predictions["p_infected"].notna() & predictions["label"].notna()]
     if rows.empty:
         return style.empty(ax, "no scored frames, so no scores to show")
@@ -235,13 +226,9 @@ def score_distribution(
         line = style.CONDITIONS[LABEL_CONDITIONS[int(label)]].line
         sns.ecdfplot(scores, x="p_infected", label=text, ax=ax, **line)
         words.append(f"{text}, scores {style.range_text(scores['p_infected'], 2)}")
-    style.threshold_line(ax, threshold, "x")
-    style.share_axis(ax)
-    style.share_axis(ax, "x")
+    style.share_axis(ax, "xy")
     ax.set(xlabel="P(infected)", ylabel="share of frames at or below")
-    style.legend_outside(ax)
-    style.describe(ax, f"Cumulative distribution of P(infected): {'; '.join(words)}.")
-    return ax
+    return style.finish(ax, f"Cumulative distribution of P(infected): {'; '.join(words)}.")
 
 
 def _on_clock(predictions: pd.DataFrame, clock: str) -> pd.DataFrame:
@@ -261,7 +248,7 @@ def prediction_vs_target(
         line: rows of :func:`hpiclock.analysis.time_errors.time_regression`; not drawn when missing.
         ax: where to draw; a new figure by default.
     """
-    ax = style.axes_or_new(ax, style.COLUMN_IN, 3.4)
+    ax = ax or style.new_axes(style.COLUMN_IN, 3.4)
     rows = _on_clock(predictions, clock)
     if rows.empty:
         return style.empty(ax, f"no frames with a predicted and a true time on the {clock} clock")
@@ -277,8 +264,8 @@ def prediction_vs_target(
     ax.set(xlim=ends + pad, ylim=ends + pad, aspect="equal")
     ax.set(xlabel=f"true {CLOCK_AXES[clock]}", ylabel="predicted time (h)", title=CLOCK_TITLES[clock])
     ax.legend(loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2, columnspacing=1, markerscale=2)
-    style.describe(ax, f"Predicted against true {CLOCK_AXES[clock]}, {style.frames_text(rows)}.{fitted}")
-    return ax
+    words = f"Predicted against true {CLOCK_AXES[clock]}, {style.frames_text(rows)}.{fitted}"
+    return style.describe(ax, words)
 
 
 def _draw_regression(ax: Axes, line: pd.DataFrame, ends: np.ndarray) -> str:
@@ -309,18 +296,16 @@ def prediction_scatter_figure(predictions: pd.DataFrame, line: pd.DataFrame | No
 
 
 @styled
-def residual_over_hours(residuals: pd.DataFrame, *, clock: str = "true", ax: Axes | None = None) -> Axes:
+def residual_over_hours(residuals: pd.DataFrame) -> Axes:
     """Draw the mean time error over hours with its spread (mean ± SD of the frames), a line per label.
 
     Args:
         residuals: ``label start_h end_h clock bias sd n n_stacks``, one split; empty bins leave gaps.
-        clock: ``true`` or ``predicted``: the clock under which the errors are taken.
-        ax: where to draw; a new figure by default.
     """
-    ax = style.axes_or_new(ax, 5.2, 2.6)
-    rows = residuals[residuals["clock"].eq(clock)].sort_values("start_h")
+    ax = style.new_axes(5.2, 2.6)
+    rows = residuals[residuals["clock"].eq("true")].sort_values("start_h")
     if not rows["bias"].notna().any():
-        return style.empty(ax, f"no frame has a time error under the {clock} clock")
+        return style.empty(ax, "no frame has a time error under the true clock")
     words = []
     for label, part in rows.groupby("label"):
         line = style.CONDITIONS[LABEL_CONDITIONS[int(label)]].line
@@ -330,17 +315,12 @@ def residual_over_hours(residuals: pd.DataFrame, *, clock: str = "true", ax: Axe
         style.band(ax, hours, bias - sd, bias + sd, line["color"], label="mean ± SD")
         words.append(f"{text}: mean error {style.range_text(bias)} h")
     style.reference_line(ax, y=0)
-    ax.set_ylabel(f"time error under the\n{clock} clock (h)")
-    style.time_axis(ax, rows[["start_h", "end_h"]], zero=True)
-    style.legend_outside(ax)
-    style.describe(ax, f"Time error under the {clock} clock over hours: {'; '.join(words)}.")
-    return ax
+    style.over_time(ax, "time error under the\ntrue clock (h)", rows[["start_h", "end_h"]], zero=True)
+    return style.finish(ax, f"Time error under the true clock over hours: {'; '.join(words)}.")
 
 
 @styled
-def bland_altman(
-    predictions: pd.DataFrame, limits: pd.DataFrame, *, clock: str, level: float, ax: Axes | None = None
-) -> Axes:
+def bland_altman(predictions: pd.DataFrame, limits: pd.DataFrame, *, clock: str, level: float) -> Axes:
     """Draw the error against the mean of predicted and true time, with bias and limits of agreement.
 
     Method: Bland and Altman, Lancet 1986;327:307-310.
@@ -351,9 +331,8 @@ def bland_altman(
             ``lower`` and ``upper`` are the limits of agreement.
         clock: ``infection`` or ``experiment``.
         level: level of the interval of the bias.
-        ax: where to draw; a new figure by default.
     """
-    ax = style.axes_or_new(ax, 5.2, 2.6)
+    ax = style.new_axes(5.2, 2.6)
     rows = _on_clock(predictions, clock)
     if rows.empty:
         return style.empty(ax, f"no frames with a predicted and a true time on the {clock} clock")
@@ -373,9 +352,8 @@ def bland_altman(
         words = f" Bias {bias} h, {text}."
     ax.set(xlabel=f"mean of predicted and true {CLOCK_AXES[clock]}", ylabel="predicted − true (h)")
     ax.set_title(CLOCK_TITLES[clock])
-    style.legend_outside(ax, markerscale=2)
-    style.describe(ax, f"Bland-Altman plot on the {clock} clock, {style.frames_text(rows)}.{words}")
-    return ax
+    text = f"Bland-Altman plot on the {clock} clock, {style.frames_text(rows)}.{words}"
+    return style.finish(ax, text, markerscale=2)
 
 
 def trajectory(
@@ -387,21 +365,20 @@ def trajectory(
     score_ax.plot(rows["hours"], rows["p_infected"], **predicted)
     style.threshold_line(score_ax, threshold)
     style.share_axis(score_ax)
-    score_ax.set_ylabel("P(infected)")
     if "time_low" in rows:
         limits = rows["time_low"], rows["time_high"]
         style.band(time_ax, rows["hours"], *limits, treatment.colour, label="interval of the prediction")
     time_ax.plot(rows["hours"], rows["time_target"], color=style.INK, linestyle=":", label="true time")
     time_ax.plot(rows["hours"], rows["time_pred"], **predicted)
     clocks = rows["clock"].unique()  # two where the frames before the onset count as not infected
-    time_ax.set_ylabel(f"{clocks[0]} clock (h)" if len(clocks) == 1 else "time on its clock (h)")
+    time_label = f"{clocks[0]} clock (h)" if len(clocks) == 1 else "time on its clock (h)"
     onset = float(rows["onset_h"].iloc[0])
-    for ax in (score_ax, time_ax):
+    for ax, label in ((score_ax, "P(infected)"), (time_ax, time_label)):
         if np.isfinite(onset) and treatment.condition == "infected":
             style.reference_line(ax, x=onset, linestyle="-", label=f"onset {onset:g} h")
         if cursor_h is not None:
             ax.axvline(cursor_h, color=style.INK, linewidth=1, label=f"this frame: {cursor_h:g} h")
-        style.time_axis(ax, rows["hours"], zero=True)
+        style.over_time(ax, label, rows[["hours"]], zero=True)
     scores = f"P(infected) of {rows['stack_id'].iloc[0]} ({treatment.label}) over hours: "
     style.describe(score_ax, f"{scores}{style.range_text(rows['p_infected'], 2)}.")
     times = (style.range_text(rows[name]) for name in ("time_pred", "time_target"))

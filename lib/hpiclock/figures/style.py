@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import re
 import textwrap
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import wraps
 from itertools import groupby
-from typing import Any, ParamSpec, TypeVar
+from pathlib import Path
+from typing import Any, TypeVar
 
 import matplotlib as mpl
 import numpy as np
@@ -20,6 +20,8 @@ from matplotlib.figure import Figure, SubFigure
 from hpiclock import format
 from hpiclock.format import count_text, first_clause, number_text, true_minus
 
+RC: Any = mpl.rc_params_from_file(Path(__file__).with_name("figures.mplstyle"), use_default_template=False)
+styled = mpl.rc_context(RC)  # decorates a plot function: it runs under RC, the caller's settings stay
 COLUMN_IN = 3.5  # one column of a journal page, inches
 PAGE_IN = 7.2  # two columns
 DPI = 200
@@ -34,55 +36,11 @@ CONDITION_LINES = {"infected": "-", "mock": "--"}
 CONDITION_MARKERS = {"infected": "o", "mock": "s"}
 SPLIT_LINES = {"train": ":", "val": "--", "test": "-"}
 TIME_AXES = {"hours": "time since imaging start (h)", "hpi": "time since onset (hpi, h)"}
-INK = "#222222"
+INK = RC["text.color"]
 GREY = "#8C8C8C"
 PALE = "#E6E6E6"
 SERIES_COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", INK)
 SERIES_MARKERS = ("o", "s", "D", "^", "v", "P", "X")
-RC: Any = {
-    "font.size": 8,
-    "axes.titlesize": 8,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.labelsize": 8,
-    "xtick.labelsize": 7,
-    "ytick.labelsize": 7,
-    "legend.fontsize": 7,
-    "legend.title_fontsize": 7,
-    "legend.frameon": False,
-    "legend.handlelength": 1.8,
-    "figure.titlesize": 9,
-    "figure.titleweight": "bold",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.6,
-    "axes.edgecolor": INK,
-    "axes.labelcolor": INK,
-    "text.color": INK,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "xtick.major.width": 0.6,
-    "ytick.major.width": 0.6,
-    "lines.linewidth": 1.2,
-    "lines.markersize": 3.5,
-    "hatch.linewidth": 0.4,
-}
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def styled(function: Callable[P, R]) -> Callable[P, R]:
-    """Run a plot function under :data:`RC`, without touching the settings of the caller."""
-
-    @wraps(function)
-    def inner(*args: P.args, **kwargs: P.kwargs) -> R:
-        with mpl.rc_context(RC):
-            return function(*args, **kwargs)
-
-    return inner
-
-
 # Figures and axes
 
 
@@ -101,9 +59,9 @@ def panels(n: int, width_in: float, height_in: float, across: int = 3) -> tuple[
     return figure, axes[:n]
 
 
-def axes_or_new(ax: Axes | None, width_in: float = COLUMN_IN, height_in: float = 2.6) -> Axes:
-    """Return ``ax``, or the axes of a new figure of this size."""
-    return new_figure(width_in, height_in).add_subplot() if ax is None else ax
+def new_axes(width_in: float = COLUMN_IN, height_in: float = 2.6) -> Axes:
+    """Return the axes of a new figure of this size."""
+    return new_figure(width_in, height_in).add_subplot()
 
 
 def figure_of(drawn: Axes | Figure | SubFigure) -> Figure:
@@ -118,8 +76,7 @@ def empty(ax: Axes, why: str) -> Axes:
     """Write into empty axes why nothing is drawn."""
     bare(ax)
     ax.text(0.5, 0.5, why, ha="center", va="center", transform=ax.transAxes, color=INK, wrap=True)
-    describe(ax, f"Empty figure: {why}.")
-    return ax
+    return describe(ax, f"Empty figure: {why}.")
 
 
 def empty_figure(why: str, width_in: float = PAGE_IN, height_in: float = 0.8) -> Figure:
@@ -143,11 +100,12 @@ def inset_below(ax: Axes, at: float = -0.48, height: float = 0.24) -> Axes:
     return ax.inset_axes((0, at, 1, height), sharex=ax)
 
 
-def time_axis(ax: Axes, hours: pd.Series | pd.DataFrame, clock: str = "hours", *, zero: bool = False) -> None:
-    """Name the x axis after its clock and fit ticks and range to these hours, from 0 on where ``zero``.
+def over_time(ax: Axes, y: str, hours: pd.DataFrame, clock: str = "hours", *, zero: bool = False) -> None:
+    """Name the axes of something over time, and fit ticks and range to these hours, from 0 on where ``zero``.
 
     Args:
         ax: with time along x.
+        y: the name of the y axis.
         hours: what is drawn; all columns of a table count.
         clock: ``hours`` since imaging start, or ``hpi``.
         zero: begin at 0 unless the hours begin earlier.
@@ -155,7 +113,7 @@ def time_axis(ax: Axes, hours: pd.Series | pd.DataFrame, clock: str = "hours", *
     values = hours.to_numpy(dtype=float)
     low = float(np.nanmin(values))
     hour_ticks(ax, min(0.0, low) if zero else low, float(np.nanmax(values)))
-    ax.set_xlabel(TIME_AXES[clock])
+    ax.set(xlabel=TIME_AXES[clock], ylabel=y)
 
 
 def hour_ticks(ax: Axes, low: float, high: float) -> None:
@@ -174,9 +132,9 @@ def row_axis(ax: Axes, names: Sequence[object]) -> None:
     ax.set_ylim(len(names) - 0.5, -0.5)
 
 
-def share_axis(ax: Axes, axis: str = "y") -> None:
-    """Let an axis go from 0 to 1, with room for lines at its ends."""
-    ax.set(**{f"{axis}lim": (-0.03, 1.03)})
+def share_axis(ax: Axes, axes: str = "y") -> None:
+    """Let an axis, or ``xy``, go from 0 to 1, with room for lines at its ends."""
+    ax.set(**{f"{axis}lim": (-0.03, 1.03) for axis in axes})
 
 
 # Lines, bands and points
@@ -191,11 +149,11 @@ def reference_line(ax: Axes, *, x: float | None = None, y: float | None = None, 
         ax.axvline(x, **line)
 
 
-def threshold_line(ax: Axes, threshold: float | None, axis: str = "y") -> None:
+def threshold_line(ax: Axes, threshold: float | None) -> None:
     """Draw the decision threshold where it is given."""
     if threshold is not None:
-        label = f"threshold {threshold:.3g}"
-        reference_line(ax, **{axis: threshold}, color=INK, linewidth=0.7, linestyle="-.", label=label)
+        line: Any = {"color": INK, "linewidth": 0.7, "linestyle": "-."}
+        reference_line(ax, y=threshold, label=f"threshold {threshold:.3g}", **line)
 
 
 def middles(rows: pd.DataFrame) -> np.ndarray:
@@ -281,9 +239,19 @@ def drop_legend(ax: Axes) -> None:
 # Words
 
 
-def describe(drawn: Axes | Figure, text: str) -> None:
-    """Attach the alternative text: what is drawn, in words, for those who do not see it."""
+D = TypeVar("D", Axes, Figure)
+
+
+def describe(drawn: D, text: str) -> D:
+    """Attach the alternative text, what is drawn in words for those who do not see it; return the drawing."""
     drawn.set_label(text)
+    return drawn
+
+
+def finish(ax: Axes, text: str, **legend: Any) -> Axes:
+    """Put the legend to the right of the axes, attach the alternative text and return the axes."""
+    legend_outside(ax, **legend)
+    return describe(ax, text)
 
 
 def alt_text(drawn: Axes | Figure) -> str:
@@ -315,6 +283,11 @@ def natural_key(name: object) -> tuple[tuple[bool, int, str], ...]:
     """Sort key under which A2 comes before A10."""
     parts = re.findall(r"\d+|\D+", str(name))
     return tuple((not part.isdigit(), int(part) if part.isdigit() else 0, part.lower()) for part in parts)
+
+
+def hpi_text(frame: Any) -> str:
+    """Return ``−2 hpi`` of a frame, or nothing where it has no onset."""
+    return f"{frame.hpi:g} hpi".replace("-", "−") if np.isfinite(frame.hpi) else ""
 
 
 def frames_text(rows: pd.DataFrame) -> str:
@@ -512,9 +485,6 @@ def undefined_reasons(rows: pd.DataFrame) -> list[str]:
     for why, at in pd.Series(middles(lost)).groupby(lost["note"].map(reason).to_numpy(), sort=False):
         hours = sorted(set(at))
         few = ", ".join(f"{hour:g}" for hour in hours)
-        texts.append(f"{few if len(hours) <= 4 else _span(hours)} h {why}")
+        span = f"{len(hours)} windows from {hours[0]:g} to {hours[-1]:g}"
+        texts.append(f"{few if len(hours) <= 4 else span} h {why}")
     return texts
-
-
-def _span(hours: list[float]) -> str:
-    return f"{len(hours)} windows from {hours[0]:g} to {hours[-1]:g}"

@@ -20,29 +20,33 @@ from hpiclock.format import count_text
 from hpiclock.metrics import METRICS
 from hpiclock.tables import n_wells
 
+# fmt: off
+__all__ = [
+    "clocks", "hours_coverage", "learning_curve", "learning_curves_figure", "split_overview",
+    "validation_metrics_figure",
+]
+# fmt: on
+
 
 @styled
-def split_overview(frames: pd.DataFrame, *, note: str = "", ax: Axes | None = None) -> Axes:
+def split_overview(frames: pd.DataFrame) -> Axes:
     """Draw a tile per stack, in the row of its well, coloured by split and labelled with its frames.
 
     Args:
         frames: FRAMES (``plate well position stack_id condition moi split``).
-        note: what the reader must know of the split, such as that it is not by well.
-        ax: where to draw; a new figure by default.
     """
     import seaborn as sns
 
     if frames.empty:
-        return style.empty(style.axes_or_new(ax), "no frames, so no split")
+        return style.empty(style.new_axes(), "no frames, so no split")
     stack = ["plate", "well", "condition", "moi", "position", "stack_id"]
-    stacks = (
-        frames.groupby(stack, dropna=False).agg(split=("split", "first"), n=("split", "size")).reset_index()
-    )
+    of_stack = frames.groupby(stack, dropna=False, as_index=False)
+    stacks = of_stack.agg(split=("split", "first"), n=("split", "size"))
     rows = _well_rows(stacks)
     tiles = pd.concat([part.assign(y=y, x=range(len(part))) for y, (_, part) in enumerate(rows)])
     longest = int(tiles["x"].max()) + 1
     tile_in = min(0.5, 5.0 / longest)
-    ax = style.axes_or_new(ax, longest * tile_in + 2.2, float(np.clip(len(rows) * 0.2 + 0.4, 1.4, 9)))
+    ax = style.new_axes(longest * tile_in + 2.2, float(np.clip(len(rows) * 0.2 + 0.4, 1.4, 9)))
     splits = tiles.assign(split=tiles["split"].map(list(style.SPLIT_COLOURS).index))
     colours: Any = {"cmap": ListedColormap(list(style.SPLIT_COLOURS.values())), "vmin": 0, "vmax": 2}
     counts = tiles.pivot_table(index="y", columns="x", values="n").to_numpy() if longest <= 12 else None
@@ -58,8 +62,6 @@ def split_overview(frames: pd.DataFrame, *, note: str = "", ax: Axes | None = No
     ax.set_yticks(np.arange(len(rows)) + 0.5, names, rotation=0)
     ax.set(xlim=(-0.1 - mark, longest), xticks=[], xlabel="", ylabel="well")
     ax.tick_params(length=0)
-    if note:
-        ax.set_title(note, color=style.INFECTED, wrap=True, fontweight="normal")
     handles: list[Patch | Line2D] = []
     words = []
     for split in [split for split in style.SPLIT_COLOURS if stacks["split"].eq(split).any()]:
@@ -73,8 +75,7 @@ def split_overview(frames: pd.DataFrame, *, note: str = "", ax: Axes | None = No
     handles += [Line2D([], [], color=t.colour, label=t.label, **square) for t in treatments(stacks)]
     title = "a tile per position" + (", number: frames" if longest <= 12 else "")
     style.legend_outside(ax, handles=handles, title=title, alignment="left")
-    style.describe(ax, f"Split by well: {'; '.join(words)}." + (f" {note}" if note else ""))
-    return ax
+    return style.describe(ax, f"Split by well: {'; '.join(words)}.")
 
 
 def _well_rows(stacks: pd.DataFrame) -> list[tuple[Treatment, pd.DataFrame]]:
@@ -91,7 +92,7 @@ def _well_of(row: tuple[Treatment, pd.DataFrame]) -> tuple[str, str]:
 
 
 @styled
-def hours_coverage(frames: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def hours_coverage(frames: pd.DataFrame) -> Axes:
     """Draw a tick per frame, a row per stack, over hours: which hours each condition covers.
 
     Frames without a label (before the onset, when those are dropped) are grey; a black diamond marks
@@ -99,12 +100,11 @@ def hours_coverage(frames: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
     Args:
         frames: FRAMES (``plate well position stack_id condition moi onset_h hours label``).
-        ax: where to draw; a new figure by default.
     """
     if frames.empty:
-        return style.empty(style.axes_or_new(ax), "no frames, so no hours are covered")
+        return style.empty(style.new_axes(), "no frames, so no hours are covered")
     stacks = pd.concat([part for _, part in _well_rows(frames.drop_duplicates("stack_id"))])
-    ax = style.axes_or_new(ax, style.PAGE_IN, float(np.clip(len(stacks) * 0.13 + 0.9, 1.8, 6)))
+    ax = style.new_axes(style.PAGE_IN, float(np.clip(len(stacks) * 0.13 + 0.9, 1.8, 6)))
     row_of = pd.Series(np.arange(len(stacks)), index=stacks["stack_id"])
     handles: list[Patch | Line2D] = []
     words = []
@@ -126,11 +126,9 @@ def hours_coverage(frames: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ax.plot(onsets["onset_h"], row_of[onsets["stack_id"]], **diamond)
         handles.append(Line2D([], [], label="onset", **diamond))
     _well_ticks(ax, stacks["well"].tolist())
-    ax.set(ylim=(len(stacks) - 0.4, -0.6), ylabel="well (a row per stack)")
-    style.time_axis(ax, frames["hours"], zero=True)
-    style.legend_outside(ax, handles=handles)
-    style.describe(ax, f"Hours covered by the frames: {'; '.join(words)}.")
-    return ax
+    ax.set_ylim(len(stacks) - 0.4, -0.6)
+    style.over_time(ax, "well (a row per stack)", frames[["hours"]], zero=True)
+    return style.finish(ax, f"Hours covered by the frames: {'; '.join(words)}.", handles=handles)
 
 
 def _well_ticks(ax: Axes, wells: list[str]) -> None:
@@ -143,7 +141,7 @@ def _well_ticks(ax: Axes, wells: list[str]) -> None:
 
 
 @styled
-def clocks(frames: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def clocks(frames: pd.DataFrame) -> Axes:
     """Draw the time target against hours: a line per condition, clock and onset.
 
     On the infection clock the line is moved right by the onset; on the experiment clock it is the diagonal.
@@ -151,10 +149,9 @@ def clocks(frames: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
 
     Args:
         frames: FRAMES (``plate well condition moi onset_h hours clock time_target``).
-        ax: where to draw; a new figure by default.
     """
     known = frames[frames["time_target"].notna()]
-    ax = style.axes_or_new(ax, 5.4, 2.9)
+    ax = style.new_axes(5.4, 2.9)
     if known.empty:
         return style.empty(ax, "no frame has a time target, so there is no clock to draw")
     dashes = cycle(["-", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1))])
@@ -167,11 +164,9 @@ def clocks(frames: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         colour = style.CONDITION_COLOURS[condition]
         ax.plot(line["hours"], line["time_target"], label=text, color=colour, linestyle=dash)
         words.append(text)
-    ax.set_ylabel("time target (h)")
-    style.time_axis(ax, known["hours"], zero=True)
-    style.legend_outside(ax)
-    style.describe(ax, f"Time target against hours since imaging start, one line each: {'; '.join(words)}.")
-    return ax
+    style.over_time(ax, "time target (h)", known[["hours"]], zero=True)
+    text = "Time target against hours since imaging start, one line each: "
+    return style.finish(ax, f"{text}{'; '.join(words)}.")
 
 
 LABELS = {
@@ -199,7 +194,7 @@ def learning_curve(
         best_epoch: the epoch whose checkpoint was kept.
         ax: where to draw; a new figure by default.
     """
-    ax = style.axes_or_new(ax, style.COLUMN_IN, 2.3)
+    ax = ax or style.new_axes(style.COLUMN_IN, 2.3)
     rows = history[history["metric"].eq(metric)].sort_values("epoch")
     name = LABELS.get(metric, metric)
     if not rows["value"].notna().any():
@@ -220,9 +215,7 @@ def learning_curve(
     ax.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
     ax.margins(x=0.04)
     ax.ticklabel_format(axis="y", style="sci", scilimits=(-3, 4))
-    style.legend_outside(ax)
-    style.describe(ax, f"{name} over {rows['epoch'].max()} epochs: {'; '.join(words)}.")
-    return ax
+    return style.finish(ax, f"{name} over {rows['epoch'].max()} epochs: {'; '.join(words)}.")
 
 
 @styled

@@ -15,6 +15,13 @@ from hpiclock.figures.style import Treatment, band, hatch_undefined, mark_undefi
 from hpiclock.format import count_text
 from hpiclock.metrics import METRICS
 
+# fmt: off
+__all__ = [
+    "counts_by_window", "detection_curve", "interval_coverage", "metric_by_window",
+    "temporal_generalization_figure",
+]
+# fmt: on
+
 # The reference's figure: these five over windows, and the time error.
 GENERALIZATION = ("auc", "accuracy", "f1", "precision", "recall", "mae")
 _OTHER_COLOURS = (style.INK, "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
@@ -47,7 +54,7 @@ def metric_by_window(
         compact: a panel of a figure: without legend, reasons in words and frames per window.
         ax: where to draw; a new figure by default.
     """
-    ax = style.axes_or_new(ax, 5.4, 2.9)
+    ax = ax or style.new_axes(5.4, 2.9)
     of_metric = windows[windows["metric"].eq(metric) & windows["start_h"].notna()]
     rows = of_metric[of_metric["group"].isin(groups)].sort_values("start_h")
     name = METRICS[metric].label
@@ -59,17 +66,15 @@ def metric_by_window(
         if len(line):
             words.append(_draw_line(ax, line, group, group_style(group, number), level))
     chance_line(ax, metric)
-    ax.set_ylabel(name)
     _value_limits(ax, rows, metric)
-    style.time_axis(ax, rows[["start_h", "end_h"]], clock)
+    style.over_time(ax, name, rows[["start_h", "end_h"]], clock)
     hatch_undefined(ax, rows, words=not compact)
     for number, group in enumerate(groups):
         mark_undefined(ax, rows, group, str(group_style(group, number)["color"]))
     if not compact:
         style.legend_outside(ax)
         counts_by_window(of_metric, clock=clock, ax=style.inset_below(ax))
-    style.describe(ax, f"{name} by window. {'; '.join(words)}.{style.undefined_text(rows)}")
-    return ax
+    return style.describe(ax, f"{name} by window. {'; '.join(words)}.{style.undefined_text(rows)}")
 
 
 @styled
@@ -82,7 +87,7 @@ def counts_by_window(windows: pd.DataFrame, *, clock: str = "hours", ax: Axes | 
         clock: ``hours`` or ``hpi``.
         ax: where to draw; a new figure by default.
     """
-    ax = style.axes_or_new(ax, 5.4, 1.2)
+    ax = ax or style.new_axes(5.4, 1.2)
     rows = _frames_per_window(windows)
     if rows.empty:
         return style.empty(ax, "no windows")
@@ -90,13 +95,12 @@ def counts_by_window(windows: pd.DataFrame, *, clock: str = "hours", ax: Axes | 
     stacked = rows[rows["n_stacks"].notna()]
     for x, y, n_stacks in zip(middles(stacked), total[stacked.index], stacked["n_stacks"], strict=True):
         ax.annotate(f"{n_stacks:.0f}", (x, y), (0, 1), textcoords="offset points", ha="center", fontsize=5.5)
-    ax.set(ylabel="frames", ylim=(0, 1.3 * max(float(total.max()), 1)))
-    style.time_axis(ax, rows[["start_h", "end_h"]], clock)
+    ax.set_ylim(0, 1.3 * max(float(total.max()), 1))
+    style.over_time(ax, "frames", rows[["start_h", "end_h"]], clock)
     number = "\n(number: stacks)" if len(stacked) else ""
     style.legend_outside(ax, title=f"frames in the window{number}", alignment="left")
     of_stacks = f", of {style.range_text(rows['n_stacks'], 0)} stacks" if len(stacked) else ""
-    style.describe(ax, f"Frames per window: {style.range_text(total, 0)}{of_stacks}.")
-    return ax
+    return style.describe(ax, f"Frames per window: {style.range_text(total, 0)}{of_stacks}.")
 
 
 def _frames_per_window(windows: pd.DataFrame) -> pd.DataFrame:
@@ -122,7 +126,7 @@ def _stacked_bars(ax: Axes, rows: pd.DataFrame, columns: dict[str, str]) -> pd.S
 
 
 @styled
-def temporal_generalization_figure(windows: pd.DataFrame, *, level: float, clock: str = "hours") -> Figure:
+def temporal_generalization_figure(windows: pd.DataFrame, *, level: float) -> Figure:
     """Draw AUC, accuracy, F1, precision, recall and time MAE over windows, with frames per window below.
 
     The class metrics are those of all frames; the time error is drawn for infected and mock apart.
@@ -130,7 +134,6 @@ def temporal_generalization_figure(windows: pd.DataFrame, *, level: float, clock
     Args:
         windows: METRICS rows with ``start_h`` and ``end_h``, one run and split.
         level: level of the bands, such as 0.95.
-        clock: what the windows are counted in: ``hours`` since imaging start, or ``hpi``.
     """
     there = windows[windows["start_h"].notna()]
     drawn = [metric for metric in GENERALIZATION if metric in set(there["metric"])]
@@ -142,13 +145,13 @@ def temporal_generalization_figure(windows: pd.DataFrame, *, level: float, clock
     for number, metric in enumerate(drawn):
         ax = fig.add_subplot(grid[number // 3, number % 3])
         groups = ("infected", "mock") if metric == "mae" else ("all",)
-        metric_by_window(there, metric=metric, level=level, groups=groups, clock=clock, compact=True, ax=ax)
+        metric_by_window(there, metric=metric, level=level, groups=groups, compact=True, ax=ax)
         ax.set_xlabel("")
         if metric == "mae":
             lines = [line for line in ax.get_lines() if line.get_label() in groups]
             ax.legend(handles=lines, loc="lower left", bbox_to_anchor=(0, 0.98), ncols=2, fontsize=6)
         reasons += style.undefined_reasons(there[there["metric"].eq(metric) & there["group"].isin(groups)])
-    below = counts_by_window(there, clock=clock, ax=fig.add_subplot(grid[2, :]))
+    below = counts_by_window(there, ax=fig.add_subplot(grid[2, :]))
     below.legend(loc="lower left", bbox_to_anchor=(0, 0.97), ncols=2)
     below.set_title("number above a bar: stacks", fontsize=7, fontweight="normal", loc="right")
     wide = "low_simultaneous" in there and there["low_simultaneous"].notna().any()
@@ -210,7 +213,7 @@ def share_limits(ax: Axes, drawn: np.ndarray) -> None:
 
 
 @styled
-def detection_curve(curves: pd.DataFrame, *, level: float, ax: Axes | None = None) -> Axes:
+def detection_curve(curves: pd.DataFrame, *, level: float) -> Axes:
     """Draw the share of stacks in which the infection has been detected, over time since onset.
 
     The complement of a Kaplan-Meier curve: stacks never detected are censored at their last frame and
@@ -221,9 +224,8 @@ def detection_curve(curves: pd.DataFrame, *, level: float, ax: Axes | None = Non
         curves: one row per step: ``group time_h share low high n_at_risk n_censored``, from ``time_h`` on the
             share holds; ``low`` and ``high`` may be missing.
         level: level of the intervals, such as 0.95.
-        ax: where to draw; a new figure by default.
     """
-    ax = style.axes_or_new(ax, 5.4, 2.9)
+    ax = style.new_axes(5.4, 2.9)
     if curves.empty:
         return style.empty(ax, "no infected stacks, so nothing to detect")
     few = len(set(curves["group"])) <= 2  # more bands on one another show nothing
@@ -243,13 +245,10 @@ def detection_curve(curves: pd.DataFrame, *, level: float, ax: Axes | None = Non
             ax.plot(lost["time_h"], lost["share"], "|", **tick)
         risks[name] = rows
         words.append(f"{name}: {n}, {rows['share'].iloc[-1]:.0%} detected by {rows['time_h'].iloc[-1]:.1f} h")
-    ax.set_ylabel("stacks detected (share)")
     style.share_axis(ax)
-    style.time_axis(ax, curves["time_h"], "hpi", zero=True)
+    style.over_time(ax, "stacks detected (share)", curves[["time_h"]], "hpi", zero=True)
     _still_watched(ax, risks)
-    style.legend_outside(ax)
-    style.describe(ax, f"Share of infected stacks detected over hours since onset. {'; '.join(words)}.")
-    return ax
+    return style.finish(ax, f"Share of infected stacks detected over hours since onset. {'; '.join(words)}.")
 
 
 def _still_watched(ax: Axes, risks: dict[str, pd.DataFrame]) -> None:
@@ -267,7 +266,7 @@ def _still_watched(ax: Axes, risks: dict[str, pd.DataFrame]) -> None:
 
 
 @styled
-def interval_coverage(coverage: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
+def interval_coverage(coverage: pd.DataFrame) -> Axes:
     """Draw per window the share of frames whose interval holds the true time, a line per predicted class.
 
     The dotted line is the nominal share; the width stands in the legend, the frames below.
@@ -276,9 +275,8 @@ def interval_coverage(coverage: pd.DataFrame, *, ax: Axes | None = None) -> Axes
         coverage: ``group start_h end_h level coverage width_h n note`` of one run, as
             :func:`.conformal_intervals` gives it; groups are ``called infected`` and
             ``called mock``, and rows over all hours (``start_h`` missing) are not drawn.
-        ax: where to draw; a new figure by default.
     """
-    ax = style.axes_or_new(ax, 5.4, 2.9)
+    ax = style.new_axes(5.4, 2.9)
     rows = coverage[coverage["start_h"].notna()].sort_values("start_h").assign(value=lambda t: t["coverage"])
     if rows.empty:
         return style.empty(ax, "no windows, so no coverage of intervals")
@@ -291,8 +289,7 @@ def interval_coverage(coverage: pd.DataFrame, *, ax: Axes | None = None) -> Axes
         ax.plot(middles(line), line["value"], label=f"{group}: {text}", **group_style(str(group), 0))
         words.append(f"{group} ({text}): coverage {style.range_text(line['value'], 2)}")
     share_limits(ax, rows["value"].fillna(0).to_numpy(dtype=float))
-    ax.set_ylabel("coverage (share of frames)")
-    style.time_axis(ax, rows[["start_h", "end_h"]])
+    style.over_time(ax, "coverage (share of frames)", rows[["start_h", "end_h"]])
     hatch_undefined(ax, rows, words=True)
     groups = {str(group): str(group).removeprefix("called ") for group in rows["group"].unique()}
     for group in groups:
@@ -304,5 +301,4 @@ def interval_coverage(coverage: pd.DataFrame, *, ax: Axes | None = None) -> Axes
     below.set(xlabel=style.TIME_AXES["hours"], ylabel="frames")
     style.legend_outside(below, title="frames in the window", alignment="left")
     level = f"Coverage of {nominal:.0%} prediction intervals by window. "
-    style.describe(ax, f"{level}{'; '.join(words)}.{style.undefined_text(rows)}")
-    return ax
+    return style.describe(ax, f"{level}{'; '.join(words)}.{style.undefined_text(rows)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import pandas as pd
 from IPython.display import Markdown
@@ -35,24 +36,18 @@ ON_FEATURES = (WELL, EARLY, HOUR, ELAPSED)  # questions that a map of features l
 WIDTH = 96
 # what is compared, and the rows of the sampling table: experiment, train, test
 ALL, MATCHED = "all controls", "matched controls"
+# fmt: off
 GAPS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
-    "Frames split at random instead of whole wells held out": (
-        ("split", "frames at random"),
-        ("split", "whole wells"),
-    ),
-    "Trained on early hours instead of late ones, evaluated on late ones": (
-        ("later", "early hours"),
-        ("later", "late hours"),
-    ),
-    "Evaluated on controls of all hours instead of matched ones": (
-        ("controls", ALL, ALL),
-        ("controls", ALL, MATCHED),
-    ),
-    "Trained on controls of all hours instead of matched ones, evaluated on matched ones": (
-        ("controls", ALL, MATCHED),
-        ("controls", MATCHED, MATCHED),
-    ),
+    "Frames split at random instead of whole wells held out":
+        (("split", "frames at random"), ("split", "whole wells")),
+    "Trained on early hours instead of late ones, evaluated on late ones":
+        (("later", "early hours"), ("later", "late hours")),
+    "Evaluated on controls of all hours instead of matched ones":
+        (("controls", ALL, ALL), ("controls", ALL, MATCHED)),
+    "Trained on controls of all hours instead of matched ones, evaluated on matched ones":
+        (("controls", ALL, MATCHED), ("controls", MATCHED, MATCHED)),
 }
+# fmt: on
 
 
 def hours_of(start_h: float, end_h: float) -> str:
@@ -146,9 +141,8 @@ def onset_claims(onset: pd.DataFrame) -> pd.DataFrame:
     stands = onset["stands"].map(STANDS).fillna("no interval")
     cells = [f"{value}: {verdict}" for value, verdict in zip(_intervals(onset), stands, strict=True)]
     columns = [f"onset {shift:+g} h" if shift else "as given" for shift in onset["shift_h"]]
-    wide = onset.assign(cell=cells, column=columns).pivot_table(
-        index="claim", columns="column", values="cell", aggfunc="first", sort=False
-    )
+    first: Any = {"values": "cell", "aggfunc": "first", "sort": False}
+    wide = onset.assign(cell=cells, column=columns).pivot_table(index="claim", columns="column", **first)
     return wide[list(dict.fromkeys(columns))].rename_axis(columns=None)
 
 
@@ -161,9 +155,8 @@ def readable_maps(checks: pd.DataFrame) -> pd.DataFrame:
     depths = checks.loc[checks["depth"].ne(""), "depth"].dropna()
     rows = checks[checks["depth"].isin(["", *depths.iloc[-1:]])]
     cells = rows.assign(cell=_intervals(rows), check=rows["check"].map(MAP_CHECKS))
-    wide = cells.pivot_table(
-        index=["head", "method"], columns="check", values="cell", aggfunc="first", sort=False
-    )
+    first: Any = {"values": "cell", "aggfunc": "first", "sort": False}
+    wide = cells.pivot_table(index=["head", "method"], columns="check", **first)
     wide = wide.reindex(columns=[name for name in MAP_CHECKS.values() if name in wide])
     area = checks.loc[checks["check"].eq("border"), "chance"]
     if len(area):

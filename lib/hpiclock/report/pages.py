@@ -1,7 +1,8 @@
-"""Executed notebooks as they are kept, as self-contained HTML pages that load nothing, and as PDF."""
+"""Executed notebooks as they are kept, as pages that load nothing, and as PDF; the index of all runs."""
 
 from __future__ import annotations
 
+import base64
 import os
 import re
 import shutil
@@ -13,12 +14,18 @@ from typing import Any
 
 import jinja2
 import nbformat
+import pandas as pd
+from PIL import Image
 
-from hpiclock.config.load import PATH_KEYS
+from hpiclock import tables
+from hpiclock.config.load import NOT_PATHS, PATH_KEYS
 from hpiclock.config.schema import iterate_keys
 from hpiclock.errors import InputError, RunFailed
 from hpiclock.files import atomic
-from hpiclock.runs.run import Run
+from hpiclock.format import first_clause, limits_text, n_text, value_text
+from hpiclock.metrics import METRICS
+from hpiclock.report.audit_text import verdict_rows
+from hpiclock.runs.run import CONFIG, WHERE_KEYS, Run
 
 TEMPLATE = Path(__file__).with_name("template")
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -49,14 +56,9 @@ def write_pages(run: Run) -> list[Path]:
     settings.TagRemovePreprocessor.remove_cell_tags = {"remove_cell"}
     settings.TagRemovePreprocessor.remove_input_tags = {"remove_input"}
     settings.TagRemovePreprocessor.remove_all_outputs_tags = {"remove_output"}
-    exporter = HTMLExporter(
-        config=settings,
-        template_name="hpiclock",
-        extra_template_basedirs=[str(TEMPLATE)],
-        exclude_anchor_links=True,
-        exclude_input_prompt=True,
-        exclude_output_prompt=True,
-    )
+    without = {f"exclude_{part}": True for part in ("anchor_links", "input_prompt", "output_prompt")}
+    template: Any = {"template_name": "hpiclock", "extra_template_basedirs": [str(TEMPLATE)]}
+    exporter = HTMLExporter(config=settings, **template, **without)
     common = {"run": run.name, "links": links, "origin": origin(run), "index": index_link(run)}
     pages = []
     for path, link in zip(notebooks, links, strict=True):
@@ -72,14 +74,9 @@ def write_pages(run: Run) -> list[Path]:
 
 def render(template: str, **facts: Any) -> str:
     """Return a template of :data:`TEMPLATE` filled with facts; those of HTML are escaped."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(TEMPLATE),
-        autoescape=jinja2.select_autoescape(["html.j2"]),
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        undefined=jinja2.StrictUndefined,
-    )
+    blocks: Any = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
+    checks: Any = {"autoescape": jinja2.select_autoescape(["html.j2"]), "undefined": jinja2.StrictUndefined}
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATE), **blocks, **checks)
     return environment.get_template(template).render(facts)
 
 
@@ -257,6 +254,145 @@ def folder_placeholders(run: Run, folder: Path) -> dict[str, str]:
     return {place: name for place, name in (given | known).items() if len(Path(place).parts) > 1}
 
 
+# What a reader asks first: (words, group, metric), all on the test frames.
+QUESTIONS = (
+    ("Infected or not, after the eclipse (AUC)", "after eclipse", "auc"),
+    ("Infected or not, all frames (AUC)", "all", "auc"),
+    ("The same before the onset, where nothing can be seen (AUC, should be 0.5)", "before onset", "auc"),
+    ("Time since infection, infected frames (mean absolute error)", "infected", "mae"),
+    ("The same for a model that only knows the clock", "infected", "mae_of_clock"),
+)
+# The same from results.json, which has no intervals.
+FALLBACK = (
+    ("Infected or not, all frames (AUC)", "cls_auc", ""),
+    ("Time, all frames (mean absolute error)", "reg_mae", "h"),
+)
+FIGURE = "temporal_generalization.png"
+PICTURED = 8  # newest runs that show it: the page is to be sent around
+# fmt: off
+FILES = (
+    "verdict.csv", "metrics.csv", "results.json", "training_summary.txt",
+    "config.yaml", "provenance.json", "run.log",
+)
+# fmt: on
+
+
+def write_index(reports_dir: str | Path) -> Path:
+    """Write ``index.html`` over every run below a folder and return its path.
+
+    A run that cannot be read is listed with its error and does not hide the others.
+
+    Raises:
+        InputError: no such folder.
+    """
+    reports = Path(os.path.abspath(reports_dir))
+    if not reports.is_dir():
+        raise InputError(f"{reports}: no such folder; a run makes it (hpiclock run CONFIG)")
+    entries: list[dict[str, Any]] = []
+    unreadable: list[str] = []
+    newest_first = sorted(reports.rglob(CONFIG), key=lambda path: (-path.stat().st_mtime, path))
+    for config in newest_first:
+        try:
+            entries.append(entry(Run.open(config.parent), reports, pictured=len(entries) < PICTURED))
+        except InputError as error:
+            unreadable.append(str(error).replace(f"{reports}{os.sep}", ""))
+    style = (TEMPLATE / "hpiclock" / "style.css").read_text(encoding="utf-8")
+    text = render("index.html.j2", entries=entries, unreadable=unreadable, style=style)
+    with atomic(reports / "index.html") as partial:
+        partial.write_text(text, encoding="utf-8")
+    return reports / "index.html"
+
+
+def entry(run: Run, reports: Path, *, pictured: bool) -> dict[str, Any]:
+    """Gather what the index shows of a run, for ``index.html.j2``; links are relative to the index.
+
+    Args:
+        run: any run.
+        reports: the folder of the index.
+        pictured: with the figure over time, which makes the page some 100 kB larger.
+
+    Raises:
+        InputError: a file of the run cannot be read.
+    """
+    here = Path(os.path.relpath(run.folder, reports)).as_posix()
+    pages = []
+    for page in sorted(run.folder.glob("[0-9][0-9]_*.html")):
+        notebook = page.with_suffix(".ipynb")
+        named = title(nbformat.read(notebook, as_version=4), page) if notebook.is_file() else page.stem
+        pages.append({"href": f"{here}/{page.name}", "title": named})
+    picture, words = _picture(run.path(FIGURE)) if pictured else ("", "")
+    versions = run.read_json("provenance.json")["packages"]
+    return {
+        "name": run.name,
+        "anchor": here.replace("/", "-"),
+        "state": run.state,
+        "origin": origin(run).removeprefix(f"{run.name} · "),
+        "notes": run.notes,
+        "verdict": verdict_rows(run),
+        "answers": headline_results(run),
+        "picture": picture,
+        "picture_alt": words,
+        "pages": pages,
+        "files": [{"href": f"{here}/{name}", "title": name} for name in FILES if run.path(name).is_file()],
+        "changes": [
+            (key, _shown(key, new, reports), str(old))
+            for key, new, old in run.cfg.differences()
+            if key not in WHERE_KEYS
+        ],
+        "packages": ", ".join(f"{name} {version}" for name, version in versions.items()),
+    }
+
+
+def headline_results(run: Run) -> list[dict[str, str]]:
+    """Return the headline of a run on its test frames: ``question, value, interval, n`` in words.
+
+    From ``metrics.csv``; without it from ``results.json``, and then it says that there is no interval.
+    """
+    if run.path("metrics.csv").is_file():
+        metrics = run.read_table("metrics.csv", tables.METRICS)
+        whole = metrics[metrics["split"].eq("test") & metrics["start_h"].isna()]
+        found = [(words, _row(whole, group, metric)) for words, group, metric in QUESTIONS]
+        return [{"question": words, **_answer(row)} for words, row in found if row is not None]
+    if run.path("results.json").is_file():
+        tested = run.read_json("results.json").get("test_metrics", {})
+        return [
+            {"question": words, "value": value_text(tested[key], unit), "interval": "no interval", "n": ""}
+            for words, key, unit in FALLBACK
+            if tested.get(key) is not None
+        ]
+    return []
+
+
+def _picture(path: Path) -> tuple[str, str]:
+    """Return a figure as base64 text with its alternative text; two empty texts when it is not there."""
+    if not path.is_file():
+        return "", ""
+    with Image.open(path) as image:
+        words = str(image.info.get("Description", "")) or f"Figure: {path.stem.replace('_', ' ')}"
+    return base64.b64encode(path.read_bytes()).decode("ascii"), words
+
+
+def _row(metrics: pd.DataFrame, group: str, metric: str) -> pd.Series | None:
+    rows = metrics[metrics["group"].eq(group) & metrics["metric"].eq(metric)]
+    return rows.iloc[0] if len(rows) else None
+
+
+def _answer(row: pd.Series) -> dict[str, str]:
+    unit = METRICS[row["metric"]].unit
+    why = first_clause(row["note"])  # metrics.csv has all reasons
+    if pd.isna(row["value"]):
+        return {"value": "not defined", "interval": why, "n": n_text(row)}
+    limits = limits_text(row["low"], row["high"], 2 if unit else 3, missing=why)
+    on_one_line = limits if limits == why else limits.replace(" ", "\N{NO-BREAK SPACE}")
+    return {"value": value_text(row["value"], unit), "interval": on_one_line, "n": n_text(row)}
+
+
+def _shown(key: str, value: Any, reports: Path) -> str:
+    if key in PATH_KEYS and isinstance(value, str) and value not in NOT_PATHS:
+        return Path(os.path.relpath(value, reports)).as_posix()
+    return str(value)
+
+
 BROWSER = "HPICLOCK_BROWSER"  # names the program where it is not found by itself
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
 # Where Playwright keeps the browsers that it installs, by default or by its variable.
@@ -264,16 +400,12 @@ PLAYWRIGHT = ("~/.cache/ms-playwright", "~/Library/Caches/ms-playwright")
 BUNDLES = ("chromium-*/chrome-linux*/chrome", "chromium-*/chrome-mac*/*.app/Contents/MacOS/*")
 APPLICATION = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
 # No network, no first-run questions; a container has no sandbox of its own to start one in.
+# fmt: off
 FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
+    "--headless", "--no-sandbox", "--no-first-run", "--disable-gpu", "--disable-quic", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update",
 )
+# fmt: on
 PAGE_S = 120.0  # seconds that a page may take
 
 

@@ -1,4 +1,4 @@
-"""Short texts and readable tables: what a scan found, what a run gave, what a comparison or read-out says.
+"""What a reader sees: figures with their words, short texts, and readable tables of what was found.
 
 A readable table is a list of :class:`Column`: its name in words, where its cells come from, how they are
 written; :func:`readable` makes it.
@@ -6,28 +6,26 @@ written; :func:`readable` makes it.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
-from IPython.display import Markdown
+from IPython.display import HTML, Image, Markdown, display
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from PIL import Image as Picture
+from PIL.PngImagePlugin import PngInfo
 
+from hpiclock import format
 from hpiclock.analysis.sentences import BEWARE, CANNOT, SAYS
 from hpiclock.errors import InputError
 from hpiclock.figures.plate import QUANTITIES
+from hpiclock.figures.style import alt_text, figure_of
 from hpiclock.files import atomic
-from hpiclock.format import (
-    LEAST_P,
-    count_text,
-    first_clause,
-    interval_text,
-    limits_text,
-    number_text,
-    p_text,
-    significant_text,
-)
 from hpiclock.metrics import METRICS
 from hpiclock.plate.frames import treatment_table
 
@@ -69,10 +67,10 @@ def or_blank(value: Any) -> Any:
 
 def or_dash(value: float, *, signed: bool = False) -> str:
     """Return a number, or a dash where there is none."""
-    return number_text(value, signed=signed, missing="–")
+    return format.number_text(value, signed=signed, missing="–")
 
 
-two_digits = partial(number_text, digits=2, missing="")
+two_digits = partial(format.number_text, digits=2, missing="")
 
 
 def metric_label(name: str) -> str:
@@ -82,13 +80,13 @@ def metric_label(name: str) -> str:
 
 def limits_or_reason(low: float, high: float, note: str) -> str:
     """Return the limits of an interval, or why there is none."""
-    return limits_text(low, high, missing=first_clause(note))
+    return format.limits_text(low, high, missing=format.first_clause(note))
 
 
 METRIC_COLUMNS = [
     Column("group", "group"),
     Column("metric", "metric", metric_label),
-    Column("value", "value", number_text),
+    Column("value", "value", format.number_text),
     Column("95% interval", ("low", "high", "note"), limits_or_reason),
     Column("frames", "n"),
     Column("stacks", "n_stacks"),
@@ -119,7 +117,7 @@ def readable_comparison(comparison: pd.DataFrame, *, level: float) -> pd.DataFra
         comparison: the table of that name of :func:`hpiclock.analysis.compare.compare`.
         level: of the intervals.
     """
-    difference = partial(interval_text, signed=True, missing="–")
+    difference = partial(format.interval_text, signed=True, missing="–")
     columns = [
         Column("variant", "variant"),
         Column("frames", "group"),
@@ -127,7 +125,7 @@ def readable_comparison(comparison: pd.DataFrame, *, level: float) -> pd.DataFra
         Column("value", "value", or_dash),
         Column("against", "value_against", or_dash),
         Column(f"difference ({level:.0%} interval)", ("difference", "low", "high"), difference),
-        Column("p corrected", "p_holm", partial(p_text, least=LEAST_P, missing="–")),
+        Column("p corrected", "p_holm", partial(format.p_text, least=format.LEAST_P, missing="–")),
         Column("could see", "could_see", or_dash),
         Column("says", ("verdict", "note"), lambda verdict, note: note if verdict == CANNOT else verdict),
     ]
@@ -152,7 +150,7 @@ def readable_steadiness(steadiness: pd.DataFrame, *, level: float) -> pd.DataFra
             "difference", ("value", "value_against"), lambda *pair: or_dash(pair[0] - pair[1], signed=True)
         ),
         Column(f"expected under the null, {level:.0%} below", "by_chance", or_dash),
-        Column("p corrected", "p_holm", partial(p_text, least=LEAST_P, missing="–")),
+        Column("p corrected", "p_holm", partial(format.p_text, least=format.LEAST_P, missing="–")),
         Column("windows", "n_windows"),
     ]
     return readable(steadiness, columns, index=4)
@@ -208,11 +206,11 @@ def survey_lines(manifest: pd.DataFrame, problems: pd.DataFrame) -> Iterator[str
         manifest: the MANIFEST of the stacks that can be used.
         problems: ``path, severity, problem, remedy``.
     """
-    yield f"{count_text(len(manifest), 'stack')} can be used"
+    yield f"{format.count_text(len(manifest), 'stack')} can be used"
     if len(manifest):
         yield treatment_table(manifest).fillna({"moi": ""}).to_string(index=False)
     for severity, rows in problems.groupby("severity"):
-        yield f"{count_text(len(rows), severity)}:"
+        yield f"{format.count_text(len(rows), severity)}:"
         # numbers aside, 432 stacks with one fault are one line
         kind = rows["problem"].str.replace(r"\d+(\.\d+)?", "0", regex=True) + rows["remedy"]
         for _, same in rows.groupby(kind, sort=False):
@@ -301,10 +299,10 @@ def quantity_label(name: str) -> str:
 READOUT_TABLES = {
     "dose_response": [
         Column("response", "response", quantity_label),
-        Column("EC50", "ec50", significant_text),
-        Column("from", "low", significant_text),
-        Column("to", "high", significant_text),
-        Column("slope", "slope", significant_text),
+        Column("EC50", "ec50", format.significant_text),
+        Column("from", "low", format.significant_text),
+        Column("to", "high", format.significant_text),
+        Column("slope", "slope", format.significant_text),
         Column("wells", "n_wells"),
         Column("doses", "n_doses"),
         Column("note", "note", or_blank),
@@ -313,17 +311,17 @@ READOUT_TABLES = {
         Column("quantity", "quantity", quantity_label),
         Column("treatment", "treatment"),
         Column("wells", "n_wells"),
-        Column("mean", "mean", significant_text),
-        Column("sd", "sd", significant_text),
-        Column("lowest", "low", significant_text),
-        Column("highest", "high", significant_text),
+        Column("mean", "mean", format.significant_text),
+        Column("sd", "sd", format.significant_text),
+        Column("lowest", "low", format.significant_text),
+        Column("highest", "high", format.significant_text),
         Column("icc", "icc", two_digits),
         Column("note", "note", or_blank),
     ],
     "looks": [
         Column("statistic", "words"),
-        Column("this plate", "value", significant_text),
-        Column("training", ("low", "high"), lambda *ends: " to ".join(map(significant_text, ends))),
+        Column("this plate", "value", format.significant_text),
+        Column("training", ("low", "high"), lambda *ends: " to ".join(map(format.significant_text, ends))),
         Column("stacks outside", ("outside", "n_stacks"), "{} of {}".format),
         Column("", "unlike", lambda unlike: "unlike" if unlike else ""),
     ],
@@ -358,3 +356,59 @@ def write_workbook(tables: Mapping[str, pd.DataFrame], path: Path) -> None:
     with atomic(path) as written, pd.ExcelWriter(written, engine="openpyxl") as book:
         for name, table in tables.items():
             table.to_excel(book, sheet_name=name[:31], index=False)
+
+
+_WORDS = "text-align: left; white-space: normal; vertical-align: top"
+_SCREEN_DPI = 100  # pixels in a notebook for an inch on paper
+_LARGE = 400_000  # bytes: a page holds several figures and should be a few MB
+_VISIBLE = 16  # grey levels of 255 by which a colour may be off
+
+
+def show(drawn: Axes | Figure, caption: str) -> None:
+    """Show a figure in a notebook with its alternative text, and one sentence on how to read it under it."""
+    figure = figure_of(drawn)
+    width = round(figure.get_figwidth() * _SCREEN_DPI)
+    display(Image(data=png(figure), format="png", width=width, alt=alt_text(figure)))
+    if caption:
+        display(Markdown(caption))
+
+
+def show_words(table: pd.DataFrame) -> None:
+    """Show a table of words in a notebook: every cell whole and left-aligned."""
+    with pd.option_context("display.max_colwidth", None):
+        text = table.to_html(justify="left", border=0)
+    display(HTML(text.replace("<td>", f'<td style="{_WORDS}">').replace("<th>", f'<th style="{_WORDS}">')))
+
+
+def png(drawn: Axes | Figure) -> bytes:
+    """Return the figure as PNG with its alternative text inside; the same figure gives the same bytes."""
+    figure = figure_of(drawn)
+    stream = io.BytesIO()
+    words = {"Description": alt_text(figure), "Software": None}
+    # legends beside axes of fixed aspect can stand out of the page that the layout planned: widen it
+    figure.savefig(stream, format="png", bbox_inches="tight", pad_inches=0.04, metadata=words)
+    data = stream.getvalue()
+    return data if len(data) <= _LARGE else _in_fewer_colours(data, alt_text(figure))
+
+
+def _in_fewer_colours(data: bytes, description: str) -> bytes:
+    """Return a PNG of many frames with 256 colours: half the bytes, and no difference to the eye."""
+    about = PngInfo()
+    about.add_text("Description", description)
+    picture = Picture.open(io.BytesIO(data))
+    stream = io.BytesIO()
+    whole = picture.convert("RGB")
+    fewer = whole.quantize(256, dither=Picture.Dither.NONE)
+    off = np.abs(np.asarray(fewer.convert("RGB"), np.int16) - np.asarray(whole, np.int16))
+    # among many greys the commonest colours leave no room for rare ones
+    if np.percentile(off, 99.9) > _VISIBLE:
+        fewer = whole.quantize(256, method=Picture.Quantize.MAXCOVERAGE, dither=Picture.Dither.NONE)
+    fewer.save(stream, format="png", pnginfo=about, dpi=picture.info["dpi"])
+    return stream.getvalue()
+
+
+def warn(notes: list[str] | tuple[str, ...]) -> None:
+    """Show what this plate, split or run cannot tell; nothing when there is nothing."""
+    if notes:
+        lines = "\n".join(f"> - {note}" for note in notes)
+        display(Markdown(f"> **Read this first**\n>\n{lines}"))

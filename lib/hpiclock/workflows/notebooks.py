@@ -211,8 +211,7 @@ def _execute_all(chosen: Sequence[Path], config: str | Path, overrides: Mapping[
 
 
 def _publish(run: Run) -> Report:
-    from hpiclock.report.index import write_index
-    from hpiclock.report.pages import write_pages
+    from hpiclock.report.pages import write_index, write_pages
 
     listed = run.folder.is_relative_to(run.cfg.reports_dir)
     return Report(run, tuple(write_pages(run)), write_index(run.cfg.reports_dir) if listed else None)

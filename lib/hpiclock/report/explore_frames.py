@@ -20,7 +20,7 @@ from hpiclock.figures import live, style
 from hpiclock.figures.images import prediction_lines
 from hpiclock.figures.plate import layout_of
 from hpiclock.figures.style import Treatment, natural_key, place_text, position_name
-from hpiclock.report.widgets.explorer import SIDE, Explorer, Pictures, Source, choice, offer, slider
+from hpiclock.report.explorer import SIDE, Explorer, Pictures, Source, choice, offer, slider
 from hpiclock.runs.results import read_heat_maps
 from hpiclock.runs.run import Run
 
@@ -80,10 +80,9 @@ class WellGrid:
 
 
 def _button_style(colour: str, **more: str) -> Any:
-    red, green, blue = (
-        part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in to_rgb(colour)
-    )
-    light = 0.2126 * red + 0.7152 * green + 0.0722 * blue  # relative luminance of WCAG 2
+    parts = np.array(to_rgb(colour))
+    linear = np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4)
+    light = linear @ [0.2126, 0.7152, 0.0722]  # relative luminance of WCAG 2
     ink = "black" if light > 0.179 else "white"  # whichever has more contrast
     return ipw.ButtonStyle(button_color=colour, text_color=ink, font_size="11px", **more)
 
@@ -120,7 +119,7 @@ class PlateBrowser(Explorer[PlateSelection]):
         }
         self._play = ipw.Play(interval=STEP_MS, layout=ipw.Layout(width="130px"))
         self._link = ipw.jslink((self._play, "value"), (controls["hours"], "index"))
-        self._grid = WellGrid(self._choose_well)
+        self._grid = WellGrid(lambda well: controls["well"].set_trait("value", well))
         super().__init__(PlateSelection, controls, size_in=live.STACK_IN, beside=[self._grid.box])
         self._set(self._first())
         self.start()
@@ -194,9 +193,6 @@ class PlateBrowser(Explorer[PlateSelection]):
         stacks, rows = self._of_well(), self._source.predictions
         chosen = stacks.loc[stacks["position"].eq(self.controls["position"].value), "stack_id"]
         return rows[rows["stack_id"].eq(chosen.iloc[0])].sort_values("hours")
-
-    def _choose_well(self, well: str) -> None:
-        self.controls["well"].value = well
 
 
 def plate_browser(run: Run | str | Path) -> PlateBrowser:

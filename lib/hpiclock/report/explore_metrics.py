@@ -20,7 +20,7 @@ from hpiclock.figures import live
 from hpiclock.figures.comparison import runs_over_time
 from hpiclock.figures.style import PAGE_IN, SERIES_COLOURS, figure_of
 from hpiclock.metrics import EVERY, METRICS, metrics_of
-from hpiclock.report.widgets.explorer import AXES, Explorer, Source, choice, offer, slider
+from hpiclock.report.explorer import AXES, Explorer, Source, choice, offer, slider
 from hpiclock.runs.results import FOLDER, of_split
 from hpiclock.runs.run import CONFIG, Run
 from hpiclock.tables import METRICS as METRICS_TABLE
@@ -223,9 +223,8 @@ class RunComparer(Explorer[RunsSelection]):
         if not selection.runs:
             raise InputError("Choose one or more runs; hold Ctrl for more than one.")
         if len(selection.runs) > len(SERIES_COLOURS):
-            raise InputError(
-                f"{len(selection.runs)} runs are chosen; at most {len(SERIES_COLOURS)} can be told apart."
-            )
+            n, most = len(selection.runs), len(SERIES_COLOURS)
+            raise InputError(f"{n} runs are chosen; at most {most} can be told apart.")
         chosen = [self._runs[name] for name in selection.runs]
         rows = pd.concat([self._of(name, selection.axis) for name in selection.runs], ignore_index=True)
         metric, group = selection.metric
@@ -274,13 +273,9 @@ def run_comparer(runs: Sequence[Run] | str | Path) -> RunComparer:
 def config_differences(runs: Sequence[Run]) -> pd.DataFrame:
     """Return a row per run and a column per config key in which these runs differ, values as text."""
     configs = [{key: as_text(value) for key, value in iterate_keys(run.cfg)} for run in runs]
-    keys = [
-        key
-        for key in dict.fromkeys(key for config in configs for key in config)
-        if key not in WHERE_KEYS and len({config.get(key) for config in configs}) > 1
-    ]
-    rows = [[config.get(key, "") for key in keys] for config in configs]
-    return pd.DataFrame(rows, index=pd.Index([run.name for run in runs], name="run"), columns=keys)
+    table = pd.DataFrame(configs, index=pd.Index([run.name for run in runs], name="run"))
+    table = table.drop(columns=[*WHERE_KEYS], errors="ignore").fillna("")
+    return table.loc[:, table.ne(table.iloc[0]).any()]
 
 
 def _headline(run: Run) -> str:

@@ -1,4 +1,8 @@
-"""What all explorers share: a run's data, controls, one picture changed in place, a sentence under it."""
+"""Explorers to use by hand in JupyterLab: a run's data, controls, one picture changed in place, a sentence.
+
+In an executed report an explorer shows a figure. ``explorer.selection`` says what is shown, and setting it
+moves the controls.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,7 @@ import html
 from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +29,7 @@ from hpiclock.errors import InputError
 from hpiclock.figures.live import SCREEN_DPI, Drawing, empty_drawing
 from hpiclock.figures.style import alt_text
 from hpiclock.plate.preprocess import frame_images
-from hpiclock.report.show import png
+from hpiclock.report.text import png
 from hpiclock.runs.run import Run
 from hpiclock.tables import PREDICTIONS
 
@@ -207,11 +211,9 @@ class Explorer(ABC, Generic[S]):
 
     def _set_one(self, name: str, value: Any) -> None:
         control = self.controls[name]
-        try:
+        with suppress(TraitError):
             control.value = value
-        except TraitError:
-            raise InputError(_refusal(name, value, control)) from None
-        if control.value != value:  # a slider goes to its end
+        if control.value != value:  # it was refused, or a slider went to its end
             raise InputError(_refusal(name, value, control))
 
     def _moved(self, change: Any) -> None:
