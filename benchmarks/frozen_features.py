@@ -22,7 +22,7 @@ import torch
 
 from hpiclock.analysis.linear_probe import linear_probe, principal_components
 from hpiclock.config.load import config_of
-from hpiclock.inference.embed import embed
+from hpiclock.inference.predict import embed
 from hpiclock.plate.cache import FrameCache
 from hpiclock.simulate.predictions import Simulation, simulate_predictions
 from hpiclock.training.device import place_model

@@ -10,25 +10,23 @@ from hpiclock.config.schema import ModelConfig
 from hpiclock.errors import InputError
 from hpiclock.inference import attribution
 from hpiclock.inference.attribution import (
+    DEPTHS,
     GRADCAM,
     INTEGRATED,
     METHODS,
+    REMOVED,
     SALIENCY,
     attribution_map,
+    cascading_randomization,
     coarse_gradcam,
+    delete_tiles,
     gradcam_layer,
     heads_of,
     methods_for,
-)
-from hpiclock.inference.perturb import TILES
-from hpiclock.inference.sanity_checks import (
-    DEPTHS,
-    REMOVED,
-    cascading_randomization,
-    delete_tiles,
     permute_labels,
     random_orders,
 )
+from hpiclock.inference.perturb import TILES
 from hpiclock.training.model import TwoHeads, build_model
 
 RESNET = ModelConfig(backbone="resnet10", hidden_dim=8, dropout=0)

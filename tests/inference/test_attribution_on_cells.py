@@ -16,8 +16,7 @@ from hpiclock.analysis.saliency_maps import share_inside
 from hpiclock.audit.permutation import mean_over_wells
 from hpiclock.config.load import load_config
 from hpiclock.config.schema import Config
-from hpiclock.inference.attribution import GRADCAM, attribution_map, images_of
-from hpiclock.inference.sanity_checks import cascading_randomization
+from hpiclock.inference.attribution import GRADCAM, attribution_map, cascading_randomization, images_of
 from hpiclock.plate.cache import FrameCache
 from hpiclock.plate.preprocess import prepare_image
 from hpiclock.simulate.design import Design, design, grid

@@ -115,6 +115,29 @@ def test_a_change_is_found(cfg, plate, parts, change, part):
     assert list(changed_by_hand(cfg, **parts, plate=plate, weights=True)) == [part]
 
 
+def scaled(by):
+    return lambda hours, target: by * (hours - target).abs()
+
+
+def test_two_functions_of_one_name_are_told_apart_and_one_is_itself(cfg):
+    def digest(time_loss):
+        losses = Losses(cfg.objective, cfg.model)
+        del losses.time_loss
+        losses.time_loss = time_loss
+        return structure(losses)
+
+    made = [
+        lambda hours, target: (hours - target) ** 4,
+        lambda hours, target: (hours - target) ** 2,
+        lambda hours, target: (hours - target).abs(),
+        lambda hours, target: (hours - target).exp(),
+        scaled(2.0),
+        scaled(3.0),
+    ]
+    assert len({digest(one) for one in made}) == len(made)
+    assert digest(scaled(2.0)) == digest(scaled(2.0))
+
+
 def test_what_the_config_makes_is_not_changed_by_hand(cfg, plate, parts):
     assert changed_by_hand(cfg, **parts, plate=plate, weights=True) == {}
     parts["model"].train().to(memory_format=torch.channels_last)

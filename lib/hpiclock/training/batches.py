@@ -14,9 +14,16 @@ from torch import Tensor
 from hpiclock.config.schema import AugmentConfig
 from hpiclock.plate.cache import FrameCache
 from hpiclock.progress import progress
-from hpiclock.training.augment import AugmentationDraws, augment_frames, draw_augmentation, normalize_frames
-from hpiclock.training.distributed import SINGLE, ProcessGroup
-from hpiclock.training.gpu_frames import GpuFrames, fits_on_device, to_device
+from hpiclock.training.augment import (
+    AugmentationDraws,
+    GpuFrames,
+    augment_frames,
+    draw_augmentation,
+    fits_on_device,
+    normalize_frames,
+    to_device,
+)
+from hpiclock.training.device import SINGLE, ProcessGroup
 
 UNLABELLED = -1
 READING_PIXELS = 1 << 21  # a batch that is only read may be this large: some 0.5 GB in a ResNet-50
@@ -97,10 +104,8 @@ class Batches:
         there = self._on_device()
         for mine in np.array_split(order, self.n_batches):
             share = self.group.share(len(mine))
-            draws = AugmentationDraws(
-                *(values[share] for values in draw_augmentation(len(mine), augment, rng))
-            )
-            mine = mine[share]
+            drawn = draw_augmentation(len(mine), augment, rng)
+            draws, mine = AugmentationDraws(*(values[share] for values in drawn)), mine[share]
             if there is None:
                 host = self._host(len(mine))
                 augment_frames(self.images, self.rows[mine], draws, host.numpy(), noise)
@@ -166,9 +171,7 @@ def _balanced(label: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return as many rows as there are, equally many of each class; a class is used up before it repeats."""
     classes = [np.flatnonzero(label == kind) for kind in np.unique(label)]
     shares = np.array_split(np.arange(len(label)), len(classes))
-    drawn = [_repeated(rows, len(share), rng) for rows, share in zip(classes, shares, strict=True)]
+    drawn = []
+    for rows, n in zip(classes, map(len, shares), strict=True):
+        drawn.append(np.concatenate([rng.permutation(rows) for _ in range(-(-n // len(rows)))])[:n])
     return rng.permutation(np.concatenate(drawn))
-
-
-def _repeated(rows: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
-    return np.concatenate([rng.permutation(rows) for _ in range(-(-n // len(rows)))])[:n]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from types import CodeType, FunctionType
 from typing import Any
 
 import pandas as pd
@@ -16,7 +17,7 @@ from hpiclock.plate.frames import Plate, expand_frames, split_frames
 from hpiclock.plate.splits import split_wells
 from hpiclock.targets import add_targets
 from hpiclock.training.losses import Losses
-from hpiclock.training.model import TwoHeads, build_model
+from hpiclock.training.model import build_model
 
 
 def changed_by_hand(
@@ -36,19 +37,17 @@ def changed_by_hand(
     every = add_targets(expand_frames(manifest), cfg.targets)
     with torch.random.fork_rng(devices=[]):
         own = build_model(cfg.model, seed=cfg.seed, pretrained=weights)
-    mine = {
-        "the model": structure(model),
-        "the losses": structure(losses),
-        "the frames": _frames_digest(frames),
+    configured = split_frames(every, split_wells(manifest, cfg.split), cfg)
+    pairs = {
+        "the model": (structure(model), structure(own)),
+        "the losses": (structure(losses), structure(Losses(cfg.objective, cfg.model))),
+        "the frames": (_frames_digest(frames), _frames_digest(configured)),
     }
-    configured = {
-        "the model": structure(own),
-        "the losses": structure(Losses(cfg.objective, cfg.model)),
-        "the frames": _frames_digest(split_frames(every, split_wells(manifest, cfg.split), cfg)),
-    }
-    changed = {part: digest for part, digest in mine.items() if digest != configured[part]}
-    if weights and "the model" not in changed and not _same_weights(model, own):
-        changed["the weights"] = "not those of the seed"
+    changed = {part: mine for part, (mine, configs) in pairs.items() if mine != configs}
+    if weights and "the model" not in changed:
+        states = model.state_dict()
+        if not all(torch.equal(states[name].cpu(), value) for name, value in own.state_dict().items()):
+            changed["the weights"] = "not those of the seed"
     return changed
 
 
@@ -80,6 +79,13 @@ def _plain(value: Any) -> Any:
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_plain(item) for item in value]
+    value = getattr(value, "__func__", value)  # of a method
+    if isinstance(value, FunctionType):  # two lambdas have one name: what they compute tells them apart
+        cells = [cell.cell_contents for cell in value.__closure__ or ()]
+        kept = [part for part in (*cells, *(value.__defaults__ or ())) if not callable(part)]
+        return [value.__qualname__, _plain(value.__code__), _plain(kept)]
+    if isinstance(value, CodeType):
+        return [value.co_code.hex(), value.co_names, _plain(value.co_consts)]
     return getattr(value, "__qualname__", _type_name(value))  # an address would differ from one to the next
 
 
@@ -90,11 +96,6 @@ def _type_name(value: object) -> str:
 def _frames_digest(frames: pd.DataFrame) -> str:
     columns = frames[["stack_id", "frame", "label", "clock", "time_target", "split"]]
     return _digest(pd.util.hash_pandas_object(columns, index=False).to_numpy().tobytes())
-
-
-def _same_weights(model: nn.Module, own: TwoHeads) -> bool:
-    states = model.state_dict()
-    return all(torch.equal(states[name].cpu(), value) for name, value in own.state_dict().items())
 
 
 def _digest(content: bytes) -> str:

@@ -8,9 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.metrics import accuracy_score, f1_score, mean_absolute_error, roc_auc_score
+from sklearn.metrics import confusion_matrix, mean_absolute_error, roc_auc_score
 from torch import Tensor
 
+from hpiclock.metrics import METRICS
 from hpiclock.training.batches import Batches
 from hpiclock.training.device import autocast, in_halves_on_memory_error
 from hpiclock.training.losses import Losses
@@ -91,11 +92,11 @@ def evaluate(
         values = losses.named(*(float(value) for value in losses(model, output, *truth)))
     p, hours = _p_infected(output), _hours(model, output)
     if p is not None:
-        called = p > 0.5
         one_class = len(np.unique(label)) < 2
         values["auc"] = math.nan if one_class else float(roc_auc_score(label, p))
-        values["accuracy"] = float(accuracy_score(label, called))
-        values["f1"] = float(f1_score(label, called, zero_division=0.0))
+        counts = confusion_matrix(label, p > 0.5, labels=[0, 1]).ravel()
+        totals = {"n": counts.sum()} | dict(zip(("tn", "fp", "fn", "tp"), counts, strict=True))
+        values |= {name: float(METRICS[name].value(totals)) for name in ("accuracy", "f1")}
     if hours is not None:
         timed = losses.timed(torch.from_numpy(label)).numpy()
         errors = (time_target_h[timed], hours[timed])

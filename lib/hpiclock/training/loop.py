@@ -19,12 +19,11 @@ from hpiclock.config.schema import Config
 from hpiclock.errors import InputError, RunFailed
 from hpiclock.progress import progress
 from hpiclock.training.batches import UNLABELLED, Batches
-from hpiclock.training.checkpoint import Checkpoints, read_checkpoint, sweep_leftovers
-from hpiclock.training.device import autocast
-from hpiclock.training.distributed import ProcessGroup, synchronize_batchnorm
+from hpiclock.training.device import ProcessGroup, autocast, synchronize_batchnorm
 from hpiclock.training.evaluate import evaluate, predict
 from hpiclock.training.losses import Losses, LossValues
 from hpiclock.training.model import TwoHeads
+from hpiclock.training.weights import Checkpoints, read_checkpoint, sweep_leftovers
 
 
 class TrainingStep(nn.Module):
@@ -92,6 +91,7 @@ def compile_ahead(step: nn.Module, batch: tuple[Tensor, ...], sizes: Sequence[in
     return time.perf_counter() - began
 
 
+Scores = dict[str, float]  # by metric
 LOWER_IS_BETTER = ("mae", "loss")
 TIE = 1e-4  # validation AUC saturates: scores closer than this are equal, and the lower losses win
 UNITS = {"auc": "AUC {:.4f}", "accuracy": "accuracy {:.3f}", "f1": "F1 {:.3f}", "mae": "MAE {:.2f} h"}
@@ -148,10 +148,7 @@ def fit(
         {"params": losses.parameters(), "weight_decay": 0.0},
     ]
     optimiser = torch.optim.AdamW(
-        groups,
-        lr=options.lr,
-        weight_decay=options.weight_decay,
-        fused=device.type in ("cpu", "cuda"),
+        groups, lr=options.lr, weight_decay=options.weight_decay, fused=device.type in ("cpu", "cuda")
     )
     steps = min(len(train), options.max_steps or len(train))
     parts = {"model": model, "objective": losses, "optimiser": optimiser}
@@ -199,9 +196,8 @@ def fit(
         validated = evaluate(model, losses, output, val.label, val.time_target_h, range_h=cfg.targets.range_h)
         for split, values in (("train", trained), ("val", validated)):
             rows += [{"epoch": epoch, "split": split, "metric": k, "value": v} for k, v in values.items()]
-        new_best = _better(validated, best, options.best)
-        if new_best:
-            best = _as_best(epoch, validated, best, options.best)
+        best = _better_of(best, epoch, validated, options.best)
+        new_best = best["epoch"] == epoch
         if group.is_main:
             if new_best:
                 checkpoints.best({"epoch": epoch, "value": best["value"]})
@@ -243,30 +239,18 @@ def _set_time_scale(model: TwoHeads, losses: Losses, train: Batches) -> None:
         model.time_sd_h.fill_(float(hours.std()) or 1.0)  # stills of one hour have no spread
 
 
-def _better(validated: dict[str, float], best: dict[str, float], metric: str) -> bool:
-    old, new = best["top"], _rank(validated[metric], metric)
+def _better_of(best: Scores, epoch: int, validated: Scores, metric: str) -> Scores:
+    """Return what is kept of the best epoch so far, or of this one if it is better."""
+    value, old = validated[metric], best["top"]
+    new = -value if metric in LOWER_IS_BETTER else value
+    new = -math.inf if math.isnan(new) else new  # an undefined score is below all others
+    # without the tasks' weights, which may be learnt and then move
+    task_losses = validated.get("class_loss", 0.0) + validated.get("time_loss", 0.0)
     tied = new == old or abs(new - old) <= TIE
-    return _task_losses(validated) < best["losses"] if tied else new > old
-
-
-def _as_best(
-    epoch: int, validated: dict[str, float], best: dict[str, float], metric: str
-) -> dict[str, float]:
+    if (task_losses >= best["losses"]) if tied else (new <= old):
+        return best
     # the top never falls, so that ties cannot lead down step by step
-    top = max(best["top"], _rank(validated[metric], metric))
-    return {"epoch": epoch, "value": validated[metric], "top": top, "losses": _task_losses(validated)}
-
-
-def _rank(value: float, metric: str) -> float:
-    """Return a score of which more is better; an undefined one is below all others."""
-    if math.isnan(value):
-        return -math.inf
-    return -value if metric in LOWER_IS_BETTER else value
-
-
-def _task_losses(validated: dict[str, float]) -> float:
-    """Return the sum of the tasks' losses without their weights, which may be learnt and then move."""
-    return validated.get("class_loss", 0.0) + validated.get("time_loss", 0.0)
+    return {"epoch": epoch, "value": value, "top": max(old, new), "losses": task_losses}
 
 
 def _resume(epoch: int, epochs: int, device: torch.device) -> str:
@@ -279,15 +263,11 @@ def _resume(epoch: int, epochs: int, device: torch.device) -> str:
     )
 
 
-def _log_line(
-    epoch: int, epochs: int, trained: dict[str, float], validated: dict[str, float], new_best: str
-) -> str:
+def _log_line(epoch: int, epochs: int, trained: Scores, validated: Scores, new_best: str) -> str:
     parts = [f"Epoch {epoch:3d}/{epochs}"]
     for split, values in (("train", trained), ("val", validated)):
-        tasks = ", ".join(
-            f"{t} {values[t + '_loss']:.4f}" for t in ("class", "time") if t + "_loss" in values
-        )
-        parts.append(f"{split} loss {values['loss']:.4f} ({tasks})")
+        tasks = [f"{t} {values[f'{t}_loss']:.4f}" for t in ("class", "time") if f"{t}_loss" in values]
+        parts.append(f"{split} loss {values['loss']:.4f} ({', '.join(tasks)})")
     parts.append("  ".join(text.format(validated[name]) for name, text in UNITS.items() if name in validated))
     if new_best:
         parts.append(f"new best {new_best} {validated[new_best]:.4f}")

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from hpiclock.config.schema import ModelConfig
 from hpiclock.errors import InputError
-from hpiclock.training.pretrained import classifier_path, load_weights
+from hpiclock.training.weights import classifier_path, load_weights
 
 
 class Output(NamedTuple):
@@ -98,7 +98,9 @@ def build_model(
     backbone = make_backbone(model.backbone)
     if pretrained and model.weights != "none":
         load_weights(backbone, model.backbone, model.weights)
-    n_features = _cut_classifier(backbone)
+    path = classifier_path(backbone)
+    n_features = backbone.get_parameter(f"{path}.weight").shape[1]  # (classes, features)
+    backbone.set_submodule(path, nn.Identity())
     if model.in_channels == 1:
         fold_first_convolution(backbone)
     built = TwoHeads(backbone, n_features, model)
@@ -155,33 +157,13 @@ def _head(n_features: int, model: ModelConfig, n_out: int) -> nn.Sequential:
     )
 
 
-def _cut_classifier(backbone: nn.Module) -> int:
-    path = classifier_path(backbone)
-    last = backbone.get_submodule(path)
-    assert isinstance(last, nn.Linear)
-    _set(backbone, path, nn.Identity())
-    return last.in_features
-
-
 def fold_first_convolution(backbone: nn.Module) -> None:
     """Let a backbone for three channels read one: three equal channels = one through the summed kernels."""
     path, old = next((p, m) for p, m in backbone.named_modules() if isinstance(m, nn.Conv2d))
-    new = nn.Conv2d(
-        1,
-        old.out_channels,
-        old.kernel_size,  # type: ignore[arg-type]
-        old.stride,  # type: ignore[arg-type]
-        old.padding,  # type: ignore[arg-type]
-        old.dilation,  # type: ignore[arg-type]
-        bias=old.bias is not None,
-    )
+    same = [getattr(old, name) for name in ("out_channels", "kernel_size", "stride", "padding", "dilation")]
+    new = nn.Conv2d(1, *same, bias=old.bias is not None)
     with torch.no_grad():
         new.weight.copy_(old.weight.sum(1, keepdim=True))  # (out, 3, k, k) -> (out, 1, k, k)
         if old.bias is not None and new.bias is not None:
             new.bias.copy_(old.bias)
-    _set(backbone, path, new)
-
-
-def _set(module: nn.Module, path: str, new: nn.Module) -> None:
-    parent, _, name = path.rpartition(".")
-    setattr(module.get_submodule(parent), name, new)
+    backbone.set_submodule(path, new)

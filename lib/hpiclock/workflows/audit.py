@@ -302,8 +302,8 @@ def _of_model(
     run: Run, manifest: pd.DataFrame, frames: pd.DataFrame, tested: pd.DataFrame
 ) -> tuple[pd.DataFrame, dict[str, pd.DataFrame], pd.DataFrame]:
     """Return the model's features, features of shortcuts by name, and predictions of changed frames."""
-    from hpiclock.inference.embed import embed
     from hpiclock.inference.perturb import PERTURBATIONS, SHORTCUTS, predict_perturbed
+    from hpiclock.inference.predict import embed
 
     cfg = run.cfg
     cache: FrameCache = open_cache(manifest, cfg.data, cfg.image)

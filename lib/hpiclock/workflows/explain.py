@@ -56,8 +56,7 @@ def randomization_rows(
     model: TwoHeads, images: Images, maps: Maps, rows: pd.DataFrame, *, level: float, seed: int
 ) -> pd.DataFrame:
     """Return how similar the maps are to those of a model whose weights are drawn anew, ever deeper."""
-    from hpiclock.inference.attribution import INTEGRATED
-    from hpiclock.inference.sanity_checks import DEPTHS, cascading_randomization
+    from hpiclock.inference.attribution import DEPTHS, INTEGRATED, cascading_randomization
 
     found = []
     methods = tuple(dict.fromkeys(method for _, method in maps))
@@ -98,11 +97,10 @@ def deletion_rows(
 
     Returns:
         The curves (:data:`CURVE`), and a row for each map: how much further than at random its order takes
-        the answer, on average over the shares of :data:`~hpiclock.inference.sanity_checks.REMOVED`.
+        the answer, on average over the shares of :data:`~hpiclock.inference.attribution.REMOVED`.
     """
-    from hpiclock.inference.attribution import SALIENCY, head_outputs
+    from hpiclock.inference.attribution import REMOVED, SALIENCY, delete_tiles, head_outputs, random_orders
     from hpiclock.inference.perturb import TILES
-    from hpiclock.inference.sanity_checks import REMOVED, delete_tiles, random_orders
 
     curves, gaps = [], []
     shares = (0.0, *REMOVED)
@@ -213,8 +211,7 @@ def explain_run(run: Run, *, say: Say = print) -> KeptExplanations:
 
 
 def _examine(run: Run, predictions: pd.DataFrame, frames: pd.DataFrame, say: Say) -> None:
-    from hpiclock.inference.attribution import images_of
-    from hpiclock.inference.sanity_checks import EPOCHS, SHUFFLED_LABEL_STEPS, train_on_shuffled_labels
+    from hpiclock.inference import attribution
 
     cfg, manifest = run.cfg, run.read_table("manifest.csv", MANIFEST)
     level, folder = cfg.study.level, make_folder(run.path(EXPLANATIONS))
@@ -223,7 +220,7 @@ def _examine(run: Run, predictions: pd.DataFrame, frames: pd.DataFrame, say: Say
     if not run.path(EXPLANATIONS, "gradcam.npz").is_file():  # a run that was trained before maps were kept
         keep_gradcam(run, model, cache, predictions)
     say("where the model looks")
-    images = images_of(model, cache, frames)
+    images = attribution.images_of(model, cache, frames)
     maps = attribution_maps(model, images)
     named = {f"{head}/{by}": saliency.shrink_maps(found, MOST_SIDE) for (head, by), found in maps.items()}
     save_arrays(folder / "maps.npz", named)
@@ -232,8 +229,8 @@ def _examine(run: Run, predictions: pd.DataFrame, frames: pd.DataFrame, say: Say
     anew = randomization_rows(model, images, maps, frames, level=level, seed=cfg.seed)
     border = border_rows(maps, frames, level=level)
     say("a model that learns shuffled labels")
-    other = train_on_shuffled_labels(cfg, cache, run.read_table("frames.parquet", FRAMES))
-    note = f"at most {SHUFFLED_LABEL_STEPS} steps in {EPOCHS} epochs"
+    other = attribution.train_on_shuffled_labels(cfg, cache, run.read_table("frames.parquet", FRAMES))
+    note = f"at most {attribution.SHUFFLED_LABEL_STEPS} steps in {attribution.EPOCHS} epochs"
     theirs = attribution_maps(other, images)
     shuffled = similarity_rows("labels shuffled", maps, theirs, frames, level=level, note=note)
     checks = pd.concat([anew, gaps, border, pd.DataFrame(shuffled)], ignore_index=True)
@@ -267,7 +264,7 @@ def feature_map(run: Run, *, method: str = "PCA") -> pd.DataFrame:
 
 
 def _features(run: Run) -> pd.DataFrame:
-    from hpiclock.inference.embed import embed
+    from hpiclock.inference.predict import embed
 
     cfg = run.cfg
     frames = thin_frames(run.read_table("frames.parquet", FRAMES))

@@ -81,8 +81,7 @@ def _seen(plan: Sweep, cfg: Config, kept: dict[str, pd.DataFrame]) -> tuple[Plat
 
 
 def _features(plan: Sweep, cfg: Config, dataset: Plate) -> pd.DataFrame:
-    from hpiclock.inference.embed import embed
-    from hpiclock.inference.predict import load_model
+    from hpiclock.inference.predict import embed, load_model
     from hpiclock.training.device import place_model
     from hpiclock.training.model import build_model
 
