@@ -219,7 +219,9 @@ def of_pictures(plant: Plant, kind: str, strength: float, seed: int) -> Evidence
     study, rng = StudyConfig(), random_stream(seed, "statistics")
     evidence = Evidence(
         frames,
-        nuisance=nuisance_table(frames, statistics, KINDS, audit=AUDIT, level=study.level, rng=rng),
+        nuisance=nuisance_table(
+            frames, statistics, KINDS, shuffles=AUDIT.shuffles, level=study.level, rng=rng
+        ),
         pairs=with_split_and_well(pairs, frames),
         compared=compared,
         marks=burned_in_marks(fields, first),

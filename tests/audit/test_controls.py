@@ -102,7 +102,9 @@ def statistics(rows, *, tint=0.0, seed=0):
 
 
 def nuisance(rows, **changes):
-    table = nuisance_table(rows, statistics(rows, **changes), KINDS, audit=AUDIT, level=0.95, rng=rng())
+    table = nuisance_table(
+        rows, statistics(rows, **changes), KINDS, shuffles=AUDIT.shuffles, level=0.95, rng=rng()
+    )
     return {
         question: judge_nuisance(evidence(rows, nuisance=table), question=question)
         for question in STATISTIC_KINDS
@@ -120,7 +122,7 @@ def test_frames_after_the_onset_do_not_count_as_nuisance():
     rows = predictions()
     table = statistics(rows)
     table["mean"] += 5.0 * (infected(rows) & rows["hpi"].ge(0))
-    found = nuisance_table(rows, table, KINDS, audit=AUDIT, level=0.95, rng=rng())
+    found = nuisance_table(rows, table, KINDS, shuffles=AUDIT.shuffles, level=0.95, rng=rng())
     assert judge_nuisance(evidence(rows, nuisance=found), question=LIGHT).verdict == "supported"
 
 

@@ -15,15 +15,8 @@ from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, Stratified
 from sklearn.neighbors import NearestCentroid
 from sklearn.pipeline import make_pipeline
 
+from hpiclock.analysis import units
 from hpiclock.analysis.linear_probe import feature_columns, fit_class_probe, fit_time_probe, reduction_steps
-from hpiclock.analysis.units import (
-    condition_codes,
-    group_codes,
-    label_codes,
-    phase_frames,
-    well_or_position_codes,
-    with_matched_controls,
-)
 from hpiclock.audit import PLAIN, Answer, Evidence
 from hpiclock.audit.permutation import ScoreEstimate, auc_gain, condition_auc, mean_over_wells, score_auc
 from hpiclock.format import first_clause, short_interval
@@ -53,7 +46,7 @@ def shortcut_baselines(
         names = feature_columns(features)
         extra = [column for column in names if column not in frames.columns]
         rows = frames.merge(features[["stack_id", "frame", *extra]], on=["stack_id", "frame"])
-        x, label = rows[names].to_numpy(float), label_codes(rows)
+        x, label = rows[names].to_numpy(float), units.label_codes(rows)
         train, test = (rows["split"].eq(split).to_numpy() for split in ("train", "test"))
         learned = train & (label >= 0)
         score = fit_class_probe(x[learned], label[learned]).decision_function(x[test])
@@ -69,7 +62,7 @@ def model_baseline_row(test: pd.DataFrame, *, level: float) -> pd.DataFrame:
         test: test rows of a PREDICTIONS table.
         level: of the interval.
     """
-    errors = (test["time_pred"] - test["time_target"]).abs()[label_codes(test) == 1]
+    errors = (test["time_pred"] - test["time_target"]).abs()[units.label_codes(test) == 1]
     score = test["p_infected"].to_numpy(float)
     return pd.DataFrame([_source_row(MODEL, test, score, float(errors.mean()), level)])
 
@@ -77,18 +70,18 @@ def model_baseline_row(test: pd.DataFrame, *, level: float) -> pd.DataFrame:
 def _source_row(
     source: str, test: pd.DataFrame, score: np.ndarray, mae: float, level: float
 ) -> dict[str, Any]:
-    early = test.assign(score=score)[phase_frames(test, eclipse_h=0.0)["before onset"]]
+    early = test.assign(score=score)[units.phase_frames(test, eclipse_h=0.0)["before onset"]]
     return (
         {"source": source, "auc_all": score_auc(test, score, level=level, metric="auc").value}
         | score_auc(test, score, level=level).row("auc")
         | {"auc_before": condition_auc(early, level=level, score="score").value, "mae": mae}
-        | {"n": int((label_codes(test) >= 0).sum()), "n_wells": n_wells(test)}
+        | {"n": int((units.label_codes(test) >= 0).sum()), "n_wells": n_wells(test)}
     )
 
 
 def _time_error(rows: pd.DataFrame, x: np.ndarray, train: np.ndarray, test: np.ndarray) -> float:
     target = rows["time_target"].to_numpy(float)
-    known = (label_codes(rows) == 1) & ~np.isnan(target)
+    known = (units.label_codes(rows) == 1) & ~np.isnan(target)
     train, test = train & known, test & known
     if not (train.any() and test.any()):
         return float("nan")
@@ -142,8 +135,8 @@ def probe_features(held_out: pd.DataFrame, features: pd.DataFrame, *, level: flo
         features: their features.
         level: of the intervals.
     """
-    rows = held_out[condition_codes(held_out) == 0].merge(features, on=["stack_id", "frame"])
-    x, wells = rows[feature_columns(features)].to_numpy(float), group_codes(rows, "well")
+    rows = held_out[units.condition_codes(held_out) == 0].merge(features, on=["stack_id", "frame"])
+    x, wells = rows[feature_columns(features)].to_numpy(float), units.group_codes(rows, "well")
     found = []
     for name, probe in {"stack": _probe_stack, "well": _probe_well, "time": _probe_time}.items():
         made, value, chance, n = probe(rows, x, wells), ScoreEstimate(), float("nan"), 0
@@ -161,7 +154,7 @@ def probe_features(held_out: pd.DataFrame, features: pd.DataFrame, *, level: flo
 
 
 def _probe_stack(rows: pd.DataFrame, x: np.ndarray, wells: np.ndarray) -> _Probe | str:  # noqa: ARG001
-    stack = group_codes(rows, "position")
+    stack = units.group_codes(rows, "position")
     tested = (rows["hours"] >= rows.groupby("stack_id")["hours"].transform("median")).to_numpy()
     n = len(np.unique(stack))
     if n < 2 or tested.all():
@@ -211,7 +204,7 @@ def sampling_experiments(
     those hold too few wells).
     """
     rows = frames[frames["label"].notna()].merge(features, on=["stack_id", "frame"])
-    x, label = rows[feature_columns(features)].to_numpy(float), label_codes(rows)
+    x, label = rows[feature_columns(features)].to_numpy(float), units.label_codes(rows)
     train, test = (rows["split"].eq(side).to_numpy() for side in ("train", "test"))
 
     def row(experiment: str, train_on: str, test_on: str, fit: np.ndarray, ask: np.ndarray) -> dict[str, Any]:
@@ -224,7 +217,7 @@ def sampling_experiments(
 
     controls = {
         "all controls": np.ones(len(rows), bool),
-        "matched controls": with_matched_controls(label == 1, label, hour_strata(rows)),
+        "matched controls": units.with_matched_controls(label == 1, label, hour_strata(rows)),
     }
     found = [
         row("controls", one, other, train & controls[one], test & controls[other])
@@ -243,13 +236,13 @@ def _splits(rows: pd.DataFrame, x: np.ndarray, level: float, seed: int) -> Itera
     held, where = rows["split"].ne("train").to_numpy(), "outside training"
     if _fewest_wells(rows[held]) < 2:
         held, where = np.ones(len(rows), bool), "all wells"
-    mine, label, z = rows[held].reset_index(drop=True), label_codes(rows)[held], x[held]
+    mine, label, z = rows[held].reset_index(drop=True), units.label_codes(rows)[held], x[held]
     folds = min(SAMPLING_FOLDS, _fewest_wells(mine))
     if folds < 2:
         nothing = ScoreEstimate(note="fewer than two wells in a class: nothing can be held out")
         yield _experiment("split", "whole wells", where, nothing, 0, 0)
         return
-    wells = well_or_position_codes(mine)
+    wells = units.well_or_position_codes(mine)
     random = StratifiedKFold(folds, shuffle=True, random_state=seed).split(z, label)
     whole = StratifiedGroupKFold(folds, shuffle=True, random_state=seed).split(z, label, wells)
     for name, parts in (("frames at random", random), ("whole wells", whole)):
@@ -263,7 +256,7 @@ def _splits(rows: pd.DataFrame, x: np.ndarray, level: float, seed: int) -> Itera
 
 
 def _fewest_wells(rows: pd.DataFrame) -> int:
-    well, label = well_or_position_codes(rows), label_codes(rows)
+    well, label = units.well_or_position_codes(rows), units.label_codes(rows)
     return min(len(np.unique(well[label == kind])) for kind in (0, 1))
 
 
@@ -296,7 +289,7 @@ def perturbation_effects(test: pd.DataFrame, changed: pd.DataFrame, *, level: fl
             if mine[answer].isna().all():
                 continue
             moved = (mine[f"{answer}_changed"] - mine[answer]).to_numpy(float)
-            effect = mean_over_wells(moved, group_codes(mine, "well"), level=level)
+            effect = mean_over_wells(moved, units.group_codes(mine, "well"), level=level)
             found.append(
                 {"change": change, "condition": condition, "answer": answer}
                 | effect.row("effect")

@@ -8,22 +8,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from hpiclock.analysis.units import (
-    condition_codes,
-    group_codes,
-    label_codes,
-    phase_frames,
-    well_or_position_codes,
-)
-from hpiclock.audit import ONE_HOUR, Answer, Evidence, random_stream
+from hpiclock.analysis import units
+from hpiclock.audit import ONE_HOUR, Answer, Evidence, permutation, random_stream
 from hpiclock.audit.design import SAME_HOURS, hours_auc
-from hpiclock.audit.permutation import (
-    ScoreEstimate,
-    condition_auc,
-    mean_over_wells,
-    permuted_onsets,
-    score_auc,
-)
 from hpiclock.config.schema import AuditConfig, StudyConfig
 from hpiclock.format import first_clause, p_with_floor, short_interval
 from hpiclock.tables import SAME_H, n_wells
@@ -36,9 +23,9 @@ def judge_hour(evidence: Evidence) -> Answer:
     """Does the score hold among frames of the same hour, where a clock says nothing?"""
     test, level = evidence.test, evidence.study.level
     assert test is not None
-    score, labelled = test["p_infected"].to_numpy(float), test[label_codes(test) >= 0]
-    pooled = score_auc(test, score, level=level, metric="auc")
-    same = score_auc(test, score, level=level)
+    score, labelled = test["p_infected"].to_numpy(float), test[units.label_codes(test) >= 0]
+    pooled = permutation.score_auc(test, score, level=level, metric="auc")
+    same = permutation.score_auc(test, score, level=level)
     alone = hours_auc(labelled)[0] if len(labelled) else float("nan")
     words = (
         f"AUC among frames of the same hour {short_interval(*same[:3])}, over all hours {pooled.value:.2f}; "
@@ -64,11 +51,11 @@ def judge_elapsed(evidence: Evidence) -> Answer:
     """
     rows, audit = evidence.held_out, evidence.audit
     assert rows is not None
-    rows = rows[(condition_codes(rows) == 1) & rows["time_pred"].notna() & rows["onset_h"].notna()]
+    rows = rows[(units.condition_codes(rows) == 1) & rows["time_pred"].notna() & rows["onset_h"].notna()]
     if len(rows) == 0:
         return Answer("not tested", "no predicted times of infected wells")
     rows = rows[rows["hours"] >= rows["onset_h"].max() - SAME_H]
-    well = well_or_position_codes(rows)
+    well = units.well_or_position_codes(rows)
     onset = rows.groupby(well)["onset_h"].first().to_numpy(float)
     lead = (rows["time_pred"] - rows["hours"]).groupby(well).mean().to_numpy(float)
     n, n_onsets = len(onset), len(np.unique(onset))
@@ -77,7 +64,7 @@ def judge_elapsed(evidence: Evidence) -> Answer:
         return Answer("not identifiable", words, MORE_ONSETS)
     share = _slope(onset, lead, evidence.study.level)
     rng = random_stream(evidence.seed, "onsets")
-    p, floor = permuted_onsets(onset, lead, shuffles=audit.shuffles, rng=rng)
+    p, floor = permutation.permuted_onsets(onset, lead, shuffles=audit.shuffles, rng=rng)
     words = (
         f"an onset one hour later makes the predicted time {short_interval(*share[:3])} h shorter at equal "
         f"hours (1 = time since infection, 0 = elapsed time); {n} infected wells, onsets shuffled: "
@@ -100,14 +87,16 @@ def score_over_time(
     rows = held_out[held_out["p_infected"].notna()].sort_values(["stack_id", "hours"])
     found = []
     for label, name in ((0, "uninfected"), (1, "infected")):
-        stacks = [stack for _, stack in rows[label_codes(rows) == label].groupby("stack_id")]
+        stacks = [stack for _, stack in rows[units.label_codes(rows) == label].groupby("stack_id")]
         stacks = [stack for stack in stacks if len(stack) >= 5 and np.ptp(stack["p_infected"]) > 0]
         if not stacks:
             continue
         rhos = [_rhos(stats.rankdata(stack["p_infected"]), audit.shuffles, rng) for stack in stacks]
         drawn = np.mean(rhos, axis=0)
         first = pd.concat([stack.head(1) for stack in stacks])
-        rho = mean_over_wells(np.array([each[0] for each in rhos]), group_codes(first, "well"), level=level)
+        rho = permutation.mean_over_wells(
+            np.array([each[0] for each in rhos]), units.group_codes(first, "well"), level=level
+        )
         p = float((np.abs(drawn) >= abs(drawn[0]) - 1e-12).mean())
         found.append(
             {"label": name}
@@ -128,8 +117,8 @@ def onset_shift_table(test: pd.DataFrame, *, study: StudyConfig, audit: AuditCon
     for shift in sorted({0.0, *audit.onset_shifts_h}):
         rows = _moved(test, shift)
         for phase, claim in CLAIMS.items():
-            part = rows[phase_frames(rows, eclipse_h=study.eclipse_h)[phase]]
-            auc = condition_auc(part, level=study.level)
+            part = rows[units.phase_frames(rows, eclipse_h=study.eclipse_h)[phase]]
+            auc = permutation.condition_auc(part, level=study.level)
             # nothing is claimed where there is no interval
             stands = (auc.low > 0.5) == (phase == "after eclipse") if np.isfinite(auc.low) else pd.NA
             claimed = {"shift_h": shift, "claim": claim, "stands": stands}
@@ -172,17 +161,17 @@ def _moved(test: pd.DataFrame, shift_h: float) -> pd.DataFrame:
 
 
 def _skill(rows: pd.DataFrame) -> float:
-    mine = rows[(label_codes(rows) == 1) & rows["time_pred"].notna() & rows["time_target"].notna()]
+    mine = rows[(units.label_codes(rows) == 1) & rows["time_pred"].notna() & rows["time_target"].notna()]
     of_mean = (mine["time_target"] - mine["time_target"].mean()).abs().mean()
     return (
         float(1 - (mine["time_pred"] - mine["time_target"]).abs().mean() / of_mean) if of_mean > 0 else np.nan
     )
 
 
-def _slope(onset: np.ndarray, lead: np.ndarray, level: float) -> ScoreEstimate:
+def _slope(onset: np.ndarray, lead: np.ndarray, level: float) -> permutation.ScoreEstimate:
     fit = stats.linregress(onset, lead)
     half = float(stats.t.ppf((1 + level) / 2, len(onset) - 2) * fit.stderr)
-    return ScoreEstimate(-float(fit.slope), -float(fit.slope) - half, -float(fit.slope) + half)
+    return permutation.ScoreEstimate(-float(fit.slope), -float(fit.slope) - half, -float(fit.slope) + half)
 
 
 def _rhos(ranks: np.ndarray, shuffles: int, rng: np.random.Generator) -> np.ndarray:

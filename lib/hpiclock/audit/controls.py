@@ -8,59 +8,28 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from hpiclock import audit
+from hpiclock.analysis import units
 from hpiclock.analysis.acquisition_shift import STATISTIC_WORDS
-from hpiclock.analysis.units import (
-    BEFORE_FIRST_ONSET,
-    PAST_LAST_ECLIPSE,
-    condition_codes,
-    frames_all_wells_share,
-    in_window,
-    label_codes,
-    phase_frames,
-    phase_masks,
-    with_matched_controls,
-)
-from hpiclock.audit import (
-    BEFORE,
-    BORDER,
-    EARLY,
-    FOCUS,
-    LIGHT,
-    MORE_WELLS,
-    ONE_HOUR,
-    ONE_WELL,
-    STATISTIC_KINDS,
-    THREE_WELLS,
-    Answer,
-    Evidence,
-    random_stream,
-)
-from hpiclock.audit.permutation import (
-    ClassComparison,
-    compare_classes,
-    condition_auc,
-    permutation_test,
-    subtract_hour_means,
-    unit_means,
-    well_units,
-)
-from hpiclock.config.schema import AuditConfig, StudyConfig, WindowsConfig
+from hpiclock.analysis.units import BEFORE_FIRST_ONSET, PAST_LAST_ECLIPSE, in_window
+from hpiclock.audit import Answer, Evidence, permutation, random_stream
+from hpiclock.config.schema import StudyConfig, WindowsConfig
 from hpiclock.format import first_clause, p_with_floor, short_interval
 from hpiclock.tables import hour_strata
 
 # Parts of the error rate of the audit: 0.29 of 5% lies just above 1/70, the smallest p of 4 against 4 wells,
 # and 0.16 above 2/252, that of 5 against 5 on both sides. What is left is for rows that decide by size.
-SHARES = {EARLY: 0.29, LIGHT: 0.16, FOCUS: 0.16, BORDER: 0.16}
+SHARES = {audit.EARLY: 0.29, audit.LIGHT: 0.16, audit.FOCUS: 0.16, audit.BORDER: 0.16}
 WORTHLESS = 0.6  # an AUC that is surely below this is no signal
 NOTHING_BEFORE, ALL_LABELLED = "no frame before the onset", "over all labelled frames"
 
 
 def before_first_onset(rows: pd.DataFrame) -> pd.DataFrame:
     """Return the frames of each plate before its first onset, which a permutation by well can use."""
-    return rows[frames_all_wells_share(rows, BEFORE_FIRST_ONSET, eclipse_h=0.0)]
+    return rows[units.frames_all_wells_share(rows, BEFORE_FIRST_ONSET, eclipse_h=0.0)]
 
 
-def well_comparisons(evidence: Evidence) -> dict[str, ClassComparison]:
+def well_comparisons(evidence: Evidence) -> dict[str, permutation.ClassComparison]:
     """Return both permutations by well of the test's P(infected), by what their frames are in words.
 
     The first uses the frames past the last eclipse, or all labelled ones where no hour is; the second those
@@ -69,19 +38,20 @@ def well_comparisons(evidence: Evidence) -> dict[str, ClassComparison]:
     test, study = evidence.test, evidence.study
     if test is None:
         return {}
-    late = frames_all_wells_share(test, PAST_LAST_ECLIPSE, eclipse_h=study.eclipse_h)
-    parts = {PAST_LAST_ECLIPSE: test[late]} if late.any() else {ALL_LABELLED: test[label_codes(test) >= 0]}
+    late = units.frames_all_wells_share(test, PAST_LAST_ECLIPSE, eclipse_h=study.eclipse_h)
+    when, first = (PAST_LAST_ECLIPSE, late) if late.any() else (ALL_LABELLED, units.label_codes(test) >= 0)
+    parts = {when: test[first]}
     if test["hours"].min() < test["hours"].max():
         parts[BEFORE_FIRST_ONSET] = before_first_onset(test)
     rng = random_stream(evidence.seed, "wells")
     return {
-        when: compare_classes(rows, level=study.level, shuffles=evidence.audit.shuffles, rng=rng)
+        when: permutation.compare_classes(rows, level=study.level, shuffles=evidence.audit.shuffles, rng=rng)
         for when, rows in parts.items()
         if rows["condition"].nunique() == 2
     }
 
 
-def permutations_table(comparisons: Mapping[str, ClassComparison]) -> pd.DataFrame:
+def permutations_table(comparisons: Mapping[str, permutation.ClassComparison]) -> pd.DataFrame:
     """Return a row per permutation: ``frames unit n n_infected n_mock auc low high p floor well_floor``.
 
     ``n`` counts frames, ``n_infected n_mock`` wells; ``floor`` is the smallest p that shuffling the units can
@@ -110,12 +80,12 @@ def judge_well(evidence: Evidence) -> Answer:
         f"{wells[0]} infected and {wells[1]} mock wells); {one.words()}"
     )
     if not one.units.replicated:
-        return Answer("not identifiable", words + ONE_WELL, THREE_WELLS, *one.auc[:3])
+        return Answer("not identifiable", words + audit.ONE_WELL, audit.THREE_WELLS, *one.auc[:3])
     if one.test.p <= evidence.audit.alpha:
         return Answer("supported", words, "", *one.auc[:3])
     if one.auc.high < WORTHLESS:
         return Answer("contradicted", words, "a better model, or later frames", *one.auc[:3])
-    return Answer("not identifiable", f"{words}; not above chance over wells", MORE_WELLS, *one.auc[:3])
+    return Answer("not identifiable", f"{words}; not above chance over wells", audit.MORE_WELLS, *one.auc[:3])
 
 
 def judge_early(evidence: Evidence) -> Answer:
@@ -123,11 +93,11 @@ def judge_early(evidence: Evidence) -> Answer:
     test = evidence.test
     assert test is not None
     if test["hours"].nunique() < 2:
-        return Answer("not tested", ONE_HOUR, BEFORE)
+        return Answer("not tested", audit.ONE_HOUR, audit.BEFORE)
     one = well_comparisons(evidence).get(BEFORE_FIRST_ONSET)
     if one is None:
         return _first_hours(test, evidence.study)
-    alpha = SHARES[EARLY] * evidence.audit.alpha
+    alpha = SHARES[audit.EARLY] * evidence.audit.alpha
     first, last = one.rows["hours"].min(), one.rows["hours"].max()
     words = (
         f"AUC at equal hours {BEFORE_FIRST_ONSET} {short_interval(*one.auc[:3])}, 0.5 is honest; "
@@ -140,25 +110,26 @@ def judge_early(evidence: Evidence) -> Answer:
         )
     if one.test.floor > alpha or not one.units.replicated:
         words += _too_few_wells(one.units.wells, one.test.floor, alpha)
-        return Answer("not identifiable", words, MORE_WELLS, *one.auc[:3])
+        return Answer("not identifiable", words, audit.MORE_WELLS, *one.auc[:3])
     return Answer("supported", words, "", *one.auc[:3])
 
 
 def _first_hours(test: pd.DataFrame, study: StudyConfig) -> Answer:
-    if not phase_masks(test, eclipse_h=study.eclipse_h)["eclipse"].any():
-        return Answer("not tested", f"{NOTHING_BEFORE}, and none in the first hours after it", BEFORE)
-    auc = condition_auc(test[phase_frames(test, eclipse_h=study.eclipse_h)["eclipse"]], level=study.level)
+    eclipse = test[units.phase_frames(test, eclipse_h=study.eclipse_h)["eclipse"]]
+    if eclipse.empty:
+        return Answer("not tested", f"{NOTHING_BEFORE}, and none in the first hours after it", audit.BEFORE)
+    auc = permutation.condition_auc(eclipse, level=study.level)
     words = (
         f"{NOTHING_BEFORE}; in the first {study.eclipse_h:g} h after it the AUC is "
         f"{short_interval(*auc[:3])}: an early signal or a shortcut"
     )
-    return Answer("not identifiable", words, BEFORE, *auc[:3])
+    return Answer("not identifiable", words, audit.BEFORE, *auc[:3])
 
 
 def _too_few_wells(wells: tuple[int, int], floor: float, alpha: float) -> str:
     return (
         f"; {wells[0]} infected and {wells[1]} mock wells: no p below {floor:.2g} is possible, "
-        f"{alpha:.2g} is asked; {MORE_WELLS}"
+        f"{alpha:.2g} is asked; {audit.MORE_WELLS}"
     )
 
 
@@ -167,7 +138,7 @@ def nuisance_table(
     statistics: pd.DataFrame,
     kinds: Mapping[str, Sequence[str]],
     *,
-    audit: AuditConfig,
+    shuffles: int,
     level: float,
     rng: np.random.Generator,
 ) -> pd.DataFrame:
@@ -177,7 +148,7 @@ def nuisance_table(
         frames: every frame of the plate (identity, ``hours``, ``hpi``).
         statistics: ``stack_id frame`` and the statistics.
         kinds: kind -> names of its statistics.
-        audit: ``shuffles`` is used.
+        shuffles: the most assignments to try.
         level: of the intervals.
         rng: for the permutations.
 
@@ -187,20 +158,17 @@ def nuisance_table(
         without a frame before the onset.
     """
     rows = before_first_onset(frames).merge(statistics, on=["stack_id", "frame"])
-    found: list[dict[str, Any]] = []
-    units = well_units(rows)
-    for question, names in STATISTIC_KINDS.items() if len(rows) else ():
+    found: list[tuple[Any, ...]] = []
+    wells = permutation.well_units(rows)
+    for question, names in audit.STATISTIC_KINDS.items() if len(rows) else ():
         columns = [name for kind in names for name in kinds[kind]]
-        means = unit_means(units, subtract_hour_means(rows, rows[columns].to_numpy(float)))
-        test = permutation_test(units, means, two_sided=True, shuffles=audit.shuffles, rng=rng)
+        values = permutation.subtract_hour_means(rows, rows[columns].to_numpy(float))
+        means = permutation.unit_means(wells, values)
+        test = permutation.permutation_test(wells, means, two_sided=True, shuffles=shuffles, rng=rng)
         worst = columns[test.worst]
-        found.append(
-            {"question": question, "statistic": worst, "difference": test.difference[test.worst]}
-            | condition_auc(rows, level=level, score=worst).row("auc")
-            | {"p": test.p, "floor": test.floor, "n": len(rows)}
-            | {"n_infected": units.wells[0], "n_mock": units.wells[1]}
-            | {"unit": units.name, "replicated": units.replicated}
-        )
+        auc = permutation.condition_auc(rows, level=level, score=worst)
+        compared = (question, worst, test.difference[test.worst], *auc[:3], test.p, test.floor)
+        found.append((*compared, len(rows), *wells.wells, wells.name, wells.replicated))
     test_columns = ["p", "floor", "n", "n_infected", "n_mock", "unit", "replicated"]
     columns = ["question", "statistic", "difference", "auc", "low", "high", *test_columns]
     return pd.DataFrame(found, columns=columns)
@@ -211,9 +179,9 @@ def judge_nuisance(evidence: Evidence, *, question: str) -> Answer:
     assert evidence.nuisance is not None
     if evidence.nuisance.empty:
         if evidence.frames["hours"].nunique() < 2:
-            return Answer("not tested", ONE_HOUR, BEFORE)
+            return Answer("not tested", audit.ONE_HOUR, audit.BEFORE)
         words = f"{NOTHING_BEFORE}: such a difference could be the infection"
-        return Answer("not identifiable", words, BEFORE)
+        return Answer("not identifiable", words, audit.BEFORE)
     row = evidence.nuisance.set_index("question").loc[question]
     alpha = SHARES[question] * evidence.audit.alpha
     effect = (row["auc"], row["low"], row["high"])
@@ -224,7 +192,7 @@ def judge_nuisance(evidence: Evidence, *, question: str) -> Answer:
         f"{p_with_floor(row['p'], row['floor'])}"
     )
     if not row["replicated"]:
-        return Answer("not identifiable", words + ONE_WELL, MORE_WELLS, *effect)
+        return Answer("not identifiable", words + audit.ONE_WELL, audit.MORE_WELLS, *effect)
     if row["p"] <= alpha:
         remedy = (
             "same exposure, focus and field for every well; or an intensity setting and crop that remove it"
@@ -232,7 +200,7 @@ def judge_nuisance(evidence: Evidence, *, question: str) -> Answer:
         return Answer("contradicted", words, remedy, *effect)
     if row["floor"] > alpha:
         words += _too_few_wells((row["n_infected"], row["n_mock"]), row["floor"], alpha)
-        return Answer("not identifiable", words, MORE_WELLS, *effect)
+        return Answer("not identifiable", words, audit.MORE_WELLS, *effect)
     return Answer("supported", words, "", *effect)
 
 
@@ -254,28 +222,27 @@ def negative_controls(
         study: ``level`` and ``eclipse_h`` are used.
         visible_h: hours after onset at which signs are first to be seen; NaN = not known.
     """
-    infected, stratum, hpi = condition_codes(test), hour_strata(test), test["hpi"].to_numpy(float)
+    infected, stratum, hpi = units.condition_codes(test), hour_strata(test), test["hpi"].to_numpy(float)
 
     def row(what: str, start_h: float, end_h: float, chosen: np.ndarray) -> dict[str, Any]:
-        auc = condition_auc(test[chosen], level=study.level)
+        auc = permutation.condition_auc(test[chosen], level=study.level)
         place = {"what": what, "start_h": start_h, "end_h": end_h}
         return place | auc.row("auc") | {"n": int(chosen.sum()), "note": first_clause(auc.note)}
 
-    phases = phase_frames(test, eclipse_h=study.eclipse_h)
+    phases = units.phase_frames(test, eclipse_h=study.eclipse_h)
     edges = _edges(hpi[infected == 1], windows)
     each = []
     for start, end in edges:
         inside = in_window(hpi, start, end, last=end == edges[-1][1]) & (infected == 1)
-        each.append(row(WINDOW, start, end, with_matched_controls(inside, infected, stratum)))
+        each.append(row(WINDOW, start, end, units.with_matched_controls(inside, infected, stratum)))
     found = [row(name, np.nan, np.nan, chosen) for name, chosen in phases.items()] + each
     known = [window for window in each if np.isfinite(window["low"])]
     above = next((i for i, window in enumerate(known[::-1]) if window["low"] <= 0.5), len(known))
     if above:  # so many windows at the end lie above chance, one after the other
         found.append(known[-above] | {"what": FIRST})
     if not np.isnan(visible_h):
-        found.append(
-            {"what": TRUTH, "start_h": visible_h, "end_h": visible_h, "n": 0, "note": "simulated plate"}
-        )
+        place = {"what": TRUTH, "start_h": visible_h, "end_h": visible_h}
+        found.append(place | {"n": 0, "note": "simulated plate"})
     return pd.DataFrame(found, columns=["what", "start_h", "end_h", "auc", "low", "high", "n", "note"])
 
 

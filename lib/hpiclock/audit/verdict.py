@@ -14,21 +14,8 @@ import numpy as np
 import pandas as pd
 
 from hpiclock import audit
-from hpiclock.audit import Answer, Evidence
-from hpiclock.audit.baselines import judge_beyond_statistics
-from hpiclock.audit.clocks import judge_elapsed, judge_hour, judge_onset
-from hpiclock.audit.controls import judge_early, judge_nuisance, judge_well
-from hpiclock.audit.design import (
-    Plate,
-    clocks_of_design,
-    elapsed_of_design,
-    hours_of_design,
-    place_of_design,
-    plates_of_design,
-    wells_of,
-    wells_of_design,
-)
-from hpiclock.audit.leakage import judge_duplicates, judge_marks, judge_shared_wells
+from hpiclock.audit import Answer, Evidence, baselines, clocks, controls, design, leakage
+from hpiclock.audit.design import Plate, wells_of
 
 COLUMNS = ["question", "verdict", "effect", "low", "high", "evidence", "remedy"]
 NOTHING = Answer("not tested", "nothing to test it with")
@@ -48,21 +35,21 @@ class Check(NamedTuple):
 
 
 CHECKS = (
-    Check(audit.WELL, judge_well, ("test",), wells_of_design),
-    Check(audit.EARLY, judge_early, ("test",)),
-    Check(audit.HOUR, judge_hour, ("test",), hours_of_design),
-    Check(audit.CLOCKS, design=clocks_of_design),
-    Check(audit.ELAPSED, judge_elapsed, ("held_out",), elapsed_of_design),
-    Check(audit.UNSEEN, judge_shared_wells, ("split",)),
-    Check(audit.TWICE, judge_duplicates, ("pairs",)),
-    Check(audit.LIGHT, partial(judge_nuisance, question=audit.LIGHT), ("nuisance",)),
-    Check(audit.FOCUS, partial(judge_nuisance, question=audit.FOCUS), ("nuisance",)),
-    Check(audit.BORDER, partial(judge_nuisance, question=audit.BORDER), ("nuisance",)),
-    Check(audit.MARK, judge_marks, ("marks",)),
-    Check(audit.PLATE, design=plates_of_design),
-    Check(audit.PLACE, design=place_of_design),
-    Check(audit.MORE, judge_beyond_statistics, ("test", "plain_scores")),
-    Check(audit.ONSET, judge_onset, ("test", "onset")),
+    Check(audit.WELL, controls.judge_well, ("test",), design.wells_of_design),
+    Check(audit.EARLY, controls.judge_early, ("test",)),
+    Check(audit.HOUR, clocks.judge_hour, ("test",), design.hours_of_design),
+    Check(audit.CLOCKS, design=design.clocks_of_design),
+    Check(audit.ELAPSED, clocks.judge_elapsed, ("held_out",), design.elapsed_of_design),
+    Check(audit.UNSEEN, leakage.judge_shared_wells, ("split",)),
+    Check(audit.TWICE, leakage.judge_duplicates, ("pairs",)),
+    Check(audit.LIGHT, partial(controls.judge_nuisance, question=audit.LIGHT), ("nuisance",)),
+    Check(audit.FOCUS, partial(controls.judge_nuisance, question=audit.FOCUS), ("nuisance",)),
+    Check(audit.BORDER, partial(controls.judge_nuisance, question=audit.BORDER), ("nuisance",)),
+    Check(audit.MARK, leakage.judge_marks, ("marks",)),
+    Check(audit.PLATE, design=design.plates_of_design),
+    Check(audit.PLACE, design=design.place_of_design),
+    Check(audit.MORE, baselines.judge_beyond_statistics, ("test", "plain_scores")),
+    Check(audit.ONSET, clocks.judge_onset, ("test", "onset")),
 )
 QUESTIONS = tuple(check.question for check in CHECKS)
 
@@ -75,10 +62,14 @@ def verdict(evidence: Evidence) -> pd.DataFrame:
     """
     by_design, rows = _by_design(evidence.frames), {}
     for check in CHECKS:
-        answer = by_design.get(check.question)
+        planned, found = by_design.get(check.question), None
         if check.judge and all(getattr(evidence, name) is not None for name in check.needs):
-            answer = _joined(answer, check.judge(evidence))
-        rows[check.question] = answer or NOTHING
+            found = check.judge(evidence)
+        if planned and found:
+            effect = found[3:] if np.isnan(planned.effect) else planned[3:]
+            words = f"{planned.evidence}; {found.evidence}"
+            planned = Answer(planned.verdict, words, planned.remedy, *effect)
+        rows[check.question] = planned or found or NOTHING
     return _table(rows)
 
 
@@ -95,13 +86,6 @@ def _by_design(frames: pd.DataFrame) -> dict[str, Answer]:
     plate = Plate(frames, wells_of(frames))
     found = {check.question: check.design(plate) for check in CHECKS if check.design}
     return {question: answer for question, answer in found.items() if answer is not None}
-
-
-def _joined(design: Answer | None, found: Answer) -> Answer:
-    if design is None:
-        return found
-    effect = found[3:] if np.isnan(design.effect) else design[3:]
-    return Answer(design.verdict, f"{design.evidence}; {found.evidence}", design.remedy, *effect)
 
 
 def _table(answers: dict[str, Answer]) -> pd.DataFrame:

@@ -119,8 +119,7 @@ def attribution_map(model: TwoHeads, images: Tensor, *, head: str, method: str) 
 
 def coarse_gradcam(model: TwoHeads, images: Tensor, *, head: str) -> Tensor:
     """Return Grad-CAM in the cells of its layer, as in :func:`attribution_map`: (batch, cells, cells)."""
-    layer = gradcam_layer(model, images.shape[-1])
-    return _in_parts(model, images, head, partial(_coarse, layer=layer))
+    return _in_parts(model, images, head, _coarse)
 
 
 def images_of(model: TwoHeads, cache: FrameCache, frames: pd.DataFrame) -> Tensor:
@@ -154,7 +153,8 @@ def _in_parts(
     return torch.cat(parts)[:, 0]  # (batch, 1, s, s) -> (batch, s, s)
 
 
-def _coarse(one: OneHead, images: Tensor, *, layer: str) -> Tensor:
+def _coarse(one: OneHead, images: Tensor) -> Tensor:
+    layer = gradcam_layer(one.model, images.shape[-1])
     cam = LayerGradCam(one, one.model.backbone.get_submodule(layer))
     return cam.attribute(images, relu_attributions=False)
 
@@ -167,9 +167,7 @@ def _attribute(one: OneHead, images: Tensor, *, method: str) -> Tensor:
         return IntegratedGradients(one).attribute(
             images, baselines=flat, n_steps=STEPS, method="gausslegendre", internal_batch_size=len(images)
         )
-    size = images.shape[-1]
-    coarse = _coarse(one, images, layer=gradcam_layer(one.model, size))
-    return LayerAttribution.interpolate(coarse, (size, size), interpolate_mode="bilinear")
+    return LayerAttribution.interpolate(_coarse(one, images), images.shape[-2:], interpolate_mode="bilinear")
 
 
 DEPTHS = ("heads", "and the last quarter", "and the last half", "and three quarters", "everything")
@@ -210,12 +208,8 @@ def train_on_shuffled_labels(cfg: Config, cache: FrameCache, frames: pd.DataFram
     short = cfg.model_copy(update={"train": cfg.train.model_copy(update=changes)})
     with torch.random.fork_rng(devices=[]):
         model = place_model(build_model(cfg.model, seed=cfg.seed + 1), cfg.train)
-    train, val = (
-        Batches(
-            cache, usable[usable["split"].eq(split)], batch_size=cfg.train.batch_size, device=model.device
-        )
-        for split in ("train", "val")
-    )
+    deal = partial(Batches, cache, batch_size=cfg.train.batch_size, device=model.device)
+    train, val = (deal(usable[usable["split"].eq(split)]) for split in ("train", "val"))
     losses = Losses(cfg.objective, cfg.model)
     with tempfile.TemporaryDirectory() as folder:
         fit(model, losses, train, val, short, Path(folder), say=lambda _: None)  # a check, not a run

@@ -85,9 +85,8 @@ def fit_feature_distribution(features: np.ndarray) -> TrainingReference:
     # a component needs several frames each to have a variance
     k = max(1, min(k, MOST_COMPONENTS, len(features) // 10, len(mean) - 1))
     rest = max(variance[k:].sum() / (len(mean) - k), 1e-9 * total)
-    return TrainingReference(
-        mean, axes[:k], np.maximum(variance[:k], 1e-12 * total), float(rest), np.empty(0), 0
-    )
+    variance = np.maximum(variance[:k], 1e-12 * total)
+    return TrainingReference(mean, axes[:k], variance, float(rest), np.empty(0), 0)
 
 
 def fit_reference(model: TwoHeads, cache: FrameCache, frames: pd.DataFrame) -> TrainingReference | None:

@@ -22,27 +22,6 @@ BORDER = 1 / 16  # of the side: what the border changes mask, and what "border o
 TILES = 8  # per side
 
 
-def brightness(grey: Tensor) -> Tensor:
-    """A tenth of the grey range brighter; images (batch, 1, side, side) in 0..1, as for every change."""
-    return grey + 0.1
-
-
-def darkness(grey: Tensor) -> Tensor:
-    """A tenth of the grey range darker."""
-    return grey - 0.1
-
-
-def less_contrast(grey: Tensor) -> Tensor:
-    """Three quarters of the contrast, about the mean of each image."""
-    mean = grey.mean((-2, -1), keepdim=True)
-    return (grey - mean) * 0.75 + mean
-
-
-def defocus(grey: Tensor) -> Tensor:
-    """Blurred by a Gaussian of 1/64 of the side."""
-    return _blurred(grey, grey.shape[-1] / 64)
-
-
 def heavy_blur(grey: Tensor) -> Tensor:
     """Blurred by a Gaussian of 1/8 of the side: no cell is left, only light and density."""
     return _blurred(grey, grey.shape[-1] / 8)
@@ -52,16 +31,6 @@ def vignette(grey: Tensor) -> Tensor:
     """Darker to the corners, by a quarter there."""
     line = torch.linspace(-1, 1, grey.shape[-1], device=grey.device)
     return grey * (1 - 0.125 * (line[:, None] ** 2 + line**2))
-
-
-def without_border(grey: Tensor) -> Tensor:
-    """The border replaced by the mean of the image."""
-    return torch.where(_ring(grey), grey.mean((-2, -1), keepdim=True), grey)
-
-
-def border_only(grey: Tensor) -> Tensor:
-    """All but the border replaced by the mean of the image."""
-    return torch.where(_ring(grey), grey, grey.mean((-2, -1), keepdim=True))
 
 
 def shuffled_tiles(grey: Tensor) -> Tensor:
@@ -82,19 +51,24 @@ def background_only(grey: Tensor) -> Tensor:
     square = F.avg_pool2d(grey**2, 5, stride=1, padding=2, count_include_pad=False)
     rough = square - mean**2
     limit, _ = rough.flatten(1).kthvalue(rough[0].numel() // 3, dim=1, keepdim=True)
-    return torch.where(rough <= limit[..., None, None], grey, grey.mean((-2, -1), keepdim=True))
+    return torch.where(rough <= limit[..., None, None], grey, _mean(grey))
 
 
+def _mean(grey: Tensor) -> Tensor:
+    return grey.mean((-2, -1), keepdim=True)
+
+
+# each of images (batch, 1, side, side) in 0..1
 PERTURBATIONS: dict[str, Perturbation] = {
-    "brighter": brightness,
-    "darker": darkness,
-    "less contrast": less_contrast,
-    "defocus": defocus,
+    "brighter": lambda grey: grey + 0.1,  # by a tenth of the grey range
+    "darker": lambda grey: grey - 0.1,
+    "less contrast": lambda grey: (grey - _mean(grey)) * 0.75 + _mean(grey),
+    "defocus": lambda grey: _blurred(grey, grey.shape[-1] / 64),
     "vignette": vignette,
-    "border masked": without_border,
+    "border masked": lambda grey: torch.where(_ring(grey), _mean(grey), grey),
     "shuffled tiles": shuffled_tiles,
     "heavy blur": heavy_blur,
-    "border only": border_only,
+    "border only": lambda grey: torch.where(_ring(grey), grey, _mean(grey)),
     "background only": background_only,
 }
 # little biology is left in these

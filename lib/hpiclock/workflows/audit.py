@@ -288,8 +288,8 @@ def _of_plate(plate: pd.DataFrame, cfg: Config) -> dict[str, Any]:
     stacks = plate.drop_duplicates("stack_id").set_index("stack_id").loc[fields.stack_id]
     groups = stacks["plate"] + "/" + stacks["condition"]
     pairs, compared = overlapping_fields(fields, groups=groups, max_pairs=MOST_PAIRS)
-    level = cfg.study.level
-    nuisance = controls.nuisance_table(plate, raw, KINDS, audit=cfg.audit, level=level, rng=rng)
+    level, shuffles = cfg.study.level, cfg.audit.shuffles
+    nuisance = controls.nuisance_table(plate, raw, KINDS, shuffles=shuffles, level=level, rng=rng)
     return {
         "nuisance": nuisance,
         "pairs": with_split_and_well(pairs, plate),
