@@ -23,6 +23,12 @@ from hpiclock.format import first_clause, short_interval
 from hpiclock.tables import hour_strata, n_wells
 
 MODEL = "the model"
+SOURCES = ["source", "auc_all", "auc", "low", "high", "auc_before", "mae", "n", "n_wells"]
+PROBES = ["probe", "value", "low", "high", "chance", "unit", "n_groups", "note"]
+EXPERIMENTS = ["experiment", "train", "test", "auc", "low", "high", "n_train", "n_test", "note"]
+CHANGES = ["change", "condition", "answer", "effect", "low", "high", "auc", "n", "n_wells", "note"]
+PROBE_FOLDS = SAMPLING_FOLDS = 4
+Row = tuple[Any, ...]  # of a table
 
 
 def shortcut_baselines(
@@ -52,7 +58,7 @@ def shortcut_baselines(
         score = fit_class_probe(x[learned], label[learned]).decision_function(x[test])
         found.append(_source_row(name, rows[test], score, _time_error(rows, x, train, test), level))
         scores[name] = rows.loc[test, ["stack_id", "frame"]].assign(score=score)
-    return pd.DataFrame(found), scores
+    return pd.DataFrame(found, columns=SOURCES), scores
 
 
 def model_baseline_row(test: pd.DataFrame, *, level: float) -> pd.DataFrame:
@@ -64,19 +70,14 @@ def model_baseline_row(test: pd.DataFrame, *, level: float) -> pd.DataFrame:
     """
     errors = (test["time_pred"] - test["time_target"]).abs()[units.label_codes(test) == 1]
     score = test["p_infected"].to_numpy(float)
-    return pd.DataFrame([_source_row(MODEL, test, score, float(errors.mean()), level)])
+    return pd.DataFrame([_source_row(MODEL, test, score, float(errors.mean()), level)], columns=SOURCES)
 
 
-def _source_row(
-    source: str, test: pd.DataFrame, score: np.ndarray, mae: float, level: float
-) -> dict[str, Any]:
+def _source_row(source: str, test: pd.DataFrame, score: np.ndarray, mae: float, level: float) -> Row:
     early = test.assign(score=score)[units.phase_frames(test, eclipse_h=0.0)["before onset"]]
-    return (
-        {"source": source, "auc_all": score_auc(test, score, level=level, metric="auc").value}
-        | score_auc(test, score, level=level).row("auc")
-        | {"auc_before": condition_auc(early, level=level, score="score").value, "mae": mae}
-        | {"n": int((units.label_codes(test) >= 0).sum()), "n_wells": n_wells(test)}
-    )
+    auc, of_all = score_auc(test, score, level=level), score_auc(test, score, level=level, metric="auc")
+    before, n = condition_auc(early, level=level, score="score"), int((units.label_codes(test) >= 0).sum())
+    return source, of_all.value, *auc[:3], before.value, mae, n, n_wells(test)
 
 
 def _time_error(rows: pd.DataFrame, x: np.ndarray, train: np.ndarray, test: np.ndarray) -> float:
@@ -119,9 +120,6 @@ class _Probe(NamedTuple):
     chance: float
 
 
-PROBE_FOLDS = 4
-
-
 def probe_features(held_out: pd.DataFrame, features: pd.DataFrame, *, level: float) -> pd.DataFrame:
     """What can be read from the features of control frames that should not matter.
 
@@ -145,12 +143,8 @@ def probe_features(held_out: pd.DataFrame, features: pd.DataFrame, *, level: flo
         else:
             groups, chance = wells[made.tested], made.chance
             value, n = mean_over_wells(made.values, groups, level=level), n_wells(rows[made.tested])
-        found.append(
-            {"probe": name}
-            | value.row()
-            | {"chance": chance, "unit": "well", "n_groups": n, "note": value.note}
-        )
-    return pd.DataFrame(found)
+        found.append((name, *value[:3], chance, "well", n, value.note))
+    return pd.DataFrame(found, columns=PROBES)
 
 
 def _probe_stack(rows: pd.DataFrame, x: np.ndarray, wells: np.ndarray) -> _Probe | str:  # noqa: ARG001
@@ -189,10 +183,6 @@ def _named(x: np.ndarray, names: np.ndarray, train: np.ndarray, test: np.ndarray
     return classifier.predict(x[test]) == names[test]
 
 
-SAMPLING_FOLDS = 4
-EXPERIMENTS = ["experiment", "train", "test", "auc", "low", "high", "n_train", "n_test", "note"]
-
-
 def sampling_experiments(
     frames: pd.DataFrame, features: pd.DataFrame, *, level: float, seed: int
 ) -> pd.DataFrame:
@@ -207,13 +197,13 @@ def sampling_experiments(
     x, label = rows[feature_columns(features)].to_numpy(float), units.label_codes(rows)
     train, test = (rows["split"].eq(side).to_numpy() for side in ("train", "test"))
 
-    def row(experiment: str, train_on: str, test_on: str, fit: np.ndarray, ask: np.ndarray) -> dict[str, Any]:
+    def row(experiment: str, train_on: str, test_on: str, fit: np.ndarray, ask: np.ndarray) -> Row:
         auc, counts = ScoreEstimate(note="one class only"), (0, 0)
         if min(len(np.unique(label[fit])), len(np.unique(label[ask]))) == 2:
             score = fit_class_probe(x[fit], label[fit]).decision_function(x[ask])
             auc = score_auc(rows[ask], score, level=level, metric="auc")
             counts = int(fit.sum()), int(ask.sum())
-        return _experiment(experiment, train_on, test_on, auc, *counts)
+        return experiment, train_on, test_on, *auc[:3], *counts, first_clause(auc.note)
 
     controls = {
         "all controls": np.ones(len(rows), bool),
@@ -232,15 +222,15 @@ def sampling_experiments(
     return pd.DataFrame(found, columns=EXPERIMENTS)
 
 
-def _splits(rows: pd.DataFrame, x: np.ndarray, level: float, seed: int) -> Iterator[dict[str, Any]]:
+def _splits(rows: pd.DataFrame, x: np.ndarray, level: float, seed: int) -> Iterator[Row]:
     held, where = rows["split"].ne("train").to_numpy(), "outside training"
     if _fewest_wells(rows[held]) < 2:
         held, where = np.ones(len(rows), bool), "all wells"
     mine, label, z = rows[held].reset_index(drop=True), units.label_codes(rows)[held], x[held]
     folds = min(SAMPLING_FOLDS, _fewest_wells(mine))
     if folds < 2:
-        nothing = ScoreEstimate(note="fewer than two wells in a class: nothing can be held out")
-        yield _experiment("split", "whole wells", where, nothing, 0, 0)
+        why_not = "fewer than two wells in a class: nothing can be held out"
+        yield "split", "whole wells", where, *ScoreEstimate()[:3], 0, 0, first_clause(why_not)
         return
     wells = units.well_or_position_codes(mine)
     random = StratifiedKFold(folds, shuffle=True, random_state=seed).split(z, label)
@@ -252,19 +242,12 @@ def _splits(rows: pd.DataFrame, x: np.ndarray, level: float, seed: int) -> Itera
                 score[ask] = fit_class_probe(z[fit], label[fit]).decision_function(z[ask])
             fold[ask] = number
         auc = score_auc(mine.assign(fold=fold, run="", seed=0), score, level=level, metric="auc")
-        yield _experiment("split", name, where, auc, len(mine), len(mine))
+        yield "split", name, where, *auc[:3], len(mine), len(mine), first_clause(auc.note)
 
 
 def _fewest_wells(rows: pd.DataFrame) -> int:
     well, label = units.well_or_position_codes(rows), units.label_codes(rows)
     return min(len(np.unique(well[label == kind])) for kind in (0, 1))
-
-
-def _experiment(
-    experiment: str, train: str, test: str, auc: ScoreEstimate, n_train: int, n_test: int
-) -> dict[str, Any]:
-    counts = {"n_train": n_train, "n_test": n_test, "note": first_clause(auc.note)}
-    return {"experiment": experiment, "train": train, "test": test} | auc.row("auc") | counts
 
 
 def perturbation_effects(test: pd.DataFrame, changed: pd.DataFrame, *, level: float) -> pd.DataFrame:
@@ -278,7 +261,7 @@ def perturbation_effects(test: pd.DataFrame, changed: pd.DataFrame, *, level: fl
         changed: ``change stack_id frame p_infected time_pred`` of the same frames.
         level: of the intervals over wells.
     """
-    found: list[dict[str, Any]] = []
+    found: list[Row] = []
     keys = ["stack_id", "frame"]
     for change, part in changed.groupby("change", sort=False):
         rows = test.merge(part[[*keys, "p_infected", "time_pred"]], on=keys, suffixes=("", "_changed"))
@@ -290,10 +273,6 @@ def perturbation_effects(test: pd.DataFrame, changed: pd.DataFrame, *, level: fl
                 continue
             moved = (mine[f"{answer}_changed"] - mine[answer]).to_numpy(float)
             effect = mean_over_wells(moved, units.group_codes(mine, "well"), level=level)
-            found.append(
-                {"change": change, "condition": condition, "answer": answer}
-                | effect.row("effect")
-                | {"auc": auc, "n": len(mine), "n_wells": n_wells(mine), "note": effect.note}
-            )
-    columns = ["change", "condition", "answer", "effect", "low", "high", "auc", "n", "n_wells", "note"]
-    return pd.DataFrame(found, columns=columns)
+            counts = len(mine), n_wells(mine)
+            found.append((change, condition, answer, *effect[:3], auc, *counts, effect.note))
+    return pd.DataFrame(found, columns=CHANGES)

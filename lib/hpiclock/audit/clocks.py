@@ -62,17 +62,19 @@ def judge_elapsed(evidence: Evidence) -> Answer:
     if n < 4 or n_onsets < 2:
         words = f"{n} infected wells with {n_onsets} onsets among held-out wells: too few to tell"
         return Answer("not identifiable", words, MORE_ONSETS)
-    share = _slope(onset, lead, evidence.study.level)
+    fit = stats.linregress(onset, lead)
+    half = float(stats.t.ppf((1 + evidence.study.level) / 2, n - 2) * fit.stderr)
+    share = -float(fit.slope), -float(fit.slope) - half, -float(fit.slope) + half
     rng = random_stream(evidence.seed, "onsets")
     p, floor = permutation.permuted_onsets(onset, lead, shuffles=audit.shuffles, rng=rng)
     words = (
-        f"an onset one hour later makes the predicted time {short_interval(*share[:3])} h shorter at equal "
+        f"an onset one hour later makes the predicted time {short_interval(*share)} h shorter at equal "
         f"hours (1 = time since infection, 0 = elapsed time); {n} infected wells, onsets shuffled: "
         f"{p_with_floor(p, floor)}"
     )
     if p <= audit.alpha:
-        return Answer("supported", words, "", *share[:3])
-    return Answer("contradicted" if share.high < 0.5 else "not identifiable", words, MORE_ONSETS, *share[:3])
+        return Answer("supported", words, "", *share)
+    return Answer("contradicted" if share[2] < 0.5 else "not identifiable", words, MORE_ONSETS, *share)
 
 
 def score_over_time(
@@ -98,11 +100,7 @@ def score_over_time(
             np.array([each[0] for each in rhos]), units.group_codes(first, "well"), level=level
         )
         p = float((np.abs(drawn) >= abs(drawn[0]) - 1e-12).mean())
-        found.append(
-            {"label": name}
-            | rho.row("rho")
-            | {"p": p, "floor": 1.0 / audit.shuffles, "n_stacks": len(stacks), "n_wells": n_wells(first)}
-        )
+        found.append((name, *rho[:3], p, 1.0 / audit.shuffles, len(stacks), n_wells(first)))
     return pd.DataFrame(found, columns=["label", "rho", "low", "high", "p", "floor", "n_stacks", "n_wells"])
 
 
@@ -113,7 +111,7 @@ def onset_shift_table(test: pd.DataFrame, *, study: StudyConfig, audit: AuditCon
     the eclipse is above chance (its interval lies above 0.5), and the time error on infected frames is
     below that of saying the mean (``value`` is the skill over it).
     """
-    found: list[dict[str, Any]] = []
+    found: list[tuple[Any, ...]] = []
     for shift in sorted({0.0, *audit.onset_shifts_h}):
         rows = _moved(test, shift)
         for phase, claim in CLAIMS.items():
@@ -121,11 +119,10 @@ def onset_shift_table(test: pd.DataFrame, *, study: StudyConfig, audit: AuditCon
             auc = permutation.condition_auc(part, level=study.level)
             # nothing is claimed where there is no interval
             stands = (auc.low > 0.5) == (phase == "after eclipse") if np.isfinite(auc.low) else pd.NA
-            claimed = {"shift_h": shift, "claim": claim, "stands": stands}
-            found.append(claimed | auc.row() | {"note": first_clause(auc.note)})
+            found.append((shift, claim, *auc[:3], stands, first_clause(auc.note)))
         skill = _skill(rows)
-        claimed = {"shift_h": shift, "claim": "time better than the mean", "value": skill}
-        found.append(claimed | {"stands": pd.NA if np.isnan(skill) else skill > 0})
+        stands = pd.NA if np.isnan(skill) else skill > 0
+        found.append((shift, "time better than the mean", skill, np.nan, np.nan, stands, np.nan))
     columns = ["shift_h", "claim", "value", "low", "high", "stands", "note"]
     return pd.DataFrame(found, columns=columns).astype({"stands": "boolean"})
 
@@ -163,15 +160,8 @@ def _moved(test: pd.DataFrame, shift_h: float) -> pd.DataFrame:
 def _skill(rows: pd.DataFrame) -> float:
     mine = rows[(units.label_codes(rows) == 1) & rows["time_pred"].notna() & rows["time_target"].notna()]
     of_mean = (mine["time_target"] - mine["time_target"].mean()).abs().mean()
-    return (
-        float(1 - (mine["time_pred"] - mine["time_target"]).abs().mean() / of_mean) if of_mean > 0 else np.nan
-    )
-
-
-def _slope(onset: np.ndarray, lead: np.ndarray, level: float) -> permutation.ScoreEstimate:
-    fit = stats.linregress(onset, lead)
-    half = float(stats.t.ppf((1 + level) / 2, len(onset) - 2) * fit.stderr)
-    return permutation.ScoreEstimate(-float(fit.slope), -float(fit.slope) - half, -float(fit.slope) + half)
+    error = (mine["time_pred"] - mine["time_target"]).abs().mean()
+    return float(1 - error / of_mean) if of_mean > 0 else np.nan
 
 
 def _rhos(ranks: np.ndarray, shuffles: int, rng: np.random.Generator) -> np.ndarray:

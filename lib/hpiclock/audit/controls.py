@@ -204,6 +204,7 @@ def judge_nuisance(evidence: Evidence, *, question: str) -> Answer:
     return Answer("supported", words, "", *effect)
 
 
+CONTROLS = ["what", "start_h", "end_h", "auc", "low", "high", "n", "note"]
 WINDOW, FIRST, TRUTH = "window", "first window above chance", "first visible in truth"
 
 
@@ -226,8 +227,8 @@ def negative_controls(
 
     def row(what: str, start_h: float, end_h: float, chosen: np.ndarray) -> dict[str, Any]:
         auc = permutation.condition_auc(test[chosen], level=study.level)
-        place = {"what": what, "start_h": start_h, "end_h": end_h}
-        return place | auc.row("auc") | {"n": int(chosen.sum()), "note": first_clause(auc.note)}
+        cells = what, start_h, end_h, *auc[:3], int(chosen.sum()), first_clause(auc.note)
+        return dict(zip(CONTROLS, cells, strict=True))
 
     phases = units.phase_frames(test, eclipse_h=study.eclipse_h)
     edges = _edges(hpi[infected == 1], windows)
@@ -243,7 +244,7 @@ def negative_controls(
     if not np.isnan(visible_h):
         place = {"what": TRUTH, "start_h": visible_h, "end_h": visible_h}
         found.append(place | {"n": 0, "note": "simulated plate"})
-    return pd.DataFrame(found, columns=["what", "start_h", "end_h", "auc", "low", "high", "n", "note"])
+    return pd.DataFrame(found, columns=CONTROLS)
 
 
 def _edges(hpi: np.ndarray, windows: WindowsConfig) -> list[tuple[float, float]]:

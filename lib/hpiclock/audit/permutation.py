@@ -37,10 +37,6 @@ class ScoreEstimate(NamedTuple):
     high: float = float("nan")
     note: str = ""
 
-    def row(self, name: str = "value") -> dict[str, float]:
-        """Return the cells of a table: ``name``, ``low`` and ``high``."""
-        return {name: self.value, "low": self.low, "high": self.high}
-
 
 def score_auc(
     rows: pd.DataFrame,

@@ -92,8 +92,9 @@ def pick_precision(train: TrainConfig, model: nn.Module, device: torch.device) -
     depthwise = any(isinstance(m, nn.Conv2d) and m.groups == m.in_channels > 1 for m in model.modules())
     fast = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type == "cpu":
-        units = getattr(torch.cpu, "get_capabilities", dict)  # older torch cannot say: then float32
-        fast = any(units().get(name) for name in BF16_UNITS)
+        # older torch cannot say: then float32
+        units: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
+        fast = any(units.get(name) for name in BF16_UNITS)
     return torch.bfloat16 if fast and not depthwise else torch.float32
 
 

@@ -59,11 +59,14 @@ def output_table(model: TwoHeads, output: Output, dtype: torch.dtype = torch.flo
 
     P(infected) is computed in ``dtype``: in float64 confident frames keep their order.
     """
-    p, hours = _p_infected(output, dtype), _hours(model, output)
-    missing = np.full(len(next(part for part in output if part is not None)), np.nan)
-    return pd.DataFrame(
-        {"p_infected": missing if p is None else p, "time_pred": missing if hours is None else hours}
-    )
+    n = len(next(part for part in output if part is not None))
+    answers = pd.DataFrame(np.nan, index=range(n), columns=["p_infected", "time_pred"])
+    if output.class_logits is not None:
+        # on the CPU: some devices have no float64
+        answers["p_infected"] = output.class_logits.cpu().to(dtype).softmax(1)[:, 1].double().numpy()
+    if output.time is not None:
+        answers["time_pred"] = model.hours(output.time).cpu().double().numpy()
+    return answers
 
 
 def evaluate(
@@ -90,29 +93,18 @@ def evaluate(
     with torch.inference_mode():
         truth = (torch.from_numpy(values).to(model.device) for values in (label, time_target_h))
         values = losses.named(*(float(value) for value in losses(model, output, *truth)))
-    p, hours = _p_infected(output), _hours(model, output)
-    if p is not None:
+    p, hours = output_table(model, output).to_numpy().T
+    if output.class_logits is not None:
         one_class = len(np.unique(label)) < 2
         values["auc"] = math.nan if one_class else float(roc_auc_score(label, p))
         counts = confusion_matrix(label, p > 0.5, labels=[0, 1]).ravel()
         totals = {"n": counts.sum()} | dict(zip(("tn", "fp", "fn", "tp"), counts, strict=True))
         values |= {name: float(METRICS[name].value(totals)) for name in ("accuracy", "f1")}
-    if hours is not None:
+    if output.time is not None:
         timed = losses.timed(torch.from_numpy(label)).numpy()
         errors = (time_target_h[timed], hours[timed])
         values["mae"] = float(mean_absolute_error(*errors)) if timed.any() else math.nan
-    if p is not None and hours is not None:
+    if output.class_logits is not None and output.time is not None:
         low, high = range_h
         values["combined"] = 0.6 * values["f1"] + 0.4 * (1 - values["mae"] / (high - low))
     return values
-
-
-def _p_infected(output: Output, dtype: torch.dtype = torch.float64) -> np.ndarray | None:
-    if output.class_logits is None:
-        return None
-    # on the CPU: some devices have no float64
-    return output.class_logits.cpu().to(dtype).softmax(1)[:, 1].double().numpy()
-
-
-def _hours(model: TwoHeads, output: Output) -> np.ndarray | None:
-    return None if output.time is None else model.hours(output.time).cpu().double().numpy()
