@@ -160,8 +160,8 @@ def _head(n_features: int, model: ModelConfig, n_out: int) -> nn.Sequential:
 def fold_first_convolution(backbone: nn.Module) -> None:
     """Let a backbone for three channels read one: three equal channels = one through the summed kernels."""
     path, old = next((p, m) for p, m in backbone.named_modules() if isinstance(m, nn.Conv2d))
-    same = [getattr(old, name) for name in ("out_channels", "kernel_size", "stride", "padding", "dilation")]
-    new = nn.Conv2d(1, *same, bias=old.bias is not None)
+    same = ("out_channels", "kernel_size", "stride", "padding", "dilation")
+    new = nn.Conv2d(1, **{name: getattr(old, name) for name in same}, bias=old.bias is not None)
     with torch.no_grad():
         new.weight.copy_(old.weight.sum(1, keepdim=True))  # (out, 3, k, k) -> (out, 1, k, k)
         if old.bias is not None and new.bias is not None:
