@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import NamedTuple
 
 import numpy as np
@@ -122,8 +123,8 @@ class Batches:
         share = self.group.share(len(self.rows))
         there = self._on_device() if self._was_read else None
         self._was_read = True
-        n = len(self.rows)
-        with progress(desc=desc, total=n, unit="frame", leave=False, show=bool(desc)) as bar:
+        bar = progress(desc=desc, total=len(self.rows), unit="frame", leave=False) if desc else nullcontext()
+        with bar as count:
             for start in range(share.start, share.stop, largest):
                 mine = np.arange(start, min(start + largest, share.stop))
                 if there is None:
@@ -133,7 +134,8 @@ class Batches:
                 else:
                     images = there.plain(mine)
                 yield self._batch(images, mine)
-                bar.update(len(mine))
+                if count is not None:
+                    count.update(len(mine))
 
     def _on_device(self) -> GpuFrames | None:
         if self._there is None and fits_on_device(len(self.rows) * self.size**2, self.device):
