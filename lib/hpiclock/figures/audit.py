@@ -28,17 +28,20 @@ OUTPUTS = {"p_infected": "change of P(infected)", "time_pred": "change of the pr
 
 
 @styled
-def controls_over_hpi(controls: pd.DataFrame, *, level: float) -> Axes:
+def controls_over_hpi(controls: pd.DataFrame, *, level: float, ax: Axes | None = None) -> Axes:
     """Draw the AUC of P(infected) against the condition in windows of hours after the onset.
 
     Args:
         controls: of :func:`hpiclock.audit.controls.negative_controls`.
         level: of the intervals.
+        ax: where to draw; a new figure by default.
     """
     rows = controls[controls["what"].eq("window") & controls["auc"].notna()]
     if rows.empty:
-        return style.empty(style.new_axes(), "no window over hours after the onset holds both conditions")
-    ax = style.new_axes(style.PAGE_IN * 0.75, 2.6)
+        return style.empty(
+            ax or style.new_axes(), "no window over hours after the onset holds both conditions"
+        )
+    ax = ax or style.new_axes(style.PAGE_IN * 0.75, 2.6)
     x, colour = style.middles(rows), style.INFECTED
     style.reference_line(ax, y=CHANCE)
     ax.axvspan(min(rows["start_h"].min(), 0), 0, color=style.PALE, zorder=0, label="before the onset")
@@ -62,14 +65,15 @@ def controls_over_hpi(controls: pd.DataFrame, *, level: float) -> Axes:
 
 
 @styled
-def shortcut_scores(baselines: pd.DataFrame, *, level: float) -> Axes:
+def shortcut_scores(baselines: pd.DataFrame, *, level: float, ax: Axes | None = None) -> Axes:
     """Draw the AUC at equal hours of the model and of each shortcut, and theirs before the onset.
 
     Args:
         baselines: ``source auc low high auc_before``, a row each, the model first.
         level: of the intervals.
+        ax: where to draw; a new figure by default.
     """
-    ax = style.new_axes(style.PAGE_IN * 0.9, 0.8 + 0.26 * len(baselines))
+    ax = ax or style.new_axes(style.PAGE_IN * 0.9, 0.8 + 0.26 * len(baselines))
     sources = baselines["source"].tolist()
     label = f"all hours, with {level:.0%} interval"
     _auc_rows(ax, baselines, sources, style.INFECTED, label, "AUC at equal hours since start, test wells")
@@ -80,17 +84,18 @@ def shortcut_scores(baselines: pd.DataFrame, *, level: float) -> Axes:
 
 
 @styled
-def experiment_scores(sampling: pd.DataFrame, *, level: float) -> Axes:
+def experiment_scores(sampling: pd.DataFrame, *, level: float, ax: Axes | None = None) -> Axes:
     """Draw the AUC of every sampling experiment, a line each.
 
     Args:
         sampling: of :func:`hpiclock.audit.baselines.sampling_experiments`.
         level: of the intervals.
+        ax: where to draw; a new figure by default.
     """
     rows = sampling[sampling["auc"].notna()].reset_index(drop=True)
     if rows.empty:
-        return style.empty(style.new_axes(), "no experiment could be made: too few wells")
-    ax = style.new_axes(style.PAGE_IN, 0.8 + 0.26 * len(rows))
+        return style.empty(ax or style.new_axes(), "no experiment could be made: too few wells")
+    ax = ax or style.new_axes(style.PAGE_IN, 0.8 + 0.26 * len(rows))
     names = [
         f"held out: {row.train}, {row.test}"
         if row.experiment == "split"

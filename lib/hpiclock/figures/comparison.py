@@ -176,7 +176,9 @@ def _unit(metric: str) -> str:
 
 
 @styled
-def runs_over_time(windows: pd.DataFrame, *, metric: str, group: str, level: float, clock: str) -> Axes:
+def runs_over_time(
+    windows: pd.DataFrame, *, metric: str, group: str, level: float, clock: str, ax: Axes | None = None
+) -> Axes:
     """Draw one metric over windows, a line with its pointwise interval for each run.
 
     Args:
@@ -185,8 +187,9 @@ def runs_over_time(windows: pd.DataFrame, *, metric: str, group: str, level: flo
         group: whose frames.
         level: of the intervals.
         clock: ``hours`` or ``hpi``.
+        ax: where to draw; a new figure by default.
     """
-    ax = style.new_axes(style.PAGE_IN, 3.2)
+    ax = ax or style.new_axes(style.PAGE_IN, 3.2)
     rows = windows[windows["metric"].eq(metric) & windows["group"].eq(group) & windows["start_h"].notna()]
     name = METRICS[metric].label
     if rows["value"].notna().sum() == 0:

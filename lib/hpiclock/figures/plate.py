@@ -169,7 +169,12 @@ def _palette(styles: dict[str, dict[str, Any]]) -> dict[str, Any]:
 
 @styled
 def treatment_curves(
-    curves: pd.DataFrame, *, quantity: str, level: float, threshold: float | None = None
+    curves: pd.DataFrame,
+    *,
+    quantity: str,
+    level: float,
+    threshold: float | None = None,
+    ax: Axes | None = None,
 ) -> Axes:
     """Draw a quantity over hours, a line per treatment with its band over wells.
 
@@ -178,8 +183,9 @@ def treatment_curves(
         quantity: one of its quantities.
         level: of the bands.
         threshold: drawn where it is given.
+        ax: where to draw; a new figure by default.
     """
-    ax = style.new_axes(5.4, 2.8)
+    ax = ax or style.new_axes(5.4, 2.8)
     rows = curves[curves["quantity"].eq(quantity) & curves["value"].notna()]
     if rows.empty:
         return style.empty(ax, f"no {QUANTITIES[quantity]} in these predictions")
@@ -199,7 +205,7 @@ def treatment_curves(
 
 
 @styled
-def wells_by_treatment(wells: pd.DataFrame, *, value: str) -> Axes:
+def wells_by_treatment(wells: pd.DataFrame, *, value: str, ax: Axes | None = None) -> Axes:
     """Draw a value of every well beside its treatment, with the mean of each treatment.
 
     Of a time to detection, wells that were not detected stand as open triangles at their last hour.
@@ -207,13 +213,14 @@ def wells_by_treatment(wells: pd.DataFrame, *, value: str) -> Axes:
     Args:
         wells: from :func:`hpiclock.analysis.plate_readout.readout_by_well`.
         value: its column.
+        ax: where to draw; a new figure by default.
     """
     import seaborn as sns
 
     if value == "detected_hpi":  # others have no such time
         wells = wells[wells["onset_h"].notna()]
     styles = treatment_styles(wells)
-    ax = style.new_axes(4.6, 0.6 + 0.3 * max(len(styles), 2))
+    ax = ax or style.new_axes(4.6, 0.6 + 0.3 * max(len(styles), 2))
     if wells[value].isna().all():
         return style.empty(ax, f"no well has a value of: {QUANTITIES[value]}")
     rows: Any = {"y": "treatment", "order": list(styles), "ax": ax}
@@ -242,7 +249,13 @@ def wells_by_treatment(wells: pd.DataFrame, *, value: str) -> Axes:
 
 @styled
 def dose_response(
-    wells: pd.DataFrame, curve: pd.DataFrame, fit: dict[str, Any], *, unit: str, level: float
+    wells: pd.DataFrame,
+    curve: pd.DataFrame,
+    fit: dict[str, Any],
+    *,
+    unit: str,
+    level: float,
+    ax: Axes | None = None,
 ) -> Axes:
     """Draw a response of every well over its dose, with the fitted sigmoid and its EC50.
 
@@ -252,10 +265,11 @@ def dose_response(
         fit: its row.
         unit: of the dose, for the axis.
         level: of the interval of the EC50.
+        ax: where to draw; a new figure by default.
     """
     import seaborn as sns
 
-    ax = style.new_axes(4.6, 2.6)
+    ax = ax or style.new_axes(4.6, 2.6)
     dose, response = str(fit["dose"]), str(fit["response"])
     known = wells[wells[dose].gt(0) & wells[response].notna()]
     if known.empty:
@@ -285,13 +299,14 @@ def dose_response(
 
 
 @styled
-def plate_heat_map(wells: pd.DataFrame, *, value: str, hour: float) -> Axes:
+def plate_heat_map(wells: pd.DataFrame, *, value: str, hour: float, ax: Axes | None = None) -> Axes:
     """Draw a value of every well as a shade, in the layout of the plate; hatched where it is undefined.
 
     Args:
         wells: of one plate, from :func:`hpiclock.analysis.plate_readout.readout_by_well`.
         value: its column.
         hour: at which the value was taken, for the title.
+        ax: where to draw; a new figure by default.
 
     Raises:
         InputError: wells of several plates.
@@ -300,10 +315,10 @@ def plate_heat_map(wells: pd.DataFrame, *, value: str, hour: float) -> Axes:
 
     _refuse_many(wells)
     if wells.empty or wells[value].isna().all():
-        return style.empty(style.new_axes(), f"no well has a value of: {QUANTITIES[value]}")
+        return style.empty(ax or style.new_axes(), f"no well has a value of: {QUANTITIES[value]}")
     places, (n_rows, n_columns), named = layout_of(list(wells["well"]))
     width, height = _plate_size(n_rows, n_columns)
-    ax = style.new_axes(width + 0.2, height + 0.3)
+    ax = ax or style.new_axes(width + 0.2, height + 0.3)
     shares = value in ("p_infected", "infected_share")
     shown = pd.DataFrame(np.nan, index=[*map(letters, range(n_rows))], columns=range(1, n_columns + 1))
     for well, number in zip(wells["well"], wells[value], strict=True):

@@ -136,14 +136,15 @@ def confusion_words(texts: np.ndarray) -> str:
 
 
 @styled
-def reliability(bins: pd.DataFrame, *, level: float) -> Axes:
+def reliability(bins: pd.DataFrame, *, level: float, ax: Axes | None = None) -> Axes:
     """Draw how often frames are infected against the predicted probability, bin by bin.
 
     Args:
         bins: ``split p_mean rate low high n``, one split; bins without frames are skipped.
         level: level of the intervals, such as 0.95.
+        ax: where to draw; a new figure by default.
     """
-    ax = style.new_axes(style.COLUMN_IN, 3.0)
+    ax = ax or style.new_axes(style.COLUMN_IN, 3.0)
     bins = bins[bins["n"].gt(0)]
     if bins.empty:
         return style.empty(ax, "no scored frames, so no reliability curve")
@@ -185,7 +186,7 @@ def classes_figure(
 
 @styled
 def score_over_hours(
-    predictions: pd.DataFrame, *, threshold: float | None = None, clock: str = "hours"
+    predictions: pd.DataFrame, *, threshold: float | None = None, clock: str = "hours", ax: Axes | None = None
 ) -> Axes:
     """Draw P(infected) over time, a line per stack in the colour of its treatment.
 
@@ -193,8 +194,9 @@ def score_over_hours(
         predictions: PREDICTIONS (``stack_id condition moi hours hpi p_infected``) of one run.
         threshold: the decision threshold, drawn as a line.
         clock: ``hours`` since imaging start, or ``hpi`` (infected stacks only).
+        ax: where to draw; a new figure by default.
     """
-    ax = style.new_axes(5.2, 2.6)
+    ax = ax or style.new_axes(5.2, 2.6)
     rows = predictions[predictions["p_infected"].notna() & predictions[clock].notna()]
     if rows.empty:
         return style.empty(ax, "no frame has a P(infected) and a time")
@@ -208,15 +210,16 @@ def score_over_hours(
 
 
 @styled
-def score_distribution(predictions: pd.DataFrame) -> Axes:
+def score_distribution(predictions: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw the share of frames at or below each P(infected), a step line per label.
 
     Args:
         predictions: PREDICTIONS (``label p_infected stack_id``); frames without a label are left out.
+        ax: where to draw; a new figure by default.
     """
     import seaborn as sns
 
-    ax = style.new_axes(5.2, 2.4)
+    ax = ax or style.new_axes(5.2, 2.4)
     rows = predictions[predictions["p_infected"].notna() & predictions["label"].notna()]
     if rows.empty:
         return style.empty(ax, "no scored frames, so no scores to show")
@@ -296,13 +299,14 @@ def prediction_scatter_figure(predictions: pd.DataFrame, line: pd.DataFrame | No
 
 
 @styled
-def residual_over_hours(residuals: pd.DataFrame) -> Axes:
+def residual_over_hours(residuals: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw the mean time error over hours with its spread (mean ± SD of the frames), a line per label.
 
     Args:
         residuals: ``label start_h end_h clock bias sd n n_stacks``, one split; empty bins leave gaps.
+        ax: where to draw; a new figure by default.
     """
-    ax = style.new_axes(5.2, 2.6)
+    ax = ax or style.new_axes(5.2, 2.6)
     rows = residuals[residuals["clock"].eq("true")].sort_values("start_h")
     if not rows["bias"].notna().any():
         return style.empty(ax, "no frame has a time error under the true clock")
@@ -320,7 +324,9 @@ def residual_over_hours(residuals: pd.DataFrame) -> Axes:
 
 
 @styled
-def bland_altman(predictions: pd.DataFrame, limits: pd.DataFrame, *, clock: str, level: float) -> Axes:
+def bland_altman(
+    predictions: pd.DataFrame, limits: pd.DataFrame, *, clock: str, level: float, ax: Axes | None = None
+) -> Axes:
     """Draw the error against the mean of predicted and true time, with bias and limits of agreement.
 
     Method: Bland and Altman, Lancet 1986;327:307-310.
@@ -331,8 +337,9 @@ def bland_altman(predictions: pd.DataFrame, limits: pd.DataFrame, *, clock: str,
             ``lower`` and ``upper`` are the limits of agreement.
         clock: ``infection`` or ``experiment``.
         level: level of the interval of the bias.
+        ax: where to draw; a new figure by default.
     """
-    ax = style.new_axes(5.2, 2.6)
+    ax = ax or style.new_axes(5.2, 2.6)
     rows = _on_clock(predictions, clock)
     if rows.empty:
         return style.empty(ax, f"no frames with a predicted and a true time on the {clock} clock")

@@ -29,16 +29,17 @@ __all__ = [
 
 
 @styled
-def split_overview(frames: pd.DataFrame) -> Axes:
+def split_overview(frames: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw a tile per stack, in the row of its well, coloured by split and labelled with its frames.
 
     Args:
         frames: FRAMES (``plate well position stack_id condition moi split``).
+        ax: where to draw; a new figure by default.
     """
     import seaborn as sns
 
     if frames.empty:
-        return style.empty(style.new_axes(), "no frames, so no split")
+        return style.empty(ax or style.new_axes(), "no frames, so no split")
     stack = ["plate", "well", "condition", "moi", "position", "stack_id"]
     of_stack = frames.groupby(stack, dropna=False, as_index=False)
     stacks = of_stack.agg(split=("split", "first"), n=("split", "size"))
@@ -46,7 +47,7 @@ def split_overview(frames: pd.DataFrame) -> Axes:
     tiles = pd.concat([part.assign(y=y, x=range(len(part))) for y, (_, part) in enumerate(rows)])
     longest = int(tiles["x"].max()) + 1
     tile_in = min(0.5, 5.0 / longest)
-    ax = style.new_axes(longest * tile_in + 2.2, float(np.clip(len(rows) * 0.2 + 0.4, 1.4, 9)))
+    ax = ax or style.new_axes(longest * tile_in + 2.2, float(np.clip(len(rows) * 0.2 + 0.4, 1.4, 9)))
     splits = tiles.assign(split=tiles["split"].map(list(style.SPLIT_COLOURS).index))
     colours: Any = {"cmap": ListedColormap(list(style.SPLIT_COLOURS.values())), "vmin": 0, "vmax": 2}
     counts = tiles.pivot_table(index="y", columns="x", values="n").to_numpy() if longest <= 12 else None
@@ -92,7 +93,7 @@ def _well_of(row: tuple[Treatment, pd.DataFrame]) -> tuple[str, str]:
 
 
 @styled
-def hours_coverage(frames: pd.DataFrame) -> Axes:
+def hours_coverage(frames: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw a tick per frame, a row per stack, over hours: which hours each condition covers.
 
     Frames without a label (before the onset, when those are dropped) are grey; a black diamond marks
@@ -100,11 +101,12 @@ def hours_coverage(frames: pd.DataFrame) -> Axes:
 
     Args:
         frames: FRAMES (``plate well position stack_id condition moi onset_h hours label``).
+        ax: where to draw; a new figure by default.
     """
     if frames.empty:
-        return style.empty(style.new_axes(), "no frames, so no hours are covered")
+        return style.empty(ax or style.new_axes(), "no frames, so no hours are covered")
     stacks = pd.concat([part for _, part in _well_rows(frames.drop_duplicates("stack_id"))])
-    ax = style.new_axes(style.PAGE_IN, float(np.clip(len(stacks) * 0.13 + 0.9, 1.8, 6)))
+    ax = ax or style.new_axes(style.PAGE_IN, float(np.clip(len(stacks) * 0.13 + 0.9, 1.8, 6)))
     row_of = pd.Series(np.arange(len(stacks)), index=stacks["stack_id"])
     handles: list[Patch | Line2D] = []
     words = []
@@ -141,7 +143,7 @@ def _well_ticks(ax: Axes, wells: list[str]) -> None:
 
 
 @styled
-def clocks(frames: pd.DataFrame) -> Axes:
+def clocks(frames: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw the time target against hours: a line per condition, clock and onset.
 
     On the infection clock the line is moved right by the onset; on the experiment clock it is the diagonal.
@@ -149,9 +151,10 @@ def clocks(frames: pd.DataFrame) -> Axes:
 
     Args:
         frames: FRAMES (``plate well condition moi onset_h hours clock time_target``).
+        ax: where to draw; a new figure by default.
     """
     known = frames[frames["time_target"].notna()]
-    ax = style.new_axes(5.4, 2.9)
+    ax = ax or style.new_axes(5.4, 2.9)
     if known.empty:
         return style.empty(ax, "no frame has a time target, so there is no clock to draw")
     dashes = cycle(["-", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1))])

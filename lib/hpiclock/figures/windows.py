@@ -213,7 +213,7 @@ def share_limits(ax: Axes, drawn: np.ndarray) -> None:
 
 
 @styled
-def detection_curve(curves: pd.DataFrame, *, level: float) -> Axes:
+def detection_curve(curves: pd.DataFrame, *, level: float, ax: Axes | None = None) -> Axes:
     """Draw the share of stacks in which the infection has been detected, over time since onset.
 
     The complement of a Kaplan-Meier curve: stacks never detected are censored at their last frame and
@@ -224,8 +224,9 @@ def detection_curve(curves: pd.DataFrame, *, level: float) -> Axes:
         curves: one row per step: ``group time_h share low high n_at_risk n_censored``, from ``time_h`` on the
             share holds; ``low`` and ``high`` may be missing.
         level: level of the intervals, such as 0.95.
+        ax: where to draw; a new figure by default.
     """
-    ax = style.new_axes(5.4, 2.9)
+    ax = ax or style.new_axes(5.4, 2.9)
     if curves.empty:
         return style.empty(ax, "no infected stacks, so nothing to detect")
     few = len(set(curves["group"])) <= 2  # more bands on one another show nothing
@@ -266,7 +267,7 @@ def _still_watched(ax: Axes, risks: dict[str, pd.DataFrame]) -> None:
 
 
 @styled
-def interval_coverage(coverage: pd.DataFrame) -> Axes:
+def interval_coverage(coverage: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """Draw per window the share of frames whose interval holds the true time, a line per predicted class.
 
     The dotted line is the nominal share; the width stands in the legend, the frames below.
@@ -275,8 +276,9 @@ def interval_coverage(coverage: pd.DataFrame) -> Axes:
         coverage: ``group start_h end_h level coverage width_h n note`` of one run, as
             :func:`.conformal_intervals` gives it; groups are ``called infected`` and
             ``called mock``, and rows over all hours (``start_h`` missing) are not drawn.
+        ax: where to draw; a new figure by default.
     """
-    ax = style.new_axes(5.4, 2.9)
+    ax = ax or style.new_axes(5.4, 2.9)
     rows = coverage[coverage["start_h"].notna()].sort_values("start_h").assign(value=lambda t: t["coverage"])
     if rows.empty:
         return style.empty(ax, "no windows, so no coverage of intervals")
