@@ -28,7 +28,7 @@ def plate(tmp_path: Path, write_stack: Callable[..., Path]) -> Path:
         for position in (1, 2):
             write_stack(tmp_path / f"s1_{well}_p{position}.tif", N_FRAMES)
     path = tmp_path / "plate.yaml"
-    path.write_text(yaml.safe_dump({"plate": "one", "wells": wells}))
+    path.write_text(yaml.safe_dump({"plate": "one", "allocation": "well", "wells": wells}))
     return path
 
 

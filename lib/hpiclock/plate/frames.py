@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from hpiclock.allocation import COLUMNS as ALLOCATION
 from hpiclock.config.schema import ClassWindow, Config, FramesConfig, SplitFrames
 from hpiclock.errors import InputError
 from hpiclock.plate.manifest.survey import acquisition_times, load_manifest
@@ -18,7 +19,7 @@ CLASS_OF = {"infected": "infected", "mock": "uninfected"}  # condition -> sectio
 
 
 def expand_frames(manifest: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per frame of every stack: identity, ``frame`` and ``hours``.
+    """Return one row per frame of every stack: identity (and ``allocation block``), ``frame``, ``hours``.
 
     Args:
         manifest: a MANIFEST table; a stack without true acquisition times runs at its ``interval_h``.
@@ -26,7 +27,8 @@ def expand_frames(manifest: pd.DataFrame) -> pd.DataFrame:
     Raises:
         InputError: acquisition times for another number of frames than the stack holds.
     """
-    stacks = manifest.loc[manifest.index.repeat(manifest["n_frames"]), [*IDENTITY, "start_h", "interval_h"]]
+    named = [*IDENTITY, *(name for name in ALLOCATION if name in manifest.columns)]
+    stacks = manifest.loc[manifest.index.repeat(manifest["n_frames"]), [*named, "start_h", "interval_h"]]
     frame = stacks.groupby(level=0).cumcount().to_numpy()
     elapsed = frame * stacks["interval_h"].fillna(0.0).to_numpy()
     ends = manifest["n_frames"].cumsum().to_numpy()
@@ -36,7 +38,7 @@ def expand_frames(manifest: pd.DataFrame) -> pd.DataFrame:
         if np.shape(times) != (n,):
             raise InputError(f"stack {stack_id}: {len(times)} acquisition times for {n} frames; correct them")
         elapsed[end - n : end] = times
-    rows = stacks[IDENTITY].assign(frame=frame, hours=stacks["start_h"].to_numpy() + elapsed)
+    rows = stacks[named].assign(frame=frame, hours=stacks["start_h"].to_numpy() + elapsed)
     return rows.reset_index(drop=True)
 
 

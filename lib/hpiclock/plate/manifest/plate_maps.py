@@ -9,7 +9,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple
 
 from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
 
@@ -167,6 +167,7 @@ class WellTreatment(Section):
     moi: float | None = option(None, "multiplicity of infection", ge=0)
     onset_h: Hours | None = option(None, "onset of infection, hours after imaging start")
     replicate: Text = ""
+    block: Text = Field("", description="what was treated as one, with allocation: block")
     series: Text = ""
     virus: Text = ""
     compound: Text = ""
@@ -393,6 +394,9 @@ class PlateMap(Section):
     pattern: str | None = option(None, "name pattern; null = data.name_pattern")
     interval_h: Hours | None = Field(None, gt=0)
     start_h: Hours | None = None
+    allocation: Literal["well", "column", "row", "block", "plate"] | None = Field(
+        None, description="to what treatments were given; null = by the layout"
+    )
     wells: dict[str, WellTreatment] = Field(min_length=1)
 
 

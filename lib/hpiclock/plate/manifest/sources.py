@@ -125,7 +125,8 @@ def _from_platemap(path: Path, data: DataConfig, blind: bool) -> Source:
 
 
 def _treated(entry: StackEntry, well: WellTreatment, plate: PlateMap, path: Path) -> StackEntry:
-    optional = {key: getattr(well, key) for key in ("replicate", "virus", "compound", "dose", "dose_unit")}
+    keys = ("replicate", "block", "virus", "compound", "dose", "dose_unit")
+    optional = {key: getattr(well, key) for key in keys} | {"allocation": plate.allocation}
     more = {key: value for key, value in optional.items() if value not in ("", None)}
     return replace(
         entry,

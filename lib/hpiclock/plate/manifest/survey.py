@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from hpiclock.allocation import ALLOCATIONS, allocation_units, infer_allocation
 from hpiclock.config.schema import DataConfig, FolderPair
-from hpiclock.errors import InputError
+from hpiclock.errors import InputError, nearest
 from hpiclock.plate.manifest import Problem, StackEntry, error_of, note_lines, note_of, problem_table
 from hpiclock.plate.manifest.sources import find_stacks, read_quarantine
 from hpiclock.plate.readers import StackFacts, open_stack
@@ -116,7 +117,9 @@ def _survey(data: DataConfig, onset_h: float, blind: bool) -> tuple[pd.DataFrame
         row["stack_id"] = name
     problems += check_across_stacks(entries, pd.DataFrame(rows))
     wrong = {problem.path for problem in problems if problem.severity == "error"}
-    return _manifest([row for row in rows if row["path"] not in wrong], blind), problems
+    manifest = _manifest([row for row in rows if row["path"] not in wrong], blind)
+    manifest, notes = _with_allocation(manifest)
+    return manifest, problems + notes
 
 
 def _without_quarantined(
@@ -261,6 +264,27 @@ def _manifest(rows: list[dict[str, Any]], blind: bool) -> pd.DataFrame:
         if stacks[name].dtype == object:
             stacks[name] = stacks[name].fillna("")
     return check(table, stacks)
+
+
+def _with_allocation(manifest: pd.DataFrame) -> tuple[pd.DataFrame, list[Problem]]:
+    """Add what the layout shows of the allocation where it is not stated; a note where it is not by well."""
+    stated = manifest["allocation"] if "allocation" in manifest.columns else pd.Series("", manifest.index)
+    for value in stated[~stated.isin(["", *ALLOCATIONS])].unique():
+        near = nearest(str(value), ALLOCATIONS)
+        hint = f"did you mean {near}?" if near else f"write one of {', '.join(ALLOCATIONS)}"
+        raise InputError(f"allocation {value!r} is not known; {hint}")
+    if manifest.empty or manifest["well"].eq("").any() or not manifest["condition"].isin(CONDITIONS).all():
+        return manifest, []
+    inferred = infer_allocation(manifest)
+    manifest = manifest.assign(allocation=stated.where(stated.ne(""), inferred))
+    allocation_units(manifest)  # refuses what cannot be
+    problems = []
+    for plate, unit in manifest.loc[stated.eq(""), ["plate", "allocation"]].drop_duplicates().to_numpy():
+        if unit != "well":
+            why = f"each {unit} holds one condition: treatments are taken as given by {unit}"
+            remedy = "if single wells were drawn for them, write allocation: well in the plate map"
+            problems.append(note_of(plate, why, remedy))
+    return manifest, problems
 
 
 def _source(data: DataConfig) -> str:
