@@ -16,7 +16,8 @@ from torch import nn
 from hpiclock.config.schema import Config
 from hpiclock.plate.cache import FrameCache
 from hpiclock.training.batches import Batches
-from hpiclock.training.device import SINGLE, pick_precision
+from hpiclock.training.device import pick_precision
+from hpiclock.training.distributed import SINGLE
 from hpiclock.training.loop import TrainingStep, distribute, fit
 from hpiclock.training.losses import Losses
 from hpiclock.training.model import build_model

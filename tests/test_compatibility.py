@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from hpiclock import tables
-from hpiclock.config.load import dump_config, load_config, load_sweep
+from hpiclock.config.load import dump_config, load_config
+from hpiclock.config.sweep import load_sweep
 from hpiclock.report.audit_text import verdict_rows
 from hpiclock.report.pages import write_index
 from hpiclock.runs.results import read_gradcam, read_study_tables

@@ -233,7 +233,7 @@ def sweep(
     report: Annotated[bool, Option(help="run notebook 06 at the end")] = True,
 ) -> None:
     """Train many runs, or go on with them. Then a summary, figures and a comparison."""
-    from hpiclock.config.load import load_sweep
+    from hpiclock.config.sweep import load_sweep
     from hpiclock.workflows.sweep import run_sweep
     from hpiclock.workflows.sweep.executors import train_only
 

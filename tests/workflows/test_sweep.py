@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 import yaml
 
-from hpiclock.config.load import load_sweep
+from hpiclock.config.sweep import load_sweep
 from hpiclock.errors import InputError
 from hpiclock.workflows.sweep import sweep
 from hpiclock.workflows.sweep.executors import train_in_processes

@@ -17,7 +17,7 @@ from hpiclock.errors import InputError
 from hpiclock.plate.frames import open_plate, split_frames
 from hpiclock.runs.run import Run
 from hpiclock.targets import add_targets
-from hpiclock.training.device import ProcessGroup
+from hpiclock.training.distributed import ProcessGroup
 from hpiclock.training.losses import Losses
 from hpiclock.training.model import build_model
 from hpiclock.workflows.train import fit, train

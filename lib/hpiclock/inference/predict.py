@@ -16,11 +16,11 @@ from hpiclock.inference.ood import TrainingReference
 from hpiclock.inference.perturb import perturb
 from hpiclock.plate.cache import FrameCache
 from hpiclock.training.batches import plain_images
+from hpiclock.training.checkpoint import read_checkpoint
 from hpiclock.training.device import place_model
 from hpiclock.training.evaluate import forward_batches, output_table
 from hpiclock.training.losses import TIMED
 from hpiclock.training.model import TwoHeads, build_model
-from hpiclock.training.weights import read_checkpoint
 
 
 def load_model(cfg: Config, checkpoint: Path) -> TwoHeads:

@@ -14,16 +14,9 @@ from torch import Tensor
 from hpiclock.config.schema import AugmentConfig
 from hpiclock.plate.cache import FrameCache
 from hpiclock.progress import progress
-from hpiclock.training.augment import (
-    AugmentationDraws,
-    GpuFrames,
-    augment_frames,
-    draw_augmentation,
-    fits_on_device,
-    normalize_frames,
-    to_device,
-)
-from hpiclock.training.device import SINGLE, ProcessGroup
+from hpiclock.training.augment import AugmentationDraws, augment_frames, draw_augmentation, normalize_frames
+from hpiclock.training.distributed import SINGLE, ProcessGroup
+from hpiclock.training.gpu_frames import GpuFrames, fits_on_device, to_device
 
 UNLABELLED = -1
 READING_PIXELS = 1 << 21  # a batch that is only read may be this large: some 0.5 GB in a ResNet-50

@@ -19,11 +19,12 @@ from hpiclock.config.schema import Config
 from hpiclock.errors import InputError, RunFailed
 from hpiclock.progress import progress
 from hpiclock.training.batches import UNLABELLED, Batches
-from hpiclock.training.device import ProcessGroup, autocast, synchronize_batchnorm
+from hpiclock.training.checkpoint import Checkpoints, read_checkpoint, sweep_leftovers
+from hpiclock.training.device import autocast
+from hpiclock.training.distributed import ProcessGroup, synchronize_batchnorm
 from hpiclock.training.evaluate import evaluate, predict
 from hpiclock.training.losses import Losses, LossValues
 from hpiclock.training.model import TwoHeads
-from hpiclock.training.weights import Checkpoints, read_checkpoint, sweep_leftovers
 
 
 class TrainingStep(nn.Module):

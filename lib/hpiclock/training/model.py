@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from hpiclock.config.schema import ModelConfig
 from hpiclock.errors import InputError
-from hpiclock.training.weights import classifier_path, load_weights
+from hpiclock.training.pretrained import classifier_path, load_weights
 
 
 class Output(NamedTuple):

@@ -30,10 +30,11 @@ from hpiclock.targets import add_targets
 from hpiclock.training import evaluate, loop
 from hpiclock.training.batches import Batches
 from hpiclock.training.by_hand import changed_by_hand
-from hpiclock.training.device import SINGLE, ProcessGroup, device_facts, place_model, process_group
+from hpiclock.training.checkpoint import read_checkpoint
+from hpiclock.training.device import device_facts, place_model
+from hpiclock.training.distributed import SINGLE, ProcessGroup, process_group
 from hpiclock.training.losses import TIMED, WORDS, Losses, check_trainable, task_notes, trainable_frames
 from hpiclock.training.model import TwoHeads, build_model
-from hpiclock.training.weights import read_checkpoint
 from hpiclock.workflows.audit import design_audit
 from hpiclock.workflows.explain import keep_gradcam
 from hpiclock.workflows.predict import BEST, keep_reference

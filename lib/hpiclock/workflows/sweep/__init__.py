@@ -18,7 +18,8 @@ from matplotlib.figure import Figure
 
 from hpiclock import figures
 from hpiclock.analysis.evaluate import COLUMNS, pooled_metrics
-from hpiclock.config.load import Sweep, Trial, load_config, load_sweep
+from hpiclock.config.load import load_config
+from hpiclock.config.sweep import Sweep, Trial, load_sweep
 from hpiclock.errors import InputError, RunFailed
 from hpiclock.files import make_folder, write_csv
 from hpiclock.plate.frames import select_frames

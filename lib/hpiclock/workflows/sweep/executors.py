@@ -24,7 +24,7 @@ from typing import Any, Literal
 
 from filelock import FileLock
 
-from hpiclock.config.load import Sweep
+from hpiclock.config.sweep import Sweep
 from hpiclock.errors import InputError, RunFailed
 from hpiclock.files import atomic, make_folder
 from hpiclock.progress import OFF, progress

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from hpiclock.analysis.linear_probe import linear_probe, principal_components
-from hpiclock.config.load import Sweep, load_config
+from hpiclock.config.load import load_config
 from hpiclock.config.schema import Config
+from hpiclock.config.sweep import Sweep
 from hpiclock.errors import InputError
 from hpiclock.plate.cache import open_cache
 from hpiclock.plate.frames import Plate, expand_frames, prepare_frames, select_frames
