@@ -3,12 +3,15 @@
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.ndimage import gaussian_filter
 
+from hpiclock.allocation import allocation_units
 from hpiclock.errors import InputError
 from hpiclock.simulate.design import PRESETS, Design, design
 from hpiclock.simulate.write import SimulatedStack, plan_wells, simulate_plate
+from hpiclock.wells import parse_well
 
 SLOW = {
     "eclipse_h": 6.0,
@@ -98,10 +101,35 @@ def test_cpe_adds_contrast() -> None:
 def test_every_moi_of_the_demo_meets_every_onset_and_half_of_its_wells_are_mock() -> None:
     demo = design("demo")
     plans = plan_wells(demo, seed=0)
+    assert len(plans) == 48
     assert [plan.well for plan in plans] == sorted(demo.wells)
     for moi in (0.3, 1.0, 5.0):
         assert {plan.onset_h for plan in plans if plan.moi == moi} == set(demo.onsets_h)
     assert sum(plan.condition == "mock" for plan in plans) == len(plans) / 2
+
+
+def wells_of_plan(name: str) -> pd.DataFrame:
+    wells = pd.DataFrame(plan_wells(design(name), seed=0)).assign(plate=name)
+    wells["condition"] = np.where(wells["moi"] > 0, "infected", "mock")
+    wells["row"], wells["column"] = zip(*map(parse_well, wells["well"]), strict=True)
+    return wells.assign(stack_id=wells["well"])
+
+
+def test_no_line_of_the_demo_plate_tells_condition_moi_or_onset() -> None:
+    wells = wells_of_plan("demo")
+    infected = wells[wells["moi"] > 0]
+    for line in ("row", "column"):
+        assert set(wells["moi"].gt(0).groupby(wells[line]).mean()) == {0.5}
+        for what in (np.log(infected["moi"]), infected["onset_h"]):
+            between = what.groupby(infected[line]).transform("mean")
+            assert between.var() / what.var() < 0.15  # 6 or 8 lines of 24 wells: 0.2 to 0.3 by chance
+    assert allocation_units(wells).unit == "well"
+
+
+def test_treatments_by_column_can_be_planted_and_are_seen_as_such() -> None:
+    found = allocation_units(wells_of_plan("by-column"))
+    assert found.unit == "column"
+    assert len(set(found.codes)) == 8  # 4 against 4: no p below 1/70
 
 
 def test_a_shuffled_layout_moves_conditions_and_keeps_their_numbers() -> None:
@@ -213,7 +241,7 @@ def test_every_named_design_can_be_made(name: str) -> None:
     ("name", "changes", "said"),
     [
         ("deom", {}, "did you mean demo"),
-        ("plaice", {}, "take one of demo, tiny"),
+        ("plaice", {}, "take one of demo, by-column, tiny"),
         ("demo", {"wells": {"AG9": 1.0}}, "well AG9 is not a well"),
         ("demo", {"wells": {"A1": -1.0}}, "MOI -1 is below 0"),
         ("demo", {"microscope": {"size": 3}}, "microscope.size"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import numpy as np
 from pydantic import Field, ValidationError, model_validator
 
 from hpiclock.config.load import first_problem
@@ -96,17 +97,41 @@ def grid(rows: int, mois: tuple[float, ...]) -> dict[str, float]:
     return {f"{letters(row)}{column + 1}": moi for row in range(rows) for column, moi in enumerate(mois)}
 
 
+def randomised(rows: int, columns: int, mois: tuple[float, ...], *, seed: int) -> dict[str, float]:
+    """Wells drawn at random, half of each row and of each column mock; the others get ``mois`` in turn.
+
+    Infected wells stand in random order, so that onsets, which they get in turn, follow no line either.
+    """
+    rng = np.random.default_rng(seed)
+    infected = np.add.outer(np.arange(rows), np.arange(columns)) % 2 == 0
+    for _ in range(10 * infected.size):  # exchange two by two what leaves rows and columns as they are
+        square = np.ix_(rng.permutation(rows)[:2], rng.permutation(columns)[:2])
+        if (
+            infected[square].sum() == 2
+            and infected[square].sum(0).min() == infected[square].sum(1).min() == 1
+        ):
+            infected[square] ^= True
+    names = np.array([[f"{letters(row)}{column + 1}" for column in range(columns)] for row in range(rows)])
+    treated = rng.permutation(names[infected]).tolist()
+    return {well: mois[i % len(mois)] for i, well in enumerate(treated)} | dict.fromkeys(
+        names[~infected].tolist(), 0.0
+    )
+
+
 # The plate of the audit's trials has few, small frames.
 # fmt: off
 _AUDIT: dict[str, Any] = {
     "wells": grid(6, (0.0, 2.0)), "onsets_h": (8.0, 12.0, 16.0, 20.0), "n_frames": 13, "interval_h": 4.0,
     "microscope": {"size_px": 48, "pitch_px": 9.0, "positions": 2},
 }
+# Of the first 500 seeds, that whose MOIs and onsets differ least between rows and between columns.
+_DEMO: dict[str, Any] = {
+    "wells": randomised(6, 8, (0.3, 1.0, 5.0, 1.0), seed=422), "n_frames": 25, "interval_h": 2.0,
+    "onsets_h": (1.0, 5.0, 21.0, 25.0),
+}
 PRESETS: dict[str, dict[str, Any]] = {
-    "demo": {
-        "wells": grid(6, (0.0, 0.3, 0.0, 1.0, 0.0, 5.0, 0.0, 1.0)),
-        "n_frames": 25, "interval_h": 2.0, "onsets_h": (1.0, 5.0, 21.0, 25.0),
-    },
+    "demo": _DEMO,
+    "by-column": _DEMO | {"wells": grid(6, (0.0, 0.3, 0.0, 1.0, 0.0, 5.0, 0.0, 1.0))},
     "tiny": {
         "wells": grid(4, (0.0, 5.0)), "onsets_h": (4.0, 8.0, 12.0, 16.0), "n_frames": 13, "interval_h": 4.0,
         "microscope": {"size_px": 64, "pitch_px": 10.0, "positions": 1},
