@@ -43,8 +43,8 @@ def rng():
 def test_an_honest_score_passes_and_holds_over_wells():
     rows = predictions()
     early, well = (judge(evidence(rows)) for judge in (judge_early, judge_well))
-    assert early.verdict == "supported"
-    assert well.verdict == "supported"
+    assert early.verdict == "not seen"
+    assert well.verdict == "shown"
     assert well.effect > 0.9
     assert "smallest possible 0.0011" in well.evidence  # 1 / (12 choose 6)
 
@@ -69,7 +69,7 @@ def test_four_wells_against_four_can_just_fail_the_control():
     assert judge_early(evidence(rows)).verdict == "contradicted"
 
 
-def test_one_well_a_class_is_never_supported_and_an_early_difference_is_called_the_well():
+def test_one_well_a_class_is_never_shown_and_an_early_difference_is_called_the_well():
     rows = predictions(wells=1, stacks=8)
     assert judge_well(evidence(rows)).verdict == "not identifiable"
     rows["p_infected"] = infected(rows) * 0.5 + 0.2
@@ -115,7 +115,7 @@ def test_a_tint_is_named_by_the_row_on_brightness_only():
     found = nuisance(predictions(), tint=5.0)
     assert found[LIGHT].verdict == "contradicted"
     assert "mean" in found[LIGHT].evidence
-    assert {found[name].verdict for name in (FOCUS, BORDER)} == {"supported"}
+    assert {found[name].verdict for name in (FOCUS, BORDER)} == {"not seen"}
 
 
 def test_frames_after_the_onset_do_not_count_as_nuisance():
@@ -123,7 +123,7 @@ def test_frames_after_the_onset_do_not_count_as_nuisance():
     table = statistics(rows)
     table["mean"] += 5.0 * (infected(rows) & rows["hpi"].ge(0))
     found = nuisance_table(rows, table, KINDS, shuffles=AUDIT.shuffles, level=0.95, rng=rng())
-    assert judge_nuisance(evidence(rows, nuisance=found), question=LIGHT).verdict == "supported"
+    assert judge_nuisance(evidence(rows, nuisance=found), question=LIGHT).verdict == "not seen"
 
 
 def test_nuisance_needs_frames_before_the_onset_and_wells():
@@ -152,13 +152,13 @@ def test_a_clock_alone_is_called_a_clock():
     row = judge_hour(evidence(rows))
     assert row.verdict == "contradicted"
     assert row.effect == 0.5  # within one hour every score is the same
-    assert judge_hour(evidence(predictions())).verdict == "supported"
+    assert judge_hour(evidence(predictions())).verdict == "shown"
 
 
 def test_times_that_follow_the_onset_are_read_from_the_infection():
     rows = predictions(wells=8, well_time_sd_h=0.3)
     row = judge_elapsed(evidence(rows))
-    assert row.verdict == "supported"
+    assert row.verdict == "shown"
     assert row.low < 1 < row.high
 
 
@@ -187,11 +187,11 @@ def test_scores_of_controls_that_rise_with_time_are_found():
     assert rising.loc["uninfected", "p"] == pytest.approx(1 / AUDIT.shuffles)
 
 
-def test_claims_that_stand_with_every_onset_are_supported():
+def test_claims_that_stand_with_every_onset_are_not_seen_to_change():
     table = onset_shift_table(predictions(), study=STUDY, audit=AUDIT)
     assert sorted(table["shift_h"].unique()) == [-2, -1, 0, 1, 2]
     assert len(table) == 15
-    assert judge_onset(evidence(predictions(), onset=table)).verdict == "supported"
+    assert judge_onset(evidence(predictions(), onset=table)).verdict == "not seen"
 
 
 def test_a_claim_that_moves_with_the_onset_is_named():

@@ -31,7 +31,7 @@ def marks(infected, mock, both=0.0, note=""):
 
 
 def test_whole_wells_on_one_side_are_unseen():
-    assert judge_shared_wells(Evidence(FRAMES)).verdict == "supported"
+    assert judge_shared_wells(Evidence(FRAMES)).verdict == "shown"
 
 
 def test_a_well_on_two_sides_is_named_with_its_share():
@@ -43,7 +43,7 @@ def test_a_well_on_two_sides_is_named_with_its_share():
 
 def test_the_same_well_name_on_two_plates_is_two_wells():
     frames = FRAMES.assign(well="A1", plate=["P", "P", "Q", "Q", "R"])
-    assert judge_shared_wells(Evidence(frames)).verdict == "supported"
+    assert judge_shared_wells(Evidence(frames)).verdict == "shown"
 
 
 def test_unnamed_wells_cannot_be_held_apart():
@@ -58,7 +58,7 @@ def test_pairs_know_their_wells_and_sides():
 
 def test_neighbours_within_a_well_on_one_side_are_no_leak():
     row = judge_duplicates(Evidence(FRAMES, pairs=pairs(("a", "b")), compared=10))
-    assert row.verdict == "supported"
+    assert row.verdict == "not seen"
     assert "1 pairs overlap within a well" in row.evidence
 
 
@@ -87,7 +87,7 @@ def test_no_pair_compared_is_not_tested():
 def test_marks_of_one_condition_are_contradicted_and_a_few_pixels_are_not():
     assert judge_marks(Evidence(FRAMES, marks=marks(40.0, 0.0))).verdict == "contradicted"
     assert judge_marks(Evidence(FRAMES, marks=marks(0.0, 6.0))).verdict == "contradicted"
-    assert judge_marks(Evidence(FRAMES, marks=marks(2.0, 1.0, both=300.0))).verdict == "supported"
+    assert judge_marks(Evidence(FRAMES, marks=marks(2.0, 1.0, both=300.0))).verdict == "not seen"
 
 
 def test_marks_that_could_not_be_counted_are_not_tested_with_the_reason():

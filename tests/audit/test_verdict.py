@@ -11,6 +11,7 @@ from hpiclock.audit import (
     ELAPSED,
     MORE,
     ONSET,
+    OUTDATED,
     PLACE,
     TWICE,
     WELL,
@@ -59,7 +60,7 @@ def test_the_design_forbids_what_the_model_seems_to_show():
 def test_one_onset_is_not_identifiable_however_well_times_fit():
     fixed, staggered = judged(onset_h=(6.0, 6.0)), judged(wells=8, well_time_sd_h=0.2)
     assert set(fixed.set_index("question").loc[[CLOCKS, ELAPSED], "verdict"]) == {"not identifiable"}
-    assert set(staggered.set_index("question").loc[[CLOCKS, ELAPSED], "verdict"]) == {"supported"}
+    assert set(staggered.set_index("question").loc[[CLOCKS, ELAPSED], "verdict"]) == {"shown"}
 
 
 def test_the_same_seed_gives_the_same_verdict_and_rows_may_come_in_any_order():
@@ -88,14 +89,15 @@ def test_honest_simulated_predictions_are_hardly_ever_contradicted():
 
 
 def test_the_sentence_names_what_is_wrong_and_counts_the_rest():
-    answers = {WELL: "contradicted", PLACE: "not identifiable", EARLY: "supported"}
-    table = pd.DataFrame({"question": QUESTIONS})
+    answers = {WELL: "contradicted", PLACE: "not identifiable", EARLY: "not seen", TWICE: "not seen"}
+    table = pd.DataFrame({"question": QUESTIONS, "kind": [check.kind for check in CHECKS]})
     table["verdict"] = table["question"].map(answers).fillna("not tested")
     assert summary_line(table, opening="Confound audit.") == (
-        "Confound audit. Contradicted: Infection or well?; "
-        "Not identifiable: Infection or place on the plate?; "
-        f"Supported: 1 of {len(QUESTIONS)}, not tested: {len(QUESTIONS) - 3}."
+        "Confound audit. Contradicted: Infection or well?; cannot be told: Infection or place on the plate?; "
+        f"not seen: 1; file checks passed: 1 of 3; not tested: {len(QUESTIONS) - 4}."
     )
+    old = table.assign(verdict="supported").drop(columns="kind")
+    assert summary_line(old, opening="Confound audit.") == f"Confound audit. {OUTDATED}"
 
 
 def test_a_check_is_added_by_one_entry(monkeypatch):
@@ -113,6 +115,7 @@ def test_a_check_is_added_by_one_entry(monkeypatch):
     row = verdict(Evidence(rows, marks=marks)).iloc[-1]
     assert row.to_dict() | {"low": None, "high": None} == {
         "question": "Infection or dust?",
+        "kind": "inference",
         "verdict": "contradicted",
         "effect": 3.0,
         "low": None,
@@ -124,7 +127,7 @@ def test_a_check_is_added_by_one_entry(monkeypatch):
 
 def test_every_check_is_made_when_all_evidence_is_there():
     assert all(check.judge or check.design for check in CHECKS)
-    assert judged().set_index("question").loc[ONSET, "verdict"] == "supported"
+    assert judged().set_index("question").loc[ONSET, "verdict"] == "not seen"
     needed = {name for check in CHECKS for name in check.needs}
     assert all(hasattr(Evidence(pd.DataFrame()), name) for name in needed - {"test", "held_out", "split"})
 

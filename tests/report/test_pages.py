@@ -282,19 +282,18 @@ def test_the_index_shows_the_figure_over_time_with_its_words(run):
 
 def test_what_the_audit_could_not_answer_stands_open_and_the_rest_one_click_away(run):
     rows = [
-        ("Infection or well?", "supported"),
+        ("Infection or well?", "shown"),
         ("Infection or hour?", "contradicted"),
         ("A plate?", "not tested"),
     ]
-    verdict = pd.DataFrame(rows, columns=["question", "verdict"])
+    verdict = pd.DataFrame(rows, columns=["question", "verdict"]).assign(kind="inference")
     more = {"effect": np.nan, "low": np.nan, "high": np.nan, "evidence": "e", "remedy": ""}
     verdict.assign(**more).to_csv(run.path("verdict.csv"), index=False)
     section = soup_of(write_index(run.cfg.reports_dir)).select_one("section")
     tables_of_it = [[head.text for head in table.select("tbody th")] for table in section.select("table")]
     assert tables_of_it[:2] == [["Infection or hour?", "A plate?"], ["Infection or well?"]]
-    assert (
-        section.select("details")[0].summary.text == "Confound audit: 1 of 3 questions are answered in favour"
-    )
+    counts = "Confound audit: shown: 1; not tested: 1"
+    assert section.select("details")[0].summary.text == counts
     assert "Infection or hour?" not in section.select("details")[0].text
 
 

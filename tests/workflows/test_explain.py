@@ -157,16 +157,16 @@ def test_the_figure_of_features_says_what_the_audit_reads_or_that_there_is_none(
         "probe": ["stack", "well", "time"], "value": [0.5, np.nan, 3.0], "low": [0.4, np.nan, 2.0],
         "high": [0.6, np.nan, 4.0], "chance": [0.1, np.nan, 9.0],
     })  # fmt: skip
-    verdict = pd.DataFrame({"question": ["Infection or well?"], "verdict": ["supported"]})
+    verdict = pd.DataFrame({"question": ["Infection or well?"], "verdict": ["shown"]})
     reading = feature_reading(verdict, probes)
     assert reading == {
         "Names the stack (share right)": "0.50 (0.40 to 0.60), chance 0.10",
         "Reads the hour (mean error, h)": "3.00 (2.00 to 4.00), chance 9.00",
-        "Infection or well?": "supported",
+        "Infection or well?": "shown",
     }
     places = feature_map(run)
     figure = figures.feature_map_figure(places, method="PCA", reading=reading)
-    assert "Infection or well? supported" in figures.alt_text(figure)
+    assert "Infection or well? shown" in figures.alt_text(figure)
     drawn = " ".join(text.get_text() for text in figure.axes[5].texts)
     assert "chance 0.10" in drawn
     bare = figures.feature_map_figure(places, method="PCA", reading={})

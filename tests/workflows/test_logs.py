@@ -14,7 +14,7 @@ def run(tmp_path, monkeypatch):
 
     def examine(run, *, say):  # noqa: ARG001
         say("controls")
-        return auditing.Audit(pd.DataFrame({"question": ["Infection or well?"], "verdict": ["supported"]}))
+        return auditing.Audit(pd.DataFrame({"question": ["Infection or well?"], "verdict": ["shown"]}))
 
     monkeypatch.setattr(auditing, "compute_audit", examine)
     config = tmp_path / "plate.yaml"

@@ -15,8 +15,19 @@ import pandas as pd
 from hpiclock.analysis.units import condition_codes
 from hpiclock.config.schema import AuditConfig, StudyConfig
 
-Verdict = Literal["supported", "contradicted", "not identifiable", "not tested"]
-ANSWERS: tuple[Verdict, ...] = ("supported", "contradicted", "not identifiable", "not tested")
+Verdict = Literal["shown", "not seen", "contradicted", "cannot tell", "not identifiable", "not tested"]
+ANSWERS: dict[Verdict, str] = {
+    "shown": "the hypothesis that would be bad news was rejected; the evidence names the test",
+    "not seen": "looked for and not found; the evidence says how large it must be to be found at this design",
+    "contradicted": "the evidence speaks against it",
+    "cannot tell": "too few wells for an answer; about how many would tell stands beside it",
+    "not identifiable": "this layout cannot tell, whatever the score and the number of frames",
+    "not tested": "nothing to test it with, and why",
+}
+FINE: tuple[Verdict, ...] = ("shown", "not seen")
+OPEN: tuple[Verdict, ...] = ("cannot tell", "not identifiable")
+Kind = Literal["inference", "design", "file check"]  # what a question is answered from
+OUTDATED = "Audited by an older version, whose words meant something else: audit again (hpiclock audit)."
 
 WELL = "Infection or well?"
 PLATE = "Infection or plate?"
@@ -118,13 +129,29 @@ def random_stream(seed: int, use: Literal["statistics", "wells", "onsets"]) -> n
 
 
 def summary_line(verdict: pd.DataFrame, *, opening: str) -> str:
-    """Return a line after the opening: what is contradicted, what cannot be told, how much is supported."""
+    """Return a line after the opening: what is contradicted, what cannot be told, and counts of the rest."""
+    if not is_current(verdict):
+        return f"{opening} {OUTDATED}"
     parts = []
-    for answer in ("contradicted", "not identifiable"):
-        names = list(verdict.loc[verdict["verdict"].eq(answer), "question"])
+    for words, answers in (("contradicted", ("contradicted",)), ("cannot be told", OPEN)):
+        names = list(verdict.loc[verdict["verdict"].isin(answers), "question"])
         if names:
-            parts.append(f"{answer}: {' '.join(names)}")
-    n = int(verdict["verdict"].eq("supported").sum())
-    untested = int(verdict["verdict"].eq("not tested").sum())
-    parts.append(f"supported: {n} of {len(verdict)}" + (f", not tested: {untested}" if untested else ""))
-    return f"{opening} " + "; ".join(part[0].upper() + part[1:] for part in parts) + "."
+            parts.append(f"{words}: {' '.join(names)}")
+    line = "; ".join(part for part in (*parts, counts_text(verdict)) if part)
+    return f"{opening} {line[:1].upper()}{line[1:]}."
+
+
+def counts_text(verdict: pd.DataFrame) -> str:
+    """Return ``shown: 3; not seen: 4; file checks passed: 3 of 3``: files are read, the rest is inferred."""
+    checked, answers = verdict["kind"].eq("file check"), verdict["verdict"]
+    parts = [f"{answer}: {n}" for answer in FINE if (n := int(answers[~checked].eq(answer).sum()))]
+    if checked.any():
+        parts.append(f"file checks passed: {answers[checked].isin(FINE).sum()} of {checked.sum()}")
+    if n := int(answers.eq("not tested").sum()):
+        parts.append(f"not tested: {n}")
+    return "; ".join(parts)
+
+
+def is_current(verdict: pd.DataFrame) -> bool:
+    """Whether the answers of a table are those of this version."""
+    return "kind" in verdict and bool(verdict["verdict"].isin(ANSWERS).all())

@@ -106,7 +106,7 @@ def judge_beyond_statistics(evidence: Evidence) -> Answer:
     if np.isnan(gain.low):
         return Answer("not identifiable", f"{words}; {gain.note}", more, *gain[:3])
     if gain.low > 0:
-        return Answer("supported", words, "", *gain[:3])
+        return Answer("shown", words, "", *gain[:3])
     if gain.high < 0:
         return Answer("contradicted", words, "use the simpler model, or train longer", *gain[:3])
     return Answer("not identifiable", words, f"{more}, or a harder question", *gain[:3])

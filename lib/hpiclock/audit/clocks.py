@@ -32,7 +32,7 @@ def judge_hour(evidence: Evidence) -> Answer:
         f"of the hour alone on these frames {alone:.2f}"
     )
     if test["hours"].nunique() < 2:
-        return Answer("supported", f"{ONE_HOUR}: it cannot tell the label", "", *same[:3])
+        return Answer("shown", f"{ONE_HOUR}: it cannot tell the label", "", *same[:3])
     if np.isnan(same.value):
         return Answer(
             "not identifiable", f"no hour holds labelled frames of both classes; {words}", SAME_HOURS
@@ -40,7 +40,7 @@ def judge_hour(evidence: Evidence) -> Answer:
     if pooled.low > 0.5 and same.high < pooled.low:
         remedy = "match controls by hour (frames.train.match_controls)"
         return Answer("contradicted", f"{words}; most of the score is the clock", remedy, *same[:3])
-    return Answer("supported", words, "", *same[:3])
+    return Answer("shown", words, "", *same[:3])
 
 
 def judge_elapsed(evidence: Evidence) -> Answer:
@@ -73,7 +73,7 @@ def judge_elapsed(evidence: Evidence) -> Answer:
         f"{p_with_floor(p, floor)}"
     )
     if p <= audit.alpha:
-        return Answer("supported", words, "", *share)
+        return Answer("shown", words, "", *share)
     return Answer("contradicted" if share[2] < 0.5 else "not identifiable", words, MORE_ONSETS, *share)
 
 
@@ -139,7 +139,7 @@ def judge_onset(evidence: Evidence) -> Answer:
     moved = other[other["stands"].to_numpy(bool) != other["claim"].map(now).to_numpy(bool)]
     shifts = ", ".join(f"{value:+g}" for value in sorted(table["shift_h"].unique()) if value)
     if moved.empty:
-        return Answer("supported", f"{len(now)} claims stand alike with the onset at {shifts} h")
+        return Answer("not seen", f"{len(now)} claims stand alike with the onset at {shifts} h")
     words = "; ".join(
         f"{claim}: changes at {', '.join(f'{shift:+g} h' for shift in part['shift_h'])}"
         for claim, part in moved.groupby("claim", sort=False)

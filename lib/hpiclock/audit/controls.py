@@ -82,7 +82,7 @@ def judge_well(evidence: Evidence) -> Answer:
     if not one.units.replicated:
         return Answer("not identifiable", words + audit.ONE_WELL, audit.THREE_WELLS, *one.auc[:3])
     if one.test.p <= evidence.audit.alpha:
-        return Answer("supported", words, "", *one.auc[:3])
+        return Answer("shown", words, "", *one.auc[:3])
     if one.auc.high < WORTHLESS:
         return Answer("contradicted", words, "a better model, or later frames", *one.auc[:3])
     return Answer("not identifiable", f"{words}; not above chance over wells", audit.MORE_WELLS, *one.auc[:3])
@@ -111,7 +111,7 @@ def judge_early(evidence: Evidence) -> Answer:
     if one.test.floor > alpha or not one.units.replicated:
         words += _too_few_wells(one.units.wells, one.test.floor, alpha)
         return Answer("not identifiable", words, audit.MORE_WELLS, *one.auc[:3])
-    return Answer("supported", words, "", *one.auc[:3])
+    return Answer("not seen", words, "", *one.auc[:3])
 
 
 def _first_hours(test: pd.DataFrame, study: StudyConfig) -> Answer:
@@ -201,7 +201,7 @@ def judge_nuisance(evidence: Evidence, *, question: str) -> Answer:
     if row["floor"] > alpha:
         words += _too_few_wells((row["n_infected"], row["n_mock"]), row["floor"], alpha)
         return Answer("not identifiable", words, audit.MORE_WELLS, *effect)
-    return Answer("supported", words, "", *effect)
+    return Answer("not seen", words, "", *effect)
 
 
 CONTROLS = ["what", "start_h", "end_h", "auc", "low", "high", "n", "note"]

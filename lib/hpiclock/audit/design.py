@@ -94,7 +94,7 @@ def plates_of_design(plate: Plate) -> Answer:
     remedy = "infected and mock wells on every plate"
     if both == 0:
         return Answer("not identifiable", words, remedy, v)
-    return Answer("contradicted", words, remedy, v) if v > 0.5 else Answer("supported", words, "", v)
+    return Answer("contradicted", words, remedy, v) if v > 0.5 else Answer("shown", words, "", v)
 
 
 def place_of_design(plate: Plate) -> Answer:
@@ -123,7 +123,7 @@ def place_of_design(plate: Plate) -> Answer:
             words += f"; every {line} holds one condition, so n is {n} infected and {m} mock {line}s"
             if min(n, m) < 2:
                 return Answer("not identifiable", words, "randomise the layout", aucs[worst])
-    return Answer("supported", words, "", aucs[worst])
+    return Answer("not seen", words, "", aucs[worst])
 
 
 def hours_of_design(plate: Plate) -> Answer | None:
@@ -155,13 +155,13 @@ def clocks_of_design(plate: Plate) -> Answer:
         )
         return Answer("not identifiable", words, remedy)
     words = f"{onsets.nunique()} onsets in {len(onsets)} infected wells, {_range(onsets)}"
-    return Answer("supported", words, "", float(onsets.nunique()))
+    return Answer("shown", words, "", float(onsets.nunique()))
 
 
 def elapsed_of_design(plate: Plate) -> Answer | None:
     """Forbid what a model says of the clocks where :func:`clocks_of_design` says that they do not differ."""
     answer = clocks_of_design(plate)
-    return None if answer.verdict == "supported" else answer
+    return None if answer.verdict == "shown" else answer
 
 
 def wells_of(frames: pd.DataFrame) -> pd.DataFrame:

@@ -24,7 +24,7 @@ def judge_shared_wells(evidence: Evidence) -> Answer:
     words = f"{seen.sum()} of {tested.sum()} test stacks are of wells that were trained on"
     if seen.any():
         return Answer("contradicted", words, "split by well (split.unit: well), with more wells", share)
-    return Answer("supported", words, "", share)
+    return Answer("shown", words, "", share)
 
 
 def with_split_and_well(pairs: pd.DataFrame, frames: pd.DataFrame) -> pd.DataFrame:
@@ -55,7 +55,7 @@ def judge_duplicates(evidence: Evidence) -> Answer:
     n = len(bad)
     if n == 0:
         more = f"; {len(pairs)} pairs overlap within a well, on one side" if len(pairs) else ""
-        return Answer("supported", f"no field stands twice among {compared} pairs of stacks{more}", "", 0.0)
+        return Answer("not seen", f"no field stands twice among {compared} pairs of stacks{more}", "", 0.0)
     first = bad.iloc[0]
     words = (
         f"{n} pairs of stacks show the same place, {bad['crosses'].sum()} of them on two sides of the "
@@ -82,4 +82,4 @@ def judge_marks(evidence: Evidence) -> Answer:
     if n >= LEAST_MARK:
         remedy = "export without overlays, or crop them (image.crop_border)"
         return Answer("contradicted", words, remedy, n)
-    return Answer("supported", words, "", n)
+    return Answer("not seen", words, "", n)

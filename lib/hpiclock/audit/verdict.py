@@ -17,7 +17,7 @@ from hpiclock import audit
 from hpiclock.audit import Answer, Evidence, baselines, clocks, controls, design, leakage
 from hpiclock.audit.design import Plate, wells_of
 
-COLUMNS = ["question", "verdict", "effect", "low", "high", "evidence", "remedy"]
+COLUMNS = ["question", "kind", "verdict", "effect", "low", "high", "evidence", "remedy"]
 NOTHING = Answer("not tested", "nothing to test it with")
 
 
@@ -25,29 +25,31 @@ class Check(NamedTuple):
     """A question and what answers it.
 
     judge: what the evidence says; needs: attributes of the evidence that must not be None for it;
-    design: what the design of the plate alone decides, None where it leaves the answer open.
+    design: what the design of the plate alone decides, None where it leaves the answer open; kind: what the
+    answer comes from.
     """
 
     question: str
     judge: Callable[[Evidence], Answer] | None = None
     needs: tuple[str, ...] = ()
     design: Callable[[Plate], Answer | None] | None = None
+    kind: audit.Kind = "inference"
 
 
 CHECKS = (
     Check(audit.WELL, controls.judge_well, ("test",), design.wells_of_design),
     Check(audit.EARLY, controls.judge_early, ("test",)),
     Check(audit.HOUR, clocks.judge_hour, ("test",), design.hours_of_design),
-    Check(audit.CLOCKS, design=design.clocks_of_design),
+    Check(audit.CLOCKS, design=design.clocks_of_design, kind="design"),
     Check(audit.ELAPSED, clocks.judge_elapsed, ("held_out",), design.elapsed_of_design),
-    Check(audit.UNSEEN, leakage.judge_shared_wells, ("split",)),
-    Check(audit.TWICE, leakage.judge_duplicates, ("pairs",)),
+    Check(audit.UNSEEN, leakage.judge_shared_wells, ("split",), kind="file check"),
+    Check(audit.TWICE, leakage.judge_duplicates, ("pairs",), kind="file check"),
     Check(audit.LIGHT, partial(controls.judge_nuisance, question=audit.LIGHT), ("nuisance",)),
     Check(audit.FOCUS, partial(controls.judge_nuisance, question=audit.FOCUS), ("nuisance",)),
     Check(audit.BORDER, partial(controls.judge_nuisance, question=audit.BORDER), ("nuisance",)),
-    Check(audit.MARK, leakage.judge_marks, ("marks",)),
-    Check(audit.PLATE, design=design.plates_of_design),
-    Check(audit.PLACE, design=design.place_of_design),
+    Check(audit.MARK, leakage.judge_marks, ("marks",), kind="file check"),
+    Check(audit.PLATE, design=design.plates_of_design, kind="design"),
+    Check(audit.PLACE, design=design.place_of_design, kind="design"),
     Check(audit.MORE, baselines.judge_beyond_statistics, ("test", "plain_scores")),
     Check(audit.ONSET, clocks.judge_onset, ("test", "onset")),
 )
@@ -55,7 +57,7 @@ QUESTIONS = tuple(check.question for check in CHECKS)
 
 
 def verdict(evidence: Evidence) -> pd.DataFrame:
-    """Return ``question verdict effect low high evidence remedy``, a row per entry of :data:`CHECKS`.
+    """Return ``question kind verdict effect low high evidence remedy``, a row per entry of :data:`CHECKS`.
 
     Where the design forbids an answer, the model's numbers cannot bring it back: those rows keep the
     design's verdict, with what the model does as evidence. A check without its evidence is ``not tested``.
@@ -89,5 +91,6 @@ def _by_design(frames: pd.DataFrame) -> dict[str, Answer]:
 
 
 def _table(answers: dict[str, Answer]) -> pd.DataFrame:
-    rows = [answer._asdict() | {"question": question} for question, answer in answers.items()]
+    kinds = {check.question: check.kind for check in CHECKS}
+    rows = [answer._asdict() | {"question": name, "kind": kinds[name]} for name, answer in answers.items()]
     return pd.DataFrame(rows, columns=COLUMNS)

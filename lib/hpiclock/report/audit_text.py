@@ -11,7 +11,7 @@ import pandas as pd
 from IPython.display import Markdown
 
 from hpiclock.analysis.acquisition_shift import STATISTIC_WORDS
-from hpiclock.audit import ANSWERS, EARLY, ELAPSED, HOUR, WELL
+from hpiclock.audit import ANSWERS, EARLY, ELAPSED, FINE, HOUR, WELL, counts_text, is_current
 from hpiclock.format import number_text, p_text, short_interval, significant_text
 from hpiclock.report.text import Column, or_blank, readable, two_digits
 from hpiclock.runs.run import VERDICT, Run
@@ -30,8 +30,12 @@ MAP_CHECKS = {
 }
 LABELS = {"uninfected": "uninfected frames", "infected": "infected frames"}
 STANDS = {True: "stands", False: "falls"}
-MARKS: dict[str, str] = dict(zip(ANSWERS, ("+", "!", "?", "-"), strict=True))
-OPENINGS = {"contradicted": "Contradicted", "not identifiable": "Cannot be told"}
+MARKS: dict[str, str] = dict(zip(ANSWERS, "+o!??-", strict=True))
+OPENINGS = {
+    "contradicted": "Contradicted",
+    "not identifiable": "Cannot be told with this layout",
+    "cannot tell": "Cannot be told with so few wells",
+}
 ON_FEATURES = (WELL, EARLY, HOUR, ELAPSED)  # questions that a map of features lets one see
 WIDTH = 96
 # what is compared, and the rows of the sampling table: experiment, train, test
@@ -182,9 +186,9 @@ def verdict_sentences(verdict: pd.DataFrame) -> Markdown:
         for row in rows[rows["verdict"].eq(answer)].itertuples():
             settle = f" *What would settle it:* {row.remedy}." if row.remedy else ""
             lines.append(f"- **{row.question}** {opening}: {str(row.evidence).rstrip('.')}.{settle}")
-    for answer, opening in (("supported", "Nothing speaks against it"), ("not tested", "Not tested")):
+    for answer in (*FINE, "not tested"):
         if names := list(rows.loc[rows["verdict"].eq(answer), "question"]):
-            lines.append(f"- {opening}: {' '.join(names)}")
+            lines.append(f"- {answer.capitalize()}: {' '.join(names)}")
     return Markdown("\n".join(lines))
 
 
@@ -218,9 +222,22 @@ def feature_reading(verdict: pd.DataFrame, probes: pd.DataFrame) -> dict[str, st
 
 
 def verdict_rows(run: Run) -> list[dict[str, str]]:
-    """Return the verdict of a run's folder as rows of text; empty when it was not audited."""
-    if not run.path(VERDICT).is_file():
+    """Return the verdict of a run's folder as rows of text; empty when there is none of this version."""
+    found = kept_verdict(run)
+    if found is None:
         return []
-    table = readable_audit(read_any(run.path(VERDICT)), "verdict").reset_index()
+    table = readable_audit(found, "verdict").reset_index()
     names = {"effect (95% interval)": "effect", "what would settle it": "remedy"}
     return table.rename(columns=names).astype(str).to_dict("records")
+
+
+def verdict_counts(run: Run) -> str:
+    """Return how many questions have which answer, in words; nothing where there is no verdict."""
+    found = kept_verdict(run)
+    return "" if found is None else counts_text(found)
+
+
+def kept_verdict(run: Run) -> pd.DataFrame | None:
+    """Return the verdict of a run's folder; None when there is none, or one of an older version."""
+    found = read_any(run.path(VERDICT)) if run.path(VERDICT).is_file() else None
+    return None if found is None or not is_current(found) else found

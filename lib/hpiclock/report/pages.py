@@ -24,7 +24,7 @@ from hpiclock.errors import InputError, RunFailed
 from hpiclock.files import atomic
 from hpiclock.format import first_clause, limits_text, n_text, value_text
 from hpiclock.metrics import METRICS
-from hpiclock.report.audit_text import verdict_rows
+from hpiclock.report.audit_text import verdict_counts, verdict_rows
 from hpiclock.runs.run import CONFIG, WHERE_KEYS, Run
 
 TEMPLATE = Path(__file__).with_name("template")
@@ -329,6 +329,7 @@ def entry(run: Run, reports: Path, *, pictured: bool) -> dict[str, Any]:
         "origin": origin(run).removeprefix(f"{run.name} · "),
         "notes": run.notes,
         "verdict": verdict_rows(run),
+        "verdict_counts": verdict_counts(run),
         "answers": headline_results(run),
         "picture": picture,
         "picture_alt": words,

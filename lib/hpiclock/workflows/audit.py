@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from hpiclock.audit import PLAIN, Evidence, baselines, controls, random_stream
+from hpiclock.audit import PLAIN, Evidence, baselines, controls, is_current, random_stream
 from hpiclock.audit import verdict as checks
 from hpiclock.audit.clocks import onset_shift_table, score_over_time
 from hpiclock.audit.design import design_table
@@ -181,14 +181,17 @@ def audit_run(run: Run, out: str | Path | None = None, *, say: Say = print) -> p
 
 
 def open_audit(run: Run, *, say: Say = print) -> Audit:
-    """Return the audit of a run: the one in its folder unless its predictions are newer, else a new one.
+    """Return the audit of a run: the one in its folder, or a new one.
+
+    It is audited anew where its predictions are newer, or its answers are those of an older version.
 
     Raises:
         InputError: a run without predictions, or stacks that cannot be read.
     """
     made = [run.path(VERDICT), *(run.path(FOLDER, f"{name}.csv") for name in TABLES)]
     predictions = run.path("predictions.parquet")
-    if not predictions.is_file() or not all(up_to_date(path, predictions) for path in made):
+    fresh = predictions.is_file() and all(up_to_date(path, predictions) for path in made)
+    if not (fresh and is_current(read_any(run.path(VERDICT)))):
         audit_run(run, say=say)
     return read_audit(run.folder)
 

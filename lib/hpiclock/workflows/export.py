@@ -13,12 +13,12 @@ from hpiclock.errors import InputError, RunFailed
 from hpiclock.files import atomic, make_folder
 from hpiclock.plate.cache import open_cache
 from hpiclock.plate.frames import treatment_table
-from hpiclock.report.audit_text import verdict_lines
+from hpiclock.report.audit_text import kept_verdict, verdict_lines
 from hpiclock.report.pages import render
 from hpiclock.report.text import readable_metrics
 from hpiclock.runs.results import read_study_tables
-from hpiclock.runs.run import VERDICT, Run, Say, plain
-from hpiclock.tables import FRAMES, MANIFEST, METRICS, read_any
+from hpiclock.runs.run import Run, Say, plain
+from hpiclock.tables import FRAMES, MANIFEST, METRICS
 from hpiclock.workflows.predict import trained_model
 
 CARD = "MODEL_CARD.md"
@@ -36,7 +36,7 @@ def model_card(run: Run) -> str:
     manifest, metrics = run.read_table("manifest.csv", MANIFEST), run.read_table("metrics.csv", METRICS)
     cut = read_study_tables(run.folder)["threshold"].iloc[0]
     groups = ["all", "infected", "mock", "before onset", "eclipse", "after eclipse"]
-    verdict = read_any(run.path(VERDICT)) if run.path(VERDICT).is_file() else None
+    verdict = kept_verdict(run)
     return render(
         "model_card.md.j2",
         run=run,
