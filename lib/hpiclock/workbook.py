@@ -21,13 +21,13 @@ from hpiclock.report.explore_frames import error_browser, plate_browser
 from hpiclock.report.explore_metrics import run_comparer, threshold_explorer, window_explorer
 from hpiclock.report.text import (
     BASELINES,
+    opening,
     readable_comparison,
     readable_metrics,
     readable_steadiness,
     sentences,
     show,
     show_words,
-    warn,
 )
 from hpiclock.runs.results import first_threshold_rule, of_split, read_gradcam, read_study_tables, with_paths
 from hpiclock.runs.run import Run, default_folder
@@ -38,10 +38,10 @@ from hpiclock.targets import add_targets
 __all__ = [
     "BASELINES", "PREDICTIONS", "Run", "add_targets", "audit_text", "choose_threshold", "default_folder",
     "design_sentences", "error_browser", "figures", "first_threshold_rule", "frame_images", "grey_levels",
-    "load_config", "metrics_by_split", "of_split", "open_plate", "pick_frames", "plate_browser",
+    "load_config", "metrics_by_split", "of_split", "open_plate", "opening", "pick_frames", "plate_browser",
     "prepare_frames", "read_gradcam", "read_study_tables", "readable_comparison", "readable_metrics",
     "readable_steadiness", "run_comparer", "sentences", "show", "show_words", "split_frames",
-    "threshold_explorer", "treatment_table", "warn", "window_explorer", "with_paths",
+    "threshold_explorer", "treatment_table", "window_explorer", "with_paths",
 ]
 # fmt: on
 

@@ -233,7 +233,7 @@ def test_the_index_shows_the_headline_of_the_metrics_table(run):
     rows = metrics(
         ("all", "auc", 0.91234, 0.85, 0.95, "", nan),
         ("all", "auc", 0.5, nan, nan, "a window, not the whole", 3.0),
-        ("after eclipse", "auc", 0.995, nan, nan, "no interval: 2 mock groups; unit well", nan),
+        ("after eclipse", "auc_stratified", 0.995, nan, nan, "no interval: 2 mock groups; unit well", nan),
         ("before onset", "auc", nan, nan, nan, "one class only", nan),
         ("infected", "mae", 1.234, 1.0, 1.5, "", nan),
     )
@@ -245,10 +245,11 @@ def test_the_index_shows_the_headline_of_the_metrics_table(run):
     n = "90 frames, 9 stacks, 3 wells"
     assert [row[1:] for row in cells] == [
         ["0.995", "no interval: 2 mock groups", n],
+        ["1.23 h", "1.00\xa0to\xa01.50", n],
         ["0.912", "0.850\xa0to\xa00.950", n],
         ["not defined", "one class only", n],
-        ["1.23 h", "1.00\xa0to\xa01.50", n],
     ]
+    assert [row[0].partition(":")[0] == "Primary" for row in cells] == [True, True, False, False]
 
 
 def test_without_a_metrics_table_the_index_says_that_there_is_no_interval(run):

@@ -25,6 +25,7 @@ from hpiclock.files import atomic
 from hpiclock.format import first_clause, limits_text, n_text, value_text
 from hpiclock.metrics import METRICS
 from hpiclock.report.audit_text import verdict_counts, verdict_rows
+from hpiclock.report.text import PRIMARY, simulated_first
 from hpiclock.runs.run import CONFIG, WHERE_KEYS, Run
 
 TEMPLATE = Path(__file__).with_name("template")
@@ -64,7 +65,8 @@ def write_pages(run: Run) -> list[Path]:
     for path, link in zip(notebooks, links, strict=True):
         page = path.with_suffix(".html")
         shown = for_reading(read[path])
-        own = {**link, "stopped": _stopped(shown), "notes": _notes_not_shown(run.notes, shown)}
+        notes, primary = (_notes_not_shown(lines, shown) for lines in (simulated_first(run.notes), [PRIMARY]))
+        own = {**link, "stopped": _stopped(shown), "notes": notes, "primary": primary}
         body, _ = exporter.from_notebook_node(shown, {"page": common | own})
         with atomic(page) as partial:
             partial.write_text(body, encoding="utf-8")
@@ -256,11 +258,15 @@ def folder_placeholders(run: Run, folder: Path) -> dict[str, str]:
 
 # What a reader asks first: (words, group, metric), all on the test frames.
 QUESTIONS = (
-    ("Infected or not, after the eclipse (AUC)", "after eclipse", "auc"),
+    (
+        "Primary: infected or not, after the eclipse, at one hour (AUC)",
+        "after eclipse",
+        "auc_stratified",
+    ),
+    ("Primary: time since infection, infected frames (mean absolute error)", "infected", "mae"),
     ("Infected or not, all frames (AUC)", "all", "auc"),
-    ("The same before the onset, where nothing can be seen (AUC, should be 0.5)", "before onset", "auc"),
-    ("Time since infection, infected frames (mean absolute error)", "infected", "mae"),
-    ("The same for a model that only knows the clock", "infected", "mae_of_clock"),
+    ("The same before the onset, where nothing can be seen (AUC)", "before onset", "auc"),
+    ("Time since infection for a model that only knows the clock", "infected", "mae_of_clock"),
 )
 # The same from results.json, which has no intervals.
 FALLBACK = (
@@ -297,7 +303,7 @@ def write_index(reports_dir: str | Path) -> Path:
         except InputError as error:
             unreadable.append(str(error).replace(f"{reports}{os.sep}", ""))
     style = (TEMPLATE / "hpiclock" / "style.css").read_text(encoding="utf-8")
-    text = render("index.html.j2", entries=entries, unreadable=unreadable, style=style)
+    text = render("index.html.j2", entries=entries, unreadable=unreadable, style=style, primary=PRIMARY)
     with atomic(reports / "index.html") as partial:
         partial.write_text(text, encoding="utf-8")
     return reports / "index.html"
@@ -327,7 +333,7 @@ def entry(run: Run, reports: Path, *, pictured: bool) -> dict[str, Any]:
         "anchor": here.replace("/", "-"),
         "state": run.state,
         "origin": origin(run).removeprefix(f"{run.name} · "),
-        "notes": run.notes,
+        "notes": simulated_first(run.notes),
         "verdict": verdict_rows(run),
         "verdict_counts": verdict_counts(run),
         "answers": headline_results(run),

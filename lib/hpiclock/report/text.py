@@ -28,6 +28,7 @@ from hpiclock.figures.style import alt_text, figure_of
 from hpiclock.files import atomic
 from hpiclock.metrics import METRICS
 from hpiclock.plate.frames import treatment_table
+from hpiclock.plate.manifest import SIMULATED
 
 BASELINES = [f"{what}_{who}" for who in ("clock", "mean") for what in ("mae_of", "gain_over", "skill_over")]
 MARKS = {SAYS: "", CANNOT: "**Cannot tell.** ", BEWARE: "**Beware.** "}
@@ -407,8 +408,19 @@ def _in_fewer_colours(data: bytes, description: str) -> bytes:
     return stream.getvalue()
 
 
-def warn(notes: list[str] | tuple[str, ...]) -> None:
-    """Show what this plate, split or run cannot tell; nothing when there is nothing."""
-    if notes:
-        lines = "\n".join(f"> - {note}" for note in notes)
-        display(Markdown(f"> **Read this first**\n>\n{lines}"))
+PRIMARY = (
+    "Primary endpoints, on test frames: the AUC of pairs of one plate and hour, infected frames after the "
+    "eclipse against mock ones; for time, the mean absolute error of infected frames. Every other number is "
+    "secondary: it explains these two, and no claim rests on it alone."
+)
+
+
+def simulated_first(notes: Iterable[str]) -> list[str]:
+    """Return the notes, each once, those that say that data are simulated before all others."""
+    return sorted(dict.fromkeys(notes), key=lambda note: not note.startswith(SIMULATED))
+
+
+def opening(notes: Iterable[str]) -> None:
+    """Show what stands first on a page: what the data cannot tell, and which numbers are primary."""
+    lines = "\n".join(f"> - {note}" for note in simulated_first(notes))
+    display(Markdown((f"> **Read this first**\n>\n{lines}\n\n" if lines else "") + PRIMARY))

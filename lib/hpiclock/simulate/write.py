@@ -19,6 +19,7 @@ import yaml
 
 from hpiclock.errors import InputError
 from hpiclock.files import cannot_write, umask
+from hpiclock.plate.manifest import RECIPE
 from hpiclock.progress import progress
 from hpiclock.simulate import biology
 from hpiclock.simulate.design import Design
@@ -31,7 +32,7 @@ WORKERS = 2
 MARK_LEVEL = 200  # grey level of the planted border mark, of 255
 Rng = np.random.Generator
 Corner = tuple[float, float]
-MAP_NAME, TABLE_NAME, TRUTH_NAME, RECIPE_NAME = "plate.yaml", "manifest.csv", "truth.csv", "synth.json"
+MAP_NAME, TABLE_NAME, TRUTH_NAME = "plate.yaml", "manifest.csv", "truth.csv"
 
 
 class WellPlan(NamedTuple):
@@ -213,7 +214,7 @@ def synthesize(folder: Path, *, design: Design, seed: int, workers: int = WORKER
             (partial / MAP_NAME).write_text(_plate_map(design, plans), encoding="utf-8")
         else:
             _table(design, stacks).to_csv(partial / TABLE_NAME, index=False)
-        (partial / RECIPE_NAME).write_text(text, encoding="utf-8")
+        (partial / RECIPE).write_text(text, encoding="utf-8")
     return folder / source
 
 
@@ -222,7 +223,7 @@ def _holds(folder: Path, recipe: str) -> bool:
         raise InputError(f"{folder}: is a file; name a folder for the simulated plate")
     if not folder.is_dir() or not any(folder.iterdir()):
         return False
-    found = folder / RECIPE_NAME
+    found = folder / RECIPE
     if found.is_file() and found.read_text(encoding="utf-8") == recipe:
         return True
     held = "another simulated plate" if found.is_file() else "other files"

@@ -19,6 +19,7 @@ from hpiclock.config.schema import WHERE_KEYS, Config, iterate_keys
 from hpiclock.errors import InputError
 from hpiclock.files import atomic, make_folder, write_csv
 from hpiclock.format import count_text
+from hpiclock.plate.manifest import SIMULATED
 from hpiclock.runs.run import CONFIG, Run, write_figures
 from hpiclock.tables import PREDICTIONS, read_any
 
@@ -41,7 +42,9 @@ class Comparison:
     @property
     def notes(self) -> list[str]:
         """What to know before the numbers."""
-        return [*self.left_out, *self.tables["notes"]["note"]]
+        of_runs = [note for runs in self.variants.values() for run in runs for note in run.notes]
+        simulated = dict.fromkeys(note for note in of_runs if note.startswith(SIMULATED))
+        return [*simulated, *self.left_out, *self.tables["notes"]["note"]]
 
 
 def find_runs(places: Iterable[str | Path]) -> list[Run]:

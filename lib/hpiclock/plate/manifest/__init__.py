@@ -14,6 +14,8 @@ from hpiclock.errors import InputError
 from hpiclock.plate.readers.stills import PLACES
 from hpiclock.wells import normal_well
 
+SIMULATED = "Simulated data"  # how the note begins that stands first on every page
+RECIPE = "synth.json"  # stands by the stacks of a simulated plate
 MAX_SEPARATE_NOTES = 3  # notes that say the same of more stacks than this become one
 
 

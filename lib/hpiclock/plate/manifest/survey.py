@@ -13,7 +13,16 @@ import pandas as pd
 from hpiclock.allocation import ALLOCATIONS, allocation_units, infer_allocation
 from hpiclock.config.schema import DataConfig, FolderPair
 from hpiclock.errors import InputError, nearest
-from hpiclock.plate.manifest import Problem, StackEntry, error_of, note_lines, note_of, problem_table
+from hpiclock.plate.manifest import (
+    RECIPE,
+    SIMULATED,
+    Problem,
+    StackEntry,
+    error_of,
+    note_lines,
+    note_of,
+    problem_table,
+)
 from hpiclock.plate.manifest.sources import find_stacks, read_quarantine
 from hpiclock.plate.readers import StackFacts, open_stack
 from hpiclock.progress import progress
@@ -119,7 +128,15 @@ def _survey(data: DataConfig, onset_h: float, blind: bool) -> tuple[pd.DataFrame
     wrong = {problem.path for problem in problems if problem.severity == "error"}
     manifest = _manifest([row for row in rows if row["path"] not in wrong], blind)
     manifest, notes = _with_allocation(manifest)
-    return manifest, problems + notes
+    return manifest, _simulated(manifest) + problems + notes
+
+
+def _simulated(manifest: pd.DataFrame) -> list[Problem]:
+    near = {path: list(Path(path).parents)[:2] for path in manifest["path"]}
+    drawn = {place for place in {p for places in near.values() for p in places} if (place / RECIPE).is_file()}
+    plates = manifest.loc[[not drawn.isdisjoint(near[path]) for path in manifest["path"]], "plate"].unique()
+    what = f"{SIMULATED}: a program drew the pictures of plate {', '.join(plates)}"
+    return [note_of("", what, "scores on them say nothing about a virus")] if len(plates) else []
 
 
 def _without_quarantined(
