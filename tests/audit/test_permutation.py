@@ -165,3 +165,45 @@ def test_onsets_are_shuffled_among_wells():
     assert p == pytest.approx(1 / 24, abs=0.006)
     rising, _ = permuted_onsets([1, 2, 3, 4], np.arange(4.0), shuffles=2000, rng=np.random.default_rng(0))
     assert rising == 1
+
+
+def by_line(n_lines, *, line):
+    """Infected and mock wells in turn, a condition a line (``column`` or ``row``), three wells each."""
+    at = [(k, i) for k in range(2 * n_lines) for i in range(3)]
+    names = [f"{'ABCDEFGH'[i if line == 'column' else k]}{(k if line == 'column' else i) + 1}" for k, i in at]
+    condition = ["infected" if k % 2 else "mock" for k, _ in at]
+    return pd.DataFrame(
+        {"plate": "P", "well": names, "stack_id": names, "hours": 0.0, "condition": condition}
+    )
+
+
+@pytest.mark.parametrize("line", ["column", "row"])
+def test_no_p_is_smaller_than_the_way_treatments_were_given_allows(line):
+    rows = by_line(4, line=line)  # 12 against 12 wells, but 4 against 4 columns
+    units = well_units(rows)
+    assert (units.name, len(units.infected), units.wells) == (line, 8, (12, 12))
+    assert units.replicated
+    assert smallest_p(units, two_sided=False, shuffles=5000) == pytest.approx(1 / 70)
+    means = unit_means(units, condition_values(rows))
+    test = permutation_test(units, means, two_sided=False, shuffles=5000, rng=np.random.default_rng(0))
+    assert test.p == test.floor == pytest.approx(1 / 70)
+    stated = well_units(rows.assign(allocation="well"))
+    assert smallest_p(stated, two_sided=False, shuffles=5000) == 1 / 5000
+
+
+def test_one_treated_column_a_class_replicates_nothing():
+    assert not well_units(by_line(1, line="column")).replicated
+
+
+def test_plates_are_exchanged_where_plates_were_treated():
+    rows = by_line(2, line="column")
+    rows["plate"] = "P" + rows["well"].str[1:]
+    units = well_units(rows)
+    assert units.name == "plate"
+    assert len(set(units.stratum)) == 1
+    assert smallest_p(units, two_sided=False, shuffles=5000) == pytest.approx(1 / 6)
+
+
+def condition_values(rows):
+    """A statistic that is 1 in infected wells."""
+    return rows["condition"].eq("infected").to_numpy(float)[:, None]

@@ -63,7 +63,7 @@ def test_stacks_are_imagej_files_with_axes_and_interval(tmp_path: Path) -> None:
 def test_the_workbook_reads_the_plate_and_the_truth_joins_on_stack_and_frame(tmp_path: Path) -> None:
     source = make(tmp_path / "plate", microscope={"positions": 2})
     manifest, notes = load_manifest(DataConfig(source=str(source)), 0.0)
-    assert not notes
+    assert [note.partition(":")[0] for note in notes] == ["Simulated data"]
     assert manifest["condition"].tolist() == ["mock", "mock", "infected", "infected"]
     assert manifest["moi"].iloc[2] == 5.0
     assert manifest["onset_h"].iloc[2] == 4.0

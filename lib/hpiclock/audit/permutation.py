@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from hpiclock.allocation import Allocation, allocation_units
 from hpiclock.analysis.clustered import samples_by_class, t_interval, too_few_groups
 from hpiclock.analysis.evaluate import metric_rows
 from hpiclock.analysis.frame_scores import FrameScores, frame_scores, group_sums, model_codes
@@ -108,9 +109,10 @@ def mean_over_wells(values: np.ndarray, groups: np.ndarray, *, level: float) -> 
 class WellUnits(NamedTuple):
     """What is shuffled: one row per unit.
 
-    name: ``well`` or ``position``; of_row: (rows,) each row's unit; infected: (units,) bool; stratum:
-    (units,) within which units are exchanged; wells: number of (infected, mock) wells; mixed: wells hold
-    both classes.
+    name: to what treatments were given (:func:`hpiclock.allocation.allocation_units`), or ``position`` where
+    a class has one well or wells hold both classes; of_row: (rows,) each row's unit; infected: (units,)
+    bool; stratum: (units,) within which units are exchanged; wells: number of (infected, mock) wells; mixed:
+    wells hold both classes.
     """
 
     name: str
@@ -122,8 +124,8 @@ class WellUnits(NamedTuple):
 
     @property
     def replicated(self) -> bool:
-        """Whether infection can be told from well at all."""
-        return self.mixed or min(self.wells) >= 2
+        """Whether infection can be told from what it was given to at all."""
+        return self.mixed or min(*self.wells, self.infected.sum(), (~self.infected).sum()) >= 2
 
 
 class PermutationTest(NamedTuple):
@@ -141,10 +143,10 @@ class PermutationTest(NamedTuple):
 
 
 def well_units(rows: pd.DataFrame) -> WellUnits:
-    """Return the units that may be exchanged between the classes.
+    """Return the units that may be exchanged between the classes: those to which treatments were given.
 
-    Only units of one plate that the same models judged are exchanged: the models of two folds differ, and
-    each saw the labels of the other's wells.
+    Only units of one plate (but plates, where these were treated) that the same models judged are exchanged:
+    the models of two folds differ, and each saw the labels of the other's wells.
 
     Args:
         rows: with ``plate well stack_id condition``, and ``run fold seed`` where there are models.
@@ -155,12 +157,13 @@ def well_units(rows: pd.DataFrame) -> WellUnits:
     n_wells = (len(np.unique(wells[infected])), len(np.unique(wells[~infected])))
     mixed = bool((held > 1).any())
     by_well = not mixed and min(n_wells) >= 2
-    codes = pd.factorize(wells if by_well else group_codes(rows, "position"))[0]
+    given = allocation_units(rows) if by_well else Allocation("position", group_codes(rows, "position"))
+    name, codes = given.unit, pd.factorize(given.codes)[0]
     first = np.unique(codes, return_index=True)[1]
-    place = (wells if mixed else group_codes(rows, "plate"))[first]
+    of_plate = np.zeros(len(rows), int) if name == "plate" else group_codes(rows, "plate")
+    place = (wells if mixed else of_plate)[first]
     strata = pd.DataFrame({"place": place, "models": _models(rows, codes)})
     stratum = strata.groupby(["place", "models"], sort=False).ngroup().to_numpy()
-    name = "well" if by_well and not rows["well"].eq("").any() else "position"
     return WellUnits(name, codes, infected[first], stratum, n_wells, mixed)
 
 

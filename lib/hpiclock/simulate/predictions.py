@@ -59,7 +59,12 @@ def _well(design: Simulation, split: str, condition: str, number: int, rng: Rng)
     plate, well = f"P{number % design.plates + 1}", well_name(number // 12 % 8, number % 12)
     well = f"{well}{'' if number < 96 else number // 96}"
     of_well = {"plate": plate, "well": well, "condition": condition, "moi": moi, "onset_h": onset}
-    of_well |= {"split": split, "clock": "infection" if infected else "experiment", "hours": hours}
+    of_well |= {
+        "split": split,
+        "allocation": "well",
+        "clock": "infection" if infected else "experiment",
+        "hours": hours,
+    }
     stacks = []
     for position in range(design.stacks):
         since = hpi(hours, onset) if infected else hours
