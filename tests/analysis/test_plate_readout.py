@@ -1,4 +1,4 @@
-"""A read-out of a plate: curves, wells, replicates, controls, doses, external validation."""
+"""A read-out of a plate: curves, wells, replicates, controls, external validation."""
 
 import numpy as np
 import pandas as pd
@@ -7,12 +7,10 @@ from scipy import stats
 
 from hpiclock.analysis.plate_readout import (
     control_sentences,
-    dose_response,
     external_validation,
     hour_of,
     readout_by_well,
     replicate_agreement,
-    sigmoid,
     treatment_curves,
     with_treatments,
 )
@@ -111,45 +109,6 @@ def test_replicates_by_hand() -> None:
     assert table.loc["a", ["n_wells", "mean", "low", "high"]].tolist() == pytest.approx([2, 0.2, 0.1, 0.3])
     assert table.loc["all", "sd"] == pytest.approx(np.sqrt(0.02))
     assert table.loc["all", "icc"] == pytest.approx((0.36 - 0.02) / (0.36 + 0.02))
-
-
-def noisy(seed: int) -> pd.DataFrame:
-    doses = np.repeat([0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0], 4)
-    truth = sigmoid(np.log10(doses), np.log10(0.4), 1.5, 0.1, 0.95)
-    return pd.DataFrame({"moi": doses, "y": truth + np.random.default_rng(seed).normal(0, 0.03, len(doses))})
-
-
-def test_a_planted_sigmoid_is_recovered() -> None:
-    wells = noisy(0)
-    fit, curve = dose_response(wells, dose="moi", response="y", level=0.95)
-    assert fit["ec50"] == pytest.approx(0.4, rel=0.2)
-    assert fit["slope"] == pytest.approx(1.5, rel=0.25)
-    assert curve["value"].is_monotonic_increasing
-    falling, curve = dose_response(wells.assign(y=1 - wells["y"]), dose="moi", response="y", level=0.95)
-    assert falling["ec50"] == pytest.approx(fit["ec50"], rel=1e-3)
-    assert falling["slope"] == pytest.approx(-fit["slope"], rel=1e-3)
-
-
-def test_the_interval_of_the_ec50_holds_it_as_often_as_it_says() -> None:
-    fits = [dose_response(noisy(seed), dose="moi", response="y", level=0.95)[0] for seed in range(120)]
-    held = np.mean([fit["low"] < 0.4 < fit["high"] for fit in fits])
-    assert 0.89 <= held <= 0.99  # 0.95, and three standard errors of it
-
-
-def test_where_no_curve_can_be_fitted_the_reason_stands() -> None:
-    two = pd.DataFrame({"moi": [0.1, 0.1, 1.0], "y": [1.0, 2.0, 3.0]})
-    fit, curve = dose_response(two, dose="moi", response="y", level=0.95)
-    assert (fit["note"], len(curve), np.isnan(fit["ec50"])) == (
-        "no curve: 2 doses, at least 3 are needed",
-        0,
-        True,
-    )
-    flat = pd.DataFrame({"moi": [0.1, 1.0, 5.0, 0.0, 1.0], "y": [1.0, 1.0, 1.0, 0.0, np.nan]})
-    fit, _ = dose_response(flat, dose="moi", response="y", level=0.95)
-    assert (
-        fit["note"]
-        == "no curve: the response is the same at every dose; 1 wells without a value are left out"
-    )
 
 
 def validate(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:

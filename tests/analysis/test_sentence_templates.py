@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from hpiclock.analysis import sentences
+from hpiclock.analysis.dose_response import dose_response, log_logistic
 from hpiclock.analysis.sentences import SAME, comparison_sentences, verdict_of
 
 NAN = float("nan")
@@ -113,8 +114,10 @@ def study(rng):
         "time_lines": table(
             row(("slope", "slope_low", "slope_high"), estimate(rng, 1, 0.2), clock="infection")
         ),
-        "temperature": table(
-            row(("temperature", "low", "high"), np.abs(estimate(rng, 1, 0.6)), note="few wells")
+        "calibration": table(
+            row(("intercept", "intercept_low", "intercept_high"), estimate(rng, 0, 0.3))
+            | row(("slope", "slope_low", "slope_high"), estimate(rng, 1, 0.3))
+            | {"mean_p": 0.6, "share_infected": 0.5, "margin": 1.8, "n": 99, "n_wells": 4, "note": "few"}
         ),
         "conformal": table(
             {
@@ -188,6 +191,19 @@ def comparison(rng):
     }
 
 
+def notes_on_curves():
+    """The notes on curves that bend before, beside, between and beyond the doses, or at chance."""
+    dose = np.repeat(10.0 ** np.arange(-1, 5), 2)
+    noise = np.random.default_rng(2).normal(size=len(dose))
+    for bend, slope, most, error in (
+        (1e-3, 0.5, 100.0, 0.03), (3.0, 60.0, 1.0, 1e-3), (3e2, 0.3, 1.0, 0.15),
+        (1e6, 1.5, 1e6, 1e-3), (3e4, 1.5, 1.0, 0.02), (0.03, 1.0, 1.0, 0.02),
+    ):  # fmt: skip
+        values = log_logistic(dose, bend, slope, 0.0, most) + error * noise
+        wells = pd.DataFrame({"moi": dose, "y": values})
+        yield dose_response(wells, dose="moi", response="y", level=0.95)[0]["note"]
+
+
 def design(rng):
     n = int(rng.integers(2, 9))
     onsets = rng.choice([[2.0, 2.0], [2.0, 5.0], [2.0, NAN]])
@@ -221,7 +237,7 @@ def used(monkeypatch):
 
 def test_every_template_is_used_and_finds_its_facts(used):
     rng = np.random.default_rng(0)
-    written: list[str] = []
+    written: list[str] = list(notes_on_curves())
     for _ in range(80):
         written += sentences.design_sentences(design(rng))
         written += list(sentences.conclusions(study(rng), level=0.95, eclipse_h=6.0)["sentence"])

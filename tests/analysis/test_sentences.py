@@ -11,7 +11,6 @@ from hpiclock.analysis.sentences import (
     BEWARE,
     CANNOT,
     SAYS,
-    calibration_sentences,
     detection_sentences,
     time_sentences,
 )
@@ -75,21 +74,6 @@ def test_a_time_of_detection_stands_beside_the_false_alarms_of_its_rule() -> Non
     assert [verdict for _, verdict, _ in loud] == [BEWARE, BEWARE]
     assert "but 5 of 10 mock stacks are by the same rule" in loud[0][2]
     assert [verdict for _, verdict, _ in found(0, 0.78)] == [SAYS, CANNOT]
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "verdict"), [(1.1, 1.6, BEWARE), (0.8, 1.2, SAYS), (0.5, 0.9, SAYS), (0.4, 3.4, CANNOT)]
-)
-def test_a_temperature_is_judged_by_its_interval(low: float, high: float, verdict: str) -> None:
-    row = {
-        "run": "r",
-        "split": "test",
-        "temperature": (low * high) ** 0.5,
-        "low": low,
-        "high": high,
-        "note": "",
-    }
-    assert next(calibration_sentences({"temperature": pd.DataFrame([row])}, 0.95))[1] == verdict
 
 
 def test_limits_of_a_range_come_from_the_bands_of_all_windows() -> None:

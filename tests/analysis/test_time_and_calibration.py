@@ -8,11 +8,11 @@ import pytest
 from scipy.special import expit
 from scipy.stats import linregress, spearmanr
 
+from hpiclock.analysis.calibration import temperature_scaling
 from hpiclock.analysis.curves import (
     confusion_table,
     reliability_curve,
     roc_curve,
-    temperature_scaling,
     worst_frames,
 )
 from hpiclock.analysis.evaluate import metrics_by_split
@@ -120,7 +120,7 @@ def test_a_planted_temperature_is_found() -> None:
         {"stack_id": [f"s{i % 40}" for i in range(len(z))], "frame": np.arange(len(z)), "hours": 1.0,
          "label": (rng.random(len(z)) < expit(z)).astype(int), "p_infected": expit(2.5 * z), "split": "val"}
     )  # fmt: skip
-    found = temperature_scaling(complete_predictions(rows)[0], level=0.95).iloc[0]
+    found = temperature_scaling(complete_predictions(rows)[0]).iloc[0]
     assert found["temperature"] == pytest.approx(2.5, rel=0.05)
     assert found["brier_after"] < found["brier"]
     assert found["log_loss_after"] < found["log_loss"]
@@ -131,7 +131,7 @@ def test_no_temperature_for_separated_classes() -> None:
         {"stack_id": list("abcd"), "hours": 1.0, "label": [0, 0, 1, 1], "p_infected": [0.1, 0.2, 0.8, 0.9],
          "split": "val"}
     )  # fmt: skip
-    found = temperature_scaling(complete_predictions(rows)[0], level=0.95).iloc[0]
+    found = temperature_scaling(complete_predictions(rows)[0]).iloc[0]
     assert np.isnan(found["temperature"])
     assert "separates the classes" in found["note"]
 

@@ -79,14 +79,26 @@ def test_curves_of_treatments_have_their_wells_in_the_legend_and_a_band():
 
 def test_a_dose_response_marks_the_ec50_inside_the_doses_only(wells):
     curve = pd.DataFrame({"dose": [1.0, 5.0], "value": [0.5, 1.0]})
-    fit = {"dose": "moi", "response": "p_infected", "ec50": 2.0, "low": 1.0, "high": 4.0, "note": ""}
+    fit = {
+        "dose": "moi",
+        "response": "p_infected",
+        "ec50": 2.0,
+        "low": 1.0,
+        "high": 4.0,
+        "note": "",
+        "compound": "",
+    }
     ax = figures.dose_response(wells, curve, fit, unit="", level=0.95)
     assert "EC50 2 (1 to 4)" in labels_of(ax)
     assert ax.get_xscale() == "log"
     assert np.asarray(ax.collections[0].get_offsets()).tolist() == [[1, 0.7], [1, 0.9], [5, 1.0]]
-    outside = figures.dose_response(wells, curve, fit | {"ec50": 20.0}, unit="", level=0.95)
-    assert "EC50 outside\nthe doses (20)" in labels_of(outside)
-    none = figures.dose_response(wells, curve.head(0), fit | {"note": "doses too few"}, unit="", level=0.95)
+    assert "mean of 2 controls" in labels_of(ax)
+    above = {"ec50": np.nan, "low": 4.0, "high": np.nan, "note": "EC50 above 4"}
+    open_end = figures.dose_response(wells, curve, fit | above, unit="", level=0.95)
+    assert "EC50 above 4" in labels_of(open_end)
+    none = figures.dose_response(
+        wells, curve.head(0), fit | {"ec50": np.nan, "note": "doses too few"}, unit="", level=0.95
+    )
     assert "doses too few" in labels_of(none)
 
 

@@ -1,4 +1,4 @@
-"""Small tables behind single figures: ROC, confusion, reliability, calibration, worst frames."""
+"""Small tables behind single figures: ROC, confusion, reliability, worst frames."""
 
 from __future__ import annotations
 
@@ -6,8 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import minimize_scalar
-from scipy.special import expit, logit, stdtrit
+from scipy.special import stdtrit
 
 from hpiclock.analysis import units
 from hpiclock.analysis.clustered import jackknife_variance
@@ -20,7 +19,8 @@ def labelled_scores(predictions: pd.DataFrame) -> pd.DataFrame:
     return predictions[predictions["label"].notna() & predictions["p_infected"].notna()]
 
 
-def _labelled_by_split(predictions: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+def labelled_by_split(predictions: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield each split and its rows with a label and a P(infected), with a fresh index."""
     rows = labelled_scores(predictions)
     for split in units.ordered_splits(rows):
         yield split, rows[rows["split"].eq(split)].reset_index(drop=True)
@@ -36,7 +36,7 @@ def roc_curve(predictions: pd.DataFrame) -> pd.DataFrame:
     that follow the curve in even steps.
     """
     parts = []
-    for split, rows in _labelled_by_split(predictions):
+    for split, rows in labelled_by_split(predictions):
         truth = rows["label"].to_numpy(int)
         if len(np.unique(truth)) < 2:
             continue
@@ -84,7 +84,7 @@ def reliability_curve(predictions: pd.DataFrame, *, bins: int, level: float) -> 
     interval with the effective number of frames that the groups leave).
     """
     parts = []
-    for split, rows in _labelled_by_split(predictions):
+    for split, rows in labelled_by_split(predictions):
         group = units.choose_resampling_unit(rows).codes
         p, truth = rows["p_infected"].to_numpy(float), rows["label"].to_numpy(int)
         edges = np.unique(np.quantile(p, np.linspace(0, 1, bins + 1)))
@@ -195,74 +195,3 @@ def frames_to_list(predictions: pd.DataFrame, *, threshold: float) -> pd.DataFra
     steps = range(-NEIGHBOURS, NEIGHBOURS + 1)
     listed = np.logical_or.reduce([by_stack.shift(step, fill_value=False) for step in steps])
     return rows[listed].sort_index()
-
-
-CLIP = 1e-7  # a P of exactly 0 or 1 has no logit
-RANGE = (0.05, 20.0)
-
-
-def temperature_scaling(predictions: pd.DataFrame, *, level: float) -> pd.DataFrame:
-    """Return one temperature per run, fitted on validation, and what it does in each split.
-
-    Columns ``run split temperature low high brier brier_after log_loss log_loss_after n note``. Above 1 the
-    model is too sure of itself, below 1 not sure enough (Guo et al. 2017). Missing with a reason where
-    validation holds one class or separates the classes entirely. The limits come from the groups of
-    validation (sandwich variance on the log scale, Student's t).
-    """
-    parts = []
-    for run, of_run in labelled_scores(predictions).groupby("run", sort=True):
-        temperature, low, high, note = _fit(of_run[of_run["split"].eq("val")].reset_index(drop=True), level)
-        for split, rows in _labelled_by_split(of_run):
-            truth, z = rows["label"].to_numpy(float), _logits(rows)
-            p, after = expit(z), expit(z / temperature)
-            scores = [score(x, truth) for score in (_brier, _log_loss) for x in (p, after)]
-            parts.append((run, split, temperature, low, high, *scores, len(rows), note))
-    return table_of(parts, "run split temperature low high brier brier_after log_loss log_loss_after n note")
-
-
-def _fit(rows: pd.DataFrame, level: float) -> tuple[float, float, float, str]:
-    nothing = (float("nan"),) * 3
-    truth = rows["label"].to_numpy(float)
-    if len(np.unique(truth)) < 2:
-        return *nothing, "no temperature: validation holds " + ("one class" if len(rows) else "no frames")
-    z = _logits(rows)
-    if z[truth == 1].min() > z[truth == 0].max():
-        return *nothing, "no temperature: validation separates the classes entirely"
-
-    def loss(log_temperature: float) -> float:
-        return _log_loss(expit(z / np.exp(log_temperature)), truth)
-
-    # the log loss is convex in 1 / temperature
-    value = float(np.exp(minimize_scalar(loss, bounds=np.log(RANGE), method="bounded").x))
-    if not RANGE[0] * 1.01 < value < RANGE[1] / 1.01:
-        return value, *nothing[:2], "temperature at the end of its range: P(infected) says little"
-    return value, *_limits(rows, z / value, truth, value, level)
-
-
-def _limits(
-    rows: pd.DataFrame, z: np.ndarray, truth: np.ndarray, value: float, level: float
-) -> tuple[float, float, str]:
-    """Limits of the temperature from what each group adds to the slope of the log loss at its minimum."""
-    unit = units.choose_resampling_unit(rows)
-    code = np.unique(unit.codes, return_inverse=True)[1]
-    k = int(code.max()) + 1
-    if k < units.MIN_GROUPS:
-        return float("nan"), float("nan"), f"no interval: {k} groups, at least {units.MIN_GROUPS} needed"
-    p = expit(z)
-    pulls = np.bincount(code, weights=(truth - p) * z, minlength=k)
-    bend = float((p * (1 - p) * z**2).sum())
-    half = float(stdtrit(k - 1, (1 + level) / 2) * np.sqrt(k / (k - 1) * (pulls**2).sum())) / bend
-    return value * np.exp(-half), value * np.exp(half), f"unit {unit.unit}: {k} in validation"
-
-
-def _logits(rows: pd.DataFrame) -> np.ndarray:
-    return logit(np.clip(rows["p_infected"].to_numpy(float), CLIP, 1 - CLIP))
-
-
-def _brier(p: np.ndarray, truth: np.ndarray) -> float:
-    return float(np.mean((p - truth) ** 2))
-
-
-def _log_loss(p: np.ndarray, truth: np.ndarray) -> float:
-    p = np.clip(p, CLIP, 1 - CLIP)
-    return float(-np.mean(truth * np.log(p) + (1 - truth) * np.log1p(-p)))

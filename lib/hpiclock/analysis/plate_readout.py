@@ -1,14 +1,12 @@
-"""What predictions say about a new plate: curves per treatment, wells, controls, dose and response."""
+"""What predictions say about a new plate: curves per treatment, wells, controls, external validation."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.optimize import curve_fit
-from scipy.special import expit, stdtrit
+from scipy.special import stdtrit
 
 from hpiclock import tables
 from hpiclock.analysis.clustered import one_way_anova
@@ -18,94 +16,6 @@ from hpiclock.analysis.units import MIN_GROUPS
 from hpiclock.analysis.windows import metrics_by_window
 from hpiclock.config.schema import StudyConfig, WindowsConfig
 from hpiclock.tables import table_of
-
-LN10 = float(np.log(10))
-STEEPEST = 20.0  # slopes beyond it are a step between two doses, whose slope is unknown
-COLUMNS = ["response", "dose", "ec50", "low", "high", "slope", "bottom", "top", "n_wells", "n_doses", "note"]
-
-
-def sigmoid(log_dose: np.ndarray, log_ec50: float, slope: float, bottom: float, top: float) -> np.ndarray:
-    """The logistic curve of four parameters; it falls where ``slope`` is negative."""
-    return bottom + (top - bottom) * expit(LN10 * slope * (np.asarray(log_dose) - log_ec50))
-
-
-def dose_response(
-    wells: pd.DataFrame, *, dose: str, response: str, level: float
-) -> tuple[dict[str, Any], pd.DataFrame]:
-    """Fit a response to a dose over wells.
-
-    With five doses or more all four parameters are free. With three or four the two plateaus are held at the
-    lowest and highest mean response of a dose. With fewer, or where the doses do not differ in the response,
-    nothing is fitted and the note says why.
-
-    Args:
-        wells: one row per well; wells whose dose is missing or 0, or whose response is missing, do not count.
-        dose: column of the dose.
-        response: column of the response.
-        level: of the interval of the EC50 (t interval of its logarithm from the covariance of the fit).
-
-    Returns:
-        One row of :data:`COLUMNS` as a dictionary, and the curve: ``dose value``; empty where nothing fits.
-    """
-    known = wells[wells[dose].gt(0) & wells[response].notna()]
-    x, y = np.log10(known[dose].to_numpy(float)), known[response].to_numpy(float)
-    means = known.groupby(dose)[response].mean()
-    counts = {"response": response, "dose": dose, "n_wells": len(known), "n_doses": len(means)}
-    row: dict[str, Any] = dict.fromkeys(COLUMNS, np.nan) | counts
-    missing = int((wells[dose].gt(0) & wells[response].isna()).sum())
-    aside = f"; {missing} wells without a value are left out" if missing else ""
-    fit: Fit | str = f"{len(means)} doses, at least 3 are needed" if len(means) < 3 else _fit(x, y, means)
-    if isinstance(fit, str):
-        return row | {"note": f"no curve: {fit}{aside}"}, pd.DataFrame({"dose": [], "value": []}, dtype=float)
-    log_ec50, slope, bottom, top = fit.parameters
-    spare = len(y) - len(fit.covariance)
-    error = float(np.sqrt(fit.covariance[0, 0]))
-    half = stdtrit(spare, (1 + level) / 2) * error if spare > 0 else np.nan
-    notes = [fit.held]
-    if not x.min() <= log_ec50 <= x.max():
-        notes.append("the EC50 lies outside the doses that were given")
-    if not np.isfinite(half) or half > 3:
-        half = np.nan
-        notes.append("the wells do not fix the EC50: no interval")
-    row |= {"ec50": 10**log_ec50, "low": 10 ** (log_ec50 - half), "high": 10 ** (log_ec50 + half)}
-    row |= {"slope": slope, "bottom": bottom, "top": top, "note": "; ".join(filter(None, notes)) + aside}
-    grid = np.linspace(x.min(), x.max(), 120)
-    return row, pd.DataFrame({"dose": 10**grid, "value": sigmoid(grid, *fit.parameters)})
-
-
-class Fit(NamedTuple):
-    """A fitted :func:`sigmoid`: its four parameters, the covariance of the free ones, what was held."""
-
-    parameters: np.ndarray
-    covariance: np.ndarray
-    held: str
-
-
-def _fit(x: np.ndarray, y: np.ndarray, means: pd.Series) -> Fit | str:
-    """Fit all four parameters, or two where there are fewer than five doses; in words why it cannot be."""
-    low, high = float(means.min()), float(means.max())
-    if high - low <= 1e-9:
-        return "the response is the same at every dose"
-    rising = np.polyfit(x, y, 1)[0] >= 0
-    start = [float(np.median(np.unique(x))), 1.0 if rising else -1.0, low, high]
-    reach, span = x.max() - x.min(), high - low
-    lowest, highest = (0.0, STEEPEST) if rising else (-STEEPEST, 0.0)
-    least = [x.min() - reach, lowest, low - span, low + 0.5 * span]
-    most = [x.max() + reach, highest, low + 0.5 * span, high + span]
-    free = 2 if len(means) < 5 else 4
-    plateaus = [low, high][: 4 - free]
-
-    def curve(dose: np.ndarray, *parameters: float) -> np.ndarray:
-        return sigmoid(dose, *parameters, *plateaus)
-
-    try:
-        bounds = (least[:free], most[:free])
-        fitted, covariance = curve_fit(curve, x, y, p0=start[:free], bounds=bounds, max_nfev=5000)
-    except RuntimeError:
-        return "the fit does not settle"
-    held = f"plateaus held at the means {low:.3g} and {high:.3g}: {len(means)} doses" if plateaus else ""
-    return Fit(np.array([*fitted, *plateaus]), covariance, held)
-
 
 NO_REPLICATES = "no treatment has two wells, or there is one treatment"
 GIVEN = ("condition", "moi", "compound", "dose", "dose_unit")  # what makes a treatment

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from hpiclock.analysis import curves, detection, time_errors, windows
+from hpiclock.analysis.calibration import calibration, temperature_scaling
 from hpiclock.analysis.evaluate import metric_rows, metrics_by_split
 from hpiclock.analysis.frame_scores import GroupSums, frame_scores, group_sums
 from hpiclock.analysis.sentences import conclusions, design_sentences
@@ -61,7 +62,8 @@ def run_study(
         "roc": per_run(curves.roc_curve),
         "confusion": per_run(curves.confusion_table, threshold=cut),
         "reliability": per_run(curves.reliability_curve, bins=cfg_study.bins, level=level),
-        "temperature": curves.temperature_scaling(predictions, level=level),
+        "calibration": calibration(predictions, level=level, margin=cfg_study.calibration_margin),
+        "temperature": temperature_scaling(predictions),
         "time_lines": time_errors.time_regression(predictions, level=level),
         "agreement": time_errors.limits_of_agreement(predictions, level=level),
         "time_by_call": time_errors.time_error_by_call(predictions, threshold=cut),

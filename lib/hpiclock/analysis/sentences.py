@@ -262,20 +262,29 @@ def _gain(tables: Tables, rival: str, level: float) -> tuple[str, str, str]:
 
 
 def calibration_sentences(tables: Tables, level: float) -> Sentences:
-    """Yield whether P(infected) is a probability."""
-    row = {"note": "no scored frames"} | _first(tables["temperature"])
-    found = Estimate.of(row, level=level, columns=("temperature", "low", "high"))
-    if not (found.known and found.bounded):
-        verdict, key = CANNOT, "no temperature"
-    elif found.low > 1:
-        verdict, key = BEWARE, "too sure"
-    elif found.high < 1:
-        verdict, key = SAYS, "too unsure"
-    elif found.high / found.low < 2:
-        verdict, key = SAYS, "calibrated"
+    """Yield whether P(infected) is a probability: off, calibrated within the margin, or not to be told."""
+    row = {"note": "no scored frames"} | _first(tables["calibration"])
+    intercept, slope = (
+        Estimate.of(row, level=level, columns=(name, f"{name}_low", f"{name}_high"))
+        for name in ("intercept", "slope")
+    )
+    if not (intercept.bounded or slope.bounded):
+        yield "calibration", CANNOT, words("no calibration", **row)
+        return
+    texts = [f"{found:.2f}" if found.known else "undefined" for found in (intercept, slope)]
+    numbers = row | dict(zip(("intercept", "slope"), texts, strict=True))
+    facts = row | {"numbers": words("calibration numbers", **numbers)}
+    margin = row["margin"]
+    held = -np.log(margin) < intercept.low and intercept.high < np.log(margin)
+    off = {"p too high": intercept.high < 0, "p too low": intercept.low > 0,
+           "p too extreme": slope.high < 1, "p too middling": slope.low > 1}  # fmt: skip
+    faults = " and ".join(words(key, **row) for key, found in off.items() if found)
+    if held and 1 / margin < slope.low and slope.high < margin:
+        yield "calibration", SAYS, words("calibrated", **facts)
+    elif faults:
+        yield "calibration", BEWARE, words("not calibrated", faults=faults, **facts)
     else:
-        verdict, key = CANNOT, "vague temperature"
-    yield "calibration", verdict, words(key, found=found, **row)
+        yield "calibration", CANNOT, words("vague calibration", **facts)
 
 
 def single_prediction_sentences(tables: Tables) -> Sentences:

@@ -305,6 +305,11 @@ class StudyConfig(Section):
     detection_frames: int = option(2, "frames in a row at or above the threshold that make a detection", ge=1)
     prediction_level: float = option(0.9, "of the conformal interval of one predicted time", gt=0.5, lt=1)
     bins: int = option(10, "of the reliability table", ge=2)
+    calibration_margin: float = option(
+        1.25,
+        "factor by which the odds of P(infected), and its slope, may be off and count as calibrated",
+        gt=1,
+    )
 
 
 class AuditConfig(Section):

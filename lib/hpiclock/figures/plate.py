@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Circle, Patch, Rectangle
 
+from hpiclock.analysis.dose_response import with_controls
 from hpiclock.errors import InputError
 from hpiclock.figures import style
 from hpiclock.figures.style import Treatment, natural_key, styled, treatments
@@ -257,11 +258,11 @@ def dose_response(
     level: float,
     ax: Axes | None = None,
 ) -> Axes:
-    """Draw a response of every well over its dose, with the fitted sigmoid and its EC50.
+    """Draw a response of every well over its dose, the mean of the controls, the fitted curve and its EC50.
 
     Args:
         wells: from :func:`hpiclock.analysis.plate_readout.readout_by_well`.
-        curve: ``dose value`` of :func:`hpiclock.analysis.plate_readout.dose_response`; may be empty.
+        curve: ``dose value`` of :func:`hpiclock.analysis.dose_response.dose_response`; may be empty.
         fit: its row.
         unit: of the dose, for the axis.
         level: of the interval of the EC50.
@@ -271,30 +272,32 @@ def dose_response(
 
     ax = ax or style.new_axes(4.6, 2.6)
     dose, response = str(fit["dose"]), str(fit["response"])
-    known = wells[wells[dose].gt(0) & wells[response].notna()]
+    given = with_controls(wells, dose)
+    known = given[given["given"].gt(0) & given[response].notna()]
     if known.empty:
         return style.empty(ax, f"no well has a dose and a value of: {QUANTITIES[response]}")
     dots: Any = {"s": 20, "linewidth": 0, "alpha": 0.85} | _palette(treatment_styles(wells))
     sns.scatterplot(known, x=dose, y=response, ax=ax, **dots)
-    zero = wells.loc[wells["condition"].eq("mock"), response].dropna()
+    zero = given.loc[given["given"].eq(0), response].dropna()
     if len(zero):
-        mock: Any = {"color": style.MOCK, "linestyle": "--", "label": "mean of mock wells"}
-        style.reference_line(ax, y=float(zero.mean()), **mock)
+        line: Any = {"color": style.MOCK, "linestyle": "--", "label": f"mean of {len(zero)} controls"}
+        style.reference_line(ax, y=float(zero.mean()), **line)
     if len(curve):
-        ax.plot(curve["dose"], curve["value"], color=style.INK, label="fitted sigmoid")
+        ax.plot(curve["dose"], curve["value"], color=style.INK, label="fitted curve")
+    if np.isfinite(fit["ec50"]):
+        words = f"EC50 {fit['ec50']:.3g} ({fit['low']:.3g} to {fit['high']:.3g})"
         if known[dose].min() <= fit["ec50"] <= known[dose].max():
-            limits = f" ({fit['low']:.3g} to {fit['high']:.3g})"
-            interval = limits if np.isfinite(fit["low"]) else ", no interval"
-            style.reference_line(ax, x=fit["ec50"], linestyle="-", label=f"EC50 {fit['ec50']:.3g}{interval}")
+            style.reference_line(ax, x=fit["ec50"], linestyle="-", label=words)
         else:
-            ax.plot([], [], " ", label=f"EC50 outside\nthe doses ({fit['ec50']:.2g})")
-    else:
+            ax.plot([], [], " ", label=words)
+    if fit["note"]:
         ax.plot([], [], " ", label=style.wrapped(str(fit["note"]), 28))
     ax.set_xscale("log")
     ax.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
-    ax.set(xlabel=f"{dose} ({unit})" if unit else dose.upper(), ylabel=QUANTITIES[response])
+    name = fit["compound"] or (dose if unit else dose.upper())
+    ax.set(xlabel=f"{name} ({unit})" if unit else name, ylabel=QUANTITIES[response])
     style.legend_outside(ax, title=f"{len(known)} wells; {level:.0%} interval")
-    result = f"EC50 {fit['ec50']:.3g}" if len(curve) else str(fit["note"])
+    result = f"EC50 {fit['ec50']:.3g}" if np.isfinite(fit["ec50"]) else str(fit["note"])
     return style.describe(ax, f"{QUANTITIES[response]} of {len(known)} wells over {dose}: {result}.")
 
 

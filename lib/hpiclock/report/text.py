@@ -300,11 +300,13 @@ def quantity_label(name: str) -> str:
 READOUT_TABLES = {
     "dose_response": [
         Column("response", "response", quantity_label),
+        Column("of", "compound", or_blank),
         Column("EC50", "ec50", format.significant_text),
         Column("from", "low", format.significant_text),
         Column("to", "high", format.significant_text),
         Column("slope", "slope", format.significant_text),
         Column("wells", "n_wells"),
+        Column("of them controls", "n_controls"),
         Column("doses", "n_doses"),
         Column("note", "note", or_blank),
     ],
@@ -338,7 +340,7 @@ def readable_readout(table: pd.DataFrame, name: str) -> pd.DataFrame:
             ``looks``, of which the first rows and all ``unlike`` are shown.
     """
     if name == "dose_response":
-        table = table[table["n_wells"].gt(0)]
+        table = table[table["n_doses"].gt(0)]
     if name == "looks":
         table = table.head(max(SHOWN_STATISTICS, int(table["unlike"].sum())))
     return readable(table, READOUT_TABLES[name], index=2 if name == "replicates" else 1)

@@ -20,7 +20,7 @@ import pandas as pd
 from scipy.special import expit, logit
 
 from hpiclock.analysis.acquisition_shift import acquisition_shift, ood_summary
-from hpiclock.analysis.curves import CLIP
+from hpiclock.analysis.calibration import CLIP
 from hpiclock.config.load import config_of
 from hpiclock.config.schema import Config, iterate_keys
 from hpiclock.errors import InputError

@@ -15,6 +15,7 @@ from hpiclock import figures
 from hpiclock.analysis import plate_readout as analysis
 from hpiclock.analysis.acquisition_shift import COLUMNS as SHIFT_COLUMNS
 from hpiclock.analysis.acquisition_shift import stack_distances
+from hpiclock.analysis.dose_response import COLUMNS, dose_response
 from hpiclock.config.schema import Config
 from hpiclock.errors import InputError
 from hpiclock.files import make_folder, write_csv
@@ -75,19 +76,30 @@ class PlateReadOut:
         """The column of the dose: of a compound where doses differ, else the MOI."""
         return "dose" if len(self.wells.loc[self.wells["dose"].gt(0), "dose"].unique()) > 1 else "moi"
 
+    @property
+    def responses(self) -> tuple[str, str, str]:
+        """What is laid over the dose."""
+        return "p_infected", "infected_share", self.detection
+
     @cached_property
-    def doses(self) -> dict[str, tuple[dict[str, Any], pd.DataFrame]]:
-        """Fit and curve of each response to the dose."""
-        level = self.cfg.study.level
-        return {
-            name: analysis.dose_response(self.wells, dose=self.dose, response=name, level=level)
-            for name in ("p_infected", "infected_share", self.detection)
-        }
+    def doses(self) -> dict[str, tuple[pd.DataFrame, dict[str, Any], pd.DataFrame]]:
+        """Wells, fit and curve of each response to the dose, by compound where there are several."""
+        wells, level = self.wells, self.cfg.study.level
+        treated = sorted(wells.loc[wells["dose"].gt(0), "compound"].unique()) if self.dose == "dose" else [""]
+        found = {}
+        for compound in treated:
+            mine = wells
+            if self.dose == "dose":
+                mine = wells[wells["compound"].isin([compound, ""]) | wells["dose"].eq(0)]
+            for name in self.responses:
+                key = f"{name}_{compound}" if len(treated) > 1 else name
+                found[key] = mine, *dose_response(mine, dose=self.dose, response=name, level=level)
+        return found
 
     @property
     def dosed(self) -> list[str]:
-        """The responses for which some well has a dose."""
-        return [name for name, (fit, _) in self.doses.items() if fit["n_wells"]]
+        """The names of the responses for which some well has a dose."""
+        return [name for name, (_, fit, _) in self.doses.items() if fit["n_doses"]]
 
     @cached_property
     def external(self) -> tuple[pd.DataFrame, list[str]]:
@@ -116,8 +128,8 @@ class PlateReadOut:
         return {
             "wells": wells,
             "curves": self.curves,
-            "dose_response": pd.DataFrame([fit for fit, _ in self.doses.values()], columns=analysis.COLUMNS),
-            "replicates": analysis.replicate_agreement(known, tuple(self.doses)),
+            "dose_response": pd.DataFrame([fit for _, fit, _ in self.doses.values()], columns=COLUMNS),
+            "replicates": analysis.replicate_agreement(known, self.responses),
             "external_validation": validation,
             "stacks": stack_distances(rows if "distance" in rows.columns else rows.assign(distance=np.nan)),
             "looks": pd.DataFrame(self.found.likeness.get("looks", []), columns=SHIFT_COLUMNS),
@@ -170,9 +182,9 @@ class PlateReadOut:
 
     def dose_figure(self, response: str, *, level: float) -> Axes:
         """Draw a response over the dose with its fit."""
-        fit, curve = self.doses[response]
-        units = [] if self.dose == "moi" else [unit for unit in self.wells["dose_unit"].unique() if unit]
-        return figures.dose_response(self.wells, curve, fit, unit=", ".join(units), level=level)
+        wells, fit, curve = self.doses[response]
+        units = [] if self.dose == "moi" else [unit for unit in wells["dose_unit"].unique() if unit]
+        return figures.dose_response(wells, curve, fit, unit=", ".join(units), level=level)
 
     def export(self, folder: Path) -> list[Path]:
         """Write every figure (PNG, PDF, SVG) and table (CSV, and all in one XLSX); return the files."""
