@@ -75,7 +75,7 @@ def test_the_model_is_compared_with_plain_statistics_frame_by_frame(predictions)
     )
     row = judge_beyond_statistics(Evidence(predictions, test, plain_scores=scores["tells"]))
     assert row.effect == pytest.approx(0)
-    assert row.verdict == "not identifiable"
+    assert row.verdict == "contradicted"  # gains are excluded
     worse = test.assign(p_infected=1 - test["p_infected"])
     assert (
         judge_beyond_statistics(Evidence(predictions, worse, plain_scores=scores["tells"])).verdict != "shown"

@@ -27,7 +27,7 @@ def frames(wells, *, hours=(0.0, 10.0, 20.0), plate="P", mock_hours=None):
     return table.assign(hpi=table["hours"] - table["onset_h"])
 
 
-GOOD = {"B2": 2.0, "C3": None, "D2": 6.0, "B4": None, "C5": 4.0, "D3": None}
+GOOD = {"B2": 2.0, "B3": None, "C3": 6.0, "C4": None, "D4": 4.0, "D2": None}
 
 
 def decided(table):
@@ -105,13 +105,14 @@ def test_plates_with_both_conditions_are_shown_balanced():
     assert answers(both)[PLATE] == "shown"
 
 
-def test_plates_with_very_different_shares_are_contradicted():
+def test_plates_with_one_well_of_a_class_are_not_identifiable():
     one = {"A1": None} | {f"B{i}": 1.0 for i in range(2, 7)}
     other = {"A1": 1.0} | {f"B{i}": None for i in range(2, 7)}
     # 5 of 6 against 1 of 6: phi = (25 - 1) / 36 = 2 / 3
     both = pd.concat([frames(one, plate="P"), frames(other, plate="Q")])
     assert value(both, "Cramér's V of condition and plate") == pytest.approx(2 / 3)
-    assert answers(both)[PLATE] == "contradicted"
+    assert value(both, "AUC of the plate alone") == pytest.approx(5 / 6)  # 0.5 + V / 2
+    assert answers(both)[PLATE] == "not identifiable"  # no plate holds two wells of both classes
 
 
 def test_the_same_hours_tell_nothing():

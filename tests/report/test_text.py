@@ -42,13 +42,14 @@ def test_audit_tables_leave_blank_what_there_is_not():
 
 def test_claims_stand_side_by_side_under_each_shift_of_the_onset():
     onset = pd.DataFrame({
-        "claim": ["seen late", "seen late"], "shift_h": [0.0, 1.5], "value": [0.9, 0.6], "low": [0.8, NAN],
-        "high": [0.95, NAN], "stands": [True, None],
+        "claim": ["seen late"] * 3, "shift_h": [0.0, 1.5, 2.0], "value": [0.9, 0.6, 0.6],
+        "low": [0.8, NAN, 0.4], "high": [0.95, NAN, 0.7], "stands": [True, None, None],
     })  # fmt: skip
     wide = onset_claims(onset)
     assert wide.loc["seen late"].to_dict() == {
         "as given": "0.90 (0.80 to 0.95): stands",
         "onset +1.5 h": "0.60: no interval",
+        "onset +2 h": "0.60 (0.40 to 0.70): cannot be told",
     }
 
 

@@ -32,12 +32,6 @@ def folder_with(tmp_path, **changes):
     return read_audit(tmp_path)
 
 
-def test_an_audit_without_a_count_of_frames_is_still_read(tmp_path):
-    found = folder_with(tmp_path)
-    assert found.verdict["remedy"].tolist() == [""]
-    assert readable_audit(found.tables["permutations"], "permutations")["frames"].item() == "not counted"
-
-
 def test_the_count_of_frames_stands_beside_the_permutation(tmp_path):
     table = readable_audit(folder_with(tmp_path, n=252).tables["permutations"], "permutations")
     assert table["frames"].item() == 252

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from hpiclock.allocation import COLUMNS as ALLOCATION
+from hpiclock.allocation import infer_allocation
 from hpiclock.analysis.units import condition_codes
-from hpiclock.config.schema import AuditConfig, StudyConfig
+from hpiclock.config.schema import AuditConfig, CompareConfig, StudyConfig
 
 Verdict = Literal["shown", "not seen", "contradicted", "cannot tell", "not identifiable", "not tested"]
 ANSWERS: dict[Verdict, str] = {
@@ -41,12 +43,19 @@ UNSEEN = "Unseen wells in the test?"
 TWICE = "The same picture twice?"
 EARLY = "Early signal or shortcut?"
 MORE = "More than frame statistics?"
+CELLS = "Cells or background?"
+STEADY = "Do controls keep their score over time?"
+OTHER_LIGHT = "The same answer under other light?"
 CLOCKS = "Can the two clocks be told apart?"
 ELAPSED = "Time since infection or elapsed time?"
 ONSET = "The same with another onset?"
 STATISTIC_KINDS = {LIGHT: ("light",), FOCUS: ("focus", "contrast"), BORDER: ("border",)}
 
 PLAIN = "frame statistics"
+BACKGROUND = ("border only", "background only")  # shortcuts without cells
+LIGHT_CHANGES = ("brighter", "darker", "less contrast", "vignette")
+LITTLE_P = 0.1  # a change of P(infected) up to this does not matter
+LITTLE_AUC = 0.02  # nor does a gain of an AUC up to this
 BEFORE = "image at 0 hpi or earlier: frames before the onset must look alike in both classes"
 MORE_WELLS = "more wells per class, infected and mock"
 THREE_WELLS = f"at least 3 wells per class; {BEFORE}"
@@ -79,9 +88,14 @@ class Evidence:
         compared: how many pairs of stacks were compared for ``pairs``.
         marks: ``condition pixels note``, constant pixels per condition.
         onset: of :func:`hpiclock.audit.clocks.onset_shift_table`.
-        plain_scores: ``stack_id frame score`` of test frames by a linear model of plain frame statistics.
+        plain_scores: ``stack_id frame score`` (and ``time``, predicted hours) of test frames by a linear
+            model of plain frame statistics.
+        background_scores: the same with a ``source``, of linear models without cells (:data:`BACKGROUND`).
+        over_time: of :func:`hpiclock.audit.clocks.score_over_time`.
+        changes: of :func:`hpiclock.audit.baselines.perturbation_effects`.
         study: ``level`` and ``eclipse_h`` are used.
-        audit: ``alpha``, ``shuffles`` and ``onset_shifts_h``.
+        audit: all of it.
+        margin_h: a change of a predicted time up to this does not matter, hours.
         seed: of all permutations.
     """
 
@@ -93,9 +107,30 @@ class Evidence:
     marks: pd.DataFrame | None = None
     onset: pd.DataFrame | None = None
     plain_scores: pd.DataFrame | None = None
+    background_scores: pd.DataFrame | None = None
+    over_time: pd.DataFrame | None = None
+    changes: pd.DataFrame | None = None
     study: StudyConfig = field(default_factory=StudyConfig)
     audit: AuditConfig = field(default_factory=AuditConfig)
+    margin_h: float = CompareConfig().margin_h
     seed: int = 0
+    comparisons: dict[str, Any] = field(
+        default_factory=dict, init=False, repr=False
+    )  # of controls, made once
+
+    def __post_init__(self) -> None:
+        """Carry the allocation, stated or inferred from all wells, to the predictions, which are a part."""
+        if not {"plate", "well", "condition", "stack_id"} <= set(self.frames.columns):
+            return
+        stated = self.frames.get("allocation", pd.Series("", self.frames.index)).fillna("")
+        inferred = infer_allocation(self.frames)
+        self.frames = self.frames.assign(allocation=stated.where(stated.ne(""), inferred))
+        if self.predictions is not None:
+            first = self.frames.drop_duplicates("stack_id").set_index("stack_id")
+            for name in set(ALLOCATION) & set(first.columns):
+                self.predictions = self.predictions.assign(
+                    **{name: self.predictions["stack_id"].map(first[name]).fillna("")}
+                )
 
     @cached_property
     def held_out(self) -> pd.DataFrame | None:
@@ -126,6 +161,13 @@ def random_stream(seed: int, use: Literal["statistics", "wells", "onsets"]) -> n
     """
     uses = ("statistics", "wells", "onsets")
     return np.random.default_rng(seed).spawn(len(uses))[uses.index(use)]
+
+
+def beyond(low: float, high: float, *, margin: float) -> bool | None:
+    """Whether a whole interval lies beyond +- margin (True) or within (False); None where neither holds."""
+    if -margin <= low and high <= margin:
+        return False
+    return True if low > margin or high < -margin else None
 
 
 def summary_line(verdict: pd.DataFrame, *, opening: str) -> str:

@@ -17,12 +17,13 @@ from sklearn.pipeline import make_pipeline
 
 from hpiclock.analysis import units
 from hpiclock.analysis.linear_probe import feature_columns, fit_class_probe, fit_time_probe, reduction_steps
-from hpiclock.audit import PLAIN, Answer, Evidence
+from hpiclock.audit import LIGHT_CHANGES, LITTLE_AUC, LITTLE_P, PLAIN, Answer, Evidence, beyond
 from hpiclock.audit.permutation import ScoreEstimate, auc_gain, condition_auc, mean_over_wells, score_auc
 from hpiclock.format import first_clause, short_interval
 from hpiclock.tables import hour_strata, n_wells
 
 MODEL = "the model"
+MORE_TEST, SIMPLER = "more wells in the test", "use the simpler model, or train longer"
 SOURCES = ["source", "auc_all", "auc", "low", "high", "auc_before", "mae", "n", "n_wells"]
 PROBES = ["probe", "value", "low", "high", "chance", "unit", "n_groups", "note"]
 EXPERIMENTS = ["experiment", "train", "test", "auc", "low", "high", "n_train", "n_test", "note"]
@@ -42,9 +43,10 @@ def shortcut_baselines(
         level: of the intervals.
 
     Returns:
-        ``source auc_all auc low high auc_before mae n n_wells``, and by source the test scores (``stack_id
-        frame score``). ``auc`` is among frames of the same hour, ``auc_all`` over all hours, ``auc_before``
-        of the phase before the onset; ``mae`` is the time error in hours on infected test frames.
+        ``source auc_all auc low high auc_before mae n n_wells``, and by source the test scores ``stack_id
+        frame score time`` (the time of infected frames, hours). ``auc`` is among frames of the same hour,
+        ``auc_all`` over all hours, ``auc_before`` of the phase before the onset; ``mae`` is the time error in
+        hours on infected test frames.
     """
     every = {"hours alone": frames[["stack_id", "frame", "hours"]], **sources}
     found, scores = [], {}
@@ -56,8 +58,10 @@ def shortcut_baselines(
         train, test = (rows["split"].eq(split).to_numpy() for split in ("train", "test"))
         learned = train & (label >= 0)
         score = fit_class_probe(x[learned], label[learned]).decision_function(x[test])
-        found.append(_source_row(name, rows[test], score, _time_error(rows, x, train, test), level))
-        scores[name] = rows.loc[test, ["stack_id", "frame"]].assign(score=score)
+        time = _time_by(rows, x, train, test)
+        error = (time - rows.loc[test, "time_target"]).abs().mean()
+        found.append(_source_row(name, rows[test], score, float(error), level))
+        scores[name] = rows.loc[test, ["stack_id", "frame"]].assign(score=score, time=time)
     return pd.DataFrame(found, columns=SOURCES), scores
 
 
@@ -80,36 +84,113 @@ def _source_row(source: str, test: pd.DataFrame, score: np.ndarray, mae: float, 
     return source, of_all.value, *auc[:3], before.value, mae, n, n_wells(test)
 
 
-def _time_error(rows: pd.DataFrame, x: np.ndarray, train: np.ndarray, test: np.ndarray) -> float:
+def _time_by(rows: pd.DataFrame, x: np.ndarray, train: np.ndarray, test: np.ndarray) -> np.ndarray:
+    """Return the predicted time of infected test frames, NaN for others: (test rows,)."""
     target = rows["time_target"].to_numpy(float)
     known = (units.label_codes(rows) == 1) & ~np.isnan(target)
-    train, test = train & known, test & known
-    if not (train.any() and test.any()):
-        return float("nan")
-    return float(np.abs(fit_time_probe(x[train], target[train]).predict(x[test]) - target[test]).mean())
+    time, asked = np.full(int(test.sum()), np.nan), known[test]
+    if (train & known).any() and asked.any():
+        fitted = fit_time_probe(x[train & known], target[train & known])
+        time[asked] = fitted.predict(x[test & known])
+    return time
 
 
 def judge_beyond_statistics(evidence: Evidence) -> Answer:
-    """Does the model rank frames of the same hour better than plain frame statistics do?"""
+    """Is the model better than plain frame statistics: at ranking frames of one hour, and at the time?
+
+    The verdict is the worse of the two.
+    """
     test, plain, level = evidence.test, evidence.plain_scores, evidence.study.level
     assert test is not None
     assert plain is not None
     rows = test.merge(plain, on=["stack_id", "frame"])
+    gain, words = _gain(rows, PLAIN, level)
+    answers = [_gain_answer(gain, LITTLE_AUC, words)]
+    if "time" in rows:
+        answers += _time_answers(rows[units.label_codes(rows) == 1], evidence)
+    worst = max(answers, key=lambda answer: WORSE.index(answer.verdict))
+    return worst._replace(evidence="; ".join(answer.evidence for answer in answers))
+
+
+WORSE = ("shown", "cannot tell", "contradicted")
+
+
+def _gain(rows: pd.DataFrame, source: str, level: float) -> tuple[ScoreEstimate, str]:
+    """Return by how much the model's AUC exceeds that of a ``score``, paired by well, and both in words."""
     scores = [rows[name].to_numpy(float) for name in ("p_infected", "score")]
     gain = auc_gain(rows, *scores, level=level)
-    model, statistics = (score_auc(rows, score, level=level).value for score in scores)
-    words = (
-        f"AUC among frames of the same hour: model {model:.2f}, {PLAIN} with a linear model "
-        f"{statistics:.2f}; gain {short_interval(*gain[:3])}"
-    )
-    more = "more wells in the test"
+    model, other = (score_auc(rows, score, level=level).value for score in scores)
+    words = f"AUC of the model {model:.2f}, of a linear model on {source} {other:.2f}"
+    return gain, words
+
+
+def _gain_answer(gain: ScoreEstimate, little: float, words: str, *, unit: str = "") -> Answer:
+    """Judge a gain of the model: shown above 0; contradicted where more than a little is excluded."""
+    said = f"{words}; gain {short_interval(*gain[:3])}{unit}"
     if np.isnan(gain.low):
-        return Answer("not identifiable", f"{words}; {gain.note}", more, *gain[:3])
+        return Answer("cannot tell", f"{said} ({gain.note})", MORE_TEST, *gain[:3])
     if gain.low > 0:
-        return Answer("shown", words, "", *gain[:3])
+        return Answer("shown", said, "", *gain[:3])
     if gain.high < 0:
-        return Answer("contradicted", words, "use the simpler model, or train longer", *gain[:3])
-    return Answer("not identifiable", words, f"{more}, or a harder question", *gain[:3])
+        return Answer("contradicted", f"{said}: worse", SIMPLER, *gain[:3])
+    excluded = f"{said}: gains above {gain.high:.2g}{unit} are excluded"
+    if gain.high <= little:
+        return Answer("contradicted", f"not better: {excluded}", SIMPLER, *gain[:3])
+    return Answer("cannot tell", excluded, MORE_TEST, *gain[:3])
+
+
+def _time_answers(rows: pd.DataFrame, evidence: Evidence) -> list[Answer]:
+    """Judge the time error of infected frames against that of the other ``time``, paired by well."""
+    model, other = ((rows[name] - rows["time_target"]).abs() for name in ("time_pred", "time"))
+    known = model.notna() & other.notna()
+    if not known.any():
+        return []
+    wells = units.well_or_position_codes(rows[known])
+    gain = mean_over_wells((other - model)[known].to_numpy(), wells, level=evidence.study.level)
+    words = f"time error of the model {model[known].mean():.1f} h, of these {other[known].mean():.1f} h"
+    return [_gain_answer(gain, evidence.margin_h, words, unit=" h")]
+
+
+def judge_cells(evidence: Evidence) -> Answer:
+    """Is the model better than what the border or the background alone gives?"""
+    test, scores = evidence.test, evidence.background_scores
+    assert test is not None
+    assert scores is not None
+    answers = []
+    for source, part in scores.groupby("source", sort=False):
+        rows = test.merge(part, on=["stack_id", "frame"])
+        gain, words = _gain(rows, str(source), evidence.study.level)
+        answers.append(_gain_answer(gain, LITTLE_AUC, words))
+    worst = max(answers, key=lambda answer: WORSE.index(answer.verdict))
+    return worst._replace(evidence="; ".join(answer.evidence for answer in answers))
+
+
+def judge_other_light(evidence: Evidence) -> Answer:
+    """Do other light and contrast leave P(infected) and the predicted time as they are?"""
+    assert evidence.changes is not None
+    table = evidence.changes[evidence.changes["change"].isin(LIGHT_CHANGES)]
+    if table.empty:
+        return Answer("not tested", "no changed images")
+    margins = {"p_infected": LITTLE_P, "time_pred": evidence.margin_h}
+    margin = table["answer"].map(margins).to_numpy(float)
+    limits = zip(table["low"] / margin, table["high"] / margin, strict=True)
+    found = [beyond(low, high, margin=1.0) for low, high in limits]
+    size = (table["effect"].abs() / margin).to_numpy()
+    moved = np.flatnonzero([one is True for one in found])
+    row = table.iloc[moved[size[moved].argmax()] if len(moved) else int(size.argmax())]
+    what, unit = ("the predicted time", " h") if row["answer"] == "time_pred" else ("P(infected)", "")
+    effect = row["effect"], row["low"], row["high"]
+    words = (
+        f"test frames made {row['change']}: {what} of {row['condition']} frames moves by "
+        f"{short_interval(*effect)}{unit} ({row['n_wells']} wells), the most of {len(table)} comparisons; "
+        f"margins {LITTLE_P:g} and {evidence.margin_h:g} h"
+    )
+    if len(moved):
+        remedy = "the same light for all wells, or training on images of other light (augment)"
+        return Answer("contradicted", words, remedy, *effect)
+    if all(one is False for one in found):
+        return Answer("shown", f"{words}; all intervals lie within", "", *effect)
+    return Answer("cannot tell", f"{words}; not all intervals lie within", MORE_TEST, *effect)
 
 
 class _Probe(NamedTuple):

@@ -12,15 +12,17 @@ from hpiclock import audit
 from hpiclock.analysis import units
 from hpiclock.analysis.acquisition_shift import STATISTIC_WORDS
 from hpiclock.analysis.units import BEFORE_FIRST_ONSET, PAST_LAST_ECLIPSE, in_window
-from hpiclock.audit import Answer, Evidence, permutation, random_stream
+from hpiclock.audit import Answer, Evidence, permutation, power, random_stream
 from hpiclock.config.schema import StudyConfig, WindowsConfig
 from hpiclock.format import first_clause, p_with_floor, short_interval
-from hpiclock.tables import hour_strata
+from hpiclock.tables import hour_strata, table_of
 
-# Parts of the error rate of the audit: 0.29 of 5% lies just above 1/70, the smallest p of 4 against 4 wells,
-# and 0.16 above 2/252, that of 5 against 5 on both sides. What is left is for rows that decide by size.
+# Parts of the error rate of the audit that its two-sided tests may use: 0.16 of 5% lies just above 2/252, the
+# smallest p of 5 against 5 wells. What is left is for rows that decide by an interval.
 SHARES = {audit.EARLY: 0.29, audit.LIGHT: 0.16, audit.FOCUS: 0.16, audit.BORDER: 0.16}
+NUISANCE_SD = 2.0  # standard deviations between wells that a row on raw frames must be able to find
 WORTHLESS = 0.6  # an AUC that is surely below this is no signal
+SAME_LIGHT = "same exposure, focus and field for every well; or an intensity setting and crop that remove it"
 NOTHING_BEFORE, ALL_LABELLED = "no frame before the onset", "over all labelled frames"
 
 
@@ -30,25 +32,26 @@ def before_first_onset(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def well_comparisons(evidence: Evidence) -> dict[str, permutation.ClassComparison]:
-    """Return both permutations by well of the test's P(infected), by what their frames are in words.
+    """Return both permutations of the test's P(infected), by what their frames are in words.
 
     The first uses the frames past the last eclipse, or all labelled ones where no hour is; the second those
     before the first onset. One whose frames do not hold both conditions is left out.
     """
     test, study = evidence.test, evidence.study
-    if test is None:
-        return {}
+    if test is None or evidence.comparisons:
+        return evidence.comparisons
     late = units.frames_all_wells_share(test, PAST_LAST_ECLIPSE, eclipse_h=study.eclipse_h)
     when, first = (PAST_LAST_ECLIPSE, late) if late.any() else (ALL_LABELLED, units.label_codes(test) >= 0)
     parts = {when: test[first]}
     if test["hours"].min() < test["hours"].max():
         parts[BEFORE_FIRST_ONSET] = before_first_onset(test)
-    rng = random_stream(evidence.seed, "wells")
-    return {
-        when: permutation.compare_classes(rows, level=study.level, shuffles=evidence.audit.shuffles, rng=rng)
-        for when, rows in parts.items()
-        if rows["condition"].nunique() == 2
-    }
+    rng, shuffles = random_stream(evidence.seed, "wells"), evidence.audit.shuffles
+    for when, rows in parts.items():
+        if rows["condition"].nunique() == 2:
+            evidence.comparisons[when] = permutation.compare_classes(
+                rows, two_sided=when == BEFORE_FIRST_ONSET, level=study.level, shuffles=shuffles, rng=rng
+            )
+    return evidence.comparisons
 
 
 def permutations_table(comparisons: Mapping[str, permutation.ClassComparison]) -> pd.DataFrame:
@@ -85,7 +88,20 @@ def judge_well(evidence: Evidence) -> Answer:
         return Answer("shown", words, "", *one.auc[:3])
     if one.auc.high < WORTHLESS:
         return Answer("contradicted", words, "a better model, or later frames", *one.auc[:3])
-    return Answer("not identifiable", f"{words}; not above chance over wells", audit.MORE_WELLS, *one.auc[:3])
+    alpha = evidence.audit.alpha
+    words += f"; not above chance over {one.units.plural}"
+    if one.test.floor > alpha:
+        words += _too_few_wells(one, alpha)
+    elif one.auc.value > 0.5:
+        size = power.auc_shift(one.auc.value) / np.sqrt(one.variance)
+        needed = power.about(power.wells_for_difference(size, alpha=alpha, two_sided=False))
+        words += f"; {needed} find such an AUC in 80% of plates"
+    return Answer("cannot tell", words, audit.MORE_WELLS, *one.auc[:3])
+
+
+def within_margin(auc: permutation.ScoreEstimate, margin: float) -> bool:
+    """Whether the whole interval of an AUC lies within 0.5 +- margin: only then nothing is there."""
+    return audit.beyond(auc.low - 0.5, auc.high - 0.5, margin=margin) is False
 
 
 def judge_early(evidence: Evidence) -> Answer:
@@ -97,21 +113,29 @@ def judge_early(evidence: Evidence) -> Answer:
     one = well_comparisons(evidence).get(BEFORE_FIRST_ONSET)
     if one is None:
         return _first_hours(test, evidence.study)
-    alpha = SHARES[audit.EARLY] * evidence.audit.alpha
+    alpha, margin = SHARES[audit.EARLY] * evidence.audit.alpha, evidence.audit.negative_control_margin
     first, last = one.rows["hours"].min(), one.rows["hours"].max()
     words = (
-        f"AUC at equal hours {BEFORE_FIRST_ONSET} {short_interval(*one.auc[:3])}, 0.5 is honest; "
-        f"{len(one.rows)} frames at {first:g}{'' if first == last else f'-{last:g}'} h; {one.words()}"
+        f"test, {BEFORE_FIRST_ONSET} ({first:g}{'' if first == last else f' to {last:g}'} h, "
+        f"{one.units.wells[0]} infected and {one.units.wells[1]} mock wells): AUC at equal hours "
+        f"{short_interval(*one.auc[:3])}; {one.words()}"
     )
+    limits = f"{0.5 - margin:g} to {0.5 + margin:g}"
+    if one.units.name == "well" and one.units.replicated and within_margin(one.auc, margin):
+        return Answer("shown", f"{words}; the whole interval lies within {limits}", "", *one.auc[:3])
     if one.test.p <= alpha:
         remedy = "find what differs: see the rows on light, focus, border"
         return Answer(
             "contradicted", f"{words}; what it reads there is not the infection", remedy, *one.auc[:3]
         )
     if one.test.floor > alpha or not one.units.replicated:
-        words += _too_few_wells(one.units.wells, one.test.floor, alpha)
-        return Answer("not identifiable", words, audit.MORE_WELLS, *one.auc[:3])
-    return Answer("not seen", words, "", *one.auc[:3])
+        words += _too_few_wells(one, alpha)
+    else:
+        found = one.power(power.EARLY_AUC, alpha=alpha, two_sided=True)
+        words += f"; an AUC of {power.EARLY_AUC:.2f} would have been found in {found:.0%} of such plates"
+    n = power.wells_for_margin(margin, variance=one.variance, level=evidence.study.level)
+    words += f"; {power.about(n)} would bring the interval within {limits}"
+    return Answer("cannot tell", words, audit.MORE_WELLS, *one.auc[:3])
 
 
 def _first_hours(test: pd.DataFrame, study: StudyConfig) -> Answer:
@@ -126,11 +150,9 @@ def _first_hours(test: pd.DataFrame, study: StudyConfig) -> Answer:
     return Answer("not identifiable", words, audit.BEFORE, *auc[:3])
 
 
-def _too_few_wells(wells: tuple[int, int], floor: float, alpha: float) -> str:
-    return (
-        f"; {wells[0]} infected and {wells[1]} mock wells: no p below {floor:.2g} is possible, "
-        f"{alpha:.2g} is asked; {audit.MORE_WELLS}"
-    )
+def _too_few_wells(one: permutation.ClassComparison, alpha: float) -> str:
+    infected, mock = one.units.counts
+    return f"; {infected} infected against {mock} mock {one.units.plural} are too few: p {alpha:.2g} is asked"
 
 
 def nuisance_table(
@@ -153,9 +175,9 @@ def nuisance_table(
         rng: for the permutations.
 
     Returns:
-        ``question statistic difference auc low high p floor n n_infected n_mock unit replicated``; the
-        statistic that differs most stands for its question, ``difference`` is in SDs between wells. Empty
-        without a frame before the onset.
+        ``question statistic difference auc low high p floor n n_infected n_mock unit replicated statistics
+        units_infected units_mock``; the one that differs most of the ``statistics`` stands for its question,
+        ``difference`` is in SDs between wells. Empty without a frame before the onset.
     """
     rows = before_first_onset(frames).merge(statistics, on=["stack_id", "frame"])
     found: list[tuple[Any, ...]] = []
@@ -168,10 +190,10 @@ def nuisance_table(
         worst = columns[test.worst]
         auc = permutation.condition_auc(rows, level=level, score=worst)
         compared = (question, worst, test.difference[test.worst], *auc[:3], test.p, test.floor)
-        found.append((*compared, len(rows), *wells.wells, wells.name, wells.replicated))
-    test_columns = ["p", "floor", "n", "n_infected", "n_mock", "unit", "replicated"]
-    columns = ["question", "statistic", "difference", "auc", "low", "high", *test_columns]
-    return pd.DataFrame(found, columns=columns)
+        made = len(rows), *wells.wells, wells.name, wells.replicated, len(columns), *wells.counts
+        found.append((*compared, *made))
+    head = "question statistic difference auc low high p floor n n_infected n_mock unit replicated"
+    return table_of(found, f"{head} statistics units_infected units_mock")
 
 
 def judge_nuisance(evidence: Evidence, *, question: str) -> Answer:
@@ -183,24 +205,35 @@ def judge_nuisance(evidence: Evidence, *, question: str) -> Answer:
         words = f"{NOTHING_BEFORE}: such a difference could be the infection"
         return Answer("not identifiable", words, audit.BEFORE)
     row = evidence.nuisance.set_index("question").loc[question]
-    alpha = SHARES[question] * evidence.audit.alpha
+    alpha, every = SHARES[question] * evidence.audit.alpha, evidence.audit.alpha
     effect = (row["auc"], row["low"], row["high"])
     words = (
-        f"{BEFORE_FIRST_ONSET} raw frames differ most in "
-        f"{STATISTIC_WORDS.get(row['statistic'], row['statistic'])}: AUC {short_interval(*effect)}, "
+        f"all wells, {BEFORE_FIRST_ONSET}: raw frames differ most in "
+        f"{STATISTIC_WORDS.get(row['statistic'], row['statistic'])}, AUC {short_interval(*effect)}; "
         f"{row['n_infected']} infected and {row['n_mock']} mock wells; {row['unit']}s shuffled: "
         f"{p_with_floor(row['p'], row['floor'])}"
     )
     if not row["replicated"]:
         return Answer("not identifiable", words + audit.ONE_WELL, audit.MORE_WELLS, *effect)
     if row["p"] <= alpha:
-        remedy = (
-            "same exposure, focus and field for every well; or an intensity setting and crop that remove it"
-        )
-        return Answer("contradicted", words, remedy, *effect)
+        return Answer("contradicted", words, SAME_LIGHT, *effect)
     if row["floor"] > alpha:
-        words += _too_few_wells((row["n_infected"], row["n_mock"]), row["floor"], alpha)
-        return Answer("not identifiable", words, audit.MORE_WELLS, *effect)
+        words += f"; too few {row['unit']}s: p {alpha:.2g} is asked"
+        return Answer("cannot tell", words, audit.MORE_WELLS, *effect)
+    if row["p"] <= every:
+        words += (
+            f"; a difference that does not stand after correction over questions (p {alpha:.2g} is asked)"
+        )
+        return Answer("cannot tell", words, SAME_LIGHT, *effect)
+    # the largest of several statistics counts: of each it is asked this much
+    each, compared = alpha / row["statistics"], (row["units_infected"], row["units_mock"])
+    found = power.power_of_difference(NUISANCE_SD, compared, alpha=each)
+    words += (
+        f"; {NUISANCE_SD:g} SD between {row['unit']}s would have been found in {found:.0%} of such plates"
+    )
+    if found < 0.5:
+        words += f", in 80% with {power.about(power.wells_for_difference(NUISANCE_SD, alpha=each))}"
+        return Answer("cannot tell", words, audit.MORE_WELLS, *effect)
     return Answer("not seen", words, "", *effect)
 
 

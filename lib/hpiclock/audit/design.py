@@ -6,18 +6,26 @@ from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.stats import contingency
+from scipy import stats
 from sklearn.metrics import roc_auc_score
 
-from hpiclock.analysis.units import condition_codes, group_codes
-from hpiclock.audit import MORE_WELLS, NAME_WELLS, ONE_HOUR, THREE_WELLS, Answer
+from hpiclock.analysis import units
+from hpiclock.audit import MORE_WELLS, NAME_WELLS, ONE_HOUR, THREE_WELLS, Answer, permutation
 from hpiclock.format import count_text
 from hpiclock.tables import hour_strata
 from hpiclock.wells import FORMATS, parse_well, plate_format
 
+RANDOMISE = "randomise the layout"
 ONE_CLASS, BOTH_CLASSES = "all wells are of one class", "infected and mock wells on one plate"
 SAME_HOURS = "image both classes at the same hours"
-FAR = 0.1  # an AUC of the hours alone this far from 0.5 lets a clock score without seeing a cell
+FAR = 0.1  # an AUC of the hours alone this far above 0.5 lets a clock score without seeing a cell
+BALANCED, SEPARATED = (
+    0.6,
+    0.9,
+)  # AUC of the plate alone: up to here no matter, from here on one with the label
+ALIASED = 0.8  # association of condition and place, an AUC of 0.9 or of 0.1: one with the label
+EXTREME = 0.05  # share of random layouts that are as extreme
+LAYOUTS = 2000  # that are drawn
 
 
 def design_table(frames: pd.DataFrame) -> pd.DataFrame:
@@ -36,6 +44,7 @@ def design_table(frames: pd.DataFrame) -> pd.DataFrame:
         rows.append((f"{name} wells", len(mine), f"{int(mine['stacks'].sum())} stacks"))
     rows.append(("plates", wells["plate"].nunique(), ""))
     rows += [(f"wells at MOI {moi:g}", len(mine), "") for moi, mine in wells[infected].groupby("moi")]
+    rows.append(("AUC of the plate alone", plate_auc(wells), ""))
     for name in ("plate", "row", "column", "edge"):
         v = _cramer(wells[name], infected)
         rows.append((f"Cramér's V of condition and {name}", v, _values_by_condition(wells, name)))
@@ -49,16 +58,34 @@ def design_table(frames: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["aspect", "value", "detail"]).astype({"value": float})
 
 
-def hours_auc(frames: pd.DataFrame) -> tuple[float, float]:
-    """Return how well the hour alone tells the condition (AUC), and the share of frames at shared hours."""
-    infected = condition_codes(frames) == 1
-    strata = hour_strata(frames)
-    both = np.intersect1d(strata[infected], strata[~infected])
-    return _auc(frames["hours"].to_numpy(float), infected), float(np.isin(strata, both).mean())
+def hours_auc(frames: pd.DataFrame, infected: np.ndarray | None = None) -> tuple[float, float]:
+    """Return how well the hour alone tells infected frames (AUC), and the share of frames at shared hours.
+
+    The score of a frame is the infected share of its hour among the *other* wells, both classes counted
+    alike: the best function of the hour, whatever its shape; 0.5 for all where wells share their hours.
+
+    Args:
+        frames: with ``plate well stack_id condition hours``.
+        infected: (rows,) bool; by the condition where it is not given.
+    """
+    infected = units.condition_codes(frames) == 1 if infected is None else infected
+    if infected.all() or not infected.any():
+        return float("nan"), 0.0
+    hour = np.unique(hour_strata(frames), return_inverse=True)[1]
+    well, of_class = units.well_or_position_codes(frames), []
+    for kind in (infected, ~infected):
+        own = np.zeros((well.max() + 1, hour.max() + 1))
+        np.add.at(own, (well[kind], hour[kind]), 1)
+        others = own.sum(0)[hour] - own[well, hour]
+        of_class.append(others / np.maximum(own.sum() - own.sum(1)[well], 1))
+    either = of_class[0] + of_class[1]
+    score = np.where(either > 0, of_class[0] / np.where(either > 0, either, 1.0), 0.5).round(12)
+    both = np.intersect1d(hour[infected], hour[~infected])
+    return _auc(score, infected), float(np.isin(hour, both).mean())
 
 
 class Plate(NamedTuple):
-    """Every frame of a plate, and a row per well (:func:`wells_of`)."""
+    """Every frame of a plate (or of the test), and a row per well (:func:`wells_of`)."""
 
     frames: pd.DataFrame
     wells: pd.DataFrame
@@ -81,24 +108,41 @@ def wells_of_design(plate: Plate) -> Answer | None:
 
 
 def plates_of_design(plate: Plate) -> Answer:
-    """Decide whether infection can be told from plate: some plates must hold both classes."""
+    """Decide whether infection can be told from plate: plates must hold both classes, in like shares."""
     wells, n = plate.wells, plate.wells["plate"].nunique()
     if n < 2:
         words = (
             "one plate: no difference between plates can be the label, and nothing is said of another plate"
         )
         return Answer("not tested", words, "a second plate, left out of training")
-    v = _cramer(wells["plate"], wells["infected"].to_numpy())
-    both = int(wells.groupby("plate")["infected"].nunique().gt(1).sum())
-    words = f"{both} of {n} plates hold both classes; Cramér's V of condition and plate {v:.2f}"
-    remedy = "infected and mock wells on every plate"
-    if both == 0:
-        return Answer("not identifiable", words, remedy, v)
-    return Answer("contradicted", words, remedy, v) if v > 0.5 else Answer("shown", words, "", v)
+    infected = wells["infected"].to_numpy()
+    counts = wells.groupby("plate")["infected"].agg(["sum", "size"])
+    both = int((counts["sum"].ge(2) & (counts["size"] - counts["sum"]).ge(2)).sum())
+    auc = plate_auc(wells)
+    words = f"{both} of {n} plates hold two wells and more of both classes; AUC of the plate alone {auc:.2f}"
+    if n == 2:
+        words += "; a new plate is not covered: two plates do not bound how plates differ"
+    remedy = "infected and mock wells on every plate, in like numbers"
+    if both == 0 or auc >= SEPARATED or infected.all() or not infected.any():
+        return Answer("not identifiable", words, remedy, auc)
+    if auc > BALANCED:
+        words = f"{words}; read the AUC within plates, not the pooled one"
+        return Answer("contradicted", words, remedy, auc)
+    return Answer("shown", words, "", auc)
+
+
+def plate_auc(wells: pd.DataFrame) -> float:
+    """Return the AUC of the plate alone: each well's score is the infected share of its plate."""
+    share = wells.groupby("plate")["infected"].transform("mean").to_numpy(float)
+    return _auc(share, wells["infected"].to_numpy())
 
 
 def place_of_design(plate: Plate) -> Answer:
-    """Decide whether infection can be told from the place of wells on their plate."""
+    """Decide whether infection can be told from the place of wells on their plate.
+
+    The association is the largest of :func:`place_associations`; its p is the share of random layouts of
+    these wells, treatments given as they were, that reach it.
+    """
     wells, infected = plate.wells, plate.wells["infected"].to_numpy()
     if wells["row"].isna().any() or wells["mixed"].any():
         return Answer("not tested", "wells have no place on a plate (names such as B03)")
@@ -108,22 +152,59 @@ def place_of_design(plate: Plate) -> Answer:
         if n == 1:
             words = f"a single {name} well: what was done to it and where it stands are one"
             return Answer("not identifiable", words, MORE_WELLS)
-    aucs = _place_aucs(wells)
-    words = "AUC of the place alone: " + ", ".join(f"{name} {value:.2f}" for name, value in aucs.items())
-    v = _cramer(wells["column"], infected)
-    words += "" if np.isnan(v) else f"; Cramér's V of condition and column {v:.2f}"
-    worst = max(aucs, key=lambda name: abs(aucs[name] - 0.5))
-    if aucs[worst] in (0.0, 1.0):
-        words += f"; the {worst} tells infected from mock, so what differs along it does, too"
-        return Answer("not identifiable", words, "randomise the layout", aucs[worst])
-    for line in ("column", "row"):
-        pure = wells.groupby(line)["infected"].nunique().eq(1)
-        if pure.all() and len(pure) < len(wells):  # treated line by line, as with a multichannel pipette
-            n, m = (wells.loc[infected == kind, line].nunique() for kind in (True, False))
-            words += f"; every {line} holds one condition, so n is {n} infected and {m} mock {line}s"
-            if min(n, m) < 2:
-                return Answer("not identifiable", words, "randomise the layout", aucs[worst])
-    return Answer("not seen", words, "", aucs[worst])
+    given = permutation.well_units(plate.frames.drop_duplicates(["plate", "well"]))
+    rng = np.random.default_rng(0)
+    drawn = permutation.count_assignments(given, shuffles=LAYOUTS, rng=rng)[:, given.of_row]
+    names, values = place_associations(wells, drawn)
+    largest = values.max(1)
+    size, name = float(largest[0]), names[int(values[0].argmax())]
+    p, reach = float((largest >= size - 1e-9).mean()), float(np.quantile(largest, 0.95))
+    words = f"association of condition and {name} {size:.2f} (0 none, 1 complete)"
+    if given.name not in ("well", "position"):
+        least = permutation.smallest_p(given, two_sided=False, shuffles=10**9)
+        words += f"; treatments were given by {given.name}: no p below {least:.2g} is possible"
+    if size >= ALIASED:
+        words += f"; what differs along the {name} differs between infected and mock, too"
+        return Answer("not identifiable", words, RANDOMISE, size)
+    words += f"; {p:.0%} of random layouts of these wells are as extreme"
+    if p <= EXTREME:
+        return Answer("cannot tell", words, RANDOMISE, size)
+    return Answer("not seen", f"{words}; above {reach:.2f} it would have stood out", "", size)
+
+
+def place_associations(wells: pd.DataFrame, infected: np.ndarray) -> tuple[list[str], np.ndarray]:
+    """Return how far the place tells the condition, 0..1, in several ways: names and (layouts, ways).
+
+    Rows, columns and the edge as numbers (distance of their AUC from 0.5, doubled); rows, columns and
+    quadrants as categories (Cramér's V over those that hold two wells and more).
+
+    Args:
+        wells: of :func:`wells_of`, all with a place.
+        infected: (layouts, wells) bool.
+    """
+    place = wells[["row", "column", "edge"]].astype(float)
+    n = infected.sum(1)
+    pairs = np.maximum(n * (len(wells) - n), 1)
+    ranks = infected @ stats.rankdata(place, axis=0)  # (layouts, 3)
+    aucs = (ranks - (n * (n + 1) / 2)[:, None]) / pairs[:, None]
+    right, low = (place[name].gt(place[name].median()) for name in ("column", "row"))
+    lines = {"row": place["row"], "column": place["column"], "quadrant": 2 * low + right}
+    found = [_cramer_of_lines(pd.factorize(codes)[0], infected) for codes in lines.values()]
+    return ["row", "column", "edge", *lines], np.column_stack([np.abs(2 * aucs - 1), *found])
+
+
+def _cramer_of_lines(line: np.ndarray, infected: np.ndarray) -> np.ndarray:
+    """Return Cramér's V of each layout (layouts, wells) with the lines that hold two wells and more."""
+    size = np.bincount(line)
+    held = np.flatnonzero(size >= 2)
+    if len(held) < 2:
+        return np.zeros(len(infected))
+    counts = infected.astype(float) @ (line[:, None] == held).astype(float)  # (layouts, lines)
+    n, size = float(size[held].sum()), size[held]
+    share = counts.sum(1, keepdims=True) / n
+    spread = share * (1 - share)
+    square = ((counts - size * share) ** 2 / size).sum(1, keepdims=True)
+    return np.sqrt(np.divide(square, n * spread, out=np.zeros_like(square), where=spread > 0))[:, 0]
 
 
 def hours_of_design(plate: Plate) -> Answer | None:
@@ -134,8 +215,8 @@ def hours_of_design(plate: Plate) -> Answer | None:
     words = f"AUC of the hour alone {auc:.2f}; {shared:.0%} of frames lie at hours of both classes"
     if shared == 0:
         return Answer("not identifiable", words, SAME_HOURS, auc)
-    if abs(auc - 0.5) > FAR:
-        words += "; a clock without a picture would score"
+    if auc - 0.5 > FAR:
+        words += "; a clock without a picture would score, and at the other hours the hour is the label"
         return Answer("contradicted", words, f"{SAME_HOURS}, or match controls", auc)
     return None
 
@@ -171,8 +252,8 @@ def wells_of(frames: pd.DataFrame) -> pd.DataFrame:
     edge``: from 1, missing where the name is no place.
     """
     named = frames["well"].ne("")
-    unit = np.where(named, group_codes(frames, "well"), -1 - group_codes(frames, "position"))
-    grouped = frames.assign(infected=condition_codes(frames) == 1).groupby(unit)
+    unit = np.where(named, units.group_codes(frames, "well"), -1 - units.group_codes(frames, "position"))
+    grouped = frames.assign(infected=units.condition_codes(frames) == 1).groupby(unit)
     wells = grouped.agg(
         plate=("plate", "first"),
         well=("well", "first"),
@@ -196,7 +277,7 @@ def _cramer(place: pd.Series, infected: np.ndarray) -> float:
     counts = pd.crosstab(place.astype(str), infected).to_numpy()
     if min(counts.shape) < 2:
         return float("nan")
-    return float(contingency.association(counts, method="cramer"))
+    return float(stats.contingency.association(counts, method="cramer"))
 
 
 def _place_aucs(wells: pd.DataFrame) -> dict[str, float]:

@@ -23,6 +23,7 @@ from hpiclock.analysis.units import (
     label_codes,
     well_or_position_codes,
 )
+from hpiclock.audit import power
 from hpiclock.format import p_with_floor
 from hpiclock.metrics import METRICS
 from hpiclock.tables import hour_strata
@@ -125,7 +126,17 @@ class WellUnits(NamedTuple):
     @property
     def replicated(self) -> bool:
         """Whether infection can be told from what it was given to at all."""
-        return self.mixed or min(*self.wells, self.infected.sum(), (~self.infected).sum()) >= 2
+        return self.mixed or min(*self.wells, *self.counts) >= 2
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        """How many units are (infected, mock)."""
+        return int(self.infected.sum()), int((~self.infected).sum())
+
+    @property
+    def plural(self) -> str:
+        """What is shuffled, in words: ``wells``, ``columns and wells``."""
+        return "stacks within wells" if self.mixed else f"{self.name.replace(' and ', 's and ')}s"
 
 
 class PermutationTest(NamedTuple):
@@ -149,7 +160,8 @@ def well_units(rows: pd.DataFrame) -> WellUnits:
     the models of two folds differ, and each saw the labels of the other's wells.
 
     Args:
-        rows: with ``plate well stack_id condition``, and ``run fold seed`` where there are models.
+        rows: with ``plate well stack_id condition``, ``allocation block`` where they are known, and ``run
+            fold seed`` where there are models.
     """
     infected = condition_codes(rows) == 1
     wells = well_or_position_codes(rows)
@@ -282,6 +294,13 @@ class ClassComparison(NamedTuple):
     auc: ScoreEstimate
     units: WellUnits
     test: PermutationTest
+    variance: float  # of a well's mean, that of its frames being 1
+
+    def power(self, auc: float, *, alpha: float, two_sided: bool) -> float:
+        """Return with which probability an AUC of this size is found with these units."""
+        return power.power_of_auc(
+            auc, self.units.counts, variance=self.variance, alpha=alpha, two_sided=two_sided
+        )
 
     @property
     def well_floor(self) -> float:
@@ -290,28 +309,29 @@ class ClassComparison(NamedTuple):
 
     def words(self) -> str:
         """Return the permutation in words, with its floor and, where wells are too few, theirs."""
-        what = "stacks within wells" if self.units.mixed else f"{self.units.name}s"
-        words = f"{what} shuffled: {p_with_floor(self.test.p, self.test.floor)}"
+        words = f"{self.units.plural} shuffled: {p_with_floor(self.test.p, self.test.floor)}"
         if not self.units.replicated:
             words += f"; wells shuffled, nothing below {self.well_floor:.2g} is possible"
         return words
 
 
 def compare_classes(
-    rows: pd.DataFrame, *, level: float, shuffles: int, rng: np.random.Generator
+    rows: pd.DataFrame, *, two_sided: bool, level: float, shuffles: int, rng: np.random.Generator
 ) -> ClassComparison:
-    """Compare infected with mock rows by P(infected), one-sided, units shuffled (:func:`well_units`).
+    """Compare infected with mock rows by P(infected), units shuffled (:func:`well_units`).
 
-    Each frame counts by its rank among the frames of the same model.
+    Each frame counts by the normal score of its rank among the frames of the same model.
 
     Args:
         rows: of a PREDICTIONS table, both classes.
+        two_sided: else only ``infected > mock`` counts.
         level: of the interval.
         shuffles: the most assignments to try.
         rng: for the draw.
     """
     units = well_units(rows)
-    ranks = rows["p_infected"].groupby(model_codes(rows)).rank(pct=True).to_numpy()[:, None]
-    means = unit_means(units, subtract_hour_means(rows, ranks))
-    test = permutation_test(units, means, two_sided=False, shuffles=shuffles, rng=rng)
-    return ClassComparison(rows, condition_auc(rows, level=level), units, test)
+    scores = rows["p_infected"].groupby(model_codes(rows)).transform(power.normal_scores)
+    values = subtract_hour_means(rows, scores.to_numpy(float)[:, None])
+    test = permutation_test(units, unit_means(units, values), two_sided=two_sided, shuffles=shuffles, rng=rng)
+    variance = power.well_variance(rows, values[:, 0])
+    return ClassComparison(rows, condition_auc(rows, level=level), units, test, variance)

@@ -18,6 +18,8 @@ from hpiclock.audit import Answer, Evidence, baselines, clocks, controls, design
 from hpiclock.audit.design import Plate, wells_of
 
 COLUMNS = ["question", "kind", "verdict", "effect", "low", "high", "evidence", "remedy"]
+STUCK: audit.Verdict = "not identifiable"
+SEVERITY = dict.fromkeys(audit.ANSWERS, 0) | {"cannot tell": 1, "contradicted": 2, STUCK: 3}
 NOTHING = Answer("not tested", "nothing to test it with")
 
 
@@ -41,6 +43,7 @@ CHECKS = (
     Check(audit.EARLY, controls.judge_early, ("test",)),
     Check(audit.HOUR, clocks.judge_hour, ("test",), design.hours_of_design),
     Check(audit.CLOCKS, design=design.clocks_of_design, kind="design"),
+    Check(audit.STEADY, clocks.judge_steady, ("over_time",)),
     Check(audit.ELAPSED, clocks.judge_elapsed, ("held_out",), design.elapsed_of_design),
     Check(audit.UNSEEN, leakage.judge_shared_wells, ("split",), kind="file check"),
     Check(audit.TWICE, leakage.judge_duplicates, ("pairs",), kind="file check"),
@@ -51,6 +54,8 @@ CHECKS = (
     Check(audit.PLATE, design=design.plates_of_design, kind="design"),
     Check(audit.PLACE, design=design.place_of_design, kind="design"),
     Check(audit.MORE, baselines.judge_beyond_statistics, ("test", "plain_scores")),
+    Check(audit.CELLS, baselines.judge_cells, ("test", "background_scores")),
+    Check(audit.OTHER_LIGHT, baselines.judge_other_light, ("changes",)),
     Check(audit.ONSET, clocks.judge_onset, ("test", "onset")),
 )
 QUESTIONS = tuple(check.question for check in CHECKS)
@@ -59,10 +64,12 @@ QUESTIONS = tuple(check.question for check in CHECKS)
 def verdict(evidence: Evidence) -> pd.DataFrame:
     """Return ``question kind verdict effect low high evidence remedy``, a row per entry of :data:`CHECKS`.
 
-    Where the design forbids an answer, the model's numbers cannot bring it back: those rows keep the
-    design's verdict, with what the model does as evidence. A check without its evidence is ``not tested``.
+    Where the design of all wells or of the test forbids an answer, the model's numbers cannot bring it back:
+    those rows keep the design's verdict, with what the model does as evidence. A check without its evidence
+    is ``not tested``.
     """
-    by_design, rows = _by_design(evidence.frames), {}
+    rows: dict[str, Answer] = {}
+    by_design = _by_design(evidence.frames)
     for check in CHECKS:
         planned, found = by_design.get(check.question), None
         if check.judge and all(getattr(evidence, name) is not None for name in check.needs):
@@ -79,12 +86,31 @@ def design_verdict(frames: pd.DataFrame) -> pd.DataFrame:
     """Return the rows of the verdict that the design alone decides, whatever model is trained.
 
     Args:
-        frames: every frame of a plate: identity, ``hours``, ``hpi``.
+        frames: every frame of a plate: identity, ``hours``, ``hpi``, and ``split`` where there is one: then
+            the test's own design decides, too.
     """
     return _table(_by_design(frames))
 
 
 def _by_design(frames: pd.DataFrame) -> dict[str, Answer]:
+    """Judge the design of all wells, and that of the test, which is what results are of."""
+    found = _of_plate(frames)
+    tested = frames["split"].eq("test") if "split" in frames else np.zeros(len(frames), bool)
+    if not tested.any() or tested.all():
+        return found
+    for question, answer in _of_plate(frames[tested]).items():
+        whole = found.get(question)
+        if question == audit.ELAPSED or SEVERITY[answer.verdict] <= (SEVERITY[whole.verdict] if whole else 0):
+            continue
+        # another split, or more test wells, would tell: unless nothing is left to compare
+        worse = answer.verdict if answer.verdict == STUCK and question != audit.PLACE else "cannot tell"
+        words = f"{whole.evidence}; in the test: " if whole else "in the test: "
+        remedy = "more wells in the test, or another split.seed"
+        found[question] = answer._replace(verdict=worse, evidence=words + answer.evidence, remedy=remedy)
+    return found
+
+
+def _of_plate(frames: pd.DataFrame) -> dict[str, Answer]:
     plate = Plate(frames, wells_of(frames))
     found = {check.question: check.design(plate) for check in CHECKS if check.design}
     return {question: answer for question, answer in found.items() if answer is not None}

@@ -317,6 +317,9 @@ class AuditConfig(Section):
 
     alpha: float = option(0.05, "false alarm rate of all its tests together", gt=0, lt=0.5)
     shuffles: int = option(5000, "permutations by well, at most", ge=1000)
+    negative_control_margin: float = option(
+        0.1, "how far from 0.5 an AUC may be where there is nothing to see", gt=0, lt=0.5
+    )
     onset_shifts_h: tuple[Hours, ...] = option(
         (-2.0, -1.0, 1.0, 2.0), "other onsets under which the claims are looked at again"
     )

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
+import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
@@ -113,6 +114,11 @@ TABLES: dict[str, list[Column]] = {
         Column("at a given label", "label", LABELS.get),
         Column("rank correlation with the hour (95% interval)", ("rho", "low", "high"), interval),
         *(P, SMALLEST_P),
+        Column(
+            "change of P from first to last hour (95% interval)",
+            ("change", "change_low", "change_high"),
+            interval,
+        ),
         Column("stacks", "n_stacks"),
         Column("wells", "n_wells"),
     ],
@@ -142,7 +148,8 @@ def _intervals(table: pd.DataFrame) -> list[str]:
 
 def onset_claims(onset: pd.DataFrame) -> pd.DataFrame:
     """Return what is claimed (rows) under each shift of the onset (columns), with whether it stands."""
-    stands = onset["stands"].map(STANDS).fillna("no interval")
+    unknown = np.where(onset["low"].notna(), "cannot be told", "no interval")
+    stands = onset["stands"].map(STANDS).fillna(pd.Series(unknown, onset.index))
     cells = [f"{value}: {verdict}" for value, verdict in zip(_intervals(onset), stands, strict=True)]
     columns = [f"onset {shift:+g} h" if shift else "as given" for shift in onset["shift_h"]]
     first: Any = {"values": "cell", "aggfunc": "first", "sort": False}

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
-from hpiclock.audit import PLAIN, Evidence, baselines, controls, is_current, random_stream
+from hpiclock.audit import BACKGROUND, PLAIN, Evidence, baselines, controls, is_current, random_stream
 from hpiclock.audit import verdict as checks
 from hpiclock.audit.clocks import onset_shift_table, score_over_time
 from hpiclock.audit.design import design_table
@@ -206,8 +206,6 @@ def read_audit(folder: str | Path) -> Audit:
     verdict = read_any(folder / VERDICT).fillna({"evidence": "", "remedy": ""})
     paths = {name: folder / FOLDER / f"{name}.csv" for name in TABLES}
     tables = {name: read_any(path) for name, path in paths.items() if path.is_file()}
-    if "permutations" in tables and "n" not in tables["permutations"]:
-        tables["permutations"]["n"] = "not counted"  # audits of version 0.1.0
     return Audit(verdict, tables)
 
 
@@ -230,19 +228,24 @@ def compute_audit(run: Run, *, say: Say) -> Audit:
         say("controls")
         of_model = baselines.model_baseline_row(test, level=level)
         shortcuts, scores = baselines.shortcut_baselines(frames, sources, level=level)
+        rng = random_stream(cfg.seed, "onsets")
+        over_time = score_over_time(held_out, audit=cfg.audit, level=level, rng=rng)
         evidence = Evidence(
             plate,
             predictions,
             **found,
             onset=onset_shift_table(test, study=cfg.study, audit=cfg.audit),
             plain_scores=scores[PLAIN],
+            background_scores=pd.concat([scores[name].assign(source=name) for name in BACKGROUND]),
+            over_time=over_time,
+            changes=baselines.perturbation_effects(tested, changed, level=level),
+            margin_h=cfg.compare.margin_h,
             study=cfg.study,
             audit=cfg.audit,
             seed=cfg.seed,
         )
-        visible_h, rng = first_visible_hour(manifest), random_stream(cfg.seed, "onsets")
+        visible_h = first_visible_hour(manifest)
         negative = controls.negative_controls(test, windows=cfg.windows, study=cfg.study, visible_h=visible_h)
-        over_time = score_over_time(held_out, audit=cfg.audit, level=level, rng=rng)
         tables = {
             "design": design_table(plate),
             "before_onset": evidence.nuisance,
@@ -251,8 +254,8 @@ def compute_audit(run: Run, *, say: Say) -> Audit:
             "probes": baselines.probe_features(frames[frames["split"].ne("train")], features, level=level),
             "sampling": baselines.sampling_experiments(frames, features, level=level, seed=cfg.seed),
             "permutations": controls.permutations_table(controls.well_comparisons(evidence)),
-            "over_time": over_time,
-            "changes": baselines.perturbation_effects(tested, changed, level=level),
+            "over_time": evidence.over_time,
+            "changes": evidence.changes,
             "onset": evidence.onset,
             "pairs": evidence.pairs,
             "marks": evidence.marks,
