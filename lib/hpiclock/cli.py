@@ -74,7 +74,7 @@ def manifest(
     cfg = config_of({"data.source": source, **_changes(changes)})
     checked = check_plate(cfg, read_frames=frames, say=typer.echo)
     if len(checked.manifest) and checked.manifest["condition"].isin(CONDITIONS).all():
-        typer.echo("What this design can show (+ yes, ! no, ? cannot be told, - not tested):")
+        typer.echo("What this design can show:")
         _print(verdict_lines(design_audit(checked.manifest).verdict))
     _print(checked.write(output, passport, quarantine, suspects=suspects))
     if checked.errors and quarantine is None:
@@ -194,11 +194,16 @@ def study(
 ) -> None:
     """Make every table and figure from predictions alone. Any model's will do; torch is not needed."""
     from hpiclock.config.load import config_of
+    from hpiclock.report.audit_text import verdict_lines
     from hpiclock.runs.results import read_study_tables
+    from hpiclock.runs.run import DESIGN
+    from hpiclock.tables import read_any
     from hpiclock.workflows.study import study_file
 
     cfg = _config(config, changes) if config else config_of(_changes(changes))
     _print(f"note: {note}" for note in study_file(predictions, out, cfg))
+    typer.echo("What this design can show:")
+    _print(verdict_lines(read_any(out / DESIGN)))
     _print(f"- {sentence}" for sentence in read_study_tables(out)["conclusions"]["sentence"])
     typer.echo(f"{out}: metrics.csv, tables/, figures/")
 

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from hpiclock import audit
+from hpiclock import audit, cli
 from hpiclock.audit import FINE, Evidence, baselines, clocks, controls, design, power
 from hpiclock.audit.clocks import onset_shift_table, score_over_time
 from hpiclock.audit.design import Plate, hours_auc, wells_of
@@ -342,3 +342,18 @@ def test_every_row_names_its_wells():
     table = verdict(evidence(rows)).query("kind == 'inference' and verdict != 'not tested'")
     named = table["evidence"].str.contains("test|all wells|held out")
     assert named.all(), table.loc[~named, "evidence"].tolist()
+
+
+def test_a_study_of_a_table_alone_says_what_its_design_can_show(tmp_path, capsys, monkeypatch):
+    rows = predictions(wells=3, stacks=1, interval_h=8.0, splits=("train", "test"))
+    mock = rows["condition"].eq("mock") & rows["split"].eq("test")
+    one = rows.loc[mock, "well"].iloc[0]
+    rows[~mock | rows["well"].eq(one)].to_csv(tmp_path / "predictions.csv", index=False)
+    monkeypatch.setattr(
+        "sys.argv", ["hpiclock", "study", str(tmp_path / "predictions.csv"), "--out", str(tmp_path / "out")]
+    )
+    with pytest.raises(SystemExit):
+        cli.main()
+    said = capsys.readouterr().out
+    assert "? Infection or well? NOT IDENTIFIABLE" in said
+    assert "in the test: 3 infected and 1 mock well: every difference between them" in said

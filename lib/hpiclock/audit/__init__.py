@@ -61,7 +61,6 @@ MORE_WELLS = "more wells per class, infected and mock"
 THREE_WELLS = f"at least 3 wells per class; {BEFORE}"
 ONE_HOUR = "all frames are of one hour"
 NAME_WELLS = "name the wells in the plate map or the manifest"
-ONE_WELL = "; with one well in a class this is a difference between wells"
 
 
 class Answer(NamedTuple):
@@ -168,6 +167,12 @@ def beyond(low: float, high: float, *, margin: float) -> bool | None:
     if -margin <= low and high <= margin:
         return False
     return True if low > margin or high < -margin else None
+
+
+def one_unit(unit: str) -> str:
+    """Return the clause on a class that has one unit of what treatments were given to."""
+    unit = "well" if unit == "position" else unit
+    return f"; with one {unit} in a class this is a difference between {unit}s"
 
 
 def summary_line(verdict: pd.DataFrame, *, opening: str) -> str:

@@ -120,7 +120,7 @@ def _gain(rows: pd.DataFrame, source: str, level: float) -> tuple[ScoreEstimate,
     scores = [rows[name].to_numpy(float) for name in ("p_infected", "score")]
     gain = auc_gain(rows, *scores, level=level)
     model, other = (score_auc(rows, score, level=level).value for score in scores)
-    words = f"AUC of the model {model:.2f}, of a linear model on {source} {other:.2f}"
+    words = f"test: AUC of the model {model:.2f}, of a linear model on {source} {other:.2f}, paired by well"
     return gain, words
 
 
@@ -147,7 +147,10 @@ def _time_answers(rows: pd.DataFrame, evidence: Evidence) -> list[Answer]:
         return []
     wells = units.well_or_position_codes(rows[known])
     gain = mean_over_wells((other - model)[known].to_numpy(), wells, level=evidence.study.level)
-    words = f"time error of the model {model[known].mean():.1f} h, of these {other[known].mean():.1f} h"
+    words = (
+        f"time error of the model {model[known].mean():.1f} h, of these {other[known].mean():.1f} h "
+        f"({len(np.unique(wells))} infected wells)"
+    )
     return [_gain_answer(gain, evidence.margin_h, words, unit=" h")]
 
 

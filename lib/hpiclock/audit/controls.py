@@ -83,7 +83,9 @@ def judge_well(evidence: Evidence) -> Answer:
         f"{wells[0]} infected and {wells[1]} mock wells); {one.words()}"
     )
     if not one.units.replicated:
-        return Answer("not identifiable", words + audit.ONE_WELL, audit.THREE_WELLS, *one.auc[:3])
+        return Answer(
+            "not identifiable", words + audit.one_unit(one.units.name), audit.THREE_WELLS, *one.auc[:3]
+        )
     if one.test.p <= evidence.audit.alpha:
         return Answer("shown", words, "", *one.auc[:3])
     if one.auc.high < WORTHLESS:
@@ -214,7 +216,7 @@ def judge_nuisance(evidence: Evidence, *, question: str) -> Answer:
         f"{p_with_floor(row['p'], row['floor'])}"
     )
     if not row["replicated"]:
-        return Answer("not identifiable", words + audit.ONE_WELL, audit.MORE_WELLS, *effect)
+        return Answer("not identifiable", words + audit.one_unit(row["unit"]), audit.MORE_WELLS, *effect)
     if row["p"] <= alpha:
         return Answer("contradicted", words, SAME_LIGHT, *effect)
     if row["floor"] > alpha:

@@ -310,7 +310,7 @@ class ClassComparison(NamedTuple):
     def words(self) -> str:
         """Return the permutation in words, with its floor and, where wells are too few, theirs."""
         words = f"{self.units.plural} shuffled: {p_with_floor(self.test.p, self.test.floor)}"
-        if not self.units.replicated:
+        if min(self.units.wells) < 2 and not self.units.mixed:
             words += f"; wells shuffled, nothing below {self.well_floor:.2g} is possible"
         return words
 

@@ -55,13 +55,16 @@ class DesignAudit(NamedTuple):
     table: pd.DataFrame
 
 
-def design_audit(manifest: pd.DataFrame) -> DesignAudit:
-    """Say what a plate can and cannot show, whatever model is trained on it.
+def design_audit(manifest: pd.DataFrame, used: pd.DataFrame | None = None) -> DesignAudit:
+    """Say what a plate, and the test in it, can and cannot show, whatever model is trained on it.
 
     Args:
         manifest: a MANIFEST table.
+        used: FRAMES with their split; None before there is one.
     """
     frames = undropped_frames(manifest)
+    if used is not None:
+        frames["split"] = frames["stack_id"].map(used.groupby("stack_id")["split"].first())
     return DesignAudit(design_verdict(frames), design_table(frames))
 
 

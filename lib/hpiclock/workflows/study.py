@@ -11,11 +11,13 @@ from matplotlib.figure import Figure
 from hpiclock import figures
 from hpiclock.analysis.import_predictions import read_predictions
 from hpiclock.analysis.run_study import run_study
+from hpiclock.audit.verdict import design_verdict
 from hpiclock.config.schema import Config
 from hpiclock.errors import InputError
 from hpiclock.figures.style import figure_of
+from hpiclock.files import write_csv
 from hpiclock.runs.results import Tables, first_threshold_rule, of_split, write_tables
-from hpiclock.runs.run import write_figures
+from hpiclock.runs.run import DESIGN, write_figures
 from hpiclock.tables import PREDICTIONS, write
 
 
@@ -31,7 +33,8 @@ def study_file(source: str | Path, out: Path, cfg: Config) -> list[str]:
 
     Args:
         source: the file.
-        out: a folder; it gets ``metrics.csv``, ``tables/``, ``figures/`` and ``predictions.parquet``.
+        out: a folder; it gets ``metrics.csv``, ``tables/``, ``figures/``, ``predictions.parquet`` and the
+            design's part of the audit, ``design_verdict.csv``.
         cfg: windows and how predictions are judged.
 
     Raises:
@@ -43,6 +46,7 @@ def study_file(source: str | Path, out: Path, cfg: Config) -> list[str]:
     tables = study_tables(predictions, cfg)
     write(PREDICTIONS, predictions, out / "predictions.parquet")
     write_tables(tables, out)
+    write_csv(design_verdict(predictions), out / DESIGN)
     write_figures(study_figures(tables, predictions, cfg), out / "figures")
     return notes
 

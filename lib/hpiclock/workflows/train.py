@@ -266,5 +266,5 @@ def _save_inputs(
         )
     notes += [*plate.notes, *clamped_targets(frames, run.cfg), *design_sentences(frames)]
     run.save_json(NOTES, [*notes, *task_notes(run.cfg, frames)])
-    run.save_text(DESIGN, design_audit(plate.manifest).verdict.to_csv(index=False))
+    run.save_text(DESIGN, design_audit(plate.manifest, frames).verdict.to_csv(index=False))
     run.record(**facts | ({"by_hand": hand} if hand or before else {}))
