@@ -41,12 +41,13 @@ def scores_of(infected: np.ndarray, mock: np.ndarray, cut: float, error: np.ndar
     target, clock = times(error, rng.uniform(0, ONSET_H, k))
     nothing = np.full(p.size, np.nan)
     zeros = np.zeros(p.size, int)
+    infected_first = np.repeat([1, 0], k * m).astype(np.int8)
 
     def with_mock(values: np.ndarray) -> np.ndarray:
         return np.concatenate([values.ravel(), nothing[: k * m]])
 
     scores = FrameScores(
-        truth=np.repeat([1, 0], k * m).astype(np.int8), p=ndtr(p), called=p >= cut, group=group, stack=group,
+        truth=infected_first, condition=infected_first, p=ndtr(p), called=p >= cut, group=group, stack=group,
         well=group, model=zeros, stratum=zeros, target=with_mock(target), error=with_mock(error),
         target_predicted=nothing, error_predicted=nothing, off_clock=with_mock(clock),
         off_mean=with_mock(target - target.mean()),

@@ -31,7 +31,7 @@ from hpiclock.analysis.frame_scores import FrameScores, frame_scores, linear_sum
 from hpiclock.analysis.run_study import run_study
 from hpiclock.analysis.units import group_codes, in_window
 from hpiclock.analysis.windows import window_edges
-from hpiclock.config.schema import StudyConfig, WindowsConfig
+from hpiclock.config.schema import AuditConfig, StudyConfig, WindowsConfig
 from hpiclock.simulate.predictions import Simulation, simulate_predictions
 
 METRICS = ("auc", "accuracy", "f1", "mae", "r2")
@@ -174,7 +174,9 @@ def million() -> None:
     rows = simulate_predictions(design, rng=np.random.default_rng(0)).iloc[:1_000_000]
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start = time.perf_counter(), time.process_time()
-    run_study(rows, cfg_windows=WindowsConfig(), end_h=48, cfg_study=StudyConfig(), seed=0)
+    run_study(
+        rows, cfg_windows=WindowsConfig(), end_h=48, cfg_study=StudyConfig(), cfg_audit=AuditConfig(), seed=0
+    )
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     wall, cpu = time.perf_counter() - start[0], time.process_time() - start[1]
     print(f"{len(rows)} predictions: the whole study in {wall:.0f} s ({cpu:.0f} s of CPU)")

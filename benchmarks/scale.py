@@ -34,7 +34,7 @@ import yaml
 from commands import hpiclock, table, write_plate
 from hpiclock.analysis.run_study import run_study
 from hpiclock.config.load import config_of
-from hpiclock.config.schema import DataConfig, StudyConfig, WindowsConfig
+from hpiclock.config.schema import AuditConfig, DataConfig, StudyConfig, WindowsConfig
 from hpiclock.plate.cache import FrameCache, open_cache
 from hpiclock.plate.manifest.survey import load_manifest
 from hpiclock.simulate.predictions import Simulation, simulate_predictions
@@ -52,7 +52,9 @@ def predictions(n: int) -> pd.DataFrame:
 
 def study(rows: pd.DataFrame, *, stride_h: float = 3.0, resamples: int = 2000) -> Work:
     windows, judged = WindowsConfig(stride_h=stride_h), StudyConfig(resamples=resamples)
-    return lambda: run_study(rows, cfg_windows=windows, end_h=48, cfg_study=judged, seed=0)
+    return lambda: run_study(
+        rows, cfg_windows=windows, end_h=48, cfg_study=judged, cfg_audit=AuditConfig(), seed=0
+    )
 
 
 def converting(n: int, folder: Path) -> Work:

@@ -38,6 +38,10 @@ def run(old):
     return Run.open(old / "reports" / "kept" / "seed0")
 
 
+# within plate and hour on frames that have a counterpart; a clock fitted hour by hour
+DEFINED_ANEW = ["auc_stratified", "auc_gap", "mae_of_clock", "gain_over_clock", "skill_over_clock"]
+
+
 def quiet(_: str) -> None:
     return
 
@@ -110,10 +114,12 @@ def test_its_study_has_the_same_tables_and_the_same_values_over_all_frames(run):
         assert set(made[name].columns) >= set(table.columns), name
     keys = ["split", "metric"]
     old, new = (t["metrics"].query("group == 'all'").set_index(keys).sort_index() for t in (kept, made))
-    for column in ("value", "low", "high", "n", "n_stacks", "n_wells"):
+    same = old.index[~old.index.get_level_values("metric").isin(DEFINED_ANEW)]
+    for column in ("value", "n", "n_stacks", "n_wells"):
         np.testing.assert_allclose(
-            new.loc[old.index, column].astype(float), old[column].astype(float), rtol=1e-9
+            new.loc[same, column].astype(float), old.loc[same, column].astype(float), rtol=1e-9
         )
+    assert new["low"].isna().all()  # two wells a class: 0.1.0 took their positions for wells
 
 
 def test_it_stands_in_the_index_and_is_compared_with_another(old):

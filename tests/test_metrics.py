@@ -13,7 +13,7 @@ from hpiclock.analysis.compare import compare
 from hpiclock.analysis.frame_scores import frame_scores, group_sums
 from hpiclock.analysis.run_study import run_study
 from hpiclock.analysis.units import choose_resampling_unit
-from hpiclock.config.schema import CompareConfig, StudyConfig, WindowsConfig
+from hpiclock.config.schema import AuditConfig, CompareConfig, StudyConfig, WindowsConfig
 from hpiclock.metrics import ALL, METRICS, Metric, Ratio, metrics_of
 from hpiclock.report.text import readable_metrics
 from hpiclock.simulate.predictions import Simulation, simulate_predictions
@@ -42,7 +42,12 @@ def tables(predictions: pd.DataFrame) -> dict[str, pd.DataFrame]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(METRICS, "npv", NPV)
         return run_study(
-            predictions, cfg_windows=WindowsConfig(), end_h=48.0, cfg_study=StudyConfig(resamples=200), seed=0
+            predictions,
+            cfg_windows=WindowsConfig(),
+            end_h=48.0,
+            cfg_study=StudyConfig(resamples=200),
+            cfg_audit=AuditConfig(),
+            seed=0,
         )
 
 
@@ -102,7 +107,7 @@ def test_every_entry_is_whole() -> None:
     for name, metric in METRICS.items():
         assert metric.name == name
         assert metric.label
-        in_hours = metric.frames != "class" and metric.interval not in ("r2", "skill")
+        in_hours = not metric.of_class and metric.interval not in ("r2", "skill")
         assert (metric.unit in ("h", "h²")) == in_hours
         assert (metric.formula is None) == (metric.interval == "median")
         if metric.is_share:

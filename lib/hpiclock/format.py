@@ -6,6 +6,7 @@ use a hyphen for minus, so that tables stay ASCII; figures pass theirs through :
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
@@ -70,29 +71,39 @@ def range_text(values: Iterable[float], digits: int = 1) -> str:
 class Estimate(NamedTuple):
     """A value with its interval, as sentence templates write it.
 
-    ``{auc:.3f}`` is ``0.912, 95% interval 0.870 to 0.950``; ``{error:.1f h}``, with a unit, is
-    ``3.0 h (95% interval 2.0 to 4.0)``. Where there is no interval, the text says so.
+    ``{auc:.3f}`` is ``0.912, 95% interval over wells 0.870 to 0.950``; ``{error:.1f h}``, with a unit, is
+    ``3.0 h (95% interval over wells 2.0 to 4.0)``; ``over`` is what was resampled. Where there is no
+    interval, the text says so.
     """
 
     value: float
     low: float
     high: float
     level: float
+    over: str = ""
 
     def __format__(self, spec: str) -> str:
         digits, _, unit = spec.partition(" ")
         value, limits = format(self.value, digits), "no interval"
         if not np.isnan(self.low):
-            limits = f"{self.level:.0%} interval {self.low:{digits}} to {self.high:{digits}}"
+            limits = f"{self.interval} {self.low:{digits}} to {self.high:{digits}}"
         return f"{value} {unit} ({limits})" if unit else f"{value}, {limits}"
 
     @classmethod
     def of(
         cls, row: Mapping[str, Any], *, level: float, columns: tuple[str, str, str] = ("value", "low", "high")
     ) -> Estimate:
-        """Return the estimate in these columns of a row; NaN where the row has none."""
+        """Return the estimate in these columns of a row; NaN where the row has none.
+
+        What was resampled is read from the row's ``note``, in which it stands as ``unit well: ...``.
+        """
         value, low, high = (float(row.get(column, np.nan)) for column in columns)
-        return cls(value, low, high, level)
+        return cls(value, low, high, level, over_text(str(row.get("note", ""))))
+
+    @property
+    def interval(self) -> str:
+        """What its limits are, in words: ``95% interval over wells``."""
+        return f"{self.level:.0%} interval{self.over}"
 
     @property
     def known(self) -> bool:
@@ -110,7 +121,15 @@ class Estimate(NamedTuple):
 
     def absolute(self) -> Estimate:
         """Return it with the sign of its value taken away, and its limits mirrored with it."""
-        return self if self.value >= 0 else Estimate(-self.value, -self.high, -self.low, self.level)
+        return self if self.value >= 0 else Estimate(-self.value, -self.high, -self.low, *self[3:])
+
+
+def over_text(note: str) -> str:
+    """Return `` over wells`` for a note in which ``unit well`` stands; nothing where no unit does."""
+    unit = re.search(r"\bunit (\w+)", note)
+    if unit is None:
+        return ""
+    return f" over {unit[1]}s" + (" taken as independent" if unit[1] == "position" else "")
 
 
 def p_text(p: float, *, least: float = 0.0, missing: str = "") -> str:

@@ -16,10 +16,10 @@ import numpy as np
 
 # Sums over frames by name, of any shape. With a P(infected): `n` frames, `tp fp tn fn` by truth and call,
 # `brier` of squared differences; `wins pairs` of an infected with an uninfected frame (a tie is half a
-# win), and `wins_same_hour pairs_same_hour` of frames of one hour. With a time error: `n_time` frames,
-# `abs err sq` of its size, itself and its square, `y yy` of the centred target; `n_pc abs_pc ...` under the
-# predicted clock. With the errors of two models without images, too: `n_base abs_base`, and of those
-# `abs_clock abs_mean`.
+# win), `wins_stratified pairs_stratified` of those of one plate and hour, and `wins_matched pairs_matched` of
+# all frames whose plate and hour hold both classes. With a time error: `n_time` frames, `abs err sq` of its
+# size, itself and its square, `y yy` of the centred target; `n_pc abs_pc ...` under the predicted clock. With
+# the errors of two models without images, too: `n_base abs_base`, and of those `abs_clock abs_mean`.
 Totals = Mapping[str, np.ndarray]
 Formula = Callable[[Totals], np.ndarray]
 Groups = tuple[str, ...]
@@ -27,7 +27,7 @@ ALL: Groups = ("all",)
 EACH: Groups = ("infected", "mock")
 EVERY: Groups = (*ALL, *EACH)
 
-Frames = Literal["class", "time", "predicted clock", "baseline"]
+Frames = Literal["class", "matched", "time", "predicted clock", "baseline"]
 IntervalKind = Literal["share", "auc", "absolute", "square", "root", "r2", "difference", "skill", "median"]
 
 
@@ -68,11 +68,12 @@ class Metric:
         name: in tables and configs.
         label: on axes and in tables to read, with the unit.
         formula: from totals to values; None for a median, which no totals give.
-        frames: which frames count: with a P(infected) (``class``), with a time error (``time``), with one
+        frames: which frames count: with a P(infected) (``class``), those of them whose plate and hour hold
+            both classes (``matched``), with a time error (``time``), with one
             under the predicted clock, or with the errors of two models without images, too (``baseline``).
         interval: how its interval is made: a ``share`` of frames or an ``auc`` (score interval), a mean
             ``absolute`` error, a mean ``square`` (its ``root``, or ``r2``, 1 less a ratio of squares), a
-            ``difference`` (Student's t), a ``skill`` (1 less a ratio) or a ``median``.
+            ``difference`` (Student's t), a ``skill`` (that of the gain, as a share) or a ``median``.
         unit: ``h``, ``h²`` or nothing.
         better: ``higher`` or ``lower``; ``zero`` where neither sign is good.
         chance: where a model without knowledge stands; None where that depends on the frames.
@@ -108,6 +109,11 @@ class Metric:
     summary: bool = False
 
     @property
+    def of_class(self) -> bool:
+        """Whether it judges P(infected), not the time."""
+        return self.frames in ("class", "matched")
+
+    @property
     def is_share(self) -> bool:
         """Whether it lies between 0 and 1 and is a share of frames or of pairs of frames."""
         return self.interval in ("share", "auc")
@@ -140,12 +146,13 @@ def ratio(top: np.ndarray, bottom: np.ndarray) -> np.ndarray:
 
 
 AUC = Ratio({"wins": 1}, {"pairs": 1})  # Mann and Whitney 1947, ties half
-AUC_SAME_HOUR = Ratio({"wins_same_hour": 1}, {"pairs_same_hour": 1})  # Janes and Pepe 2009
+AUC_STRATIFIED = Ratio({"wins_stratified": 1}, {"pairs_stratified": 1})  # Janes and Pepe 2009
+AUC_MATCHED = Ratio({"wins_matched": 1}, {"pairs_matched": 1})
 
 
 def _auc_gap(totals: Totals) -> np.ndarray:
-    """Return the clock's share of the AUC."""
-    return AUC(totals) - AUC_SAME_HOUR(totals)
+    """Return by how much pairs from other plates and hours raise the AUC of the frames that are matched."""
+    return AUC_MATCHED(totals) - AUC_STRATIFIED(totals)
 
 
 def _r2(totals: Totals, suffix: str) -> np.ndarray:
@@ -166,15 +173,14 @@ _auc = partial(_class, interval="auc", least=0.0, chance=0.5, compared=ALL, phas
 _share = partial(_class, interval="share", least=0.0)
 _baseline = partial(Metric, frames="baseline", interval="difference", split=EVERY, unit="h")
 _skill = partial(Metric, frames="baseline", interval="skill", split=EVERY, chance=0.0)
-_ONE_CLASS_AN_HOUR = "no hour holds frames of both classes"
 _NO_CLOCK_ERROR = "the time target is the clock less a constant: a clock alone makes no error"
 
 # fmt: off
 _CLASS = [
     _auc("auc", "AUC", AUC, bands=ALL, undefined="no two frames of different class come from the same model"),
-    _auc("auc_stratified", "AUC within the same hour", AUC_SAME_HOUR, undefined=_ONE_CLASS_AN_HOUR),
-    _class("auc_gap", "AUC less that within the same hour", _auc_gap, interval="difference",
-           better="zero", chance=0.0, undefined=_ONE_CLASS_AN_HOUR),
+    _auc("auc_stratified", "AUC within plate and hour", AUC_STRATIFIED, frames="matched", bands=ALL),
+    _class("auc_gap", "AUC over plates and hours less that within them", _auc_gap, frames="matched",
+           interval="difference", better="zero", chance=0.0),
     _share("accuracy", "accuracy", Ratio({"tp": 1, "tn": 1}, {"n": 1}), bands=ALL, compared=ALL),
     _share("f1", "F1", Ratio({"tp": 2}, {"tp": 2, "fp": 1, "fn": 1}, both_classes=True),
            bands=ALL, compared=ALL),

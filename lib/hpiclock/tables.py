@@ -296,7 +296,7 @@ def hour_strata(rows: pd.DataFrame) -> np.ndarray:
     """Return one integer per row, (rows,): frames with the same integer are of the same hour.
 
     Hours are counted in frame intervals of the rows given (:func:`frame_interval_h`; 1 h for stills) and
-    rounded, half an interval up. Matched controls and AUCs among frames of the same hour use these strata.
+    rounded, half an interval up.
 
     Args:
         rows: with ``stack_id`` and ``hours``.
@@ -304,3 +304,19 @@ def hour_strata(rows: pd.DataFrame) -> np.ndarray:
     step = frame_interval_h(rows)
     hours = rows["hours"].to_numpy(float)
     return np.floor((hours + SAME_H) / (step if step > 0 else 1.0) + 0.5).astype(np.int64)
+
+
+def plate_hour_strata(rows: pd.DataFrame) -> np.ndarray:
+    """Return one integer per row, (rows,): frames with the same integer are of the same plate and hour.
+
+    Matched controls and the stratified AUC (Janes and Pepe 2009) compare frames of one stratum. Plates that
+    hold one condition alone have no frame to compare with on themselves; they are taken together.
+
+    Args:
+        rows: with ``stack_id``, ``plate``, ``condition`` and ``hours``.
+    """
+    plate, infected = pd.factorize(rows["plate"])[0], rows["condition"].eq("infected").to_numpy()
+    both = np.intersect1d(plate[infected], plate[~infected])
+    hour = hour_strata(rows)
+    hour = hour - hour.min(initial=0)
+    return np.where(np.isin(plate, both), plate + 1, 0) * (hour.max(initial=0) + 1) + hour

@@ -90,12 +90,12 @@ def test_below_three_wells_a_class_there_are_no_limits() -> None:
     assert np.isfinite([row["intercept"], row["slope"]]).all()
     assert np.isnan([row["intercept_low"], row["slope_low"]]).all()
     assert verdict == CANNOT
-    assert "2 infected groups, at least 3 needed" in sentence
+    assert "2 infected wells, at least 3 needed" in sentence
     alone = plate(0, (1, 6), frames=60)
     alone["stack_id"] += (alone.index % 3).astype(str)
     _, verdict, sentence = judged(alone)
     assert verdict == CANNOT
-    assert "one well in a class" in sentence
+    assert "no interval: 1 infected well, at least 3 needed" in sentence
 
 
 def test_separated_classes_have_an_intercept_and_no_slope() -> None:

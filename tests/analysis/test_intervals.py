@@ -24,9 +24,11 @@ def scores_of(
     n = len(p)
     nothing, zeros = np.full(n, np.nan), np.zeros(n, int)
     error = nothing if error is None else error
+    truth = truth.astype(np.int8)
     return FrameScores(
-        truth=truth.astype(np.int8), p=p.astype(float), called=p >= 0.5, group=group, stack=group, well=group,
-        model=zeros, stratum=zeros, target=np.where(np.isnan(error), np.nan, np.arange(n)), error=error,
+        truth=truth, condition=truth, p=p.astype(float), called=p >= 0.5, group=group, stack=group,
+        well=group, model=zeros, stratum=zeros, error=error,
+        target=np.where(np.isnan(error), np.nan, np.arange(n)),
         target_predicted=nothing, error_predicted=nothing, off_clock=nothing, off_mean=nothing,
     )  # fmt: skip
 

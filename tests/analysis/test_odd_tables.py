@@ -9,9 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
+from hpiclock.analysis.detection import detection_times
 from hpiclock.analysis.import_predictions import complete_predictions
 from hpiclock.analysis.run_study import run_study
-from hpiclock.config.schema import StudyConfig, WindowsConfig
+from hpiclock.config.schema import AuditConfig, StudyConfig, WindowsConfig
 from hpiclock.errors import InputError
 from hpiclock.tables import METRICS, check
 
@@ -20,7 +21,7 @@ STUDY = StudyConfig(resamples=100, threshold=0.5, detection_frames=1, bins=2)
 
 
 def study_of(table: pd.DataFrame) -> dict[str, pd.DataFrame]:
-    return run_study(table, cfg_windows=WINDOWS, end_h=12, cfg_study=STUDY, seed=0)
+    return run_study(table, cfg_windows=WINDOWS, end_h=12, cfg_study=STUDY, cfg_audit=AuditConfig(), seed=0)
 
 
 @st.composite
@@ -130,6 +131,89 @@ def test_a_bad_value_is_named_with_its_row_and_column(column: str, value: object
     assert "\n" not in str(caught.value)
 
 
+def long(stacks: int = 6, *, frames: int = 12, **changed: object) -> pd.DataFrame:
+    """Half of the stacks infected from the start, a frame every 4 h."""
+    table = pd.DataFrame(
+        [
+            {"stack_id": f"s{stack}", "hours": 4.0 * frame, "label": stack % 2, "hpi": 4.0 * frame - 2,
+             "p_infected": 0.2 + 0.5 * (stack % 2) + 0.01 * frame}
+            for stack in range(stacks) for frame in range(frames)
+        ]
+    )  # fmt: skip
+    return table.assign(**changed)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"hours": lambda t: t["hours"] * 60}, "looks like minutes; divide it by 60"),
+        ({"hours": lambda t: t["hours"] * 3600}, "looks like seconds; divide it by 3600"),
+        ({"hours": lambda t: t["hours"] * 10}, "stack s0: hours and hpi do not advance together"),
+        ({"hours": lambda t: t["hours"] / 24}, "hours look like days"),
+        ({"hpi": lambda t: t["hpi"] * 60}, "hpi looks like minutes"),
+        ({"hpi": lambda t: t["hpi"] + 5.0 * t["hours"].gt(20)}, "one is wrong"),
+        ({"p_infected": lambda t: t["p_infected"] * 100}, "looks like percent; divide it by 100"),
+        ({"p_infected": lambda t: t["p_infected"] * 9 - 4}, r"of a logit x take 1 / \(1 \+ exp\(-x\)\)"),
+        ({"condition": "mock"}, "label infected in stack s1 of mock; correct one of them"),
+    ],
+)
+def test_another_unit_is_refused_in_one_line_with_its_remedy(changes: dict, message: str) -> None:
+    with pytest.raises(InputError, match=message) as caught:
+        complete_predictions(long(**changes), place="mine.csv")
+    assert str(caught.value).startswith("mine.csv: ")
+    assert "\n" not in str(caught.value)
+
+
+def test_hours_against_hpi_may_be_rounded() -> None:
+    predictions, _ = complete_predictions(long(hpi=lambda t: (t["hours"] - 2.34).round(1)))
+    assert predictions.query("condition == 'infected'")["hpi"].notna().all()
+    assert predictions.query("condition == 'mock'")["hpi"].isna().all()
+
+
+def test_one_wrong_label_makes_no_mock_stack_infected() -> None:
+    table = long()
+    table.loc[5, "label"] = 1  # of s0, a mock stack
+    predictions, notes = complete_predictions(table)
+    assert predictions.groupby("stack_id")["condition"].first()[["s0", "s1"]].tolist() == ["mock", "infected"]
+    assert predictions.query("stack_id == 's0'")["label"].isna().sum() == 1
+    assert any("1 labels contradict the others of their stack and are left out: s0" in note for note in notes)
+
+
+def test_a_stack_that_turns_infected_late_is_infected_whole() -> None:
+    table = long().drop(columns="hpi")
+    table.loc[table["hours"] < 36, "label"] = 0
+    predictions, notes = complete_predictions(table)
+    assert predictions.groupby("stack_id")["condition"].first()[["s0", "s1"]].tolist() == ["mock", "infected"]
+    assert not any("contradict" in note for note in notes)
+
+
+def test_frames_without_p_stay_as_gaps_across_which_nothing_is_detected() -> None:
+    table = long(2, frames=6)
+    table.loc[table["stack_id"].eq("s1"), "p_infected"] = [0.1, 0.1, 0.9, np.nan, 0.9, 0.1]
+    predictions, notes = complete_predictions(table)
+    assert len(predictions) == len(table)
+    assert any("1 frames have no P(infected): they stay as gaps" in note for note in notes)
+    for gap in (
+        predictions,
+        predictions[predictions["p_infected"].notna()],
+    ):  # a missing score, a missing row
+        times = detection_times(gap, thresholds={"decision": 0.5}, frames=2).set_index("stack_id")
+        assert not times.loc["s1", "detected"]
+        assert times.loc["s1", "time_h"] == 18.0
+
+
+def test_wells_are_written_in_one_way() -> None:
+    names = {"s0": "a1 ", "s1": "A-01", "s2": "A01", "s3": "B2", "s4": "b02", "s5": "donor 7"}
+    predictions, notes = complete_predictions(long(well=lambda t: t["stack_id"].map(names)))
+    assert set(predictions["well"]) == {"A01", "B02", "donor 7"}
+    assert any("wells are written as B03: a1  is A01" in note for note in notes)
+
+
+def test_p_of_mock_is_asked_about() -> None:
+    notes = complete_predictions(long(p_infected=lambda t: 1 - t["p_infected"]))[1]
+    assert any("of a P(mock) take 1 less it" in note for note in notes)
+
+
 def test_a_missing_column_is_named() -> None:
     with pytest.raises(
         InputError, match="column p_infected missing; a predictions file needs stack_id, hours"
@@ -147,4 +231,4 @@ def test_a_window_without_frames_stays_with_its_reason() -> None:
 def test_a_clear_message_when_no_window_fits() -> None:
     predictions, _ = complete_predictions(small())
     with pytest.raises(InputError, match="6 h do not fit between 0 and 5 h"):
-        run_study(predictions, cfg_windows=WINDOWS, end_h=5, cfg_study=STUDY, seed=0)
+        run_study(predictions, cfg_windows=WINDOWS, end_h=5, cfg_study=STUDY, cfg_audit=AuditConfig(), seed=0)

@@ -16,23 +16,22 @@ METRICS = {
     ("all", "auc"): 0.7,
     ("all", "auc_stratified"): 0.7,
     ("all", "auc_gap"): 0.0,
-    ("before onset", "auc"): 0.5,
-    ("after eclipse", "auc"): 0.9,
+    ("before onset", "auc_stratified"): 0.5,
+    ("after eclipse", "auc_stratified"): 0.9,
     ("infected", "mae"): 4.0,
     ("infected", "gain_over_clock"): 0.0,
-    ("infected", "gain_over_mean"): 0.0,
-    ("infected", "skill_over_clock"): 0.2,
-    ("infected", "skill_over_mean"): 0.2,
+    ("infected", "mae_of_clock"): 5.0,
+    ("infected", "mae_of_mean"): 6.0,
 }
 COMPARED = [("all", "auc"), ("all", "f1"), ("infected", "recall"), ("infected", "mae"), ("mock", "mae")]
 
 
-def estimate(rng, middle, spread, *, known=False):
-    """A value with limits around it; now and then without limits, or without a value unless it is known."""
+def estimate(rng, middle, spread):
+    """A value with limits around it; now and then without limits, or without a value."""
     value, wide = middle + spread * rng.normal(), abs(spread * rng.normal()) * 1.5
     low, high = value - wide, value + wide * rng.random()
     luck = rng.random()
-    if luck < 0.1 and not known:
+    if luck < 0.1:
         return NAN, NAN, NAN
     return (value, NAN, NAN) if luck < 0.2 else (value, low, high)
 
@@ -45,7 +44,7 @@ def study(rng):
         return pd.DataFrame([] if rng.random() < 0.1 else rows, columns=list(rows[0]))
 
     limits = ("value", "low", "high")
-    whole = {"group": "all", "metric": "auc"}
+    whole = {"group": "all", "metric": "auc_stratified"}
     n = {"n_stacks": int(rng.choice([1, 10])), "n_detected": 5}
     rules = ("decision", "controls")
     return {
@@ -54,11 +53,14 @@ def study(rng):
             *(
                 row(
                     limits,
-                    estimate(rng, middle, 0.2 + middle / 4, known=name == "auc_gap"),
+                    (middle, NAN, NAN)
+                    if name.startswith("mae_of")
+                    else estimate(rng, middle, 0.1 if group == "before onset" else 0.2 + middle / 4),
                     group=group,
                     metric=name,
+                    n=9 if name == "auc_stratified" else int(rng.choice([9, 12])),
                     n_stacks=4,
-                    n_wells=2,
+                    n_wells=int(rng.choice([0, 2])),
                     note="few wells.",
                 )
                 for (group, name), middle in METRICS.items()
@@ -113,6 +115,7 @@ def study(rng):
         ),
         "time_lines": table(
             row(("slope", "slope_low", "slope_high"), estimate(rng, 1, 0.2), clock="infection")
+            | {"intercept": rng.normal(), "start_h": 0.0, "end_h": 40.0}
         ),
         "calibration": table(
             row(("intercept", "intercept_low", "intercept_high"), estimate(rng, 0, 0.3))
@@ -240,7 +243,13 @@ def test_every_template_is_used_and_finds_its_facts(used):
     written: list[str] = list(notes_on_curves())
     for _ in range(80):
         written += sentences.design_sentences(design(rng))
-        written += list(sentences.conclusions(study(rng), level=0.95, eclipse_h=6.0)["sentence"])
+        tables = study(rng)
+        tables["metrics"]["split"] = str(rng.choice(["test", "test", "train"]))
+        if rng.random() < 0.2:
+            tables["metrics"].loc[tables["metrics"]["metric"].eq("mae_of_clock"), "value"] = 0.0
+        margin = float(rng.choice([0.1, 0.49]))
+        found = sentences.conclusions(tables, level=0.95, eclipse_h=6.0, margin=margin)
+        written += list(found["sentence"])
         written += list(comparison_sentences(comparison(rng), level=0.95, power=0.8)["sentence"])
     assert used == set(sentences.templates())
     assert not [text for text in written if re.search(r"\bnan\b|\binf\b|[{}]|  |\.\.", text)]

@@ -23,32 +23,48 @@ def metric(name: str, value: float, low: float, high: float) -> dict[str, object
     return PLACE | {"metric": name, "value": value, "low": low, "high": high}
 
 
-def times(gain: tuple[float, float, float], slope: tuple[float, float, float]) -> dict[str, pd.DataFrame]:
-    rows = [metric("mae", 3.0, 2.0, 4.0)]
-    rows += [metric(f"gain_over_{rival}", *gain) for rival in ("clock", "mean")]
-    rows += [metric(f"skill_over_{rival}", 0.4, np.nan, np.nan) for rival in ("clock", "mean")]
-    line = {"run": "r", "split": "test", "clock": "infection", "slope": slope[0], "slope_low": slope[1],
-            "slope_high": slope[2]}  # fmt: skip
-    return {"metrics": pd.DataFrame(rows), "time_lines": pd.DataFrame([line])}
+def times(gain: tuple[float, float, float], line: tuple[float, ...]) -> dict[str, pd.DataFrame]:
+    """Tables of a time error of 3 h; ``line`` is slope, its limits, and intercept over 0-40 h."""
+    rows = [metric("mae", 3.0, 2.0, 4.0), metric("gain_over_clock", *gain)]
+    rows += [metric(f"mae_of_{rival}", 5.0, 4.0, 6.0) for rival in ("clock", "mean")]
+    names = ("slope", "slope_low", "slope_high", "intercept")
+    where = {"run": "r", "split": "test", "clock": "infection", "start_h": 0.0, "end_h": 40.0}
+    return {
+        "metrics": pd.DataFrame(rows),
+        "time_lines": pd.DataFrame([where | dict(zip(names, line, strict=True))]),
+    }
 
 
 def test_a_gain_whose_interval_holds_zero_cannot_be_told() -> None:
-    said = list(time_sentences(times((0.5, -1.0, 2.0), (0.95, 0.8, 1.1)), 0.95))
-    assert [verdict for _, verdict, _ in said] == [SAYS, CANNOT, CANNOT, SAYS]
+    said = list(time_sentences(times((0.5, -1.0, 2.0), (0.95, 0.8, 1.1, 0.0)), 0.95))
+    assert [verdict for _, verdict, _ in said] == [SAYS, CANNOT, SAYS]
     assert "0.5 h smaller (95% interval 1.0 h larger to 2.0 h smaller)" in said[1][2]
 
 
-def test_a_sure_gain_is_said_in_hours_and_as_a_share() -> None:
-    said = list(time_sentences(times((2.0, 1.0, 3.0), (0.5, 0.3, 0.7)), 0.95))
+def test_a_sure_gain_is_said_once_in_hours_and_as_a_share_of_the_clock() -> None:
+    said = list(time_sentences(times((2.0, 1.0, 3.0), (1.0, 0.9, 1.1, 0.0)), 0.95))
     assert said[1][1] == SAYS
-    assert (
-        "smaller than that of a clock that sees no image by 2.0 h (95% interval 1.0 to 3.0), 40%"
-        in said[1][2]
-    )
-    assert said[3][1] == BEWARE  # pulled to the middle
-    worse = list(time_sentences(times((-2.0, -3.0, -1.0), (1.4, 1.2, 1.6)), 0.95))
+    clock = "that of a clock that sees no image by 2.0 h (95% interval 1.0 to 3.0), 40% of its 5.0 h"
+    assert f"smaller than {clock}" in said[1][2]
+    worse = list(time_sentences(times((-2.0, -3.0, -1.0), (1.0, 0.9, 1.1, 0.0)), 0.95))
     assert worse[1][1] == BEWARE
-    assert "larger than that of a clock that sees no image by 2.0 h (95% interval 1.0 to 3.0)" in worse[1][2]
+    assert f"larger than {clock}" in worse[1][2]
+
+
+@pytest.mark.parametrize(
+    ("line", "ends"),
+    [
+        ((0.8, 0.7, 0.9, -6.0), "at 0 h are called 6.0 h too early, frames at 40 h 14.0 h too early"),
+        ((0.5, 0.3, 0.7, 10.0), "at 0 h are called 10.0 h too late, frames at 40 h 10.0 h too early"),
+        ((1.4, 1.2, 1.6, 1.0), "at 0 h are called 1.0 h too late, frames at 40 h 17.0 h too late"),
+    ],
+)
+def test_early_and_late_are_said_of_the_ends_of_the_line_not_of_its_slope(
+    line: tuple[float, ...], ends: str
+) -> None:
+    verdict, sentence = list(time_sentences(times((2.0, 1.0, 3.0), line), 0.95))[2][1:]
+    assert verdict == BEWARE
+    assert ends in sentence
 
 
 def found(alarms: int, bound: float) -> list[tuple[str, str, str]]:

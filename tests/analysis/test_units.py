@@ -122,7 +122,9 @@ def test_analysis_and_audit_say_the_same_of_a_phase(staggered, phase):
 
 def stack(stack_id, hours, condition="mock"):
     label = int(condition == "infected")
-    return pd.DataFrame({"stack_id": stack_id, "hours": hours, "condition": condition, "label": label})
+    return pd.DataFrame(
+        {"stack_id": stack_id, "plate": "P", "hours": hours, "condition": condition, "label": label}
+    )
 
 
 def test_the_same_hour_is_one_number_of_frame_intervals_half_a_step_counts_upwards():

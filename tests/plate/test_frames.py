@@ -34,7 +34,13 @@ def rows(stack_id: str, hours: list[float], labels: list[int | None], split: str
     condition = "infected" if stack_id.startswith("i") else "mock"
     label = pd.array(labels, dtype="Int8")
     return pd.DataFrame(
-        {"stack_id": stack_id, "condition": condition, "split": split, "frame": range(len(hours))}
+        {
+            "stack_id": stack_id,
+            "plate": "P",
+            "condition": condition,
+            "split": split,
+            "frame": range(len(hours)),
+        }
         | {"hours": hours, "label": label}
     )
 

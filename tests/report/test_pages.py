@@ -231,10 +231,10 @@ def metrics(*rows):
 def test_the_index_shows_the_headline_of_the_metrics_table(run):
     nan = np.nan
     rows = metrics(
-        ("all", "auc", 0.91234, 0.85, 0.95, "", nan),
-        ("all", "auc", 0.5, nan, nan, "a window, not the whole", 3.0),
+        ("all", "auc_stratified", 0.91234, 0.85, 0.95, "", nan),
+        ("all", "auc_stratified", 0.5, nan, nan, "a window, not the whole", 3.0),
         ("after eclipse", "auc_stratified", 0.995, nan, nan, "no interval: 2 mock groups; unit well", nan),
-        ("before onset", "auc", nan, nan, nan, "one class only", nan),
+        ("before onset", "auc_stratified", nan, nan, nan, "one class only", nan),
         ("infected", "mae", 1.234, 1.0, 1.5, "", nan),
     )
     run.save_table("metrics.csv", tables.METRICS, rows)

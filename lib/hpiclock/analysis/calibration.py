@@ -10,6 +10,7 @@ from scipy.special import expit, logit
 from hpiclock.analysis import units
 from hpiclock.analysis.clustered import samples_by_class, t_interval, too_few_groups
 from hpiclock.analysis.curves import labelled_by_split
+from hpiclock.analysis.frame_scores import kinds_of_groups
 from hpiclock.format import count_text
 from hpiclock.tables import n_wells, table_of
 
@@ -54,10 +55,10 @@ def _intercept_and_slope(
         return found, "one class only"
     unit = units.choose_resampling_unit(rows)
     code = np.unique(unit.codes, return_inverse=True)[1]
-    infected, frames = np.bincount(code, truth), np.bincount(code)
-    samples = samples_by_class(np.where(infected == 0, 0, np.where(infected == frames, 1, 2)), needed="all")
-    alone = unit.caveat == units.ONE_WELL
-    notes = [f"no interval: {unit.caveat}" if alone else too_few_groups(samples)]
+    frames = np.bincount(code)
+    kinds = kinds_of_groups(truth, units.condition_codes(rows), code, len(frames))
+    samples = samples_by_class(kinds, needed="all")
+    notes = [too_few_groups(samples).replace("group", unit.unit)]
     ones = np.ones((len(z), 1))
     slope = np.column_stack([ones, z])
     for at, (x, offset, name) in enumerate(((ones, z, "intercept"), (slope, 0 * z, "slope"))):

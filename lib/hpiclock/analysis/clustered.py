@@ -35,7 +35,7 @@ def samples_by_class(kind: np.ndarray, *, needed: str) -> dict[str, np.ndarray]:
     returned, for :func:`too_few_groups` to say so.
 
     Args:
-        kind: (k,) of each group: 0 only uninfected frames, 1 only infected, 2 both.
+        kind: (k,) of :func:`hpiclock.analysis.frame_scores.kinds_of_groups`.
         needed: ``all``, or the one class that decides: ``infected`` or ``mock``.
     """
     infected, mock, both = (np.flatnonzero(kind == code) for code in (1, 0, 2))

@@ -12,7 +12,7 @@ from scipy.special import betaincinv, stdtrit
 from hpiclock.analysis import units
 from hpiclock.config.schema import StudyConfig
 from hpiclock.errors import InputError
-from hpiclock.tables import table_of
+from hpiclock.tables import frame_interval_h, table_of
 
 
 class Threshold(NamedTuple):
@@ -157,7 +157,10 @@ def control_threshold(predictions: pd.DataFrame, *, frames: int) -> ControlThres
     if rows.empty:
         return ControlThreshold(np.nan, np.nan, 0, "", "no control stacks in validation")
     stacks = rows.sort_values("hours").groupby(["run", "fold", "seed", "stack_id"])
-    highest = stacks["p_infected"].agg(lambda p: _highest_run(p.to_numpy(float), frames))
+    interval_h = frame_interval_h(predictions)
+    highest = stacks[["hours", "p_infected"]].apply(
+        lambda stack: _highest_run(*stack.to_numpy(float).T, frames=frames, interval_h=interval_h)
+    )
     scores = np.sort(highest.groupby(stacks["unit"].first()).max().to_numpy(float))[::-1]
     n = len(scores)
     allowed = max((j for j in range(1, n + 1) if _bound(n, j) <= BOUND), default=1)
@@ -177,11 +180,18 @@ def _bound(n: int, j: int) -> float:
     return float(betaincinv(j, n - j + 1, CONFIDENCE))
 
 
-def _highest_run(p: np.ndarray, frames: int) -> float:
-    """The highest threshold at which ``frames`` values in a row are at or above it."""
+def _highest_run(hours: np.ndarray, p: np.ndarray, *, frames: int, interval_h: float) -> float:
+    """The highest threshold that ``frames`` values in a row reach, between gaps of the hours."""
     if len(p) < frames:
         return float(p.max())
-    return float(np.lib.stride_tricks.sliding_window_view(p, frames).min(1).max())
+    windows = np.lib.stride_tricks.sliding_window_view
+    broken = (
+        windows(_after_gap(hours, interval_h)[1:], frames - 1).any(1)
+        if frames > 1
+        else np.zeros(len(p), bool)
+    )
+    lowest = windows(p, frames).min(1)
+    return float(lowest[~broken].max(initial=0.0))
 
 
 def detection_times(predictions: pd.DataFrame, *, thresholds: dict[str, float], frames: int) -> pd.DataFrame:
@@ -189,23 +199,26 @@ def detection_times(predictions: pd.DataFrame, *, thresholds: dict[str, float], 
 
     Columns: ``run split stack_id well condition moi rule threshold detected time_h last_h``. For infected
     stacks times are hpi and frames before the onset do not count; for mock stacks times are hours since
-    start and a detection is a false alarm. Undetected stacks have ``time_h`` at their last frame. Stacks
+    start and a detection is a false alarm. A frame that is missing, or has no P(infected), ends a run of
+    frames. Undetected stacks have ``time_h`` at their last frame. Stacks
     without an onset or shorter than ``frames`` have no row.
     """
     seen = predictions[predictions["p_infected"].notna()]
     infected = units.condition_codes(seen) == 1
     time = np.where(infected, seen["hpi"].to_numpy(float), seen["hours"].to_numpy(float))
     seen = seen.assign(last_h=time)[time >= 0].sort_values([*KEYS, "last_h"], ignore_index=True)
-    first_row = np.flatnonzero(~seen.duplicated(KEYS).to_numpy())
-    size = np.diff(np.append(first_row, len(seen)))
-    long = size >= frames
     p, hours = seen["p_infected"].to_numpy(float), seen["last_h"].to_numpy(float)
-    stacks = seen.loc[(first_row + size - 1)[long], [*KEYS, *SAME, "last_h"]].reset_index(drop=True)
+    new_stack = ~seen.duplicated(KEYS).to_numpy()
+    first_row = np.flatnonzero(new_stack)
+    last_row = np.append(first_row[1:], len(seen))[: len(first_row)] - 1
+    stretch = np.cumsum(new_stack | _after_gap(hours, frame_interval_h(predictions)))
+    long = last_row - first_row + 1 >= frames
+    stacks = seen.loc[last_row[long], [*KEYS, *SAME, "last_h"]].reset_index(drop=True)
     parts = []
     for rule, threshold in thresholds.items():
         if np.isnan(threshold):
             continue
-        at = _first_runs(p >= threshold, first_row, size, frames)[long]
+        at = _first_runs(p >= threshold, first_row, stretch, frames)[long]
         found = at < len(p)
         time_h = np.where(found, hours[np.minimum(at, len(p) - 1)], stacks["last_h"])
         parts.append(stacks.assign(rule=rule, threshold=threshold, detected=found, time_h=time_h))
@@ -214,15 +227,21 @@ def detection_times(predictions: pd.DataFrame, *, thresholds: dict[str, float], 
     return table.sort_values([*KEYS, "rule"], ignore_index=True)
 
 
-def _first_runs(above: np.ndarray, first: np.ndarray, size: np.ndarray, frames: int) -> np.ndarray:
-    """First row of each stack from which ``frames`` rows of it are above; the number of rows if none is."""
+def _after_gap(hours: np.ndarray, interval_h: float) -> np.ndarray:
+    """Return which frames follow the one before after more than an interval and a half: (rows,) bool."""
+    return np.diff(hours, prepend=hours[:1]) > 1.5 * interval_h
+
+
+def _first_runs(above: np.ndarray, first: np.ndarray, stretch: np.ndarray, frames: int) -> np.ndarray:
+    """First row of each stack from which ``frames`` rows of a stretch are above; else the number of rows."""
     n = len(above)
     if n == 0:
         return np.empty(0, int)
-    padded = np.append(above, np.zeros(frames, bool))
-    runs = np.lib.stride_tricks.sliding_window_view(padded, frames)[:n].all(1)
-    room = np.repeat(first + size, size) - np.arange(n) >= frames  # the run must end inside the stack
-    return np.minimum.reduceat(np.where(runs & room, np.arange(n), n), first)
+    runs = np.lib.stride_tricks.sliding_window_view(np.append(above, np.zeros(frames, bool)), frames)[:n].all(
+        1
+    )
+    last = np.minimum(np.arange(n) + frames - 1, n - 1)
+    return np.minimum.reduceat(np.where(runs & (stretch[last] == stretch), np.arange(n), n), first)
 
 
 def detection_thresholds(

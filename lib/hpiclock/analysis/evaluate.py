@@ -52,7 +52,8 @@ def metric_rows(
             value, limits = float(metric.value(sums.total)), metric_interval(sums, metric.name, level=level)
         reason = _why_undefined(metric, sums, counts) if np.isnan(value) else ""
         lost, groups = _lost(scores, known, metric.frames), _groups(sums, unit.unit)
-        note = "; ".join(filter(None, [reason, limits.note, lost, groups, remark, unit.caveat]))
+        why = limits.note.replace("group", unit.unit)
+        note = "; ".join(filter(None, [reason, why, lost, groups, remark, unit.caveat]))
         estimate = {"metric": metric.name, "value": value, "low": limits.low, "high": limits.high}
         rows.append(estimate | counts[metric.frames] | {"note": note})
     return rows
@@ -84,6 +85,7 @@ def _used_rows(scores: FrameScores) -> dict[Frames, np.ndarray]:
     timed = ~np.isnan(scores.error)
     return {
         "class": ~np.isnan(scores.p),
+        "matched": scores.matched,
         "time": timed,
         "predicted clock": ~np.isnan(scores.error_predicted),
         "baseline": timed & ~np.isnan(scores.off_clock),
@@ -109,8 +111,10 @@ def _lost(scores: FrameScores, known: FrameScores, frames: Frames) -> str:
     unknown = len(scores) - len(known)
     if unknown:
         words.append(f"{unknown} frames without a label not scored")
-    if frames == "class" and (blank := int(np.isnan(known.p).sum())):
+    if frames in ("class", "matched") and (blank := int(np.isnan(known.p).sum())):
         words.append(f"{blank} frames without P(infected) left out")
+    if frames == "matched" and (alone := int((~known.matched & ~np.isnan(known.p)).sum())):
+        words.append(f"{alone} frames without the other class at their plate and hour left out")
     timed = ~np.isnan(known.error)
     if frames in ("time", "baseline") and (blank := int((~timed).sum())):
         words.append(f"{blank} frames without a time target or prediction left out")
@@ -121,6 +125,7 @@ def _lost(scores: FrameScores, known: FrameScores, frames: Frames) -> str:
 
 NO_FRAMES: dict[Frames, str] = {
     "class": "no P(infected)",
+    "matched": "no plate and hour holds frames of both classes",
     "time": "no time predictions",
     "predicted clock": "no frame has a time under the predicted clock",
     "baseline": "no training or validation frames to fit the baseline on",
@@ -130,15 +135,18 @@ NO_FRAMES: dict[Frames, str] = {
 def _why_undefined(metric: Metric, sums: GroupSums, counts: dict[Frames, dict[str, int]]) -> str:
     if len(sums.kind) == 0:
         return "no frames"
-    if metric.frames != "class" and counts["time"]["n"] == 0:
+    if not metric.of_class and counts["time"]["n"] == 0:
         return NO_FRAMES["time"]
-    n, infected = counts[metric.frames]["n"], counts[metric.frames]["n_infected"]
+    first: Frames = "class" if metric.of_class else metric.frames
+    n, infected = counts[first]["n"], counts[first]["n_infected"]
     if n == 0:
-        return NO_FRAMES[metric.frames]
+        return NO_FRAMES[first]
     if metric.needs != "all":
         return f"no {'infected' if metric.needs == 'infected' else 'uninfected'} frames"
-    if metric.frames == "class" and infected in (0, n):
+    if metric.of_class and infected in (0, n):
         return "one class only: " + ("no uninfected frames" if infected else "no infected frames")
+    if counts[metric.frames]["n"] == 0:
+        return NO_FRAMES[metric.frames]
     return metric.undefined
 
 
@@ -148,7 +156,7 @@ def metrics_by_split(predictions: pd.DataFrame, *, threshold: float, study: Stud
     Groups: ``all``; ``infected`` and ``mock`` (by label); ``moi=...`` (infected wells of that MOI against
     all mock frames; time on its infected frames); and three phases by condition, ``before onset``,
     ``eclipse`` and ``after eclipse``: frames of infected wells in that range of hpi against mock frames of
-    the same hours, whatever their label.
+    their plate and hour, whatever their label.
 
     Args:
         predictions: a PREDICTIONS table.
@@ -185,8 +193,8 @@ def _label_groups(
     yield "all", every, np.ones(len(rows), bool)
     yield "infected", metrics_of("infected", "split"), label == 1
     yield "mock", metrics_of("mock", "split"), label == 0
-    of_class = [name for name in every if METRICS[name].frames == "class"]
-    timed = [name for name in every if METRICS[name].frames != "class"]
+    of_class = [name for name in every if METRICS[name].of_class]
+    timed = [name for name in every if not METRICS[name].of_class]
     for moi in mois:
         of_moi = rows["moi"].eq(moi).to_numpy()
         yield f"moi={moi:g}", of_class, (units.condition_codes(rows) == 0) | of_moi
@@ -199,7 +207,7 @@ def _by_phase(
     infected = units.condition_codes(rows)
     by_condition = scores.with_truth(infected)
     names = [name for name, metric in METRICS.items() if metric.phases]
-    remark = "truth is the condition of the well; mock frames of the same hours"
+    remark = "truth is the condition of the well; mock frames of the same plate and hour"
     for phase, matched in units.phase_frames(rows, eclipse_h=study.eclipse_h).items():
         part = by_condition.take(matched)
         for row in metric_rows(part, names, level=study.level, unit=unit, remark=remark):

@@ -6,6 +6,7 @@ What the sums are called, and which metric divides which, stands in :mod:`hpiclo
 from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -14,21 +15,24 @@ from scipy.special import ndtri
 from scipy.stats import rankdata
 
 from hpiclock.analysis.clustered import one_way_anova
-from hpiclock.analysis.units import group_codes, label_codes, well_codes
-from hpiclock.tables import hour_strata
+from hpiclock.analysis.units import MIN_GROUPS, condition_codes, group_codes, label_codes, well_codes
+from hpiclock.tables import plate_hour_strata
 
 
 @dataclass(frozen=True)
 class FrameScores:
     """Arrays of the same length, one entry per frame; what is unknown is NaN (truth: -1).
 
-    truth: 1 infected, 0 not, -1 not to be scored; p: P(infected); called: p >= threshold (bool);
+    truth: 1 infected, 0 not, -1 not to be scored; condition: what was done to the well (1 infected, 0 mock),
+    also where the truth of a frame is another; p: P(infected); called: p >= threshold (bool);
     group, stack, well, model, stratum: integer codes (well -1 = not given; model = run, fold and seed;
-    stratum = frames of the same hour); target, error: hours, under the true clock; target_predicted,
-    error_predicted: under the predicted clock; off_clock, off_mean: errors of the two baselines.
+    stratum = frames of the same plate and hour); target, error: hours, under the true clock;
+    target_predicted, error_predicted: under the predicted clock; off_clock, off_mean: errors of the two
+    baselines.
     """
 
     truth: np.ndarray
+    condition: np.ndarray
     p: np.ndarray
     called: np.ndarray
     group: np.ndarray
@@ -61,10 +65,17 @@ class FrameScores:
         return {"all": np.ones(len(self), bool), "infected": self.truth == 1, "mock": self.truth == 0}
 
     @property
-    def same_hour(self) -> np.ndarray:
-        """One integer per model and hour: frames that an AUC within the hour compares."""
-        hour = self.stratum - self.stratum.min(initial=0)
-        return self.model * (int(hour.max(initial=0)) + 1) + hour
+    def block(self) -> np.ndarray:
+        """One integer per model and stratum: frames that the stratified AUC compares."""
+        stratum = self.stratum - self.stratum.min(initial=0)
+        return self.model * (int(stratum.max(initial=0)) + 1) + stratum
+
+    @cached_property
+    def matched(self) -> np.ndarray:
+        """Frames with a P(infected) whose block holds such frames of both classes: (frames,) bool."""
+        block, seen = self.block, ~np.isnan(self.p)
+        both = np.intersect1d(*(block[seen & (self.truth == kind)] for kind in (0, 1)))
+        return seen & (self.truth >= 0) & np.isin(block, both)
 
     def __len__(self) -> int:
         return len(self.p)
@@ -96,13 +107,14 @@ def frame_scores(rows: pd.DataFrame, *, threshold: float, group: np.ndarray) -> 
     nothing = np.full(len(rows), np.nan)
     return FrameScores(
         truth=label_codes(rows),
+        condition=condition_codes(rows),
         p=p,
         called=p >= threshold,
         group=group,
         stack=group_codes(rows, "position"),
         well=well_codes(rows),
         model=model_codes(rows),
-        stratum=hour_strata(rows),
+        stratum=plate_hour_strata(rows),
         target=target,
         error=guess - target,
         target_predicted=by_predicted_clock,
@@ -185,8 +197,8 @@ class GroupSums:
     """Sufficient statistics of a set of frames in ``k`` groups.
 
     total: name -> () sums over all groups; without: name -> (k,) the same with one group left out;
-    linear: name -> (k,) each group's own sums; kind: (k,) 0 only uninfected frames, 1 only infected, 2 both;
-    codes: (k,) which group of the scores each is; correlation: of the scores within groups.
+    linear: name -> (k,) each group's own sums; kind: (k,) of :func:`kinds_of_groups`; codes: (k,) which
+    group of the scores each is; correlation: of the scores within groups.
     """
 
     total: dict[str, np.ndarray]
@@ -209,9 +221,32 @@ def group_sums(scores: FrameScores) -> GroupSums:
     total, without = _pair_totals(scores, group, k)
     total |= {name: values.sum() for name, values in linear.items()}
     without |= {name: total[name] - values for name, values in linear.items()}
-    has = [np.bincount(group, weights=scores.truth == truth, minlength=k) > 0 for truth in (0, 1)]
-    kind = np.where(has[0] & has[1], 2, np.where(has[1], 1, 0))
+    kind = kinds_of_groups(scores.truth, scores.condition, group, k)
     return GroupSums(total, without, linear, kind, codes, within_group_correlation(scores, group, k))
+
+
+ABSENT = 3  # the kind of a group without a frame
+
+
+def kinds_of_groups(truth: np.ndarray, condition: np.ndarray, group: np.ndarray, k: int) -> np.ndarray:
+    """Return which frames each group holds: (k,) 0 only uninfected, 1 only infected, 2 both, 3 none.
+
+    Where fewer than three groups are of a condition, groups are told apart by condition instead: frames of
+    infected wells before their onset are uninfected, but replace no mock well.
+
+    Args:
+        truth: (frames,) 1 infected, 0 not, -1 unknown: those frames do not count.
+        condition: (frames,) what was done to the well, 1 infected, 0 mock.
+        group: (frames,) codes 0..k-1.
+        k: how many groups there are.
+    """
+    kinds, known = [], truth >= 0
+    for side in (condition, truth):
+        mock, infected = (np.bincount(group, known & (side == one), minlength=k) > 0 for one in (0, 1))
+        kinds.append(np.select([mock & infected, infected, mock], [2, 1, 0], ABSENT))
+        if any(0 < both.sum() < MIN_GROUPS for both in (mock, infected)):
+            break
+    return kinds[-1]
 
 
 def linear_sums(scores: FrameScores, group: np.ndarray, k: int) -> dict[str, np.ndarray]:
@@ -255,8 +290,14 @@ def _pair_totals(
     without: dict[str, np.ndarray] = {}
     known = ~np.isnan(scores.p)
     scores, group = scores.take(known), group[known]
-    for suffix, block in (("", scores.model), ("_same_hour", scores.same_hour)):
-        for name, (row, column, own) in pair_sums(scores, group, block, k).items():
+    matched = scores.matched
+    parts = {
+        "": (scores, group, scores.model),
+        "_matched": (scores.take(matched), group[matched], scores.model[matched]),
+        "_stratified": (scores, group, scores.block),
+    }
+    for suffix, (part, of_row, block) in parts.items():
+        for name, (row, column, own) in pair_sums(part, of_row, block, k).items():
             total[name + suffix] = row.sum()
             without[name + suffix] = row.sum() - row - column + own
     return total, without

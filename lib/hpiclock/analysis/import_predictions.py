@@ -9,11 +9,13 @@ from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
+from scipy.stats import mannwhitneyu
 
 from hpiclock.config.schema import DataConfig
 from hpiclock.errors import InputError
 from hpiclock.tables import CLOCKS, PREDICTIONS, check, read_any
 from hpiclock.targets import hpi
+from hpiclock.wells import normal_well
 
 NPZ = ("time_preds", "time_targets", "cls_preds", "cls_targets")
 INFECTED, MOCK = ("infected", "true", "1", "1.0"), ("mock", "uninfected", "false", "0", "0.0")
@@ -105,10 +107,12 @@ def complete_predictions(
     """Return a PREDICTIONS table from any that has ``stack_id hours label p_infected``, and notes.
 
     Labels may be 0 and 1, true and false, or infected and mock; other columns of the contract are derived
-    where they follow from what is there, and every other column is kept.
+    where they follow from what is there, and every other column is kept. Frames without a P(infected) stay,
+    as gaps. Wells are written as ``B03``.
 
     Raises:
-        InputError: a required column is missing, a label is of another kind, or the check fails.
+        InputError: a required column is missing, a label is of another kind, hours or P(infected) are in
+            another unit, a frame of a mock stack is labelled infected, or the check fails.
     """
     missing = [name for name in REQUIRED if name not in predictions_like.columns]
     if missing:
@@ -121,7 +125,10 @@ def complete_predictions(
     for name in ("hours", "p_infected", "moi", "onset_h", "hpi", "time_target", "time_pred"):
         if name in rows.columns:
             rows[name] = _numbers(rows[name], place)
+    _check_units(rows, place)
     _identity(rows, notes)
+    _conditions(rows, notes, place)
+    _scores(rows, notes)
     _clock(rows, notes)
     return check(PREDICTIONS, rows, place=place), notes
 
@@ -154,6 +161,11 @@ def _identity(rows: pd.DataFrame, notes: list[str]) -> None:
     if "well" not in rows.columns:
         rows["well"] = ""
         notes.append("wells are not given: positions are taken as independent")
+    wells = rows["well"].fillna("").astype(str)
+    names = {name: normal_well(name) for name in wells.unique()}
+    rows["well"] = wells.map(names)
+    if other := [f"{name} is {normal}" for name, normal in names.items() if name != normal]:
+        notes.append(f"wells are written as B03: {', '.join(other[:3])}")
     if "split" not in rows.columns:
         rows["split"] = "test"
         notes.append("splits are not given: all rows are taken as test, and no threshold can be chosen")
@@ -161,10 +173,106 @@ def _identity(rows: pd.DataFrame, notes: list[str]) -> None:
         order = rows.groupby(["run", "fold", "seed", "stack_id"])["hours"]
         rows["frame"] = order.rank(method="dense").fillna(1).astype(int) - 1
         notes.append("frames are not given: they are numbered by their hours")
-    if "condition" not in rows.columns:
-        ever = rows["label"].eq(1).fillna(False).groupby(rows["stack_id"]).transform("any")
-        rows["condition"] = np.where(ever, "infected", "mock")
-        notes.append("conditions are not given: a stack with an infected frame is taken as infected")
+
+
+LONGEST_H = 31 * 24.0  # no time-lapse of one infection runs for longer
+UNITS_OF_TIME = {"seconds": 3600.0, "minutes": 60.0, "days": 1 / 24}  # of one hour
+FAR_H = 0.1  # rounding of hours moves a frame by less
+
+
+def _check_units(rows: pd.DataFrame, place: str) -> None:
+    """Refuse hours that are no hours, by their length or beside another column, and P that is no share."""
+    length = float(rows["hours"].max() - rows["hours"].min())
+    if LONGEST_H < length < np.inf:
+        unit = "minutes" if length / UNITS_OF_TIME["minutes"] <= LONGEST_H else "seconds"
+        raise InputError(
+            f"{place}: column hours runs over {length:g}, more than a month of hours: it looks like {unit}; "
+            f"divide it by {UNITS_OF_TIME[unit]:g}"
+        )
+    for name in rows.columns.intersection(["hpi", "time_target"]):
+        _check_same_unit(rows, name, place)
+    p = rows["p_infected"]
+    if p.min() < 0:
+        raise InputError(
+            f"{place}: column p_infected: {p.min():g} is below 0; of a logit x take 1 / (1 + exp(-x))"
+        )
+    if 2 < p.max() <= 100:
+        raise InputError(
+            f"{place}: column p_infected: {p.max():g} is above 1: it looks like percent; divide it by 100"
+        )
+
+
+def _check_same_unit(rows: pd.DataFrame, name: str, place: str) -> None:
+    """Refuse a column of hours that does not advance with ``hours`` inside the stacks."""
+    # a target of 0 may be a clipped one, and its step is none
+    ordered = rows[rows[name].ne(0) & rows[name].notna()].sort_values(["stack_id", "hours"])
+    steps = ordered.groupby("stack_id")[["hours", name]].diff().dropna()
+    steps = steps[steps["hours"].gt(0)]
+    far = (steps["hours"] - steps[name]).abs() > FAR_H * steps.max(axis=1).clip(lower=1.0)
+    if not far.any() or (name == "time_target" and far.mean() <= 0.5):
+        return  # a stack may change its clock once, at its onset
+    ratio = float((steps["hours"] / steps[name]).median())
+    unit = next((unit for unit, size in UNITS_OF_TIME.items() if abs(ratio / size - 1) < 0.05), "")
+    other = next((unit for unit, size in UNITS_OF_TIME.items() if abs(ratio * size - 1) < 0.05), "")
+    words = f"hours look like {unit}" if unit else f"{name} looks like {other}" if other else "one is wrong"
+    stack = ordered["stack_id"].loc[far.idxmax()]
+    raise InputError(
+        f"{place}: stack {stack}: hours and {name} do not advance together ({ratio:.3g} to 1): {words}; give "
+        "both in hours"
+    )
+
+
+def _conditions(rows: pd.DataFrame, notes: list[str], place: str) -> None:
+    """Take conditions from the labels where they are not given: of a stack, what most of its frames say.
+
+    A stack whose frames turn from uninfected to infected once, for two frames or more, is infected. Labels
+    that contradict the condition of their stack are of frames that cannot be scored.
+    """
+    infected = rows["label"].eq(1).fillna(False).to_numpy(bool)
+    if "condition" in rows.columns:
+        odd = np.flatnonzero(infected & rows["condition"].eq("mock").to_numpy())
+        if len(odd):
+            name = rows["stack_id"].iloc[odd[0]]
+            raise InputError(
+                f"{place}: row {odd[0] + 2}: label infected in stack {name} of mock; correct one of them"
+            )
+        return
+    known = rows[rows["label"].notna()].sort_values("hours", kind="stable")
+    stacks = known.astype({"label": float}).groupby("stack_id")["label"]
+    rises = stacks.apply(lambda label: label.is_monotonic_increasing) & (stacks.sum() >= 2)
+    of_stack = rises | (stacks.mean() > 0.5)
+    is_infected = rows["stack_id"].map(of_stack).fillna(False).to_numpy(bool)
+    rows["condition"] = np.where(is_infected, "infected", "mock")
+    notes.append("conditions are not given: a stack is what most of its labels say, or what they turn to")
+    turned = rows["stack_id"].map(rises).fillna(False).to_numpy(bool)
+    odd_rows = rows["label"].notna().to_numpy(bool) & ~turned & (infected != is_infected)
+    if odd_rows.any():
+        names = ", ".join(map(str, rows.loc[odd_rows, "stack_id"].unique()[:3]))
+        rows.loc[odd_rows, "label"] = pd.NA
+        notes.append(
+            f"{odd_rows.sum()} labels contradict the others of their stack and are left out: {names}"
+        )
+
+
+INVERTED = 0.2  # an AUC below it may be that of P(mock)
+
+
+def _scores(rows: pd.DataFrame, notes: list[str]) -> None:
+    gaps = int(rows["p_infected"].isna().sum())
+    if gaps:
+        notes.append(
+            f"{gaps} frames have no P(infected): they stay as gaps, are not scored, and detection starts anew"
+        )
+    known = rows[rows["label"].notna() & rows["p_infected"].notna()]
+    infected = known["label"].eq(1).to_numpy(bool)
+    if infected.all() or not infected.any():
+        return
+    auc = mannwhitneyu(*(known.loc[part, "p_infected"] for part in (infected, ~infected))).statistic
+    auc /= infected.sum() * (~infected).sum()
+    if auc < INVERTED:
+        notes.append(
+            f"infected frames score lower than uninfected ones (AUC {auc:.2f}); of a P(mock) take 1 less it"
+        )
 
 
 def _clock(rows: pd.DataFrame, notes: list[str]) -> None:
@@ -173,6 +281,7 @@ def _clock(rows: pd.DataFrame, notes: list[str]) -> None:
         rows["onset_h"] = _onsets(rows, infected, notes)
     if "hpi" not in rows.columns:
         rows["hpi"] = hpi(rows["hours"], rows["onset_h"])
+    rows["hpi"] = rows["hpi"].where(infected)
     labelled = rows["label"].eq(1).fillna(False).to_numpy(bool)
     if "clock" not in rows.columns:
         on_hours = (

@@ -62,17 +62,16 @@ def metric_interval(sums: GroupSums, name: str, *, level: float) -> Interval:
         return interval_of_mean_absolute_error(sums, metric, left_out, groups, level)
     if metric.interval in ("square", "root", "r2"):
         return interval_of_mean_square(sums, metric, left_out, groups, level)
+    if metric.interval == "skill":  # the gain as a share of the rival's error: one test, not two
+        gain = metric_interval(sums, metric.name.replace("skill", "gain"), level=level)
+        rival = float(METRICS[metric.name.replace("skill_over", "mae_of")].value(sums.total))
+        return Interval(gain.low / rival, gain.high / rival, gain.note)
     variance, df = jackknife_variance(left_out, groups)
     if variance == 0:
         return no_interval(NO_VARIATION)
     df = reduced_df(df, jackknife_deviations(left_out, groups))
     half = float(stdtrit(df, (1 + level) / 2) * np.sqrt(variance))
-    if metric.interval == "difference":
-        return Interval(max(value - half, metric.least), value + half, "")
-    step = half / (1 - value)  # on the scale of log(1 - value)
-    if step > WIDEST:
-        return no_interval(ONE_DECIDES)
-    return Interval(1 - (1 - value) * float(np.exp(step)), 1 - (1 - value) * float(np.exp(-step)), "")
+    return Interval(max(value - half, metric.least), value + half, "")
 
 
 def share_interval(
@@ -396,7 +395,7 @@ def interval_of_mean_absolute_error(
 ) -> Interval:
     """Return the interval of a mean absolute error; ``left_out`` and ``groups`` as elsewhere."""
     value, floor = float(metric.value(sums.total)), np.array(0.0)
-    if metric.frames != "class":
+    if not metric.of_class:
         floor = variance_of_mean_absolute_error(sums.linear, groups, suffix=metric.suffix)
     if value == 0 or jackknife_variance(left_out, groups)[0] == 0:
         return no_interval(NO_VARIATION)

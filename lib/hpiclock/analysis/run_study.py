@@ -16,14 +16,20 @@ from hpiclock.analysis.frame_scores import GroupSums, frame_scores, group_sums
 from hpiclock.analysis.sentences import conclusions, design_sentences
 from hpiclock.analysis.units import ResamplingUnit, choose_resampling_unit, group_codes
 from hpiclock.analysis.windows import AXES, Axis, window_edges, windowed_frames
-from hpiclock.config.schema import StudyConfig, WindowsConfig
+from hpiclock.config.schema import AuditConfig, StudyConfig, WindowsConfig
 from hpiclock.tables import METRICS, PREDICTIONS, check
 
 WORST = 20  # frames kept per split and reason
 
 
 def run_study(
-    predictions: pd.DataFrame, *, cfg_windows: WindowsConfig, end_h: float, cfg_study: StudyConfig, seed: int
+    predictions: pd.DataFrame,
+    *,
+    cfg_windows: WindowsConfig,
+    end_h: float,
+    cfg_study: StudyConfig,
+    cfg_audit: AuditConfig,
+    seed: int,
 ) -> dict[str, pd.DataFrame]:
     """Return every table of the study by name.
 
@@ -35,6 +41,7 @@ def run_study(
         cfg_windows: width, stride and start of the windows.
         end_h: where the last window may end.
         cfg_study: how predictions are judged.
+        cfg_audit: ``negative_control_margin`` is used.
         seed: of the resampling; the same seed gives the same tables.
 
     Raises:
@@ -58,7 +65,7 @@ def run_study(
         "metrics": metrics_by_split(predictions, threshold=cut, study=cfg_study),
         **{f"windows_{axis}": windows.window_table(views[axis], study=cfg_study, rng=rng) for axis in AXES},
         "threshold": pd.DataFrame([threshold._asdict()]),
-        "notes": pd.DataFrame({"note": design_sentences(predictions)}, dtype=object),
+        "notes": per_run(lambda rows: pd.DataFrame({"note": design_sentences(rows)}, dtype=object)),
         "roc": per_run(curves.roc_curve),
         "confusion": per_run(curves.confusion_table, threshold=cut),
         "reliability": per_run(curves.reliability_curve, bins=cfg_study.bins, level=level),
@@ -88,7 +95,9 @@ def run_study(
     tables["time_intervals"], tables["conformal"] = time_errors.conformal_intervals(
         predictions, threshold=cut, level=cfg_study.prediction_level, edges=edges
     )
-    tables["conclusions"] = conclusions(tables, level=level, eclipse_h=cfg_study.eclipse_h)
+    tables["conclusions"] = conclusions(
+        tables, level=level, eclipse_h=cfg_study.eclipse_h, margin=cfg_audit.negative_control_margin
+    )
     return tables
 
 

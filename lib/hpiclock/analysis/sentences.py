@@ -6,8 +6,9 @@ it and decide the verdict.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,25 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from hpiclock.analysis.units import MIN_GROUPS, condition_codes, group_codes
-from hpiclock.format import LEAST_P, Estimate, hours_text, p_text, value_text, window_text
+from hpiclock.analysis.units import (
+    MIN_GROUPS,
+    condition_codes,
+    reported_rows,
+    reported_split,
+    wells_by_condition,
+)
+from hpiclock.format import (
+    LEAST_P,
+    Estimate,
+    count_text,
+    first_clause,
+    hours_text,
+    p_text,
+    value_text,
+    window_text,
+)
 from hpiclock.metrics import METRICS
+from hpiclock.tables import SAME_H, table_of
 
 Tables = dict[str, pd.DataFrame]
 Sentences = Iterator[tuple[str, str, str]]  # topic, verdict, sentence
@@ -27,7 +44,7 @@ BEWARE = "beware"
 
 FALSE_ALARMS = 0.1  # share of mock stacks; above it a time of detection is not that of an infection
 WORTHLESS = 0.5  # a bound of the false alarms above it bounds nothing
-VAGUE = 0.5  # an interval of an AUC wider than this holds chance and near certainty alike
+SPLIT_WORDS = {"test": "the test", "val": "validation", "train": "training"}
 
 
 @cache
@@ -42,133 +59,171 @@ def words(key: str, /, **facts: Any) -> str:
     return templates()[key].format(**facts)
 
 
-def conclusions(tables: Tables, *, level: float, eclipse_h: float) -> pd.DataFrame:
-    """Return ``topic verdict sentence``, from the tables of :func:`hpiclock.analysis.run_study.run_study`.
+def conclusions(tables: Tables, *, level: float, eclipse_h: float, margin: float) -> pd.DataFrame:
+    """Return ``run split topic verdict sentence``, from the tables of :func:`.run_study.run_study`.
 
-    ``verdict`` is ``says``, ``cannot tell``, or ``beware`` where a control fails. Numbers are those of the
-    test split (of validation where there is no test), of the first run in the table.
+    ``verdict`` is ``says``, ``cannot tell``, or ``beware`` where a control fails. Every run has its
+    sentences, on its reported split (:func:`hpiclock.analysis.units.reported_split`), and its name in front
+    of them where there are several. Training rows alone are no result.
+
+    Args:
+        tables: the tables by name.
+        level: of their intervals.
+        eclipse_h: of the phases.
+        margin: how far from 0.5 an AUC may be where there is nothing to see.
     """
-    rows = [
-        *(("design", CANNOT, note) for note in tables["notes"]["note"]),
-        *_class(tables, level),
-        *_phases(tables, level, eclipse_h),
-        *_windows(tables, level),
-        *detection_sentences(tables),
-        *time_sentences(tables, level),
-        *calibration_sentences(tables, level),
-        *single_prediction_sentences(tables),
-    ]
-    return pd.DataFrame(rows, columns=["topic", "verdict", "sentence"])
+    rows: list[tuple[str, ...]] = []
+    runs = list(tables["metrics"].groupby("run", sort=True))
+    for run, metrics in runs:
+        split = reported_split(metrics)
+        mine = {name: _of(table, run=run, split=split) for name, table in tables.items()}
+        found: Iterable[tuple[str, str, str]] = [("split", CANNOT, words("training rows"))]
+        if split != "train":
+            row = _first(mine["metrics"], group="all", metric="auc")
+            counts = f"{count_text(int(row.get('n', 0)), 'frame')}, {_units_text(row)}"
+            found = chain(
+                [("split", SAYS, words("reported split", split=SPLIT_WORDS[split], counts=counts))],
+                (("design", CANNOT, note) for note in mine["notes"]["note"]),
+                _class(mine, level),
+                _phases(mine, level, eclipse_h, margin),
+                _windows(mine, level),
+                detection_sentences(mine),
+                time_sentences(mine, level),
+                calibration_sentences(mine, level),
+                single_prediction_sentences(mine),
+            )
+        named = f"{run}: " if len(runs) > 1 else ""
+        rows += [(run, split, topic, verdict, named + sentence) for topic, verdict, sentence in found]
+    return table_of(rows, "run split topic verdict sentence")
+
+
+def _of(table: pd.DataFrame, **where: str) -> pd.DataFrame:
+    """Return the rows with these values in those of the columns that the table has."""
+    for column in where.keys() & set(table.columns):
+        table = table[table[column].eq(where[column])]
+    return table
 
 
 def design_sentences(rows: pd.DataFrame) -> list[str]:
     """Return one sentence for every question that these rows cannot answer; none when they can answer all.
 
+    The design is judged on the split that is reported, whatever the others hold.
+
     Args:
-        rows: predictions or a manifest: one row or more per stack with its identity columns.
+        rows: predictions, frames or a manifest: one row or more per stack with its identity columns.
     """
-    stacks = rows.drop_duplicates("stack_id")
+    stacks = reported_rows(rows).drop_duplicates("stack_id")
+    where = f" in {SPLIT_WORDS[reported_split(rows)]}" if reported_split(rows) else ""
     infected = condition_codes(stacks) == 1
     if infected.all() or not infected.any():
-        return [words("one condition", only="infected" if infected.all() else "mock")]
-    return [*_wells(stacks, infected), *_plates(stacks, infected), *_onsets(stacks[infected])]
+        return [words("one condition", only="infected" if infected.all() else "mock", where=where)]
+    parts = _wells(stacks), _plates(stacks, infected), _onsets(stacks[infected])
+    return [words(key, where=where, **facts) for key, facts in chain(*parts)]
 
 
-def _wells(stacks: pd.DataFrame, infected: np.ndarray) -> Iterator[str]:
+Facts = Iterator[tuple[str, dict[str, Any]]]  # a template and what fills it
+
+
+def _wells(stacks: pd.DataFrame) -> Facts:
     if stacks["well"].eq("").any():
-        yield words("wells unknown")
+        yield "wells unknown", {}
         return
-    wells = group_codes(stacks, "well")
-    n_wells = {"infected": len(np.unique(wells[infected])), "mock": len(np.unique(wells[~infected]))}
-    alone = [name for name, n in n_wells.items() if n == 1]
-    few = [f"{n} {name}" for name, n in n_wells.items() if n < MIN_GROUPS]
+    few = {name: n for name, n in wells_by_condition(stacks).items() if n < MIN_GROUPS}
+    alone = [name for name, n in few.items() if n == 1]
     if alone:
-        yield words("one well", conditions=" and ".join(alone).capitalize())
-    elif few:
-        yield words("few wells", counts=" and ".join(few))
+        yield "one well", {"conditions": " and ".join(alone).capitalize()}
+    if few:
+        counts = " and ".join(count_text(n, f"{name} well") for name, n in few.items())
+        yield "few wells", {"counts": counts, "least": MIN_GROUPS}
 
 
-def _plates(stacks: pd.DataFrame, infected: np.ndarray) -> Iterator[str]:
-    plates = stacks["plate"]
+def _plates(stacks: pd.DataFrame, infected: np.ndarray) -> Facts:
+    plates, n = stacks["plate"], stacks["plate"].nunique()
     if not set(plates[infected]) & set(plates[~infected]):
-        yield words("conditions on other plates")
-    elif (plates == plates.iloc[0]).all():
-        yield words("one plate")
+        yield "conditions on other plates", {}
+    elif n < MIN_GROUPS:
+        yield "few plates", {"plates": ("One plate", "Two plates")[n - 1]}
 
 
-def _onsets(infected: pd.DataFrame) -> Iterator[str]:
+def _onsets(infected: pd.DataFrame) -> Facts:
     onsets = infected["onset_h"]
     if onsets.isna().any():
-        yield words("onset unknown")
+        yield "onset unknown", {}
     elif (onsets == onsets.iloc[0]).all():
-        yield words("one onset", onset=onsets.iloc[0])
-
-
-def test_rows(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the rows of the test split (else validation, else training) of the first run."""
-    for split in ("test", "val", "train"):
-        rows = table[table["split"].eq(split)]
-        if len(rows):
-            return rows[rows["run"].eq(rows["run"].iloc[0])]
-    return table
+        yield "one onset", {"onset": onsets.iloc[0]}
 
 
 def _first(table: pd.DataFrame, **where: str) -> dict[str, Any]:
-    """Return the first row of the test split with these values as facts; empty when there is none."""
-    rows = test_rows(table)
-    for column, value in where.items():
-        rows = rows[rows[column].eq(value)]
+    """Return the first row with these values as facts; empty when there is none."""
+    rows = _of(table, **where)
     return {} if rows.empty else rows.iloc[0].to_dict()
 
 
+def _units_text(row: Mapping[str, Any]) -> str:
+    """Return of how many wells and stacks a row of METRICS is; positions where wells are not given."""
+    stacks, wells = int(row.get("n_stacks", 0)), int(row.get("n_wells", 0))
+    if not wells:
+        return count_text(stacks, "position")
+    return f"{count_text(wells, 'well')}, {count_text(stacks, 'stack')}"
+
+
 def _metric(tables: Tables, group: str, metric: str, level: float) -> tuple[Estimate, dict[str, Any]]:
-    """Return a metric with its interval, NaN when undefined, and its row with ``why`` it is undefined."""
+    """Return a metric with its interval, NaN when undefined, and its row.
+
+    ``why`` is added: why it is undefined, or has no interval.
+    """
     row = _first(tables["metrics"], group=group, metric=metric)
-    why = str(row["note"]).rstrip(".") if row else "there are no such frames"
+    why = first_clause(row["note"]).rstrip(".") if row else "there are no such frames"
     return Estimate.of(row, level=level), row | {"why": why}
 
 
 def _class(tables: Tables, level: float) -> Sentences:
-    auc, facts = _metric(tables, "all", "auc", level)
-    if not auc.known:
-        yield "class", CANNOT, words("no auc", **facts)
-        return
-    yield "class", SAYS, words("auc", auc=auc, **facts)
     auc, facts = _metric(tables, "all", "auc_stratified", level)
-    if not auc.known:
-        yield "class", CANNOT, words("no auc of the same hour", **facts)
+    if auc.known:
+        yield "class", SAYS, words("auc", auc=auc, units=_units_text(facts), **facts)
+    else:
+        yield "class", CANNOT, words("no auc", **facts)
+    pooled, every = _metric(tables, "all", "auc", level)
+    if not pooled.known:
         return
     gap, _ = _metric(tables, "all", "auc_gap", level)
-    if not gap.bounded or gap.contains(0):
-        clock = words("clock unknown", gap=gap)
+    if not gap.known:
+        meaning = words("pooled alone")
+    elif not gap.bounded or gap.contains(0):
+        meaning = words("gap unknown", gap=gap)
     else:
-        clock = words("clock adds" if gap.value > 0 else "clock takes away", gap=gap.absolute())
-    yield "class", SAYS, words("auc of the same hour", auc=auc, clock=clock)
+        meaning = words("gap up" if gap.value > 0 else "gap down", gap=gap.absolute())
+    alone = int(every["n"] - facts.get("n", 0)) if gap.known else 0
+    rest = words("alone", alone=alone, n=int(every["n"])) if alone else ""
+    yield "class", SAYS, words("pooled", auc=pooled, meaning=meaning, rest=rest)
 
 
-def _phases(tables: Tables, level: float, eclipse_h: float) -> Sentences:
-    auc, facts = _metric(tables, "before onset", "auc", level)
+def _phases(tables: Tables, level: float, eclipse_h: float, margin: float) -> Sentences:
+    auc, facts = _metric(tables, "before onset", "auc_stratified", level)
+    facts |= {"low": 0.5 - margin, "high": 0.5 + margin}
     if not (auc.known and auc.bounded):
         verdict, key = CANNOT, "no auc before onset"
+    elif 0.5 - margin <= auc.low and auc.high <= 0.5 + margin:
+        verdict, key = SAYS, "at chance before onset"
     elif not auc.contains(0.5):
         verdict, key = BEWARE, "known before onset"
-    elif auc.high - auc.low > VAGUE:
-        verdict, key = CANNOT, "vague before onset"
     else:
-        verdict, key = SAYS, "unknown before onset"
-    yield "before onset", verdict, words(key, auc=auc, **facts)
-    auc, _ = _metric(tables, "after eclipse", "auc", level)
+        verdict, key = CANNOT, "vague before onset"
+    yield "before onset", verdict, words(key, auc=auc, units=_units_text(facts), **facts)
+    auc, facts = _metric(tables, "after eclipse", "auc_stratified", level)
     if auc.known:
-        yield "after eclipse", SAYS, words("after eclipse", auc=auc, eclipse_h=eclipse_h)
+        named = words("after eclipse", auc=auc, eclipse_h=eclipse_h, units=_units_text(facts))
+        yield "after eclipse", SAYS, named
 
 
 def _windows(tables: Tables, level: float) -> Sentences:
-    table = test_rows(tables["windows_hpi"])
-    rows = table[table["group"].eq("all") & table["metric"].eq("auc")]
+    rows = _of(tables["windows_hpi"], group="all", metric="auc_stratified")
     banded = rows[rows["low_simultaneous"].notna()]
     seen = banded[banded["low_simultaneous"] > 0.5].sort_values("start_h")
     if banded.empty:
-        yield "earliest window", CANNOT, words("no window")
+        whole, facts = _metric(tables, "all", "auc_stratified", level)
+        why = "no window has an interval" if whole.bounded else facts["why"]
+        yield "earliest window", CANNOT, words("no window", why=why)
         return
     if seen.empty:
         yield "earliest window", CANNOT, words("chance in every window")
@@ -176,7 +231,7 @@ def _windows(tables: Tables, level: float) -> Sentences:
         first = seen.iloc[0]
         window = window_text(first["start_h"], first["end_h"])
         yield "earliest window", SAYS, words("first window", window=window, **first)
-    row = _first(tables["stability"], group="all", metric="auc", axis="hpi")
+    row = _first(tables["stability"], group="all", metric="auc_stratified", axis="hpi")
     if not row or np.isnan(row["range"]) or np.isnan(row["range_of_noise"]):
         yield "stability", CANNOT, words("no stability")
         return
@@ -227,38 +282,39 @@ def _found(row: dict[str, Any]) -> str:
 
 
 def time_sentences(tables: Tables, level: float) -> Sentences:
-    """Yield the time error, what it gains over two rivals that see no image, and its pull to the middle."""
+    """Yield the time error, what it gains over a clock that sees no image, and its line over true time."""
     error, facts = _metric(tables, "infected", "mae", level)
     if not error.known:
         yield "time", CANNOT, words("no time", **facts)
         return
-    yield "time", SAYS, words("time", error=error)
-    for rival in ("clock", "mean"):
-        yield _gain(tables, rival, level)
+    yield "time", SAYS, words("time", error=error, units=_units_text(facts))
+    yield _gain(tables, level)
     row = _first(tables["time_lines"], clock="infection")
     slope = Estimate.of(row, level=level, columns=("slope", "slope_low", "slope_high"))
     if not (slope.known and slope.bounded):
         return
-    if slope.contains(1):
-        yield "time", SAYS, words("slope", slope=slope)
-    else:
-        key = "pulled to the middle" if slope.high < 1 else "slope too steep"
-        yield "time", BEWARE, words(key, slope=slope)
+    off = {name: row["intercept"] + (row["slope"] - 1) * row[f"{name}_h"] for name in ("start", "end")}
+    ends = {name: words("late" if h > 0 else "early", hours=abs(h)) for name, h in off.items()}
+    yield "time", SAYS if slope.contains(1) else BEWARE, words("line", **(row | ends | {"slope": slope}))
 
 
-def _gain(tables: Tables, rival: str, level: float) -> tuple[str, str, str]:
-    gain, facts = _metric(tables, "infected", f"gain_over_{rival}", level)
-    facts["rival"] = words(rival)
+def _gain(tables: Tables, level: float) -> tuple[str, str, str]:
+    gain, facts = _metric(tables, "infected", "gain_over_clock", level)
+    rivals = {
+        name: _metric(tables, "infected", f"mae_of_{name}", level)[0].value for name in ("clock", "mean")
+    }
+    facts |= rivals
     if not (gain.known and gain.bounded):
         return "time", CANNOT, words("no gain", **facts)
+    if rivals["clock"] < SAME_H:
+        return "time", CANNOT, words("clock is right", **facts)
     if gain.contains(0):
         hours = {name: getattr(gain, name) for name in ("value", "low", "high")}
         ends = {name: words("smaller" if h >= 0 else "larger", hours=abs(h)) for name, h in hours.items()}
-        return "time", CANNOT, words("vague gain", level=level, **(facts | ends))
-    skill, _ = _metric(tables, "infected", f"skill_over_{rival}", level)
-    facts |= {"gain": gain.absolute(), "share": words("share", skill=abs(skill.value)) if skill.known else ""}
+        return "time", CANNOT, words("vague gain", interval=gain.interval, **(facts | ends))
     verdict, key = (SAYS, "gain") if gain.value > 0 else (BEWARE, "loss")
-    return "time", verdict, words(key, **facts)
+    share = abs(gain.value) / rivals["clock"]
+    return "time", verdict, words(key, gain=gain.absolute(), share=share, **facts)
 
 
 def calibration_sentences(tables: Tables, level: float) -> Sentences:

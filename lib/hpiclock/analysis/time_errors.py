@@ -12,7 +12,7 @@ import pandas as pd
 from hpiclock.analysis.clustered import one_way_anova, t_interval, too_few_groups
 from hpiclock.analysis.frame_scores import FrameScores, target_under_predicted_clock
 from hpiclock.analysis.units import choose_resampling_unit, each_run_and_split, group_codes, in_window
-from hpiclock.tables import CLOCKS, n_wells, table_of
+from hpiclock.tables import CLOCKS, hour_strata, n_wells, table_of
 
 
 def time_errors(predictions: pd.DataFrame, *, threshold: float) -> pd.DataFrame:
@@ -43,22 +43,36 @@ def baseline_rows(predictions: pd.DataFrame, split: str) -> pd.DataFrame:
     return predictions.iloc[:0]
 
 
+def clock_times(fit: pd.DataFrame, hours: np.ndarray) -> np.ndarray:
+    """Return the times that a clock without a picture says at these hours: (frames,).
+
+    It says the hours less their median lead over the time target, among the frames it is fitted on of the
+    same hour; between their hours it interpolates, beyond them it keeps the last lead. On frames of common
+    hours no function of the hour, a constant included, has a smaller mean absolute error.
+
+    Args:
+        fit: frames of one class, with ``stack_id hours time_target``; one or more.
+        hours: (frames,) since start.
+    """
+    strata = fit.assign(lead=fit["hours"] - fit["time_target"]).groupby(hour_strata(fit))
+    return hours - np.interp(hours, strata["hours"].mean(), strata["lead"].median())
+
+
 def with_baselines(scores: FrameScores, hours: np.ndarray, fit: pd.DataFrame) -> FrameScores:
     """Return the scores with the errors of two models that see no image.
 
-    The clock: it knows the hours since start and says ``hours - c``, with ``c`` the median of
-    ``hours - time_target`` over the frames it is fitted on. The mean: it says their mean time target.
+    The clock is that of :func:`clock_times`; the mean says the mean time target. Both are fitted on the same
+    frames.
 
     Args:
         scores: the frames to be judged.
         hours: (frames,) their hours since start.
-        fit: frames of the same group from other stacks (:func:`rows_to_fit`).
+        fit: frames of the same class from other stacks (:func:`baseline_rows`).
     """
     if len(fit) == 0:
         return scores
-    lag = float((fit["hours"] - fit["time_target"]).median())
-    mean = float(fit["time_target"].mean())
-    return replace(scores, off_clock=hours - lag - scores.target, off_mean=mean - scores.target)
+    clock, mean = clock_times(fit, hours), float(fit["time_target"].mean())
+    return replace(scores, off_clock=clock - scores.target, off_mean=mean - scores.target)
 
 
 def residual_by_hour(predictions: pd.DataFrame, *, threshold: float, bin_h: float) -> pd.DataFrame:
@@ -97,8 +111,8 @@ def _every_bin(table: pd.DataFrame) -> pd.DataFrame:
 def time_regression(predictions: pd.DataFrame, *, level: float) -> pd.DataFrame:
     """Return the calibration line predicted = intercept + slope x true, per run, split and true clock.
 
-    Columns ``run split clock slope slope_low slope_high intercept r2 mae n n_stacks n_wells note``; a slope
-    below 1 says that early times are called late and late ones early. ``r2`` is that of the predictions.
+    Columns ``run split clock slope slope_low slope_high intercept start_h end_h r2 mae n n_stacks n_wells
+    note``; ``start_h`` and ``end_h`` are the first and the last true time. ``r2`` is that of the predictions.
     """
     rows = []
     for key, part in _by_clock(predictions):
@@ -108,9 +122,10 @@ def time_regression(predictions: pd.DataFrame, *, level: float) -> pd.DataFrame:
         spread = ((x - x.mean()) ** 2).sum()
         r2 = 1 - ((y - x) ** 2).sum() / spread if spread > 0 else np.nan
         intercept, mae = y.mean() - slope * x.mean(), np.abs(y - x).mean()
-        rows.append((*key, slope, low, high, intercept, r2, mae, *_counts(part), note))
-    columns = "run split clock slope slope_low slope_high intercept r2 mae n n_stacks n_wells note"
-    return table_of(rows, columns)
+        line = slope, low, high, intercept, x.min(), x.max()
+        rows.append((*key, *line, r2, mae, *_counts(part), note))
+    columns = "run split clock slope slope_low slope_high intercept start_h end_h r2 mae n n_stacks n_wells"
+    return table_of(rows, f"{columns} note")
 
 
 def limits_of_agreement(predictions: pd.DataFrame, *, level: float) -> pd.DataFrame:

@@ -1,6 +1,6 @@
 """What counts as a well, a phase of the infection, a matched control; which rows are repeats of one another.
 
-Analysis and audit both read these; hours are compared by :func:`hpiclock.tables.hour_strata`.
+Analysis and audit both read these; frames are compared within :func:`hpiclock.tables.plate_hour_strata`.
 """
 
 from __future__ import annotations
@@ -11,15 +11,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
-from hpiclock.tables import SAME_H, SPLITS, hour_strata
+from hpiclock.tables import SAME_H, SPLITS, plate_hour_strata
 
 PHASES = ("before onset", "eclipse", "after eclipse")
 BEFORE_FIRST_ONSET, PAST_LAST_ECLIPSE = "before the first onset", "past the last eclipse"
 MIN_GROUPS = 3  # per class; with fewer there is a point and no interval
 NO_WELLS = "wells not given: positions taken as independent, too narrow where they share a well"
-ONE_WELL = (
-    "one well in a class: infection cannot be told from well, the interval is for positions of these wells"
-)
 
 
 class ResamplingUnit(NamedTuple):
@@ -69,30 +66,41 @@ def count_codes(codes: np.ndarray) -> int:
 
 
 def choose_resampling_unit(rows: pd.DataFrame) -> ResamplingUnit:
-    """Choose the unit of resampling: plate, else well, else position.
+    """Choose the unit of resampling: the plate where three or more hold each class, else the well.
 
-    Wells are what was infected independently, so the well is the unit wherever both classes have two or
-    more; plates replace it when at least three hold each class (then the intervals speak for new plates).
-    With one well in a class only positions are left, and the note says what cannot be told.
+    The well is what was infected independently; with plates as the unit the intervals speak for new plates.
+    Positions stand in only where wells are not given, and the caveat says so. Where fewer than
+    :data:`MIN_GROUPS` wells hold a class there is no interval, however many positions they have.
 
     Args:
         rows: predictions (or a manifest) with ``plate, well, stack_id, condition``.
     """
-    infected = condition_codes(rows)
+    infected, plates = condition_codes(rows), group_codes(rows, "plate")
     present = [kind for kind in (0, 1) if (infected == kind).any()]
-
-    def enough(codes: np.ndarray, least: int) -> bool:
-        return all(len(np.unique(codes[infected == kind])) >= least for kind in present)
-
-    plates = group_codes(rows, "plate")
-    if rows["plate"].ne("").all() and enough(plates, MIN_GROUPS):
+    many = all(len(np.unique(plates[infected == kind])) >= MIN_GROUPS for kind in present)
+    if rows["plate"].ne("").all() and many:
         return ResamplingUnit("plate", plates, "")
     if rows["well"].eq("").any():
         return ResamplingUnit("position", group_codes(rows, "position"), NO_WELLS)
-    wells = group_codes(rows, "well")
-    if enough(wells, 2):
-        return ResamplingUnit("well", wells, "")
-    return ResamplingUnit("position", group_codes(rows, "position"), ONE_WELL)
+    return ResamplingUnit("well", group_codes(rows, "well"), "")
+
+
+def wells_by_condition(rows: pd.DataFrame) -> dict[str, int]:
+    """Return how many wells (a plate and a name) were infected and how many mock; 0 where not given."""
+    codes, infected = well_codes(rows), condition_codes(rows) == 1
+    return {"infected": count_codes(codes[infected]), "mock": count_codes(codes[~infected])}
+
+
+def reported_split(rows: pd.DataFrame) -> str:
+    """Return the split that results are of: test, else val, else train; nothing where there is none."""
+    there = set(rows["split"].dropna()) if "split" in rows else set()
+    return next((split for split in SPLITS[::-1] if split in there), "")
+
+
+def reported_rows(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of the reported split; all of them where there is no split."""
+    split = reported_split(rows)
+    return rows[rows["split"].eq(split)] if split else rows
 
 
 def ordered_splits(rows: pd.DataFrame) -> list[str]:
@@ -129,22 +137,22 @@ def in_window(values: np.ndarray, start_h: float, end_h: float, *, last: bool) -
 
 
 def with_matched_controls(inside: np.ndarray, infected: np.ndarray, stratum: np.ndarray) -> np.ndarray:
-    """Return the frames that are ``inside``, and the uninfected ones of the same hours: (rows,) bool.
+    """Return the frames that are ``inside``, and the uninfected ones of their strata: (rows,) bool.
 
     Args:
         inside: (rows,) bool, infected frames.
         infected: (rows,) 1 infected, 0 not, -1 unknown.
-        stratum: (rows,) of :func:`hpiclock.tables.hour_strata`.
+        stratum: (rows,) of :func:`hpiclock.tables.plate_hour_strata`.
     """
     return inside | ((infected == 0) & np.isin(stratum, np.unique(stratum[inside])))
 
 
 def phase_frames(rows: pd.DataFrame, *, eclipse_h: float) -> dict[str, np.ndarray]:
-    """Return, per phase, its frames of infected wells and mock frames of the same hours: (rows,) bool.
+    """Return, per phase, its frames of infected wells and mock frames of their plate and hour: (rows,) bool.
 
     What is said of a phase, "before onset" and "after eclipse" among them, is about these frames.
     """
-    infected, stratum = condition_codes(rows), hour_strata(rows)
+    infected, stratum = condition_codes(rows), plate_hour_strata(rows)
     masks = phase_masks(rows, eclipse_h=eclipse_h)
     return {name: with_matched_controls(inside, infected, stratum) for name, inside in masks.items()}
 

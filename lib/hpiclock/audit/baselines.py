@@ -20,7 +20,7 @@ from hpiclock.analysis.linear_probe import feature_columns, fit_class_probe, fit
 from hpiclock.audit import LIGHT_CHANGES, LITTLE_AUC, LITTLE_P, PLAIN, Answer, Evidence, beyond
 from hpiclock.audit.permutation import ScoreEstimate, auc_gain, condition_auc, mean_over_wells, score_auc
 from hpiclock.format import first_clause, short_interval
-from hpiclock.tables import hour_strata, n_wells
+from hpiclock.tables import n_wells, plate_hour_strata
 
 MODEL = "the model"
 MORE_TEST, SIMPLER = "more wells in the test", "use the simpler model, or train longer"
@@ -291,7 +291,7 @@ def sampling_experiments(
 
     controls = {
         "all controls": np.ones(len(rows), bool),
-        "matched controls": units.with_matched_controls(label == 1, label, hour_strata(rows)),
+        "matched controls": units.with_matched_controls(label == 1, label, plate_hour_strata(rows)),
     }
     found = [
         row("controls", one, other, train & controls[one], test & controls[other])

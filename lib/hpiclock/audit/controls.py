@@ -15,7 +15,7 @@ from hpiclock.analysis.units import BEFORE_FIRST_ONSET, PAST_LAST_ECLIPSE, in_wi
 from hpiclock.audit import Answer, Evidence, permutation, power, random_stream
 from hpiclock.config.schema import StudyConfig, WindowsConfig
 from hpiclock.format import first_clause, p_with_floor, short_interval
-from hpiclock.tables import hour_strata, table_of
+from hpiclock.tables import plate_hour_strata, table_of
 
 # Parts of the error rate of the audit that its two-sided tests may use: 0.16 of 5% lies just above 2/252, the
 # smallest p of 5 against 5 wells. What is left is for rows that decide by an interval.
@@ -258,7 +258,7 @@ def negative_controls(
         study: ``level`` and ``eclipse_h`` are used.
         visible_h: hours after onset at which signs are first to be seen; NaN = not known.
     """
-    infected, stratum, hpi = units.condition_codes(test), hour_strata(test), test["hpi"].to_numpy(float)
+    infected, stratum, hpi = units.condition_codes(test), plate_hour_strata(test), test["hpi"].to_numpy(float)
 
     def row(what: str, start_h: float, end_h: float, chosen: np.ndarray) -> dict[str, Any]:
         auc = permutation.condition_auc(test[chosen], level=study.level)

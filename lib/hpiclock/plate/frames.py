@@ -12,7 +12,7 @@ from hpiclock.config.schema import ClassWindow, Config, FramesConfig, SplitFrame
 from hpiclock.errors import InputError
 from hpiclock.plate.manifest.survey import acquisition_times, load_manifest
 from hpiclock.plate.splits import SplitPlan, split_wells
-from hpiclock.tables import FRAMES, IDENTITY, MANIFEST, SAME_H, SPLITS, check, hour_strata
+from hpiclock.tables import FRAMES, IDENTITY, MANIFEST, SAME_H, SPLITS, check, plate_hour_strata
 from hpiclock.targets import add_targets
 
 CLASS_OF = {"infected": "infected", "mock": "uninfected"}  # condition -> section of the config
@@ -73,13 +73,13 @@ def _select_split(frames: pd.DataFrame, config: SplitFrames, split: str) -> pd.D
 
 
 def match_controls(frames: pd.DataFrame) -> pd.DataFrame:
-    """Keep a mock frame only where a frame labelled infected is of the same hour.
+    """Keep a mock frame only where a frame labelled infected is of the same plate and hour.
 
-    Hours are those of :func:`hpiclock.tables.hour_strata` for the frames given, strides included.
+    These are those of :func:`hpiclock.tables.plate_hour_strata` for the frames given, strides included.
     """
-    hour = hour_strata(frames)
+    stratum = plate_hour_strata(frames)
     infected = frames["label"].eq(1).fillna(False).to_numpy(bool)
-    return frames[frames["condition"].ne("mock") | np.isin(hour, hour[infected])]
+    return frames[frames["condition"].ne("mock") | np.isin(stratum, stratum[infected])]
 
 
 def _within(rows: pd.DataFrame, window: ClassWindow) -> pd.Series:

@@ -259,14 +259,18 @@ def folder_placeholders(run: Run, folder: Path) -> dict[str, str]:
 # What a reader asks first: (words, group, metric), all on the test frames.
 QUESTIONS = (
     (
-        "Primary: infected or not, after the eclipse, at one hour (AUC)",
+        "Primary: infected or not, after the eclipse (AUC within plate and hour)",
         "after eclipse",
         "auc_stratified",
     ),
     ("Primary: time since infection, infected frames (mean absolute error)", "infected", "mae"),
-    ("Infected or not, all frames (AUC)", "all", "auc"),
-    ("The same before the onset, where nothing can be seen (AUC)", "before onset", "auc"),
-    ("Time since infection for a model that only knows the clock", "infected", "mae_of_clock"),
+    ("Infected or not, all frames (AUC within plate and hour)", "all", "auc_stratified"),
+    (
+        "Before the onset, where nothing can be seen (AUC within plate and hour)",
+        "before onset",
+        "auc_stratified",
+    ),
+    ("Time since infection for a clock that sees no image", "infected", "mae_of_clock"),
 )
 # The same from results.json, which has no intervals.
 FALLBACK = (

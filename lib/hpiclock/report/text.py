@@ -172,8 +172,8 @@ SUMMARY_TEXT = """Run {run}
 Test frames, all hours:
 {metrics}
 
-Time of infected frames against a clock that sees no image, and against
-always saying the mean time (positive: the model is better):
+Time of infected frames against a clock that sees no image, fitted on the hours of frames of the
+same class, and against always saying the mean time (positive: the model is better):
 {baselines}
 """
 

@@ -24,7 +24,12 @@ from hpiclock.tables import PREDICTIONS, write
 def study_tables(predictions: pd.DataFrame, cfg: Config) -> Tables:
     """Return every table of the study, judged as the config says."""
     return run_study(
-        predictions, cfg_windows=cfg.windows, end_h=cfg.window_end_h, cfg_study=cfg.study, seed=cfg.seed
+        predictions,
+        cfg_windows=cfg.windows,
+        end_h=cfg.window_end_h,
+        cfg_study=cfg.study,
+        cfg_audit=cfg.audit,
+        seed=cfg.seed,
     )
 
 
@@ -68,7 +73,7 @@ def study_figures(tables: Tables, predictions: pd.DataFrame, cfg: Config) -> dic
 
     metrics = part("metrics")
     auc = metrics[metrics["metric"].eq("auc") & metrics["group"].eq("all")]
-    curves = part("detection_curves")
+    curves, by_hpi = part("detection_curves"), part("windows_hpi")
     drawn: dict[str, Axes | Figure] = {
         "classes": figures.classes_figure(part("roc"), auc, part("confusion"), level=level, threshold=cut),
         "reliability": figures.reliability(part("reliability"), level=level),
@@ -76,7 +81,7 @@ def study_figures(tables: Tables, predictions: pd.DataFrame, cfg: Config) -> dic
         "prediction_scatter": figures.prediction_scatter_figure(rows, part("time_lines")),
         "residual_over_hours": figures.residual_over_hours(part("residuals")),
         "temporal_generalization": figures.temporal_generalization_figure(part("windows_hours"), level=level),
-        "auc_by_hpi": figures.metric_by_window(part("windows_hpi"), metric="auc", level=level, clock="hpi"),
+        "auc_by_hpi": figures.metric_by_window(by_hpi, metric="auc_stratified", level=level, clock="hpi"),
         "detection": figures.detection_curve(first_threshold_rule(curves), level=level),
     }
     for clock in predictions["clock"].unique():

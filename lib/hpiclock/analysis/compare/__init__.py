@@ -102,7 +102,8 @@ class PairedComparison:
         """Yield group, metric and frames of all that is compared, or is compared in windows."""
         for group, mask in zip(EVERY, (self.truth >= 0, self.truth == 1, self.truth == 0), strict=True):
             for metric in metrics_of(group, "compared"):
-                if not windows or group in METRICS[metric].bands:
+                # in windows variants are exchanged pair by pair, which is known for AUCs over all pairs
+                if not windows or (group in METRICS[metric].bands and metric != "auc_stratified"):
                     yield group, metric, mask
 
     def _difference(self, mask: np.ndarray, metric: str) -> Difference:

@@ -11,12 +11,11 @@ from scipy.special import stdtr, stdtrit
 from scipy.stats import rankdata
 
 from hpiclock.analysis.clustered import NO_VARIANCE, flipped_variance, samples_by_class, studentized_flips
-from hpiclock.analysis.frame_scores import FrameScores, linear_sums, pair_sums
+from hpiclock.analysis.frame_scores import ABSENT, FrameScores, kinds_of_groups, linear_sums, pair_sums
 from hpiclock.analysis.units import MIN_GROUPS
 from hpiclock.metrics import METRICS, Ratio, ratio
 
 CELLS = 1 << 22  # of a table of frames and groups: memory stays bounded
-ABSENT = 3  # the kind of a group without a frame here
 
 
 class PairedSeed(NamedTuple):
@@ -103,7 +102,7 @@ def _is_auc(metric: str) -> bool:
 
 def _pairs(scores: FrameScores, metric: str, k: int) -> tuple[np.ndarray, np.ndarray]:
     known = scores.take(~np.isnan(scores.p))
-    block = known.same_hour if metric == "auc_stratified" else known.model
+    block = known.block if metric == "auc_stratified" else known.model
     made = pair_sums(known, known.group, block, k)
     wins, pairs = (made[name][0] + made[name][1] for name in ("wins", "pairs"))
     return wins, pairs
@@ -121,8 +120,9 @@ def paired_difference(first: Seeds, second: Seeds, metric: str, k: int) -> Diffe
     one, other = metric_sums_by_seed(first, metric, k), metric_sums_by_seed(second, metric, k)
     why = _missing(first[0].scores, second[0].scores, metric)
     if not why and np.isnan(one.value - other.value):
-        why = "one class only" if METRICS[metric].frames == "class" else "no predicted times"
-    kinds = _kinds(first[0].scores, k)
+        why = "one class only" if METRICS[metric].of_class else "no predicted times"
+    scores = first[0].scores
+    kinds = kinds_of_groups(scores.truth, scores.condition, scores.group, k)
     of_class = samples_by_class(kinds, needed=METRICS[metric].needs).values()
     samples = [at for at in (at[kinds[at] != ABSENT] for at in of_class) if len(at)]
     of_group, of_seeds = np.full(k, np.nan), (np.full((1, k), np.nan),) * 2
@@ -140,14 +140,9 @@ def _added(part: PairedParts, at: float | None) -> np.ndarray:
     return added / part.whole[:, None]
 
 
-def _kinds(scores: FrameScores, k: int) -> np.ndarray:
-    has = [np.bincount(scores.group[scores.truth == truth], minlength=k) > 0 for truth in (0, 1)]
-    return np.where(has[0] & has[1], 2, np.where(has[1], 1, np.where(has[0], 0, ABSENT)))
-
-
 def _missing(one: FrameScores, other: FrameScores, metric: str) -> str:
     """Why two variants cannot be compared on these frames: one does not say it of all of them."""
-    kind = "class" if METRICS[metric].frames == "class" else "time"
+    kind = "class" if METRICS[metric].of_class else "time"
     predicted = [~np.isnan(side.p if kind == "class" else side.error) for side in (one, other)]
     if not len(one):
         return "no frames"
