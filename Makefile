@@ -47,6 +47,7 @@ bench: $(STAMP) ## how fast: the pages of reports/benchmarks, one after the othe
 
 bench-coverage: $(STAMP) ## how often the study's intervals hold the truth (minutes; writes docs/coverage.md)
 	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/interval_coverage.py
+	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/dose_and_calibration.py
 
 bench-audit: $(STAMP) ## how often the confound audit finds what was planted (40 minutes; remembers what it did)
 	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/audit_power.py --seeds 200
