@@ -134,7 +134,7 @@ Ryegrass and S.alba agree with R's `drc` (`tests/analysis/test_dose_response.py`
 {plates} simulated plates a cell, doses half a logarithm apart and controls, as many wells at each; the EC50
 within a quarter of a logarithm of the middle. Share of the plates with a curve whose limits hold the EC50 (a
 missing limit holds it), and in brackets the share of all plates with both limits. A cell is exact to about
-{error:.2f}. `OMP_NUM_THREADS=1 python benchmarks/dose_and_calibration.py` repeats it.
+{error:.2f}. `OMP_NUM_THREADS=1 python benchmarks/dose_and_calibration.py --plates {plates}` repeats it.
 
 {inside}
 
@@ -176,7 +176,7 @@ three wells in a class, nor where P separates the classes entirely, of all wells
 
 {plates} simulated test splits a cell, 40 frames a well (10 to 79 where unequal), well effects with a share of
 0.3 of the variance (AUC .98: 0.5), P with odds too high and slope 0.77. In brackets the median width. A cell
-is exact to about {error:.2f}. `OMP_NUM_THREADS=1 python benchmarks/dose_and_calibration.py` repeats it.
+is exact to about {error:.2f}. `OMP_NUM_THREADS=1 python benchmarks/dose_and_calibration.py --plates {plates}` repeats it.
 
 {table}
 

@@ -341,7 +341,8 @@ def predict(
     pieces = output.with_name(f".{output.name}.pieces")
     predicted = _predict_all(members, cache, frames, pieces)
     rows, thresholds, of_members = combine_members(members, frames, predicted)
-    rows = check(NEW_PREDICTIONS, rows.join(_metadata(manifest), on="stack_id"))
+    more = _metadata(manifest).drop(columns=rows.columns, errors="ignore")  # frames carry the allocation
+    rows = check(NEW_PREDICTIONS, rows.join(more, on="stack_id"))
     references = [member.reference for member in members if member.reference is not None]
     n_held_out, n_wells = min(((len(one.held_out), one.n_wells) for one in references), default=(0, 0))
     trained = kept_statistics(runs[0])
