@@ -14,6 +14,7 @@ from hpiclock import figures, tables
 from hpiclock.config.load import load_config
 from hpiclock.errors import InputError
 from hpiclock.report.pages import ERROR_MARKER_TAG, WIDGET, for_reading, write_index, write_pages
+from hpiclock.report.text import PRIMARY
 from hpiclock.runs.run import Run
 
 PIXEL = base64.b64encode(b"not a real picture").decode()
@@ -199,6 +200,20 @@ def test_a_note_that_the_page_shows_anyway_is_not_said_twice(run, tags, first):
     soup = soup_of(run.path("01_look.html"))
     assert soup.main.text.count("one well") == 1
     assert [item.text for item in soup.select("aside li")] == first
+
+
+def test_that_data_are_simulated_stands_first_on_pages_and_index_and_the_endpoints_are_named(run):
+    run.save_json("notes.json", ["one well", "Simulated data: a program drew them"])
+    said = new_output(
+        "display_data", data={"text/markdown": f"> - Simulated data: a program drew them\n\n{PRIMARY}"}
+    )
+    write_executed(run.path("01_look.ipynb"), code("opening(notes)", said))
+    write_executed(run.path("02_train.ipynb"), heading="# 2")
+    write_pages(run)
+    for page in (run.path("01_look.html"), run.path("02_train.html"), write_index(run.cfg.reports_dir)):
+        soup = soup_of(page)
+        assert soup.select_one("aside li").text == "Simulated data: a program drew them"
+        assert soup.main.text.count(PRIMARY) == 1
 
 
 def test_pages_link_to_each_other_and_to_the_index(run):

@@ -24,6 +24,7 @@ from hpiclock.errors import InputError, RunFailed
 from hpiclock.files import atomic
 from hpiclock.format import first_clause, limits_text, n_text, value_text
 from hpiclock.metrics import METRICS
+from hpiclock.plate.manifest import SIMULATED
 from hpiclock.report.audit_text import verdict_counts, verdict_rows
 from hpiclock.report.text import PRIMARY, simulated_first
 from hpiclock.runs.run import CONFIG, WHERE_KEYS, Run
@@ -155,12 +156,12 @@ def _joins(above: Any, below: Any) -> bool:
 
 
 def _notes_not_shown(notes: list[str], notebook: nbformat.NotebookNode) -> list[str]:
-    """Return the notes that the notebook does not show by itself: no page goes without them."""
+    """Return the notes that the notebook does not show by itself, and that data are simulated in any case."""
     hiding = {"remove_cell", "remove_output"}
     shown = (cell for cell in notebook.cells if not hiding & _tags(cell))
     outputs = [output for cell in shown for output in cell.get("outputs", [])]
     text = "\n".join(str(part) for output in outputs for part in output.get("data", {}).values())
-    return [note for note in notes if note not in text]
+    return [note for note in notes if note.startswith(SIMULATED) or note not in text]
 
 
 def _stopped(notebook: nbformat.NotebookNode) -> bool:
