@@ -176,7 +176,8 @@ three wells in a class, nor where P separates the classes entirely, of all wells
 
 {plates} simulated test splits a cell, 40 frames a well (10 to 79 where unequal), well effects with a share of
 0.3 of the variance (AUC .98: 0.5), P with odds too high and slope 0.77. In brackets the median width. A cell
-is exact to about {error:.2f}. `OMP_NUM_THREADS=1 python benchmarks/dose_and_calibration.py --plates {plates}` repeats it.
+is exact to about {error:.2f}.
+`OMP_NUM_THREADS=1 python benchmarks/dose_and_calibration.py --plates {plates}` repeats it.
 
 {table}
 

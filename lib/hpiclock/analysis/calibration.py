@@ -106,8 +106,9 @@ def temperature_scaling(predictions: pd.DataFrame) -> pd.DataFrame:
     """Return one temperature per run, fitted on validation, and what it does in each split.
 
     Dividing logit P by it mends a slope, not an intercept (Guo et al. 2017); new plates' predictions use it.
-    Columns ``run split temperature brier brier_after log_loss log_loss_after n note``; missing with a reason
-    where validation holds one class or separates the classes entirely.
+    Columns ``run split temperature low high brier brier_after log_loss log_loss_after n note``; missing
+    with a reason where validation holds one class or separates the classes entirely. ``low`` and ``high``
+    stand for readers of 0.1.0 and are empty: the limits there held too seldom.
     """
     parts = []
     for run, of_run in predictions.groupby("run", sort=True):
@@ -117,8 +118,9 @@ def temperature_scaling(predictions: pd.DataFrame) -> pd.DataFrame:
             truth, z = rows["label"].to_numpy(float), _logits(rows)
             p, after = expit(z), expit(z / temperature)
             scores = [score(x, truth) for score in (_brier, _log_loss) for x in (p, after)]
-            parts.append((run, split, temperature, *scores, len(rows), note))
-    return table_of(parts, "run split temperature brier brier_after log_loss log_loss_after n note")
+            parts.append((run, split, temperature, np.nan, np.nan, *scores, len(rows), note))
+    columns = "run split temperature low high brier brier_after log_loss log_loss_after n note"
+    return table_of(parts, columns)
 
 
 def _temperature(rows: pd.DataFrame) -> tuple[float, str]:
