@@ -27,7 +27,7 @@ from hpiclock.audit.controls import WORTHLESS, well_comparisons, within_margin
 from hpiclock.audit.design import SAME_HOURS, hours_auc
 from hpiclock.config.schema import AuditConfig, StudyConfig
 from hpiclock.format import first_clause, p_with_floor, short_interval
-from hpiclock.tables import SAME_H, hour_strata, n_wells, table_of
+from hpiclock.tables import SAME_H, n_wells, plate_hour_strata, table_of
 
 CLAIMS = {"before onset": "nothing before the onset", "after eclipse": "infected after the eclipse"}
 FROM_ALL_HOURS = "train on controls of all hours, or match them (frames.train.match_controls)"
@@ -75,7 +75,7 @@ def judge_hour(evidence: Evidence) -> Answer:
 def _hours_of_both(test: pd.DataFrame) -> np.ndarray:
     """Return which labelled frames are of a plate, hour and model with frames of both classes: (rows,)."""
     label = units.label_codes(test)
-    stratum = pd.MultiIndex.from_arrays([test["plate"], hour_strata(test), model_codes(test)]).factorize()[0]
+    stratum = pd.MultiIndex.from_arrays([plate_hour_strata(test), model_codes(test)]).factorize()[0]
     both = np.intersect1d(stratum[label == 1], stratum[label == 0])
     return (label >= 0) & np.isin(stratum, both)
 

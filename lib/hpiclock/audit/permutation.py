@@ -29,6 +29,7 @@ from hpiclock.metrics import METRICS
 from hpiclock.tables import hour_strata
 
 SAME_HOUR = "auc_stratified"
+MOST_WAYS = 10**300  # of choosing infected wells; more than a float holds are no smaller p
 
 
 class ScoreEstimate(NamedTuple):
@@ -233,7 +234,7 @@ def smallest_p(units: WellUnits, *, two_sided: bool, shuffles: int) -> float:
     every = math.prod(math.comb(n, k) for n, k in sizes)
     # exchanging all infected for all mock units mirrors the difference
     mirrored = two_sided and all(2 * k == n for n, k in sizes)
-    return max((2.0 if mirrored else 1.0) / every, 1.0 / shuffles)
+    return max((2.0 if mirrored else 1.0) / min(every, MOST_WAYS), 1.0 / shuffles)
 
 
 def count_assignments(units: WellUnits, *, shuffles: int, rng: np.random.Generator) -> np.ndarray:
@@ -305,7 +306,7 @@ class ClassComparison(NamedTuple):
     @property
     def well_floor(self) -> float:
         """The smallest p that shuffling wells could give: 1 over the ways to choose the infected ones."""
-        return 1.0 / math.comb(sum(self.units.wells), self.units.wells[0])
+        return 1.0 / min(math.comb(sum(self.units.wells), self.units.wells[0]), MOST_WAYS)
 
     def words(self) -> str:
         """Return the permutation in words, with its floor and, where wells are too few, theirs."""
