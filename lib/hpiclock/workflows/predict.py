@@ -19,7 +19,6 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
 
-from hpiclock.allocation import COLUMNS as ALLOCATION
 from hpiclock.analysis.acquisition_shift import acquisition_shift, ood_summary
 from hpiclock.analysis.calibration import CLIP
 from hpiclock.config.load import config_of
@@ -458,5 +457,5 @@ def _predict_all(
 def _metadata(manifest: pd.DataFrame) -> pd.DataFrame:
     """Return what the source tells of each stack beyond a PREDICTIONS row, such as compound and dose."""
     extra = [name for name in manifest.columns if name not in (*MANIFEST.columns, *IDENTITY, *OF_THE_FILES)]
-    taken = {"run", "seed", "p_infected", "time_pred", "label", "frame", "hours", "distance", *ALLOCATION}
+    taken = {"run", "seed", "p_infected", "time_pred", "label", "frame", "hours", "distance"}
     return manifest.set_index("stack_id")[[name for name in extra if name not in taken]]
