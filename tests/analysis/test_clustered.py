@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from hpiclock.analysis.clustered import anova_of_sums, one_way_anova, t_interval
+from hpiclock.analysis.clustered import one_way_anova, t_interval
 from hpiclock.analysis.units import each_run_and_split
 from hpiclock.tables import table_of
 
@@ -20,16 +20,13 @@ def test_a_jackknife_of_a_mean_is_students_interval():
     np.testing.assert_allclose((low, high), expected)
 
 
-def test_the_analysis_of_variance_is_scipys_whichever_way_it_is_made():
+def test_the_analysis_of_variance_is_scipys():
     rng = np.random.default_rng(1)
     group = np.repeat([7, 3, 5, 4], [2, 5, 3, 6])
     values = rng.normal(size=16) + group
     found = one_way_anova(values, group)
     parts = [values[group == code] for code in np.unique(group)]
     assert found.between / found.within == pytest.approx(stats.f_oneway(*parts).statistic)
-    sums = np.array([[len(part), part.sum(), (part**2).sum()] for part in parts]).T
-    for one, other in zip(anova_of_sums(*sums), found, strict=True):
-        assert float(one) == pytest.approx(float(other))
 
 
 def test_icc_by_hand():

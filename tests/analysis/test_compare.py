@@ -6,9 +6,16 @@ import pytest
 from scipy import stats
 from sklearn.metrics import accuracy_score, f1_score, roc_auc_score
 
+from hpiclock.analysis.clustered import sign_flips
 from hpiclock.analysis.compare import add_holm_p_values, compare
 from hpiclock.analysis.compare.align_runs import align_runs
-from hpiclock.analysis.compare.paired_tests import paired_difference, seed_of, sign_flip_test, sign_flips
+from hpiclock.analysis.compare.paired_tests import (
+    equivalence_limits,
+    paired_difference,
+    seed_of,
+    sign_flip_test,
+)
+from hpiclock.analysis.frame_scores import FrameScores
 from hpiclock.config.schema import CompareConfig, StudyConfig, WindowsConfig
 from hpiclock.errors import InputError
 from hpiclock.simulate.predictions import Simulation, simulate_predictions
@@ -173,6 +180,40 @@ def test_equal_takes_the_margin_that_was_set(two):
     narrow = compared(two, settings=SETTINGS.model_copy(update={"margin_h": 0.01}))
     assert row_of(wide, "infected", "mae")["verdict"] == "equal within the margin"
     assert row_of(narrow, "infected", "mae")["verdict"] == "no difference shown"
+
+
+def scores_with(auc, wells, shared, rng, *, frames=24):
+    """Scores of wells of either class: 0.6 of the variance is of the well, and 0.8 of it is ``shared``."""
+    well, frame = (np.sqrt(0.8) * part + np.sqrt(0.2) * rng.normal(size=part.shape) for part in shared)
+    truth = np.repeat([1, 0], wells)
+    score = np.sqrt(0.6) * well + np.sqrt(0.4) * frame + truth[:, None] * np.sqrt(2) * stats.norm.ppf(auc)
+    group, n = np.repeat(np.arange(2 * wells), frames), 2 * wells * frames
+    nothing, zeros = np.full(n, np.nan), np.zeros(n, int)
+    return FrameScores(
+        truth=np.repeat(truth, frames), p=stats.norm.cdf(score).ravel(), called=score.ravel() > 0,
+        group=group, stack=group, well=group, model=zeros, stratum=zeros, target=nothing, error=nothing,
+        target_predicted=nothing, error_predicted=nothing, off_clock=nothing, off_mean=nothing,
+    )  # fmt: skip
+
+
+def test_equality_is_seldom_claimed_where_the_difference_is_the_margin():
+    claims = []
+    for seed in range(150):
+        rng = np.random.default_rng(seed)
+        shared = rng.normal(size=(16, 1)), rng.normal(size=(16, 24))
+        one, other = ([seed_of(scores_with(auc, 8, shared, rng), 16)] for auc in (0.99, 0.97))
+        low, high = equivalence_limits(one, other, "auc", level=0.9)
+        claims.append(low > -0.02 and high < 0.02)
+    assert np.mean(claims) <= 0.06
+
+
+def test_equality_is_shown_with_the_interval_that_shows_it(two):
+    tables = compared(two, settings=SETTINGS.model_copy(update={"margin_h": 20.0}))
+    row = row_of(tables, "infected", "mae")
+    said = tables["conclusions"].query("verdict == 'equal within the margin'")["sentence"]
+    assert -20 < row["low_margin"] < row["difference"] < row["high_margin"] < 20
+    limits = f"the 90% interval for it is {row['low_margin']:+.2f} h to {row['high_margin']:+.2f} h"
+    assert said.str.contains(limits, regex=False).any()
 
 
 def test_a_run_without_times_is_compared_by_class_alone(two):

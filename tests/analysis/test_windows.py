@@ -12,10 +12,12 @@ from hpiclock.analysis.sentences import design_sentences
 from hpiclock.analysis.units import choose_resampling_unit
 from hpiclock.analysis.windows import (
     WindowJackknife,
-    differing_windows,
-    expected_range,
     simultaneous_level,
     slope_per_h,
+    temporal_stability,
+    window_edges,
+    window_flips,
+    windowed_frames,
 )
 from hpiclock.config.schema import AuditConfig, StudyConfig, WindowsConfig
 from hpiclock.simulate.predictions import Simulation, simulate_predictions
@@ -27,9 +29,9 @@ def windows_of(values: np.ndarray, spread: np.ndarray) -> WindowJackknife:
     """Eight groups of one sample; group i moves window w by spread[i, w]."""
     k = len(spread)
     left_out = values[:, None] - spread.T / (k - 1)
-    whole = values.mean()
-    samples = [np.arange(k)]
-    return WindowJackknife(values, left_out, float(whole), np.full(k, whole), samples, "")
+    whole = float(np.nanmean(values))
+    added = (values[:, None] - whole + spread.T - spread.T.mean(1, keepdims=True)) / k
+    return WindowJackknife(values, left_out, whole, added, [np.arange(k)], "")
 
 
 def test_a_band_over_many_independent_windows_is_wider_than_over_copies_of_one() -> None:
@@ -46,10 +48,10 @@ def test_a_band_over_many_independent_windows_is_wider_than_over_copies_of_one()
 def test_one_window_that_differs_is_found_and_the_others_are_not() -> None:
     rng = np.random.default_rng(1)
     values = np.array([0.8, 0.8, 0.8, 0.2])
-    found = windows_of(values, rng.normal(0, 0.1, (12, 4)))._replace(
-        whole=0.8, whole_left_out=np.full(12, 0.8)
-    )
-    p = differing_windows(found, resamples=1000, rng=rng)
+    spread = rng.normal(0, 0.1, (12, 4))
+    added = (values[:, None] - 0.8 + spread.T - spread.T.mean(1, keepdims=True)) / 12
+    found = windows_of(values, spread)._replace(whole=0.8, added=added)
+    p = window_flips(found, level=0.95, resamples=1000, rng=rng).p
     assert p[3] < 0.01
     assert (p[:3] > 0.5).all()
 
@@ -59,9 +61,8 @@ def test_a_level_course_is_rarely_called_a_change() -> None:
     alarms = 0
     for _ in range(100):
         spread = rng.normal(0, 1, (12, 5))
-        found = windows_of(spread.mean(0), spread - spread.mean(0))
-        found = found._replace(whole=0.0, whole_left_out=np.zeros(12))
-        alarms += (differing_windows(found, resamples=200, rng=rng) < 0.05).any()
+        found = windows_of(spread.mean(0), spread)._replace(whole=0.0, added=spread.T / 12)
+        alarms += (window_flips(found, level=0.95, resamples=200, rng=rng).p < 0.05).any()
     assert alarms <= 14  # 5 are expected; 15 or more have a chance below 1 in 5,000
 
 
@@ -78,8 +79,26 @@ def test_undefined_windows_are_left_out_not_counted_as_zero() -> None:
     rng = np.random.default_rng(4)
     values = np.array([0.5, np.nan, 0.5])
     found = windows_of(values, rng.normal(0, 0.1, (8, 3)))
-    assert np.isnan(differing_windows(found, resamples=100, rng=rng)[1])
-    assert expected_range(found, level=0.95, resamples=500, rng=rng) < 0.5
+    flips = window_flips(found, level=0.95, resamples=500, rng=rng)
+    assert np.isnan(flips.p).tolist() == [False, True, False]
+    assert flips.range_by_chance < 0.5
+
+
+@pytest.mark.parametrize(("wells", "floor"), [(3, 1 / 4), (5, 1 / 16)])
+def test_no_chance_over_windows_is_below_what_so_few_wells_can_give(wells: int, floor: float) -> None:
+    rows = simulate_predictions(
+        Simulation(wells=wells, interval_h=2.0), rng=np.random.default_rng(9), splits=("test",)
+    )
+    views = windowed_frames(rows, window_edges(WindowsConfig(), end_h=48), axis="hours", threshold=0.5)
+    stability, windows = temporal_stability(views, axis="hours", study=STUDY, rng=np.random.default_rng(0))
+    for table, name in (
+        (stability, "smallest_p"),
+        (stability, "p_of_range"),
+        (windows, "p_over_all_windows"),
+    ):
+        assert table.query("metric == 'mae'")[name].min() >= floor, name
+    # no range is more than chance where no chance is below 0.05
+    assert stability.query("metric == 'mae'")["range_of_noise"].isna().all()
 
 
 @pytest.fixture(scope="module")

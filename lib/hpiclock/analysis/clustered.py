@@ -95,6 +95,21 @@ def t_interval(
     return value - half, value + half
 
 
+def sign_flips(samples: list[np.ndarray], k: int, *, shuffles: int, rng: np.random.Generator) -> np.ndarray:
+    """Return signs of the groups: every combination where there are no more than ``shuffles``: (flips, k).
+
+    The first row leaves all groups as they are, so that no chance is below 2 / 2^k or 1 / flips.
+    """
+    used = np.sort(np.concatenate(samples)) if samples else np.arange(0)
+    signs = np.ones((1, k))
+    if 2 ** len(used) <= shuffles:
+        signs = np.ones((2 ** len(used), k))
+        signs[:, used] = 1 - 2 * ((np.arange(2 ** len(used))[:, None] >> np.arange(len(used))) & 1)
+        return signs
+    drawn = rng.integers(0, 2, (shuffles, k)) * 2.0 - 1
+    return np.concatenate([signs, drawn])
+
+
 def studentized_flips(signs: np.ndarray, added: np.ndarray, samples: list[np.ndarray]) -> np.ndarray:
     """Return flipped differences over their own standard errors: (flips,) or (flips, windows).
 
@@ -120,7 +135,7 @@ def flipped_variance(squares: np.ndarray, sums: np.ndarray, k: int) -> np.ndarra
 
 
 class OneWayAnova(NamedTuple):
-    """One-way analysis of variance of values in groups of unequal size: (...,) each.
+    """One-way analysis of variance of values in groups of unequal size.
 
     groups, n: how many groups and values; between, within: mean squares (0 where there is nothing to
     compare); size: the typical size of a group (0 with one group).
@@ -150,18 +165,6 @@ def one_way_anova(values: np.ndarray, group: np.ndarray) -> OneWayAnova:
     size = np.bincount(code)
     means = np.bincount(code, weights=values) / size
     between, within = (size * (means - values.mean()) ** 2).sum(), ((values - means[code]) ** 2).sum()
-    return _anova(size, between, within)
-
-
-def anova_of_sums(size: np.ndarray, total: np.ndarray, squares: np.ndarray) -> OneWayAnova:
-    """Return the same from the sizes of groups and the sums of their values and squares: (..., k) each."""
-    own = (total**2 / np.maximum(size, 1)).sum(-1)
-    between = own - total.sum(-1) ** 2 / np.maximum(size.sum(-1), 1)
-    return _anova(size, between, np.maximum(squares.sum(-1) - own, 0.0))
-
-
-def _anova(size: np.ndarray, between: np.ndarray, within: np.ndarray) -> OneWayAnova:
-    """From the sizes of groups (..., k) and the sums of squares between and within them (...,)."""
-    k, n = (size > 0).sum(-1), size.sum(-1)
-    typical = (n - (size.astype(float) ** 2).sum(-1) / np.maximum(n, 1)) / np.maximum(k - 1, 1)
+    k, n = (size > 0).sum(), size.sum()
+    typical = (n - (size.astype(float) ** 2).sum() / np.maximum(n, 1)) / np.maximum(k - 1, 1)
     return OneWayAnova(k, n, between / np.maximum(k - 1, 1), within / np.maximum(n - k, 1), typical)

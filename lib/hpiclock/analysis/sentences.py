@@ -360,15 +360,16 @@ BETTER, WORSE, EQUAL = "better", "worse", "equal within the margin"
 SAME = "the two say the same of every group"
 NOT_SHOWN = "no difference shown"
 SPREADS = {"sd": "standard deviation", "range": "range"}
-SIZES = ("value", "value_against", "difference", "low", "high", "margin", "could_see", "by_chance")
-SIGNED = ("difference", "low", "high")  # of SIZES, which have the unit of the row's metric
+SIGNED = ("difference", "low", "high", "low_margin", "high_margin")
+SIZES = (*SIGNED, "value", "value_against", "margin", "could_see", "by_chance")  # in the unit of the metric
 
 
 def verdict_of(row: Mapping[str, Any], *, alpha: float) -> str:
     """Return what a row of ``comparison`` shows of its variant.
 
     ``better`` or ``worse`` where the corrected chance is at most ``alpha``; else ``equal within the
-    margin`` where the equivalence interval lies inside it; else ``no difference shown``.
+    margin`` where the equivalence interval lies inside it (each claim at ``alpha``, not corrected over the
+    table); else ``no difference shown``.
     """
     if np.isnan(row["p_holm"]):
         return CANNOT
@@ -424,17 +425,17 @@ def _whole_comparison(table: pd.DataFrame, level: float, power: float) -> Senten
             "limits": words("interval" if np.isfinite(row["low"]) else "no interval", level=level, **facts),
             "floor": words("smallest p") if least else "",
             "seeds": words("seeds", **facts) if row["seeds_agree"] else "",
-            "meaning": _meaning(row, facts, power),
+            "meaning": _meaning(row, facts, level, power),
         }
         yield "comparison", row["verdict"], words("difference", **facts)
 
 
-def _meaning(row: Mapping[str, Any], facts: dict[str, Any], power: float) -> str:
+def _meaning(row: Mapping[str, Any], facts: dict[str, Any], level: float, power: float) -> str:
     if row["verdict"] in (BETTER, WORSE):
         little = np.isfinite(row["low"]) and -row["margin"] < row["low"] and row["high"] < row["margin"]
         return words("better or worse by little" if little else "better or worse", **facts)
     if row["verdict"] == EQUAL:
-        return words("same" if row["note"] == SAME else "equal", **facts)
+        return words("same" if row["note"] == SAME else "equal", level=2 * level - 1, **facts)
     reach = words("power" if np.isfinite(row["could_see"]) else "power unknown", power=power, **facts)
     return words("not shown", reach=reach)
 

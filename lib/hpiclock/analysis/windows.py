@@ -17,7 +17,7 @@ from hpiclock.analysis.frame_scores import FrameScores, GroupSums, frame_scores,
 from hpiclock.analysis.intervals import metric_interval
 from hpiclock.config.schema import StudyConfig, WindowsConfig
 from hpiclock.errors import InputError
-from hpiclock.metrics import METRICS, metrics_of
+from hpiclock.metrics import METRICS, Ratio, metrics_of, ratio
 from hpiclock.tables import METRICS as METRICS_TABLE
 from hpiclock.tables import check, table_of
 
@@ -26,12 +26,16 @@ SD_GOOD, SD_POOR = 0.05, 0.1  # what the field calls stable and unstable, for me
 
 
 class WindowJackknife(NamedTuple):
-    """A metric in every window and without each group: value (w,), left_out (w, k) over the same groups."""
+    """A metric in every window (w,) and over all, and what single groups do to it.
+
+    left_out: (w, k) without each group, over the same groups; added: (w, k) what each group adds to a
+    window's difference from the value over all windows; samples: indices of the groups of each sample.
+    """
 
     value: np.ndarray
     left_out: np.ndarray
     whole: float
-    whole_left_out: np.ndarray
+    added: np.ndarray
     samples: list[np.ndarray]
     why_not: str
 
@@ -44,11 +48,13 @@ def over_windows(parts: list[GroupSums], whole: GroupSums, metric: str) -> Windo
     Args:
         parts: the sums of each window's frames.
         whole: the sums of the frames of all windows.
-        metric: a key of :data:`hpiclock.metrics.METRICS`.
+        metric: one with a :class:`hpiclock.metrics.Ratio`.
     """
     formula = METRICS[metric].value
     values = np.full(len(parts), np.nan)
     left_out = np.full((len(parts), len(whole.codes)), np.nan)
+    at_once = float(formula(whole.total))
+    added = np.tile(-_beyond(whole, metric, at_once), (len(parts), 1))
     for at, sums in enumerate(parts):
         value = float(formula(sums.total))
         left = formula(sums.without)
@@ -56,11 +62,25 @@ def over_windows(parts: list[GroupSums], whole: GroupSums, metric: str) -> Windo
             continue
         values[at] = value
         left_out[at] = value  # a group that is not in the window changes nothing
-        left_out[at, np.searchsorted(whole.codes, sums.codes)] = left
+        here = np.searchsorted(whole.codes, sums.codes)
+        left_out[at, here] = left
+        added[at, here] += _beyond(sums, metric, at_once)
     samples = clustered.samples_by_class(whole.kind, needed=METRICS[metric].needs)
     why_not = clustered.too_few_groups(samples) if samples else "no frames"
-    at_once, without = float(formula(whole.total)), formula(whole.without)
-    return WindowJackknife(values, left_out, at_once, without, list(samples.values()), why_not)
+    groups = list(samples.values())
+    if METRICS[metric].interval == "auc":  # a pair stands with both of its groups
+        for mine in groups:
+            twice = added[:, mine].sum(1) - (values - at_once) / len(groups)
+            added[:, mine] -= twice[:, None] / len(mine)
+    return WindowJackknife(values, left_out, at_once, added, groups, why_not)
+
+
+def _beyond(sums: GroupSums, metric: str, value: float) -> np.ndarray:
+    """What each group adds to the metric beyond ``value``: (k,)."""
+    formula = METRICS[metric].formula
+    assert isinstance(formula, Ratio), f"{metric} is no ratio of sums"
+    (top, bottom), (other_top, other_bottom) = formula.parts(sums.total), formula.parts(sums.without)
+    return ratio(top - other_top - value * (bottom - other_bottom), bottom)
 
 
 def influences(left_out: np.ndarray, samples: list[np.ndarray]) -> np.ndarray:
@@ -88,26 +108,61 @@ def simultaneous_level(
     return float(2 * ndtr(np.quantile(np.abs(noise).max(1), level)) - 1) if len(parts) > 1 else float("nan")
 
 
-def differing_windows(windows: WindowJackknife, *, resamples: int, rng: np.random.Generator) -> np.ndarray:
-    """Return, per window, the chance of so large a difference from the overall value in any window: (w,).
+class WindowFlips(NamedTuple):
+    """What is left of each window's difference from the overall value when groups change sign at random.
 
-    A sign-flip test over groups with the largest studentised difference as its statistic; each flip has its
-    own standard error, because with few groups that varies as much as the difference.
+    p: (w,) the chance of so large a studentised difference in any window; p_range: that of so large a range
+    over windows; range_by_chance: what the range stays within at the level, NaN where groups are too few.
+    """
+
+    p: np.ndarray
+    p_range: float
+    range_by_chance: float
+
+
+def window_flips(
+    windows: WindowJackknife, *, level: float, resamples: int, rng: np.random.Generator
+) -> WindowFlips:
+    """Test whether any window differs from the overall value, and whether the range is more than chance.
+
+    If no window differs, what a group adds to a difference may as well have the other sign. The groups as
+    they are count as one of the flips, so no chance is below 2 / 2^k. For windows the statistic is the
+    largest studentised difference; each flip has its own standard error, because with few groups that varies
+    as much.
     """
     p = np.full(len(windows.value), np.nan)
-    if windows.why_not or np.isnan(windows.whole_left_out).any():
-        return p
-    parts = influences(windows.left_out - windows.whole_left_out, windows.samples)
-    error = np.sqrt((parts**2).sum(1))
-    usable = ~np.isnan(windows.value) & (error > 1e-12)
-    if not usable.any():
-        return p
-    shape = (resamples, parts.shape[1])
-    signs = rng.integers(0, 2, shape) * 2.0 - 1
-    flipped = clustered.studentized_flips(signs, parts[usable].T, windows.samples).max(1)
-    seen = np.abs(windows.value[usable] - windows.whole) / error[usable]
-    p[usable] = (1 + (flipped[:, None] >= seen - 1e-12).sum(0)) / (resamples + 1)
-    return p
+    nothing = WindowFlips(p, float("nan"), float("nan"))
+    usable = ~np.isnan(windows.value)
+    if windows.why_not or usable.sum() < 2:
+        return nothing
+    added, difference = windows.added[usable].T, windows.value[usable] - windows.whole
+    k = sum(map(len, windows.samples))
+    signs = clustered.sign_flips(windows.samples, len(added), shuffles=resamples, rng=rng)
+    error = np.sqrt(sum(_variance(added[at]) for at in windows.samples))
+    varies = error > clustered.NO_VARIANCE**0.5
+    if not varies.any():
+        return nothing
+    largest = clustered.studentized_flips(signs, added[:, varies], windows.samples).max(1)
+    seen = np.abs(difference[varies]) / error[varies]
+    least = max(2.0 ** (1 - k), 1 / len(signs))
+    p[np.flatnonzero(usable)[varies]] = np.maximum(_share_above(largest, seen), least)
+    used = np.concatenate(windows.samples)
+    ranges = np.ptp(signs[:, used] @ added[used], axis=1)
+    p_range = max(float(_share_above(ranges, np.array([np.ptp(difference)]))[0]), least)
+    few = least > 1 - level  # no range would be more than chance
+    return WindowFlips(
+        p, p_range, float("nan") if few else float(np.quantile(ranges, level, method="inverted_cdf"))
+    )
+
+
+def _variance(added: np.ndarray) -> np.ndarray:
+    """The variance of a sum over the groups of one sample: (k, w) -> (w,)."""
+    return clustered.flipped_variance((added**2).sum(0), added.sum(0), len(added))
+
+
+def _share_above(flipped: np.ndarray, seen: np.ndarray) -> np.ndarray:
+    """The share of flips in which a statistic is as large as each that was seen."""
+    return (flipped[:, None] >= seen * (1 - 1e-9)).mean(0)
 
 
 def slope_per_h(windows: WindowJackknife, middles: np.ndarray, *, level: float) -> tuple[float, float, float]:
@@ -123,18 +178,6 @@ def slope_per_h(windows: WindowJackknife, middles: np.ndarray, *, level: float) 
         return slope, *nothing[:2]
     left_out = coefficients @ windows.left_out[usable]
     return slope, *clustered.t_interval(slope, left_out, windows.samples, level=level)
-
-
-def expected_range(
-    windows: WindowJackknife, *, level: float, resamples: int, rng: np.random.Generator
-) -> float:
-    """Return the range over windows that noise alone stays within with chance ``level``."""
-    usable = ~np.isnan(windows.value)
-    if windows.why_not or usable.sum() < 2:
-        return float("nan")
-    parts = influences(windows.left_out[usable], windows.samples)
-    noise = rng.standard_normal((resamples, parts.shape[1])) @ parts.T
-    return float(np.quantile(np.ptp(noise, axis=1), level))
 
 
 Edge = tuple[float, float]
@@ -269,7 +312,7 @@ def frames_in_windows(
 
 STABILITY = (
     "run split group axis metric n_windows n_defined whole lowest highest range range_low range_high "
-    "range_of_noise sd sd_says slope_per_h slope_low slope_high smallest_p note"
+    "range_of_noise p_of_range sd sd_says slope_per_h slope_low slope_high smallest_p note"
 )
 
 
@@ -279,10 +322,11 @@ def temporal_stability(
     """Return one row per metric on its stability over windows, and one per window on its difference.
 
     First table: ``whole`` is the value over all windows; ``range`` is highest less lowest (its limits come
-    from :func:`with_range_limits`), and ``range_of_noise`` what it is expected to stay within if nothing
-    changed; ``sd_says`` holds the plain SD against the usual marks (good below 0.05, poor above 0.1; for
-    shares only); ``smallest_p`` is the smallest chance in the second table, where ``p_over_all_windows`` is
-    that of so large a difference in any window.
+    from :func:`with_range_limits`), ``range_of_noise`` what it stays within by chance if no window differs
+    (missing where groups are too few), ``p_of_range`` the chance of one so large; ``sd_says`` holds the plain
+    SD against the usual marks (good below 0.05, poor above 0.1; for shares only); ``smallest_p`` is the
+    smallest chance in the second table, where ``p_over_all_windows`` is that of so large a difference in any
+    window.
 
     Args:
         views: from :func:`hpiclock.analysis.windows.windowed_frames`.
@@ -297,12 +341,11 @@ def temporal_stability(
         for metric in metrics_of(key["group"], "bands"):
             place = key | {"axis": axis, "metric": metric}
             found = over_windows(sums, whole, metric)
-            p = differing_windows(found, resamples=study.resamples, rng=rng)
-            noise = expected_range(found, level=study.level, resamples=study.resamples, rng=rng)
+            flips = window_flips(found, level=study.level, resamples=study.resamples, rng=rng)
             share = METRICS[metric].is_share
-            rows.append(place | _row(found, view.middles, p, noise, study.level, share=share))
-            why = [found.why_not if np.isnan(chance) else "" for chance in p]
-            compared = zip(view.edges, found.value, found.value - found.whole, p, why, strict=True)
+            rows.append(place | _row(found, view.middles, flips, study.level, share=share))
+            why = [found.why_not if np.isnan(chance) else "" for chance in flips.p]
+            compared = zip(view.edges, found.value, found.value - found.whole, flips.p, why, strict=True)
             differences += [
                 (*place.values(), *edge, value, found.whole, gap, chance, note)
                 for edge, value, gap, chance, note in compared
@@ -312,7 +355,7 @@ def temporal_stability(
 
 
 def _row(
-    found: WindowJackknife, middles: np.ndarray, p: np.ndarray, noise: float, level: float, *, share: bool
+    found: WindowJackknife, middles: np.ndarray, flips: WindowFlips, level: float, *, share: bool
 ) -> dict[str, Any]:
     there = found.value[~np.isnan(found.value)]
     some = len(there) > 1
@@ -322,10 +365,15 @@ def _row(
     missing = len(found.value) - len(there)
     words = [found.why_not, f"{missing} windows undefined" if missing else ""]
     counts = {"n_windows": len(found.value), "n_defined": len(there), "whole": found.whole}
-    spread = {"lowest": lowest, "highest": highest, "range": highest - lowest, "range_of_noise": noise}
-    spread |= {"sd": sd, "sd_says": _judged(sd) if share else ""}
+    spread = {
+        "lowest": lowest,
+        "highest": highest,
+        "range": highest - lowest,
+        "range_of_noise": flips.range_by_chance,
+    }
+    spread |= {"p_of_range": flips.p_range, "sd": sd, "sd_says": _judged(sd) if share else ""}
     slopes = {"slope_per_h": slope, "slope_low": low, "slope_high": high}
-    smallest = np.nan if np.isnan(p).all() else np.nanmin(p)
+    smallest = np.nan if np.isnan(flips.p).all() else np.nanmin(flips.p)
     return counts | spread | slopes | {"smallest_p": smallest, "note": "; ".join(filter(None, words))}
 
 

@@ -9,11 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy.special import stdtrit
+from statsmodels.stats.multitest import multipletests
 
-from hpiclock.analysis.clustered import studentized_flips
+from hpiclock.analysis.clustered import sign_flips, studentized_flips
 from hpiclock.analysis.compare import paired_tests
 from hpiclock.analysis.compare.align_runs import AlignedRun, AlignedRuns, align_runs
-from hpiclock.analysis.compare.paired_tests import Difference, Seeds, SignFlipOutcome, sign_flips
+from hpiclock.analysis.compare.paired_tests import Difference, Seeds, SignFlipOutcome
 from hpiclock.analysis.sentences import comparison_sentences, verdict_of
 from hpiclock.analysis.units import count_codes, group_codes, well_codes
 from hpiclock.analysis.windows import AXES, Axis, frames_in_windows, window_edges
@@ -60,7 +61,9 @@ class PairedComparison:
             found = self._difference(mask, metric)
             result = self._test(found)
             # two one-sided tests at 1 - level each
-            low_margin, high_margin = paired_tests.difference_limits(found, result, level=2 * self.level - 1)
+            low_margin, high_margin = paired_tests.equivalence_limits(
+                *self._seeds(mask), metric, level=2 * self.level - 1
+            )
             power = float(stdtrit(result.df, self.settings.power))
             could_see = (paired_tests.detectable_difference(result, level=self.level) + power) * result.error
             margin = self.settings.margin_h if METRICS[metric].unit == "h" else self.settings.margin
@@ -240,8 +243,7 @@ def add_holm_p_values(table: pd.DataFrame) -> pd.DataFrame:
     """Return the table with ``p_holm``: its ``p`` corrected over all rows that have one (Holm 1979)."""
     p = table["p"].to_numpy(float)
     known = np.flatnonzero(~np.isnan(p))
-    order = known[np.argsort(p[known], kind="stable")]
     corrected = np.full(len(p), np.nan)
-    steps = np.arange(len(order), 0, -1)
-    corrected[order] = np.minimum(np.maximum.accumulate(p[order] * steps), 1.0)
+    if len(known):
+        corrected[known] = multipletests(p[known], method="holm")[1]
     return table.assign(p_holm=corrected)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +11,15 @@ from scipy.special import stdtr, stdtrit
 from scipy.stats import rankdata
 
 from hpiclock.analysis.clustered import NO_VARIANCE, flipped_variance, samples_by_class, studentized_flips
-from hpiclock.analysis.frame_scores import ABSENT, FrameScores, kinds_of_groups, linear_sums, pair_sums
+from hpiclock.analysis.frame_scores import (
+    ABSENT,
+    FrameScores,
+    group_sums,
+    kinds_of_groups,
+    linear_sums,
+    pair_sums,
+)
+from hpiclock.analysis.intervals import jackknife_deviations, metric_interval
 from hpiclock.analysis.units import MIN_GROUPS
 from hpiclock.metrics import METRICS, Ratio, ratio
 
@@ -168,21 +176,6 @@ class SignFlipOutcome(NamedTuple):
     note: str
 
 
-def sign_flips(samples: list[np.ndarray], k: int, *, shuffles: int, rng: np.random.Generator) -> np.ndarray:
-    """Return signs of the groups: every combination where there are no more than ``shuffles``: (flips, k).
-
-    The first row leaves all groups as they are.
-    """
-    used = np.sort(np.concatenate(samples)) if samples else np.arange(0)
-    signs = np.ones((1, k))
-    if 2 ** len(used) <= shuffles:
-        signs = np.ones((2 ** len(used), k))
-        signs[:, used] = 1 - 2 * ((np.arange(2 ** len(used))[:, None] >> np.arange(len(used))) & 1)
-        return signs
-    drawn = rng.integers(0, 2, (shuffles, k)) * 2.0 - 1
-    return np.concatenate([signs, drawn])
-
-
 def standard_error(found: Difference) -> tuple[float, float]:
     """Return the standard error of a difference over groups and seeds, and its degrees of freedom."""
     parts, weights = [], []
@@ -227,7 +220,7 @@ def sign_flip_test(found: Difference, signs: np.ndarray) -> SignFlipOutcome:
 
     Args:
         found: the difference.
-        signs: from :func:`sign_flips`.
+        signs: from :func:`hpiclock.analysis.clustered.sign_flips`.
     """
     nan, least = float("nan"), found.least_groups
     if found.why_not or least < 2:
@@ -268,6 +261,52 @@ def difference_limits(found: Difference, result: SignFlipOutcome, *, level: floa
     return found.value - half, found.value + half
 
 
+def equivalence_limits(first: Seeds, second: Seeds, metric: str, *, level: float) -> tuple[float, float]:
+    """Return the limits of a difference for a claim of equality; NaN where either variant has no interval.
+
+    The intervals of the two variants and their correlation over groups make that of the difference (MOVER,
+    Zou and Donner 2008). Near an AUC of 1, where a variance of few groups is small when the difference is,
+    too, an interval of difference +- t x standard error claims equality at the margin two to three times as
+    often as it may; this one does not (``docs/comparison.md``). The spread between seeds is not in it.
+
+    Args:
+        first: the frames by each seed of a variant.
+        second: those of the other.
+        metric: a key of :data:`hpiclock.metrics.METRICS`.
+        level: of the limits.
+    """
+    sums = [group_sums(_pooled(seeds)) for seeds in (first, second)]
+    value, deviations, limits = [], [], []
+    for one in sums:
+        samples = list(samples_by_class(one.kind, needed=METRICS[metric].needs).values())
+        limits.append(metric_interval(one, metric, level=level)[:2])
+        value.append(float(METRICS[metric].value(one.total)))
+        deviations.append(jackknife_deviations(METRICS[metric].value(one.without), samples))
+    if np.isnan(limits).any():
+        return float("nan"), float("nan")
+    products = np.array(deviations) @ np.array(deviations).T
+    size = float(np.sqrt(products[0, 0] * products[1, 1]))
+    shared = float(products[0, 1]) / size if size > 0 else 0.0
+    down, up = np.abs(np.array(limits).T - value)  # of each variant, to its limits
+
+    def reach(a: float, b: float) -> float:
+        return float(np.sqrt(max(a**2 - 2 * shared * a * b + b**2, 0.0)))
+
+    return value[0] - value[1] - reach(down[0], up[1]), value[0] - value[1] + reach(up[0], down[1])
+
+
+def _pooled(seeds: Seeds) -> FrameScores:
+    """The frames of all seeds; frames of two seeds never meet in an AUC."""
+    apart = np.cumsum([0, *(int(seed.scores.model.max(initial=0)) + 1 for seed in seeds)])
+    parts = [replace(s.scores, model=s.scores.model + shift) for s, shift in zip(seeds, apart, strict=False)]
+    return FrameScores(
+        **{
+            field.name: np.concatenate([getattr(part, field.name) for part in parts])
+            for field in fields(FrameScores)
+        }
+    )
+
+
 SPREADS = ("sd", "range")
 
 
@@ -298,7 +337,8 @@ def paired_stability_test(
         first: per window, its frames by each seed of a variant, groups coded 0..k-1.
         second: those of the other, as many.
         metric: ``auc``, or one with a :class:`hpiclock.metrics.Ratio` of sums over frames.
-        signs: (exchanges, k) from :func:`sign_flips`; the first row exchanges nothing.
+        signs: (exchanges, k) from :func:`hpiclock.analysis.clustered.sign_flips`; the first row exchanges
+            nothing.
         level: for ``by_chance``.
     """
     n, k = len(first[0]), signs.shape[1]
