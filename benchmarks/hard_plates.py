@@ -216,12 +216,13 @@ def predictions(plate: HardPlate, rng: np.random.Generator) -> pd.DataFrame:
     before = rows["hpi"].lt(0)  # as under `before_onset: drop`: predicted, never scored
     rows["time_target"] = pd.Series(true).mask(before)
     rows["label"] = rows["condition"].eq("infected").astype("Int8").mask(before)
-    rows["p_infected"] = _p(plate, drawn).ravel()
+    rows["p_infected"] = score(plate, drawn).ravel()
     rows = rows.assign(path="", fold=0, run="simulated", seed=0)
     return check(PREDICTIONS, rows[np.repeat(drawn.imaged, stacks, axis=0).ravel()])
 
 
-def _p(plate: HardPlate, drawn: Draw) -> np.ndarray:
+def score(plate: HardPlate, drawn: Draw) -> np.ndarray:
+    """P(infected) of every frame: (wells, stacks, frames)."""
     p = expit(drawn.logit)
     return p if plate.decimals is None else p.round(plate.decimals)
 
@@ -251,7 +252,7 @@ def truth(plate: HardPlate, *, seed: int = 0, draws: int = 20, times: int = 40) 
 
 def _count(plate: HardPlate, drawn: Draw) -> Truth:
     shape = drawn.logit.shape
-    p, hours = _p(plate, drawn), np.broadcast_to(HOURS, shape)
+    p, hours = score(plate, drawn), np.broadcast_to(HOURS, shape)
     infected = np.broadcast_to(drawn.infected[:, None, None], shape)
     imaged = np.broadcast_to(drawn.imaged[:, None, :], shape)
     hpi = np.broadcast_to(drawn.hpi[:, None, :], shape)

@@ -8,6 +8,7 @@ import pytest
 from scipy.stats import multivariate_normal, norm
 
 from hpiclock.analysis.clustered import jackknife_variance, samples_by_class
+from hpiclock.analysis.evaluate import metrics_by_split
 from hpiclock.analysis.frame_scores import FrameScores, group_sums, icc_of_normal_scores
 from hpiclock.analysis.intervals import (
     auc_variance_model,
@@ -15,7 +16,9 @@ from hpiclock.analysis.intervals import (
     metric_interval,
     variance_trust,
 )
+from hpiclock.config.schema import StudyConfig
 from hpiclock.metrics import METRICS
+from hpiclock.simulate.predictions import Simulation, simulate_predictions
 
 
 def scores_of(
@@ -245,3 +248,13 @@ def test_a_wider_level_gives_a_wider_interval() -> None:
         narrow, wide = metric_interval(sums, metric, level=0.8), metric_interval(sums, metric, level=0.95)
         assert wide.low < narrow.low < narrow.high < wide.high
     assert pd.isna(metric_interval(sums, "mae", level=0.95).low)
+
+
+def test_metrics_name_the_method_of_each_interval_and_where_it_is_too_narrow() -> None:
+    rows = simulate_predictions(Simulation(wells=3, interval_h=6.0), rng=np.random.default_rng(0))
+    metrics = metrics_by_split(rows, threshold=0.5, study=StudyConfig())
+    assert (metrics["method"] != "").eq(metrics["low"].notna()).all()
+    of = metrics.dropna(subset=["low"]).set_index("metric")["method"]
+    assert of["mae"].str.startswith("relative limits").all()
+    assert of["auc"].str.startswith("score interval").all()
+    assert of["rmse"].str.contains("too narrow where a few groups").all()

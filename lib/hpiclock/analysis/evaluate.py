@@ -14,7 +14,7 @@ from hpiclock.analysis import units
 from hpiclock.analysis.clustered import Interval, no_interval, samples_by_class, t_interval, too_few_groups
 from hpiclock.analysis.detection import choose_threshold
 from hpiclock.analysis.frame_scores import FrameScores, GroupSums, dense_codes, frame_scores, group_sums
-from hpiclock.analysis.intervals import metric_interval
+from hpiclock.analysis.intervals import METHODS, metric_interval
 from hpiclock.analysis.time_errors import baseline_rows, with_baselines
 from hpiclock.config.schema import StudyConfig
 from hpiclock.metrics import METRICS, Frames, Metric, metrics_of
@@ -31,7 +31,7 @@ def metric_rows(
     remark: str = "",
     sums: GroupSums | None = None,
 ) -> list[dict[str, Any]]:
-    """Return one dict per metric with ``metric value low high n n_stacks n_wells n_infected note``.
+    """Return one dict per metric with ``metric value low high n n_stacks n_wells n_infected note method``.
 
     Args:
         scores: the frames; those whose truth is unknown are left out and counted in the note.
@@ -55,7 +55,8 @@ def metric_rows(
         why = limits.note.replace("group", unit.unit)
         note = "; ".join(filter(None, [reason, why, lost, groups, remark, unit.caveat]))
         estimate = {"metric": metric.name, "value": value, "low": limits.low, "high": limits.high}
-        rows.append(estimate | counts[metric.frames] | {"note": note})
+        method = METHODS[metric.interval] if np.isfinite(limits.low) else ""
+        rows.append(estimate | counts[metric.frames] | {"note": note, "method": method})
     return rows
 
 
@@ -170,7 +171,7 @@ def metrics_by_split(predictions: pd.DataFrame, *, threshold: float, study: Stud
         fit = baseline_rows(predictions[predictions["run"].eq(key["run"])], key["split"])
         found = chain(_by_label(of_split, scores, unit, fit, study), _by_phase(of_split, scores, unit, study))
         rows += [key | {"start_h": np.nan, "end_h": np.nan} | row for row in found]
-    return check(METRICS_TABLE, pd.DataFrame(rows, columns=list(METRICS_TABLE.columns)))
+    return check(METRICS_TABLE, pd.DataFrame(rows, columns=[*METRICS_TABLE.columns, "method"]))
 
 
 def _by_label(

@@ -22,7 +22,7 @@ from hpiclock.analysis.clustered import (
     too_few_groups,
 )
 from hpiclock.analysis.frame_scores import GroupSums
-from hpiclock.metrics import METRICS, Metric
+from hpiclock.metrics import METRICS, IntervalKind, Metric
 
 Array = np.ndarray
 Samples = list[np.ndarray]  # of each sample, the indices of its groups
@@ -31,6 +31,16 @@ Limits = tuple[np.ndarray, np.ndarray]
 NO_VARIATION = "no interval: all groups give the same value"
 ONE_DECIDES = "no interval: one group decides the value"
 WIDEST = 10.0  # log scale: a factor of 22,000 either way is no statement
+_NARROW = "too narrow where a few groups that may not be in the sample make most of the error"
+_SCORE = f"score interval, jackknife over groups; {_NARROW}"
+_RELATIVE = f"relative limits, jackknife over groups; {_NARROW}"
+_T = "Student's t, jackknife over groups"
+# What each kind of interval is, and where its coverage is out of reach (docs/coverage.md).
+METHODS: dict[IntervalKind, str] = {
+    **dict.fromkeys(("share", "auc"), _SCORE),
+    **dict.fromkeys(("absolute", "square", "root", "r2"), _RELATIVE),
+    **dict.fromkeys(("difference", "skill", "median"), _T),
+}
 ENOUGH = 10.0  # contributing groups with which the variance of a share is trusted
 
 
@@ -94,13 +104,14 @@ def share_interval(
 
 def _share(sums: GroupSums, metric: Metric, left_out: Array, groups: Samples, level: float) -> Interval:
     value = float(metric.value(sums.total))
-    shape, icc = _shape(sums, metric)
+    shape, icc = variance_model(sums, metric)
     low, high = share_interval(np.array(value), left_out, groups, shape=shape, icc=np.array(icc), level=level)
     note = "no group errs: limit from how alike the scores of a group are" if value in (0.0, 1.0) else ""
     return Interval(float(low), float(high), note)
 
 
-def _shape(sums: GroupSums, metric: Metric) -> tuple[VarianceModel, float]:
+def variance_model(sums: GroupSums, metric: Metric) -> tuple[VarianceModel, float]:
+    """Return how the variance of a share or an AUC depends on its value, and the correlation in groups."""
     within = sums.correlation
     if metric.interval == "auc":
         mock, infected = zip(within.same_frame, within.same_group, strict=True)

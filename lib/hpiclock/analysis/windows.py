@@ -249,7 +249,7 @@ def window_table(views: Views, *, study: StudyConfig, rng: np.random.Generator) 
                 level = levels.get(row["metric"], np.nan)
                 band = metric_interval(sums, row["metric"], level=level) if level < 1 else NO_BAND
                 rows.append(place | row | {"low_simultaneous": band.low, "high_simultaneous": band.high})
-    columns = [*METRICS_TABLE.columns, "low_simultaneous", "high_simultaneous"]
+    columns = [*METRICS_TABLE.columns, "method", "low_simultaneous", "high_simultaneous"]
     return check(METRICS_TABLE, pd.DataFrame(rows, columns=columns))
 
 

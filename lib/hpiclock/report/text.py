@@ -172,6 +172,9 @@ SUMMARY_TEXT = """Run {run}
 Test frames, all hours:
 {metrics}
 
+Intervals are over wells or what the notes name: of score type for shares and AUCs, relative for errors.
+Both are too narrow where a few wells that may not be in the sample make most of the error.
+
 Time of infected frames against a clock that sees no image, fitted on the hours of frames of the
 same class, and against always saying the mean time (positive: the model is better):
 {baselines}
