@@ -10,15 +10,28 @@ gain every rejection is a false one. Cases whose rows are kept already are not d
 from __future__ import annotations
 
 from functools import cache
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit
+from scipy.optimize import brentq
+from scipy.special import expit, ndtr
 
+from hpiclock.analysis.clustered import sign_flips
 from hpiclock.analysis.compare import PairedComparison, window_masks
 from hpiclock.analysis.compare.align_runs import align_runs
+from hpiclock.analysis.compare.paired_tests import (
+    PairedSeed,
+    difference_limits,
+    limits_of_both,
+    paired_difference,
+    seed_of,
+    sign_flip_test,
+    widened,
+)
+from hpiclock.analysis.frame_scores import FrameScores
 from hpiclock.config.schema import CompareConfig, StudyConfig, WindowsConfig
 from hpiclock.files import atomic
 from hpiclock.tables import PREDICTIONS, check
@@ -142,6 +155,93 @@ def many(case: Case, seeds: range) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["part", "metric", "p", "low", "high", "seed"])
 
 
+EQUAL_WELLS, EQUAL_ICC, SHARED = (8, 18), (0.1, 0.3, 0.6), 0.8
+EQUAL_AUCS = ((0.99, 0.97), (0.97, 0.95), (0.97, 0.97))
+FRAMES = 24
+
+
+def scores_of(
+    shift: float, icc: float, shared: tuple[np.ndarray, np.ndarray], heavy: bool, rng: np.random.Generator
+) -> PairedSeed:
+    """Scores of infected and mock wells, of variance 1, of which the variants share a part."""
+    of_well, of_frame = shared
+    own = _effects(heavy, of_well.shape, rng), rng.normal(size=of_frame.shape)
+    well, frame = (np.sqrt(SHARED) * a + np.sqrt(1 - SHARED) * b for a, b in zip(shared, own, strict=True))
+    truth = np.repeat([1, 0], len(of_well) // 2)
+    score = np.sqrt(icc) * well + np.sqrt(1 - icc) * frame + truth[:, None] * shift
+    n, group = score.size, np.repeat(np.arange(len(score)), FRAMES)
+    nothing, zeros = np.full(n, np.nan), np.zeros(n, int)
+    scores = FrameScores(
+        truth=np.repeat(truth, FRAMES), p=ndtr(score).ravel(), called=score.ravel() > 0, group=group,
+        stack=group, well=group, model=zeros, stratum=zeros, target=nothing, error=nothing,
+        target_predicted=nothing, error_predicted=nothing, off_clock=nothing, off_mean=nothing,
+    )  # fmt: skip
+    return seed_of(scores, len(score))
+
+
+def _effects(heavy: bool, shape: tuple[int, ...], rng: np.random.Generator) -> np.ndarray:
+    return rng.standard_t(3, shape) / np.sqrt(3) if heavy else rng.normal(size=shape)
+
+
+def shift_of(auc: float, icc: float, heavy: bool) -> float:
+    """The distance of the classes at which frames of other wells have this AUC."""
+    rng = np.random.default_rng(0)
+    parts = [_effects(heavy, (100_000,), rng) for _ in range(4)]
+    apart = np.sqrt(icc) * (
+        np.sqrt(SHARED) * (parts[0] - parts[1]) + np.sqrt(1 - SHARED) * (parts[2] - parts[3])
+    )
+    return float(brentq(lambda d: ndtr((d + apart) / np.sqrt(2 * (1 - icc))).mean() - auc, 0, 20))
+
+
+def equality(heavy: bool, aucs: tuple[float, float], wells: int, replicates: int) -> list[dict[str, object]]:
+    """How often two variants of these AUCs are called equal: a row for each correlation within wells."""
+    rows: list[dict[str, object]] = []
+    for icc in EQUAL_ICC:
+        shifts, found = [shift_of(auc, icc, heavy) for auc in aucs], []
+        for seed in range(replicates):
+            rng = np.random.default_rng([seed, wells, int(100 * icc)])
+            shared = _effects(heavy, (2 * wells, 1), rng), rng.normal(size=(2 * wells, FRAMES))
+            one, other = ([scores_of(shift, icc, shared, heavy, rng)] for shift in shifts)
+            low, high = limits_of_both(one, other, "auc", level=2 * STUDY.level - 1)
+            whole = paired_difference(one, other, "auc", 2 * wells)
+            signs = sign_flips(whole.samples, 2 * wells, shuffles=COMPARE.shuffles, rng=rng)
+            by_flips = difference_limits(whole, sign_flip_test(whole, signs), level=STUDY.level)
+            limits = widened(by_flips, limits_of_both(one, other, "auc", level=STUDY.level))
+            equal = low > -COMPARE.margin and high < COMPARE.margin
+            found.append((equal, limits[0] <= aucs[0] - aucs[1] + 1e-9 <= limits[1] + 2e-9))
+        place = {"shape": "t3 wells" if heavy else "normal wells", "auc": aucs[0], "auc_against": aucs[1]}
+        shares = dict(zip(("equal", "interval_holds"), np.mean(found, axis=0), strict=True))
+        rows.append(place | {"wells": wells, "icc": icc} | shares | {"replicates": replicates})
+    return rows
+
+
+def equality_lines(table: pd.DataFrame) -> list[str]:
+    """The part of the page on claims of equality."""
+    differ = table[table["auc"].ne(table["auc_against"])]
+    rows = []
+    for (shape, auc, against, wells), mine in table.groupby(
+        ["shape", "auc", "auc_against", "wells"], sort=False
+    ):
+        held = f"{mine['interval_holds'].min():.2f} to {mine['interval_holds'].max():.2f}"
+        rows.append([shape, f"{auc:g}, {against:g}", wells, *(f"{x:.3f}" for x in mine["equal"]), held])
+    head = ["", "AUCs", "wells a class", *(f"icc {icc}" for icc in EQUAL_ICC), "interval holds"]
+    n = int(table["replicates"].max())
+    words = f"""## Equal within a margin
+
+Two variants are called equal where the {2 * STUDY.level - 1:.0%} interval of their difference lies within
+the margin. It is made of the intervals of both and their correlation over wells (MOVER, Zou and Donner 2008),
+because near an AUC of 1 the sign-flip interval is narrow just when the difference is underestimated. Each
+claim of equality holds by itself with {STUDY.level:.0%}; they are not corrected over the table.
+
+Share called equal at a margin of {COMPARE.margin:g}, by correlation within wells. {SHARED:.0%} of what is not
+signs is common to both; {FRAMES} frames a well; {n} replicates a cell. Where the true difference is the
+margin, 0.05 is allowed; the most is {differ["equal"].max():.3f}. Where there is none it is the power: so
+small a margin takes many wells. The last column is how often the {STUDY.level:.0%} interval of the difference
+holds it: that of the sign flips, widened to that of both variants where it does not leave 0 out.
+"""
+    return [words, markdown(head, rows), ""]
+
+
 def measure(case: Case, rows: pd.DataFrame) -> pd.DataFrame:
     found = []
     for (part, metric), mine in rows.groupby(["part", "metric"], sort=False):
@@ -159,7 +259,7 @@ def measure(case: Case, rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(found)
 
 
-def page(table: pd.DataFrame) -> str:
+def page(table: pd.DataFrame, equal: pd.DataFrame) -> str:
     """Return docs/comparison.md's part on the benchmark."""
     null = table[~table["case"].str.startswith("planted")]
     common = null[null["wells"].ge(8) & ~null["case"].str.contains("near 1")]
@@ -211,7 +311,7 @@ def page(table: pd.DataFrame) -> str:
         wide = mine.assign(case=name).pivot_table("rejects", "case", "metric", sort=False)
         rates = wide.map("{:.3f}".format).reset_index().to_numpy()
         lines += [f"## {part.capitalize()}", "", words, "", markdown(["", *wide.columns], rates), ""]
-    return "\n".join(lines)
+    return "\n".join([*lines, *equality_lines(equal)])
 
 
 def main() -> None:
@@ -233,10 +333,13 @@ def main() -> None:
         found.append(measure(case, pd.read_csv(kept)))
         print(found[-1].drop(columns=["low", "high"]).to_string(index=False), flush=True)
     table = pd.concat(found, ignore_index=True).round(4)
+    jobs = [(*one, options.replicates // 5) for one in product((False, True), EQUAL_AUCS, EQUAL_WELLS)]
+    equal = pd.DataFrame([row for rows in in_pool(equality, jobs, options.workers) for row in rows])
     write_files(
         {
             options.out / PAGES / "compare_null.csv": table.to_csv(index=False),
-            options.out / DOCS / "comparison.md": page(table),
+            options.out / PAGES / "compare_equal.csv": equal.to_csv(index=False),
+            options.out / DOCS / "comparison.md": page(table, equal),
         }
     )
 

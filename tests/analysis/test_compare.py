@@ -10,10 +10,12 @@ from hpiclock.analysis.clustered import sign_flips
 from hpiclock.analysis.compare import add_holm_p_values, compare
 from hpiclock.analysis.compare.align_runs import align_runs
 from hpiclock.analysis.compare.paired_tests import (
-    equivalence_limits,
+    difference_limits,
+    limits_of_both,
     paired_difference,
     seed_of,
     sign_flip_test,
+    widened,
 )
 from hpiclock.analysis.frame_scores import FrameScores
 from hpiclock.config.schema import CompareConfig, StudyConfig, WindowsConfig
@@ -202,9 +204,24 @@ def test_equality_is_seldom_claimed_where_the_difference_is_the_margin():
         rng = np.random.default_rng(seed)
         shared = rng.normal(size=(16, 1)), rng.normal(size=(16, 24))
         one, other = ([seed_of(scores_with(auc, 8, shared, rng), 16)] for auc in (0.99, 0.97))
-        low, high = equivalence_limits(one, other, "auc", level=0.9)
+        low, high = limits_of_both(one, other, "auc", level=0.9)
         claims.append(low > -0.02 and high < 0.02)
     assert np.mean(claims) <= 0.06
+
+
+def test_the_interval_of_a_difference_holds_it_near_an_auc_of_one():
+    held = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        shared = rng.normal(size=(16, 1)), rng.normal(size=(16, 24))
+        one, other = ([seed_of(scores_with(auc, 8, shared, rng), 16)] for auc in (0.99, 0.97))
+        found = paired_difference(one, other, "auc", 16)
+        result = sign_flip_test(found, sign_flips(found.samples, 16, shuffles=500, rng=rng))
+        limits = difference_limits(found, result, level=0.95)  # alone these hold it in about 0.7
+        low, high = widened(limits, limits_of_both(one, other, "auc", level=0.95))
+        assert (low > 0 or high < 0) == (limits[0] > 0 or limits[1] < 0)
+        held.append(low <= 0.02 <= high)
+    assert np.mean(held) >= 0.9
 
 
 def test_equality_is_shown_with_the_interval_that_shows_it(two):

@@ -261,13 +261,13 @@ def difference_limits(found: Difference, result: SignFlipOutcome, *, level: floa
     return found.value - half, found.value + half
 
 
-def equivalence_limits(first: Seeds, second: Seeds, metric: str, *, level: float) -> tuple[float, float]:
-    """Return the limits of a difference for a claim of equality; NaN where either variant has no interval.
+def limits_of_both(first: Seeds, second: Seeds, metric: str, *, level: float) -> tuple[float, float]:
+    """Return the limits of a difference from those of both variants; NaN where either has none.
 
-    The intervals of the two variants and their correlation over groups make that of the difference (MOVER,
-    Zou and Donner 2008). Near an AUC of 1, where a variance of few groups is small when the difference is,
-    too, an interval of difference +- t x standard error claims equality at the margin two to three times as
-    often as it may; this one does not (``docs/comparison.md``). The spread between seeds is not in it.
+    The intervals of the two and their correlation over groups make that of the difference (MOVER, Zou and
+    Donner 2008). Near an AUC of 1, where a variance of few groups is small when the difference is, too, an
+    interval of difference +- t x standard error claims equality at the margin two to three times as often as
+    it may; this one does not (``docs/comparison.md``). The spread between seeds is not in it.
 
     Args:
         first: the frames by each seed of a variant.
@@ -304,6 +304,15 @@ def _pooled(seeds: Seeds) -> FrameScores:
             field.name: np.concatenate([getattr(part, field.name) for part in parts])
             for field in fields(FrameScores)
         }
+    )
+
+
+def widened(limits: tuple[float, float], others: tuple[float, float]) -> tuple[float, float]:
+    """Return limits that reach as far as others, but not over 0 where they leave it out."""
+    low, high = limits
+    return (
+        float(np.fmin(low, others[0])) if low <= 0 else low,
+        float(np.fmax(high, others[1])) if high >= 0 else high,
     )
 
 
