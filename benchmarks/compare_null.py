@@ -164,15 +164,15 @@ def scores_of(
     shift: float, icc: float, shared: tuple[np.ndarray, np.ndarray], heavy: bool, rng: np.random.Generator
 ) -> PairedSeed:
     """Scores of infected and mock wells, of variance 1, of which the variants share a part."""
-    of_well, of_frame = shared
-    own = _effects(heavy, of_well.shape, rng), rng.normal(size=of_frame.shape)
+    own = _effects(heavy, shared[0].shape, rng), rng.normal(size=shared[1].shape)
     well, frame = (np.sqrt(SHARED) * a + np.sqrt(1 - SHARED) * b for a, b in zip(shared, own, strict=True))
-    truth = np.repeat([1, 0], len(of_well) // 2)
+    truth = np.repeat([1, 0], len(shared[0]) // 2)
     score = np.sqrt(icc) * well + np.sqrt(1 - icc) * frame + truth[:, None] * shift
     n, group = score.size, np.repeat(np.arange(len(score)), FRAMES)
     nothing, zeros = np.full(n, np.nan), np.zeros(n, int)
+    of_frame = np.repeat(truth, FRAMES)
     scores = FrameScores(
-        truth=np.repeat(truth, FRAMES), p=ndtr(score).ravel(), called=score.ravel() > 0, group=group,
+        truth=of_frame, condition=of_frame, p=ndtr(score).ravel(), called=score.ravel() > 0, group=group,
         stack=group, well=group, model=zeros, stratum=zeros, target=nothing, error=nothing,
         target_predicted=nothing, error_predicted=nothing, off_clock=nothing, off_mean=nothing,
     )  # fmt: skip

@@ -80,9 +80,9 @@ def frames(plate: HardPlate, drawn: Draw, by: str) -> tuple[FrameScores, np.ndar
     nothing, zeros = np.full(n, np.nan), np.zeros(n, int)
     group = well if by == "well" else np.arange(n)
     scores = FrameScores(
-        truth=infected.astype(np.int8), p=p, called=p >= 0.5, group=group, stack=well, well=well, model=zeros,
-        stratum=hours.astype(int), target=hours, error=error, target_predicted=nothing,
-        error_predicted=nothing, off_clock=nothing, off_mean=nothing,
+        truth=infected.astype(np.int8), condition=infected.astype(np.int8), p=p, called=p >= 0.5, group=group,
+        stack=well, well=well, model=zeros, stratum=hours.astype(int), target=hours, error=error,
+        target_predicted=nothing, error_predicted=nothing, off_clock=nothing, off_mean=nothing,
     )  # fmt: skip
     return scores, hours
 

@@ -191,8 +191,9 @@ def scores_with(auc, wells, shared, rng, *, frames=24):
     score = np.sqrt(0.6) * well + np.sqrt(0.4) * frame + truth[:, None] * np.sqrt(2) * stats.norm.ppf(auc)
     group, n = np.repeat(np.arange(2 * wells), frames), 2 * wells * frames
     nothing, zeros = np.full(n, np.nan), np.zeros(n, int)
+    truth = np.repeat(truth, frames)
     return FrameScores(
-        truth=np.repeat(truth, frames), p=stats.norm.cdf(score).ravel(), called=score.ravel() > 0,
+        truth=truth, condition=truth, p=stats.norm.cdf(score).ravel(), called=score.ravel() > 0,
         group=group, stack=group, well=group, model=zeros, stratum=zeros, target=nothing, error=nothing,
         target_predicted=nothing, error_predicted=nothing, off_clock=nothing, off_mean=nothing,
     )  # fmt: skip

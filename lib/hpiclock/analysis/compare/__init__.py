@@ -64,12 +64,13 @@ class PairedComparison:
             low_margin, high_margin = paired_tests.limits_of_both(
                 *self._seeds(mask), metric, level=2 * self.level - 1
             )
-            by_both = paired_tests.limits_of_both(*self._seeds(mask), metric, level=self.level)
             power = float(stdtrit(result.df, self.settings.power))
             could_see = (paired_tests.detectable_difference(result, level=self.level) + power) * result.error
             margin = self.settings.margin_h if METRICS[metric].unit == "h" else self.settings.margin
             row = self._row(group, metric, mask, found, result)
-            row["low"], row["high"] = paired_tests.widened((row["low"], row["high"]), by_both)
+            if METRICS[metric].is_share:
+                by_both = paired_tests.limits_of_both(*self._seeds(mask), metric, level=self.level)
+                row["low"], row["high"] = paired_tests.widened((row["low"], row["high"]), by_both)
             row |= {"low_margin": low_margin, "high_margin": high_margin, "margin": margin}
             row |= {"p_floor": result.floor, "could_see": could_see, "seeds_agree": _agreeing(found)}
             rows.append(row | {"n_seeds": len(self.one.seeds), "n_seeds_against": len(self.other.seeds)})
