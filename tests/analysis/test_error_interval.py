@@ -16,9 +16,9 @@ def scores_of(error: np.ndarray) -> FrameScores:
     n, well = error.size, np.repeat(np.arange(len(error)), error.shape[1])
     nothing, ones = np.full(n, np.nan), np.ones(n, np.int8)
     return FrameScores(
-        truth=ones, condition=ones, p=nothing, called=ones == 0, group=well, stack=well, well=well, model=ones,
-        stratum=ones, target=nothing, error=error.ravel(), target_predicted=nothing, error_predicted=nothing,
-        off_clock=nothing, off_mean=nothing,
+        truth=ones, condition=ones, p=nothing, called=ones == 0, group=well, stack=well, well=well,
+        model=ones, stratum=ones, target=nothing, error=error.ravel(), target_predicted=nothing,
+        error_predicted=nothing, off_clock=nothing, off_mean=nothing,
     )  # fmt: skip
 
 
