@@ -190,8 +190,9 @@ repeats it; every cell is in `reports/benchmarks/coverage.csv`.
 
 {_cells(short)}
 
-These are out of reach: a sample without the rare well that makes much of the error knows neither the error
-nor that it does not know it. Where some wells may not take or a few wells are bad, intervals are too narrow;
+At this number of plates a cell may lie below by chance. Heavy-tailed and skewed wells and non-takes are out
+of reach: a sample without the rare well that makes much of the error knows neither the error nor that it does
+not know it. Where some wells may not take or a few wells are bad, intervals are too narrow;
 the remedy is more wells. The column `method` of `metrics.csv` says so beside the interval.
 
 ## By wells of each class
