@@ -216,8 +216,7 @@ a relative scale, wider upwards, because what is rare is seldom in a sample. Dif
 
 Plates without any signs: how often the chance over all windows is 0.05 or less for some window, and how often
 that of the range is. Wells change sign at random and the wells as they are count as one of the flips, so one
-class of 3 wells gives no chance below 1/4, of 6 none below 1/32. {n_windows} plates a cell. AUCs are tested
-too cautiously.
+class of 3 wells gives no chance below 1/4, of 6 none below 1/32. {n_windows} plates a cell.
 
 {_alarms(alarms)}
 """
