@@ -144,11 +144,6 @@ def p_with_floor(p: float, floor: float) -> str:
     return f"p = {p_text(p)} (smallest possible {p_text(floor)})"
 
 
-def hours_text(value: float) -> str:
-    """Return ``3.0 h``, or ``no end`` for a time without a limit."""
-    return f"{value:.1f} h" if np.isfinite(value) else "no end"
-
-
 def window_text(start_h: float, end_h: float) -> str:
     """Return ``6-12 h`` for a window of hours."""
     return f"{start_h:g}-{end_h:g} h"

@@ -121,3 +121,41 @@ def test_the_threshold_is_the_middle_of_the_best_interval_and_never_looks_at_tes
         assert found.value == pytest.approx(0.4)  # between 0.2 and 0.6
         assert found.note == f"{rule} on 4 validation frames"
     assert choose_threshold(table_of(*test), rule="youden").note == "0.5 without a choice: no validation rows"
+
+
+def stacks_of(wells: int, *, time_h: list[float], first_h: float = 0.0) -> pd.DataFrame:
+    names = [f"A{number + 1:02d}" for number in range(wells)]
+    same = {
+        "run": "r",
+        "split": "test",
+        "rule": "decision",
+        "condition": "infected",
+        "moi": np.nan,
+        "plate": "",
+    }
+    stacks = pd.DataFrame({"stack_id": names, "well": names, "time_h": time_h, "first_h": first_h})
+    return stacks.assign(detected=True, **same)
+
+
+def test_the_time_of_half_has_an_upper_limit_where_all_are_detected() -> None:
+    row = detection_curves(stacks_of(8, time_h=[5, 6, 7, 8, 9, 10, 11, 12]), level=0.95)[1].iloc[0]
+    assert row["half_h"] == 8
+    assert np.isfinite(row["low_h"])
+    assert row["half_h"] < row["high_h"] <= 12
+    few = detection_curves(stacks_of(4, time_h=[5, 6, 7, 8]), level=0.95)[1].iloc[0]
+    assert np.isnan(few["high_h"])  # 4 wells of 4: a share of 0.40 and more
+
+
+def test_stacks_detected_where_watching_begins_were_detected_before() -> None:
+    few = detection_curves(stacks_of(8, time_h=[6, 6, 6, 7, 8, 9, 10, 11], first_h=6.0), level=0.95)[1].iloc[
+        0
+    ]
+    assert (few["n_at_first"], few["watched_from_h"], few["half_h"]) == (3, 6.0, 7.0)
+    most = detection_curves(stacks_of(8, time_h=[6, 6, 6, 6, 8, 9, 10, 11], first_h=6.0), level=0.95)[1].iloc[
+        0
+    ]
+    assert most["n_at_first"] == 4
+    assert np.isnan(most["half_h"])
+    # imaging from the onset on: a detection at its first frame is one at 0 h
+    start = detection_curves(stacks_of(8, time_h=[0.0] * 8), level=0.95)[1].iloc[0]
+    assert (start["n_at_first"], start["half_h"]) == (0, 0.0)

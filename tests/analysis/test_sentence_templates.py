@@ -99,7 +99,10 @@ def study(rng):
                     "group": "all",
                     "half_h": rng.choice([NAN, 5.2]),
                     "low_h": rng.choice([NAN, 3.0]),
-                    "high_h": NAN,
+                    "high_h": rng.choice([NAN, 9.0]),
+                    "n_at_first": rng.choice([0, 2]),
+                    "watched_from_h": 4.0,
+                    "note": "unit well: 5",
                 }
                 for rule in rules
             )
@@ -241,7 +244,7 @@ def used(monkeypatch):
 def test_every_template_is_used_and_finds_its_facts(used):
     rng = np.random.default_rng(0)
     written: list[str] = list(notes_on_curves())
-    for _ in range(80):
+    for _ in range(160):
         written += sentences.design_sentences(design(rng))
         tables = study(rng)
         tables["metrics"]["split"] = str(rng.choice(["test", "test", "train"]))

@@ -69,7 +69,16 @@ def test_early_and_late_are_said_of_the_ends_of_the_line_not_of_its_slope(
 
 def found(alarms: int, bound: float) -> list[tuple[str, str, str]]:
     key = {"run": "r", "split": "test", "group": "all"}
-    half = {"n_stacks": 10, "n_detected": 10, "half_h": 5.0, "low_h": 3.0, "high_h": np.nan}
+    half = {
+        "n_stacks": 10,
+        "n_detected": 10,
+        "half_h": 5.0,
+        "low_h": 3.0,
+        "high_h": np.nan,
+        "n_at_first": 0,
+        "watched_from_h": np.nan,
+        "note": "unit well: 5",
+    }
     tables = {
         "detection": pd.DataFrame([key | {"rule": rule} | half for rule in ("controls", "decision")]),
         "detection_thresholds": pd.DataFrame(
@@ -86,7 +95,8 @@ def found(alarms: int, bound: float) -> list[tuple[str, str, str]]:
 def test_a_time_of_detection_stands_beside_the_false_alarms_of_its_rule() -> None:
     calm, loud = found(0, 0.2), found(5, 0.2)
     assert [verdict for _, verdict, _ in calm] == [SAYS, SAYS]
-    assert "by 5.0 h post infection (interval 3.0 h to no end); 0 of 10 mock stacks" in calm[0][2]
+    assert "by 5.0 h post infection (interval over wells from 3.0 h, without an upper limit)" in calm[0][2]
+    assert "; 0 of 10 mock stacks" in calm[0][2]
     assert [verdict for _, verdict, _ in loud] == [BEWARE, BEWARE]
     assert "but 5 of 10 mock stacks are by the same rule" in loud[0][2]
     assert [verdict for _, verdict, _ in found(0, 0.78)] == [SAYS, CANNOT]

@@ -12,7 +12,7 @@ from scipy.special import betaincinv, stdtrit
 from hpiclock.analysis import units
 from hpiclock.config.schema import StudyConfig
 from hpiclock.errors import InputError
-from hpiclock.tables import frame_interval_h, table_of
+from hpiclock.tables import SAME_H, frame_interval_h, table_of
 
 
 class Threshold(NamedTuple):
@@ -82,7 +82,8 @@ def detection_curve_with_limits(stacks: pd.DataFrame, *, level: float) -> tuple[
     at = steps.index.to_numpy(float)
     surviving = fitter.survival_function_.iloc[:, 0].to_numpy(float)
     unit = "position" if stacks["well"].eq("").any() else "well"
-    low, high, note = _limits(time, event, units.group_codes(stacks, unit), at, surviving, level)
+    codes = units.group_codes(stacks, unit)
+    low, high, note = _limits(time, event, codes, at, surviving, level=level, unit=unit)
     curve = pd.DataFrame({"time_h": at, "share": 1 - surviving, "low": 1 - high, "high": 1 - low})
     curve = curve.assign(n_at_risk=steps["at_risk"].to_numpy(int), n_censored=steps["censored"].to_numpy(int))
     # half is reached earliest on the upper limit and latest on the lower one
@@ -99,12 +100,19 @@ def _first(at: np.ndarray, share: np.ndarray) -> float:
 
 
 def _limits(
-    time: np.ndarray, event: np.ndarray, code: np.ndarray, at: np.ndarray, surviving: np.ndarray, level: float
+    time: np.ndarray,
+    event: np.ndarray,
+    code: np.ndarray,
+    at: np.ndarray,
+    surviving: np.ndarray,
+    *,
+    level: float,
+    unit: str,
 ) -> tuple[np.ndarray, np.ndarray, str]:
     k = len(np.unique(code))
     if k < units.MIN_GROUPS:
         nothing = np.full(len(at), np.nan)
-        return nothing, nothing, f"no interval: {k} wells, at least {units.MIN_GROUPS} needed"
+        return nothing, nothing, f"no interval: {k} {unit}s, at least {units.MIN_GROUPS} needed"
     left_out = np.stack([_survival(time[code != one], event[code != one], at) for one in np.unique(code)])
     inner = (surviving > 0) & (surviving < 1)
     # a curve that is 1 or 0 without one well has no log(-log); half a stack keeps it off the edge
@@ -115,7 +123,10 @@ def _limits(
     centre = np.log(-np.log(np.clip(surviving, edge, 1 - edge)))
     low, high = np.exp(-np.exp(centre + half)), np.exp(-np.exp(centre - half))
     blank = ~inner | (variance == 0)
-    return np.where(blank, np.nan, low), np.where(blank, np.nan, high), ""
+    # all or none of k wells: the exact limit of a share (Clopper and Pearson 1934)
+    edge = ((1 - level) / 2) ** (1 / k)
+    low = np.where(surviving >= 1, edge, np.where(blank, np.nan, low))
+    return low, np.where(surviving <= 0, 1 - edge, np.where(blank, np.nan, high)), f"unit {unit}: {k}"
 
 
 def _survival(time: np.ndarray, event: np.ndarray, at: np.ndarray) -> np.ndarray:
@@ -197,16 +208,18 @@ def _highest_run(hours: np.ndarray, p: np.ndarray, *, frames: int, interval_h: f
 def detection_times(predictions: pd.DataFrame, *, thresholds: dict[str, float], frames: int) -> pd.DataFrame:
     """Return when each stack is first detected, per rule.
 
-    Columns: ``run split stack_id well condition moi rule threshold detected time_h last_h``. For infected
-    stacks times are hpi and frames before the onset do not count; for mock stacks times are hours since
-    start and a detection is a false alarm. A frame that is missing, or has no P(infected), ends a run of
-    frames. Undetected stacks have ``time_h`` at their last frame. Stacks
-    without an onset or shorter than ``frames`` have no row.
+    Columns: ``run split stack_id well condition moi rule threshold detected time_h first_h last_h``. Times of
+    infected stacks are hpi, and frames before the onset do not count; those of mock stacks are hours since
+    start, and a detection is a false alarm. A frame that is missing, or has no P(infected), ends a run of
+    frames. Undetected stacks have ``time_h`` at their last frame. Stacks without an onset or shorter than
+    ``frames`` have no row.
     """
     seen = predictions[predictions["p_infected"].notna()]
     infected = units.condition_codes(seen) == 1
     time = np.where(infected, seen["hpi"].to_numpy(float), seen["hours"].to_numpy(float))
-    seen = seen.assign(last_h=time)[time >= 0].sort_values([*KEYS, "last_h"], ignore_index=True)
+    seen = seen.assign(last_h=time)
+    began = seen.groupby(KEYS)["last_h"].min()
+    seen = seen[time >= 0].sort_values([*KEYS, "last_h"], ignore_index=True)
     p, hours = seen["p_infected"].to_numpy(float), seen["last_h"].to_numpy(float)
     new_stack = ~seen.duplicated(KEYS).to_numpy()
     first_row = np.flatnonzero(new_stack)
@@ -214,6 +227,7 @@ def detection_times(predictions: pd.DataFrame, *, thresholds: dict[str, float], 
     stretch = np.cumsum(new_stack | _after_gap(hours, frame_interval_h(predictions)))
     long = last_row - first_row + 1 >= frames
     stacks = seen.loc[last_row[long], [*KEYS, *SAME, "last_h"]].reset_index(drop=True)
+    stacks["first_h"] = began.loc[pd.MultiIndex.from_frame(stacks[KEYS])].to_numpy()
     parts = []
     for rule, threshold in thresholds.items():
         if np.isnan(threshold):
@@ -222,7 +236,7 @@ def detection_times(predictions: pd.DataFrame, *, thresholds: dict[str, float], 
         found = at < len(p)
         time_h = np.where(found, hours[np.minimum(at, len(p) - 1)], stacks["last_h"])
         parts.append(stacks.assign(rule=rule, threshold=threshold, detected=found, time_h=time_h))
-    columns = [*KEYS, *SAME, "rule", "threshold", "detected", "time_h", "last_h"]
+    columns = [*KEYS, *SAME, "rule", "threshold", "detected", "time_h", "first_h", "last_h"]
     table = pd.concat(parts)[columns] if parts else pd.DataFrame(columns=columns)
     return table.sort_values([*KEYS, "rule"], ignore_index=True)
 
@@ -257,8 +271,12 @@ def detection_curves(times: pd.DataFrame, *, level: float) -> tuple[pd.DataFrame
     """Return the share of infected stacks detected over hpi, and its summary.
 
     The curves have ``run split rule group time_h share low high n_at_risk n_censored``; the summary has
-    ``run split rule group n_stacks n_detected half_h low_h high_h note`` with ``half_h`` the hpi at which
-    half of the stacks are detected. Groups are ``all`` and one per MOI.
+    ``run split rule group n_stacks n_detected half_h low_h high_h n_at_first watched_from_h note`` with
+    ``half_h`` the hpi at which half of the stacks are detected. Groups are ``all`` and one per MOI.
+
+    Stacks that are watched from after their onset and detected at their first frame, ``n_at_first`` of them,
+    watched from ``watched_from_h`` at the latest, were detected at an unknown time before it: ``half_h`` is
+    given only where their true times cannot move it.
     """
     infected = times[times["condition"].eq("infected")]
     curves, summary = [], []
@@ -268,12 +286,25 @@ def detection_curves(times: pd.DataFrame, *, level: float) -> tuple[pd.DataFrame
             groups = {"all": part} | {f"moi={moi:g}": rows for moi, rows in part.groupby("moi")}
             for group, rows in groups.items():
                 curve, facts = detection_curve_with_limits(rows, level=level)
+                facts |= _seen_at_first(rows, facts)
                 key = {"run": run, "split": split, "rule": rule, "group": group}
                 curves += [key | step for step in curve.to_dict("records")]
                 summary.append(key | facts)
     curves_of = "run split rule group time_h share low high n_at_risk n_censored"
-    summary_of = "run split rule group n_stacks n_detected half_h low_h high_h note"
+    summary_of = "run split rule group n_stacks n_detected half_h low_h high_h n_at_first watched_from_h note"
     return table_of(curves, curves_of), table_of(summary, summary_of)
+
+
+def _seen_at_first(stacks: pd.DataFrame, facts: dict[str, Any]) -> dict[str, Any]:
+    """Return how many stacks are detected where watching begins, after the onset, and what that costs."""
+    from_start = stacks["detected"] & stacks["time_h"].eq(stacks["first_h"]) & stacks["first_h"].gt(SAME_H)
+    n, latest = int(from_start.sum()), float(stacks.loc[from_start, "first_h"].max())
+    found = {"n_at_first": n, "watched_from_h": latest}
+    if n and not (2 * n < len(stacks) and latest <= facts["half_h"]):
+        return found | dict.fromkeys(("half_h", "low_h", "high_h"), np.nan)
+    if n and not latest <= facts["low_h"]:
+        found["low_h"] = np.nan
+    return found
 
 
 def false_alarms(times: pd.DataFrame) -> pd.DataFrame:

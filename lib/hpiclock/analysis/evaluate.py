@@ -154,10 +154,10 @@ def _why_undefined(metric: Metric, sums: GroupSums, counts: dict[Frames, dict[st
 def metrics_by_split(predictions: pd.DataFrame, *, threshold: float, study: StudyConfig) -> pd.DataFrame:
     """Return every metric per run, split and group, with intervals.
 
-    Groups: ``all``; ``infected`` and ``mock`` (by label); ``moi=...`` (infected wells of that MOI against
-    all mock frames; time on its infected frames); and three phases by condition, ``before onset``,
-    ``eclipse`` and ``after eclipse``: frames of infected wells in that range of hpi against mock frames of
-    their plate and hour, whatever their label.
+    Groups: ``all``; ``infected`` (by label) and ``mock`` (uninfected frames of mock wells); ``moi=...``
+    (infected wells of that MOI against all mock frames; time on its infected frames); and three phases by
+    condition, ``before onset``, ``eclipse`` and ``after eclipse``: frames of infected wells in that range of
+    hpi against mock frames of their plate and hour, whatever their label.
 
     Args:
         predictions: a PREDICTIONS table.
@@ -193,7 +193,7 @@ def _label_groups(
     label, every = units.label_codes(rows), metrics_of("all", "split")
     yield "all", every, np.ones(len(rows), bool)
     yield "infected", metrics_of("infected", "split"), label == 1
-    yield "mock", metrics_of("mock", "split"), label == 0
+    yield "mock", metrics_of("mock", "split"), (label == 0) & (units.condition_codes(rows) == 0)
     of_class = [name for name in every if METRICS[name].of_class]
     timed = [name for name in every if not METRICS[name].of_class]
     for moi in mois:

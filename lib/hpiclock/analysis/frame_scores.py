@@ -61,8 +61,12 @@ class FrameScores:
 
     @property
     def groups(self) -> dict[str, np.ndarray]:
-        """The frames of each group by label: ``all`` (those without a label, too), ``infected``, ``mock``."""
-        return {"all": np.ones(len(self), bool), "infected": self.truth == 1, "mock": self.truth == 0}
+        """The frames of each group: ``all`` (those without a label, too), labelled ``infected``, ``mock``.
+
+        Frames of infected wells before their onset may be labelled uninfected; they are no mock frames.
+        """
+        mock = (self.truth == 0) & (self.condition == 0)
+        return {"all": np.ones(len(self), bool), "infected": self.truth == 1, "mock": mock}
 
     @property
     def block(self) -> np.ndarray:

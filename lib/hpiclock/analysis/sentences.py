@@ -28,7 +28,7 @@ from hpiclock.format import (
     Estimate,
     count_text,
     first_clause,
-    hours_text,
+    over_text,
     p_text,
     value_text,
     window_text,
@@ -271,14 +271,18 @@ def detection_sentences(tables: Tables) -> Sentences:
 
 
 def _found(row: dict[str, Any]) -> str:
+    first = words("at first", **row) if row["n_at_first"] else ""
+    if first and not np.isfinite(row["half_h"]):
+        return words("half unknown", first=first, **row)
     if not np.isfinite(row["half_h"]):
-        return words("fewer than half", **row)
+        return words("fewer than half", first=first, **row)
     if row["n_stacks"] == 1:
         return words("one stack", **row)
-    between = "no interval"
-    if np.isfinite(row["low_h"]) or np.isfinite(row["high_h"]):
-        between = words("between", low=hours_text(row["low_h"]), high=hours_text(row["high_h"]))
-    return words("half", between=between, **row)
+    limits = {name: f"{row[f'{name}_h']:.1f} h" for name in ("low", "high") if np.isfinite(row[f"{name}_h"])}
+    # by which limits there are
+    key = {2: "between", 1: "from" if "low" in limits else "up to", 0: "no interval"}[len(limits)]
+    between = words(key, over=over_text(row["note"]), **limits)
+    return words("half", between=between, first=first, **row)
 
 
 def time_sentences(tables: Tables, level: float) -> Sentences:

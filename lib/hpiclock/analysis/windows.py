@@ -369,7 +369,8 @@ def _row(
         "lowest": lowest,
         "highest": highest,
         "range": highest - lowest,
-        "range_of_noise": flips.range_by_chance,
+        # a share cannot range further than 1, whatever the flips give
+        "range_of_noise": min(flips.range_by_chance, 1.0) if share else flips.range_by_chance,
     }
     spread |= {"p_of_range": flips.p_range, "sd": sd, "sd_says": _judged(sd) if share else ""}
     slopes = {"slope_per_h": slope, "slope_low": low, "slope_high": high}

@@ -19,7 +19,7 @@ from hpiclock.analysis.sentences import comparison_sentences, verdict_of
 from hpiclock.analysis.units import count_codes, group_codes, well_codes
 from hpiclock.analysis.windows import AXES, Axis, frames_in_windows, window_edges
 from hpiclock.config.schema import CompareConfig, StudyConfig, WindowsConfig
-from hpiclock.metrics import EVERY, METRICS, metrics_of
+from hpiclock.metrics import METRICS, metrics_of
 from hpiclock.tables import table_of
 
 
@@ -106,11 +106,12 @@ class PairedComparison:
 
     def _compared(self, *, windows: bool = False) -> Iterator[tuple[str, str, np.ndarray]]:
         """Yield group, metric and frames of all that is compared, or is compared in windows."""
-        for group, mask in zip(EVERY, (self.truth >= 0, self.truth == 1, self.truth == 0), strict=True):
+        known = self.truth >= 0
+        for group, mask in self.one.seeds[0].groups.items():
             for metric in metrics_of(group, "compared"):
                 # in windows variants are exchanged pair by pair, which is known for AUCs over all pairs
                 if not windows or (group in METRICS[metric].bands and metric != "auc_stratified"):
-                    yield group, metric, mask
+                    yield group, metric, mask & known
 
     def _difference(self, mask: np.ndarray, metric: str) -> Difference:
         return paired_tests.paired_difference(*self._seeds(mask), metric, self.k)
