@@ -156,7 +156,7 @@ TEXT = {
     for table in (MANIFEST, FRAMES, PREDICTIONS, METRICS, HISTORY)
     for name, column in table.columns.items()
     if column.dtype == _text().dtype
-}
+} | {"method"}  # of the intervals in metrics.csv; runs of 0.1.0 have no such column
 
 
 def check(table: Table, data: pd.DataFrame, *, place: str = "") -> pd.DataFrame:
@@ -177,7 +177,7 @@ def check(table: Table, data: pd.DataFrame, *, place: str = "") -> pd.DataFrame:
         raise InputError(f"{place}: column {', '.join(missing)} missing; a {table.name} table needs it")
     ordered = [*table.columns, *(name for name in data.columns if name not in table.columns)]
     data = data[ordered].reset_index(drop=True)
-    for name in TEXT.intersection(table.columns):
+    for name in TEXT.intersection([*table.columns, "method"]).intersection(data.columns):
         data[name] = _as_text(data[name])
     try:
         data = table.schema.validate(data, lazy=True)
