@@ -224,4 +224,4 @@ def test_window_explorer(over_time):
     hand.changes(lambda: hand.choose("which", "infected"))
     hand.changes(lambda: hand.choose("metric", "time MAE (h)"))
     hand.changes(lambda: hand.choose("over", "hpi"))
-    hand.changes(lambda: hand.choose("resample", "well"), says="unit well", redrawn=False)  # no interval here
+    hand.changes(lambda: hand.choose("resample", "position"), says="unit position", redrawn=False)

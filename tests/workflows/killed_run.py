@@ -4,12 +4,12 @@ import os
 from pathlib import Path
 
 from hpiclock.config.load import load_config
-from hpiclock.training import loop, weights
+from hpiclock.training import checkpoint, loop
 from hpiclock.training.batches import Batches
 from hpiclock.workflows import train
 
 CONFIG, RUN, KILL, EXIT = (globals()[name] for name in ("CONFIG", "RUN", "KILL", "EXIT"))  # from runpy
-replace, write, epoch = os.replace, weights.write_checkpoint, Batches.epoch
+replace, write, epoch = os.replace, checkpoint.write_checkpoint, Batches.epoch
 
 
 def die_while_writing(source, target):
@@ -37,7 +37,7 @@ def die_in_an_epoch(self, number, **options):
 
 
 os.replace = die_while_writing
-weights.write_checkpoint = die_between
+checkpoint.write_checkpoint = die_between
 # epochs 1 and 2 are new bests, whatever is learnt
 loop._better_of = lambda best, epoch, *_: {**best, "epoch": epoch, "value": 0.5} if epoch < 3 else best
 Batches.epoch = die_in_an_epoch
