@@ -237,8 +237,7 @@ def _windows(tables: Tables, level: float) -> Sentences:
         return
     bounded = np.isfinite(row["range_low"]) and np.isfinite(row["range_high"])
     limits = words("limits of range", level=level, **row) if bounded else ""
-    more = "more than" if row["range"] > row["range_of_noise"] else "no more than"
-    yield "stability", SAYS, words("stability", limits=limits, more=more, trend=_trend(row, level), **row)
+    yield "stability", SAYS, words("stability", limits=limits, level=level, trend=_trend(row, level), **row)
 
 
 def _trend(row: dict[str, Any], level: float) -> str:

@@ -88,10 +88,10 @@ def _time_by(rows: pd.DataFrame, x: np.ndarray, train: np.ndarray, test: np.ndar
     """Return the predicted time of infected test frames, NaN for others: (test rows,)."""
     target = rows["time_target"].to_numpy(float)
     known = (units.label_codes(rows) == 1) & ~np.isnan(target)
-    time, asked = np.full(int(test.sum()), np.nan), known[test]
-    if (train & known).any() and asked.any():
+    time, evaluated = np.full(int(test.sum()), np.nan), known[test]
+    if (train & known).any() and evaluated.any():
         fitted = fit_time_probe(x[train & known], target[train & known])
-        time[asked] = fitted.predict(x[test & known])
+        time[evaluated] = fitted.predict(x[test & known])
     return time
 
 
@@ -126,14 +126,14 @@ def _gain(rows: pd.DataFrame, source: str, level: float) -> tuple[ScoreEstimate,
 
 def _gain_answer(gain: ScoreEstimate, little: float, words: str, *, unit: str = "") -> Answer:
     """Judge a gain of the model: shown above 0; contradicted where more than a little is excluded."""
-    said = f"{words}; gain {short_interval(*gain[:3])}{unit}"
+    evidence = f"{words}; gain {short_interval(*gain[:3])}{unit}"
     if np.isnan(gain.low):
-        return Answer("cannot tell", f"{said} ({gain.note})", MORE_TEST, *gain[:3])
+        return Answer("cannot tell", f"{evidence} ({gain.note})", MORE_TEST, *gain[:3])
     if gain.low > 0:
-        return Answer("shown", said, "", *gain[:3])
+        return Answer("shown", evidence, "", *gain[:3])
     if gain.high < 0:
-        return Answer("contradicted", f"{said}: worse", SIMPLER, *gain[:3])
-    excluded = f"{said}: gains above {gain.high:.2g}{unit} are excluded"
+        return Answer("contradicted", f"{evidence}: worse", SIMPLER, *gain[:3])
+    excluded = f"{evidence}: gains above {gain.high:.2g}{unit} are excluded"
     if gain.high <= little:
         return Answer("contradicted", f"not better: {excluded}", SIMPLER, *gain[:3])
     return Answer("cannot tell", excluded, MORE_TEST, *gain[:3])

@@ -295,13 +295,13 @@ def sanity_checks_figure(checks: pd.DataFrame, deletion: pd.DataFrame) -> Figure
 
 
 def _similarity(ax: Axes, checks: pd.DataFrame, head: str) -> str:
-    redrawn = checks[checks["check"].eq("weights drawn anew")]
+    randomized = checks[checks["check"].eq("weights drawn anew")]
     shuffled = checks[checks["check"].eq("labels shuffled")]
-    depths = list(dict.fromkeys(redrawn["depth"]))
+    depths = list(dict.fromkeys(randomized["depth"]))
     style.reference_line(ax, y=0)
     for number, method in enumerate(dict.fromkeys(checks["method"])):
         shift = 0.12 * (number - 1)
-        rows = redrawn[redrawn["method"].eq(method)]
+        rows = randomized[randomized["method"].eq(method)]
         _with_limits(ax, rows["depth"].map(depths.index) + shift, rows, method)
         other = shuffled[shuffled["method"].eq(method)]
         _with_limits(ax, np.full(len(other), len(depths) + shift), other, method, linewidth=0)
@@ -310,11 +310,11 @@ def _similarity(ax: Axes, checks: pd.DataFrame, head: str) -> str:
         ax.axvline(len(depths) - 0.5, color=style.PALE, linewidth=0.8)
         names.append(SHUFFLED)
     ax.set_xticks(range(len(names)), names, fontsize=6)
-    drawn = pd.concat([redrawn, shuffled])[["value", "low"]].to_numpy(float)
+    drawn = pd.concat([randomized, shuffled])[["value", "low"]].to_numpy(float)
     least = float(np.nanmin(drawn, initial=0.0))
     ax.set(ylim=(min(-0.35, least), 1.05), ylabel="rank correlation of maps")
     ax.set_title(f"{head} head: similarity to the maps of another model", fontsize=7.5)
-    last = redrawn[redrawn["depth"].eq(depths[-1])] if depths else redrawn
+    last = randomized[randomized["depth"].eq(depths[-1])] if depths else randomized
     what = "rank correlation with the maps of a model whose weights are all drawn anew"
     return f"{head} head, {what}: {_by_method(last)}."
 
