@@ -149,6 +149,11 @@ def window_text(start_h: float, end_h: float) -> str:
     return f"{start_h:g}-{end_h:g} h"
 
 
+def between_text(after_h: float, at_h: float) -> str:
+    """Return ``between 7.0 and 9.0 h``: what a frame at 9 h shows first came after the frame before it."""
+    return f"between {after_h:.1f} and {at_h:.1f} h" if after_h < at_h else f"by {at_h:.1f} h"
+
+
 def count_text(n: int, noun: str) -> str:
     """Return ``1 stack``, ``2 stacks``, ``1,068 frames``."""
     return f"{n:,} {noun}" + ("" if n == 1 else "s")

@@ -134,13 +134,14 @@ def stacks_of(wells: int, *, time_h: list[float], first_h: float = 0.0) -> pd.Da
         "plate": "",
     }
     stacks = pd.DataFrame({"stack_id": names, "well": names, "time_h": time_h, "first_h": first_h})
-    return stacks.assign(detected=True, **same)
+    after = stacks["time_h"].sub(1).where(stacks["time_h"].gt(first_h), 0.0)
+    return stacks.assign(after_h=after, detected=True, **same)
 
 
 def test_the_time_of_half_has_an_upper_limit_where_all_are_detected() -> None:
     row = detection_curves(stacks_of(8, time_h=[5, 6, 7, 8, 9, 10, 11, 12]), level=0.95)[1].iloc[0]
-    assert row["half_h"] == 8
-    assert np.isfinite(row["low_h"])
+    assert (row["after_h"], row["half_h"]) == (7, 8)
+    assert 0 < row["low_h"] <= 7
     assert row["half_h"] < row["high_h"] <= 12
     few = detection_curves(stacks_of(4, time_h=[5, 6, 7, 8]), level=0.95)[1].iloc[0]
     assert np.isnan(few["high_h"])  # 4 wells of 4: a share of 0.40 and more
@@ -151,11 +152,25 @@ def test_stacks_detected_where_watching_begins_were_detected_before() -> None:
         0
     ]
     assert (few["n_at_first"], few["watched_from_h"], few["half_h"]) == (3, 6.0, 7.0)
+    assert few["after_h"] == 6.0
     most = detection_curves(stacks_of(8, time_h=[6, 6, 6, 6, 8, 9, 10, 11], first_h=6.0), level=0.95)[1].iloc[
         0
     ]
     assert most["n_at_first"] == 4
-    assert np.isnan(most["half_h"])
+    assert (most["after_h"], most["half_h"]) == (0.0, 6.0)
     # imaging from the onset on: a detection at its first frame is one at 0 h
     start = detection_curves(stacks_of(8, time_h=[0.0] * 8), level=0.95)[1].iloc[0]
     assert (start["n_at_first"], start["half_h"]) == (0, 0.0)
+
+
+def test_what_is_seen_at_a_frame_came_after_the_frame_before_it() -> None:
+    # frames every 2 h from an onset at 0 h; seen at 4, 6 and 8 h, and never
+    courses = ([0.1, 0.1, 0.9, 0.9, 0.9], [0.1, 0.1, 0.1, 0.9, 0.9], [0.1, 0.1, 0.1, 0.1, 0.9], [0.1] * 5)
+    table = table_of(*(rows_of(f"s{i}", "infected", list(p)) for i, p in enumerate(courses)))
+    table = table.assign(hours=2 * table["hours"], hpi=2 * table["hpi"])
+    times = detection_times(table, thresholds={"decision": 0.5}, frames=1).set_index("stack_id")
+    step = (times["time_h"] - times["after_h"]).to_dict()
+    assert step == {"s0": 2.0, "s1": 2.0, "s2": 2.0, "s3": 0.0}
+    row = detection_curves(times.reset_index(), level=0.95)[1].iloc[0]
+    assert row["half_h"] - row["after_h"] == 2.0
+    assert row["low_h"] <= row["after_h"]

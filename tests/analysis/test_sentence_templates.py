@@ -97,6 +97,7 @@ def study(rng):
                 | {
                     "rule": rule,
                     "group": "all",
+                    "after_h": rng.choice([4.2, 5.2]),
                     "half_h": rng.choice([NAN, 5.2]),
                     "low_h": rng.choice([NAN, 3.0]),
                     "high_h": rng.choice([NAN, 9.0]),

@@ -72,6 +72,7 @@ def found(alarms: int, bound: float) -> list[tuple[str, str, str]]:
     half = {
         "n_stacks": 10,
         "n_detected": 10,
+        "after_h": 4.0,
         "half_h": 5.0,
         "low_h": 3.0,
         "high_h": np.nan,
@@ -95,7 +96,10 @@ def found(alarms: int, bound: float) -> list[tuple[str, str, str]]:
 def test_a_time_of_detection_stands_beside_the_false_alarms_of_its_rule() -> None:
     calm, loud = found(0, 0.2), found(5, 0.2)
     assert [verdict for _, verdict, _ in calm] == [SAYS, SAYS]
-    assert "by 5.0 h post infection (interval over wells from 3.0 h, without an upper limit)" in calm[0][2]
+    assert (
+        "between 4.0 and 5.0 h post infection (interval over wells from 3.0 h, without an upper limit)"
+        in calm[0][2]
+    )
     assert "; 0 of 10 mock stacks" in calm[0][2]
     assert [verdict for _, verdict, _ in loud] == [BEWARE, BEWARE]
     assert "but 5 of 10 mock stacks are by the same rule" in loud[0][2]

@@ -208,10 +208,11 @@ def _highest_run(hours: np.ndarray, p: np.ndarray, *, frames: int, interval_h: f
 def detection_times(predictions: pd.DataFrame, *, thresholds: dict[str, float], frames: int) -> pd.DataFrame:
     """Return when each stack is first detected, per rule.
 
-    Columns: ``run split stack_id well condition moi rule threshold detected time_h first_h last_h``. Times of
-    infected stacks are hpi, and frames before the onset do not count; those of mock stacks are hours since
-    start, and a detection is a false alarm. A frame that is missing, or has no P(infected), ends a run of
-    frames. Undetected stacks have ``time_h`` at their last frame. Stacks without an onset or shorter than
+    Columns: ``run split stack_id well condition moi rule threshold detected after_h time_h first_h last_h``.
+    Times of infected stacks are hpi, and frames before the onset do not count; those of mock stacks are hours
+    since start, and a detection is a false alarm. What is seen at ``time_h`` happened since ``after_h``, the
+    frame before it, or since 0 where that is the first. A frame that is missing, or has no P(infected), ends
+    a run of frames. Undetected stacks have both at their last frame. Stacks without an onset or shorter than
     ``frames`` have no row.
     """
     seen = predictions[predictions["p_infected"].notna()]
@@ -234,9 +235,12 @@ def detection_times(predictions: pd.DataFrame, *, thresholds: dict[str, float], 
             continue
         at = _first_runs(p >= threshold, first_row, stretch, frames)[long]
         found = at < len(p)
-        time_h = np.where(found, hours[np.minimum(at, len(p) - 1)], stacks["last_h"])
-        parts.append(stacks.assign(rule=rule, threshold=threshold, detected=found, time_h=time_h))
-    columns = [*KEYS, *SAME, "rule", "threshold", "detected", "time_h", "first_h", "last_h"]
+        frame = np.minimum(at, len(p) - 1)
+        before = np.where(new_stack, 0.0, np.roll(hours, 1))[frame]
+        times = {"after_h": np.where(found, before, stacks["last_h"])}
+        times |= {"time_h": np.where(found, hours[frame], stacks["last_h"])}
+        parts.append(stacks.assign(rule=rule, threshold=threshold, detected=found, **times))
+    columns = [*KEYS, *SAME, "rule", "threshold", "detected", "after_h", "time_h", "first_h", "last_h"]
     table = pd.concat(parts)[columns] if parts else pd.DataFrame(columns=columns)
     return table.sort_values([*KEYS, "rule"], ignore_index=True)
 
@@ -271,12 +275,12 @@ def detection_curves(times: pd.DataFrame, *, level: float) -> tuple[pd.DataFrame
     """Return the share of infected stacks detected over hpi, and its summary.
 
     The curves have ``run split rule group time_h share low high n_at_risk n_censored``; the summary has
-    ``run split rule group n_stacks n_detected half_h low_h high_h n_at_first watched_from_h note`` with
-    ``half_h`` the hpi at which half of the stacks are detected. Groups are ``all`` and one per MOI.
-
-    Stacks that are watched from after their onset and detected at their first frame, ``n_at_first`` of them,
-    watched from ``watched_from_h`` at the latest, were detected at an unknown time before it: ``half_h`` is
-    given only where their true times cannot move it.
+    ``run split rule group n_stacks n_detected after_h half_h low_h high_h n_at_first watched_from_h note``.
+    Groups are ``all`` and one per MOI. A stack was detected between two frames, so half of them were between
+    ``after_h`` and ``half_h``, by the curve over the frames before and by that over the frames that show it;
+    ``low_h`` is the lower limit of the first, ``high_h`` the upper one of the second. ``n_at_first`` stacks,
+    watched from after their onset, ``watched_from_h`` at the latest, are detected where watching begins, at
+    any time since the onset.
     """
     infected = times[times["condition"].eq("infected")]
     curves, summary = [], []
@@ -286,25 +290,22 @@ def detection_curves(times: pd.DataFrame, *, level: float) -> tuple[pd.DataFrame
             groups = {"all": part} | {f"moi={moi:g}": rows for moi, rows in part.groupby("moi")}
             for group, rows in groups.items():
                 curve, facts = detection_curve_with_limits(rows, level=level)
-                facts |= _seen_at_first(rows, facts)
+                before = detection_curve_with_limits(rows.assign(time_h=rows["after_h"]), level=level)[1]
+                # censored between, a stack can keep the earlier curve below a half
+                facts["after_h"] = np.fmin(before["half_h"], facts["half_h"])
+                facts["low_h"] = before["low_h"]
+                at_first = rows[
+                    rows["detected"] & rows["time_h"].eq(rows["first_h"]) & rows["first_h"].gt(SAME_H)
+                ]
+                facts |= {"n_at_first": len(at_first), "watched_from_h": at_first["first_h"].max()}
                 key = {"run": run, "split": split, "rule": rule, "group": group}
                 curves += [key | step for step in curve.to_dict("records")]
                 summary.append(key | facts)
     curves_of = "run split rule group time_h share low high n_at_risk n_censored"
-    summary_of = "run split rule group n_stacks n_detected half_h low_h high_h n_at_first watched_from_h note"
+    summary_of = (
+        "run split rule group n_stacks n_detected after_h half_h low_h high_h n_at_first watched_from_h note"
+    )
     return table_of(curves, curves_of), table_of(summary, summary_of)
-
-
-def _seen_at_first(stacks: pd.DataFrame, facts: dict[str, Any]) -> dict[str, Any]:
-    """Return how many stacks are detected where watching begins, after the onset, and what that costs."""
-    from_start = stacks["detected"] & stacks["time_h"].eq(stacks["first_h"]) & stacks["first_h"].gt(SAME_H)
-    n, latest = int(from_start.sum()), float(stacks.loc[from_start, "first_h"].max())
-    found = {"n_at_first": n, "watched_from_h": latest}
-    if n and not (2 * n < len(stacks) and latest <= facts["half_h"]):
-        return found | dict.fromkeys(("half_h", "low_h", "high_h"), np.nan)
-    if n and not latest <= facts["low_h"]:
-        found["low_h"] = np.nan
-    return found
 
 
 def false_alarms(times: pd.DataFrame) -> pd.DataFrame:

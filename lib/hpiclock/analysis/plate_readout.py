@@ -105,9 +105,10 @@ def readout_by_well(rows: pd.DataFrame, *, threshold: float, frames: int, hour: 
     Columns: ``plate well treatment order condition moi compound dose dose_unit onset_h n_stacks``; at
     ``hour`` ``p_infected``, ``infected_share`` (of its fields, called infected) and ``time_pred``;
     ``detected`` and ``detected_h``: the hour since start by which half of its fields are detected (the
-    first of ``frames`` frames in a row at or above the threshold), ``detected_hpi`` the same since onset,
-    where it is known, without the frames before it, and ``last_h`` the last hour, until which a well that
-    has no ``detected_h`` was watched.
+    first of ``frames`` frames in a row at or above the threshold) and ``detected_after_h``: the frame before
+    it, after which that happened; ``detected_hpi`` and ``detected_after_hpi`` the same since onset, where it
+    is known, without the frames before it; and ``last_h`` the last hour, until which a well that has no
+    ``detected_h`` was watched.
     """
     at = rows[(_on_raster(rows) - hour).abs() < 1e-6]
     at = at.assign(called=(at["p_infected"] >= threshold).astype(float))
@@ -120,24 +121,24 @@ def readout_by_well(rows: pd.DataFrame, *, threshold: float, frames: int, hour: 
         last_h=("hours", "max"),
     )
     # as mock, so that the hours are counted from the start of imaging, whatever was done
-    since_start = _half_detected(rows.assign(condition="mock"), threshold, frames).rename("detected_h")
+    since_start = _half_detected(rows.assign(condition="mock"), threshold, frames, "h")
     infected = rows[rows["condition"].eq("infected") & rows["onset_h"].notna()]
-    since_onset = _half_detected(infected, threshold, frames).rename("detected_hpi")
+    since_onset = _half_detected(infected, threshold, frames, "hpi")
     table = metadata.join([values, since_start, since_onset]).reset_index()
     table = table.assign(detected=table["detected_h"].notna())
     return table.sort_values(["order", *WELL], ignore_index=True)
 
 
-def _half_detected(rows: pd.DataFrame, threshold: float, frames: int) -> pd.Series:
+def _half_detected(rows: pd.DataFrame, threshold: float, frames: int, unit: str) -> pd.DataFrame:
     times = detection_times(rows, thresholds={"decision": threshold}, frames=frames)
-    times = times.assign(time_h=times["time_h"].where(times["detected"].astype(bool), np.inf).astype(float))
-    return times.groupby(WELL)["time_h"].agg(_half)
+    seen = times[["after_h", "time_h"]].astype(float).where(times["detected"].astype(bool))
+    seen = seen.set_axis([f"detected_after_{unit}", f"detected_{unit}"], axis=1)
+    return times[WELL].join(seen).groupby(WELL).agg(time_of_half)
 
 
-def _half(times: pd.Series) -> float:
-    """The time by which half of them have come; NaN if fewer than half ever do."""
-    at = float(np.sort(times.to_numpy(float))[(len(times) - 1) // 2])
-    return at if np.isfinite(at) else float("nan")
+def time_of_half(times: pd.Series) -> float:
+    """Return the time by which half of them have come, missing ones never; NaN if fewer than half do."""
+    return float(np.sort(times.to_numpy(float))[(len(times) - 1) // 2])  # NaN sorts last
 
 
 def replicate_agreement(wells: pd.DataFrame, quantities: Sequence[str]) -> pd.DataFrame:

@@ -26,6 +26,7 @@ from hpiclock.analysis.units import (
 from hpiclock.format import (
     LEAST_P,
     Estimate,
+    between_text,
     count_text,
     first_clause,
     over_text,
@@ -271,17 +272,16 @@ def detection_sentences(tables: Tables) -> Sentences:
 
 def _found(row: dict[str, Any]) -> str:
     first = words("at first", **row) if row["n_at_first"] else ""
-    if first and not np.isfinite(row["half_h"]):
-        return words("half unknown", first=first, **row)
     if not np.isfinite(row["half_h"]):
         return words("fewer than half", first=first, **row)
+    when = between_text(row["after_h"], row["half_h"])
     if row["n_stacks"] == 1:
-        return words("one stack", **row)
+        return words("one stack", when=when)
     limits = {name: f"{row[f'{name}_h']:.1f} h" for name in ("low", "high") if np.isfinite(row[f"{name}_h"])}
     # by which limits there are
     key = {2: "between", 1: "from" if "low" in limits else "up to", 0: "no interval"}[len(limits)]
     between = words(key, over=over_text(row["note"]), **limits)
-    return words("half", between=between, first=first, **row)
+    return words("half", when=when, limits=between, first=first, **row)
 
 
 def time_sentences(tables: Tables, level: float) -> Sentences:

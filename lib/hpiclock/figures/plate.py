@@ -33,8 +33,8 @@ QUANTITIES = {
     "called": "fields called infected (share)",
     "infected_share": "fields called infected (share)",
     "time_pred": "predicted time (h)",
-    "detected_h": "detected (h since imaging start)",
-    "detected_hpi": "detected (hpi, h)",
+    "detected_h": "detected by (h since imaging start)",
+    "detected_hpi": "detected by (hpi, h)",
 }
 _LINES = ("-", "--", "-.", ":")
 MOST_CURVES = 24  # columns of a plate in which a curve can still be seen

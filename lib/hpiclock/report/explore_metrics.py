@@ -19,6 +19,7 @@ from hpiclock.errors import InputError
 from hpiclock.figures import live
 from hpiclock.figures.comparison import runs_over_time
 from hpiclock.figures.style import PAGE_IN, SERIES_COLOURS, figure_of
+from hpiclock.format import between_text
 from hpiclock.metrics import EVERY, METRICS, metrics_of
 from hpiclock.report.explorer import AXES, Explorer, Source, choice, offer, slider
 from hpiclock.runs.results import FOLDER, of_split
@@ -27,6 +28,7 @@ from hpiclock.tables import METRICS as METRICS_TABLE
 from hpiclock.tables import frame_interval_h, read_any
 
 STEP = 0.01
+FEW = "Fewer than half of the infected stacks are detected. "
 
 
 @dataclass(frozen=True)
@@ -62,12 +64,11 @@ class ThresholdExplorer(Explorer[ThresholdSelection]):
         rows = self._source.of_split(selection.split)
         found = at_threshold(rows, threshold=cut, study=self._source.cfg.study)
         self._drawing.show(found.confusion, found.rates, found.curves[found.curves["rule"].eq("chosen")])
-        half = found.detection["half_h"].min() if len(found.detection) else np.nan
         words = f"{selection.split} frames called infected from P = {cut:.3f} on. "
-        if np.isfinite(half):
-            words += f"Half of the infected stacks are found by {half:.1f} hpi. "
-        else:
-            words += "Fewer than half of the infected stacks are found. "
+        for half in found.detection.itertuples():
+            when = between_text(half.after_h, half.half_h)
+            known = np.isfinite(half.half_h)
+            words += f"Half of the infected stacks are detected {when} post infection. " if known else FEW
         if at_own:
             return self._drawing, f"{words}This is the run's threshold ({own.note})."
         words += f"The run's threshold is {own.value:.3f}; one that is picked by looking at test frames "

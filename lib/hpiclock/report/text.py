@@ -21,6 +21,7 @@ from PIL import Image as Picture
 from PIL.PngImagePlugin import PngInfo
 
 from hpiclock import format
+from hpiclock.analysis.plate_readout import time_of_half
 from hpiclock.analysis.sentences import BEWARE, CANNOT, SAYS
 from hpiclock.errors import InputError
 from hpiclock.figures.plate import QUANTITIES
@@ -268,6 +269,11 @@ def passport_lines(table: pd.DataFrame) -> Iterator[str]:
         yield "  nothing stands out in the stacks that opened"
 
 
+def when(after_h: float, at_h: float) -> str:
+    """Return ``between 7.0 and 9.0 h``, or that it did not come."""
+    return format.between_text(after_h, at_h) if np.isfinite(at_h) else "not reached"
+
+
 def readout_summary(wells: pd.DataFrame, *, detection: str, hour: float) -> pd.DataFrame:
     """Return one row per treatment: wells, what is predicted at the hour, and detection.
 
@@ -281,7 +287,8 @@ def readout_summary(wells: pd.DataFrame, *, detection: str, hour: float) -> pd.D
         p_infected=("p_infected", "mean"),
         share=("infected_share", "mean"),
         detected=("detected", "sum"),
-        median=(detection, "median"),
+        after=(detection.replace("detected", "detected_after"), time_of_half),
+        at=(detection, time_of_half),
     )
     since = "onset" if detection == "detected_hpi" else "start"
     columns = [
@@ -290,7 +297,7 @@ def readout_summary(wells: pd.DataFrame, *, detection: str, hour: float) -> pd.D
         Column(f"P(infected) at {hour:g} h", "p_infected", two_digits),
         Column(f"fields called infected at {hour:g} h", "share", two_digits),
         Column("wells detected", "detected"),
-        Column(f"median detection (h since {since})", "median", two_digits),
+        Column(f"half of the wells detected, since {since}", ("after", "at"), when),
     ]
     return readable(table, columns)
 
