@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Literal
 
-import numpy as np
+import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from hpiclock.config.load import first_problem
@@ -97,85 +98,22 @@ def grid(rows: int, mois: tuple[float, ...]) -> dict[str, float]:
     return {f"{letters(row)}{column + 1}": moi for row in range(rows) for column, moi in enumerate(mois)}
 
 
-def randomised(rows: int, columns: int, mois: tuple[float, ...], *, seed: int) -> dict[str, float]:
-    """Wells drawn at random, half of each row and of each column mock; the others get ``mois`` in turn.
-
-    Infected wells stand in random order, so that onsets, which they get in turn, follow no line either.
-    """
-    rng = np.random.default_rng(seed)
-    infected = np.add.outer(np.arange(rows), np.arange(columns)) % 2 == 0
-    for _ in range(10 * infected.size):  # exchange two by two what leaves rows and columns as they are
-        square = np.ix_(rng.permutation(rows)[:2], rng.permutation(columns)[:2])
-        if (
-            infected[square].sum() == 2
-            and infected[square].sum(0).min() == infected[square].sum(1).min() == 1
-        ):
-            infected[square] ^= True
-    names = np.array([[f"{letters(row)}{column + 1}" for column in range(columns)] for row in range(rows)])
-    treated = rng.permutation(names[infected]).tolist()
-    return {well: mois[i % len(mois)] for i, well in enumerate(treated)} | dict.fromkeys(
-        names[~infected].tolist(), 0.0
-    )
+def _read_presets() -> dict[str, dict[str, Any]]:
+    presets = yaml.safe_load(Path(__file__).with_name("designs.yaml").read_text(encoding="utf-8"))
+    for values in presets.values():
+        if "rows" in values["wells"]:
+            values["wells"] = grid(**values["wells"])
+    return presets
 
 
-# The plate of the audit's trials has few, small frames.
-# fmt: off
-_AUDIT: dict[str, Any] = {
-    "wells": grid(6, (0.0, 2.0)), "onsets_h": (8.0, 12.0, 16.0, 20.0), "n_frames": 13, "interval_h": 4.0,
-    "microscope": {"size_px": 48, "pitch_px": 9.0, "positions": 2},
-}
-# Of the first 500 seeds, that whose MOIs and onsets differ least between rows and between columns.
-_DEMO: dict[str, Any] = {
-    "wells": randomised(6, 8, (0.3, 1.0, 5.0, 1.0), seed=422), "n_frames": 25, "interval_h": 2.0,
-    "onsets_h": (1.0, 5.0, 21.0, 25.0),
-}
-PRESETS: dict[str, dict[str, Any]] = {
-    "demo": _DEMO,
-    "by-column": _DEMO | {"wells": grid(6, (0.0, 0.3, 0.0, 1.0, 0.0, 5.0, 0.0, 1.0))},
-    "tiny": {
-        "wells": grid(4, (0.0, 5.0)), "onsets_h": (4.0, 8.0, 12.0, 16.0), "n_frames": 13, "interval_h": 4.0,
-        "microscope": {"size_px": 64, "pitch_px": 10.0, "positions": 1},
-    },
-    "one-well-each": {
-        "wells": {"B2": 5.0, "C4": 0.0}, "onsets_h": (1.0,), "n_frames": 25, "interval_h": 2.0,
-        "microscope": {"size_px": 96, "pitch_px": 11.0, "positions": 8, "overlap": 0.05},
-    },
-    "second-plate": {
-        "wells": grid(4, (5.0, 1.0, 0.3, 0.03, 0.0, 0.0)), "onsets_h": (2.0, 5.0, 9.0, 13.0),
-        "shuffled": True, "biology": {"growth": 1.4, "floaters": 0.07}, "microscope": {"pitch_px": 24.0},
-    },
-    "other-microscope": {
-        "wells": grid(2, (0.0, 0.1, 0.0, 1.0, 0.0, 5.0)),
-        "microscope": {"size_px": 256, "pitch_px": 40.0, "pixel_um": 0.65, "contrast": -1, "dtype": "uint16",
-                       "blur_px": 1.2},
-    },
-    "audit": _AUDIT,
-    "audit-fixed-onset": _AUDIT | {"onsets_h": (8.0,)},
-    "audit-tint": _AUDIT | {"plant": {"well_tint": 6.0}},
-    "audit-focus": _AUDIT | {"plant": {"well_blur_px": 0.8}},
-    "audit-border": _AUDIT | {"plant": {"border_mark": True}},
-    "audit-clock": _AUDIT | {"plant": {"infected_h": (20.0, 48.0), "mock_h": (0.0, 28.0)}},
-    "planted-clock": {
-        "wells": grid(6, (0.0, 1.0, 0.0, 1.0)), "n_frames": 25, "interval_h": 2.0, "onsets_h": (24.0,),
-        "biology": {"growth": 3.0, "density_sd": 0.01, "floaters_sd": 0.1, "eclipse_h": 8.0},
-        "plant": {"infected_h": (20.0, 48.0), "mock_h": (0.0, 34.0)},
-        "microscope": {"positions": 1, "pitch_px": 14.0},
-    },
-    "audit-neighbours": _AUDIT | {"plant": {"twin_wells": 4, "twin_overlap": 0.5}},
-    "audit-duplicates": _AUDIT | {"plant": {"twin_wells": 4, "twin_overlap": 1.0}},
-    "audit-one-well-each": _AUDIT | {
-        "wells": {"B2": 2.0, "C4": 0.0}, "onsets_h": (8.0,),
-        "microscope": {"size_px": 48, "pitch_px": 9.0, "positions": 8},
-    },
-}
-# fmt: on
+PRESETS = _read_presets()
 
 
 def design(name: str, **changes: Any) -> Design:
     """Return a design by name.
 
     Args:
-        name: one of :data:`PRESETS`; ``_`` and ``-`` are the same.
+        name: one in ``designs.yaml``; ``_`` and ``-`` are the same.
         changes: fields of :class:`Design` with other values; a part (``microscope``) takes a dictionary of
             what differs in it.
 
