@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 import tempfile
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +16,30 @@ from hpiclock.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+
+_NO_NAME = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # reserved by Windows
+_LONGEST = 120  # bytes: leaves room for what callers put before and after it, of 255
+_DIGEST = re.compile(r"-[0-9a-f]{8}$")
+
+
+def safe_name(text: str, taken: Container[str] = ()) -> str:
+    """Return a name for a file or folder, made of any text (a plate, a value, a run) and in one folder.
+
+    A text that is a fit name stays as it is. Of any other what can be kept is kept, and a digest of the text
+    follows, so that two texts have two names.
+
+    Args:
+        text: any text.
+        taken: names in lower case that are given away: on some disks ``P1`` and ``p1`` are one file.
+    """
+    plain = "".join(c if c.isalnum() or c in "-_.+ " else "-" for c in unicodedata.normalize("NFC", text))
+    kept = plain.encode()[:_LONGEST].decode(errors="ignore").strip(". ")
+    fit = kept == text and kept and not _NO_NAME.fullmatch(kept) and not _DIGEST.search(kept)
+    if fit and kept.lower() not in taken:
+        return kept
+    digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:8]
+    return f"{kept}-{digest}" if kept and not _NO_NAME.fullmatch(kept) else f"_{kept}-{digest}"
 
 
 @contextmanager

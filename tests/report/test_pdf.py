@@ -69,6 +69,15 @@ def test_each_page_gets_a_pdf_beside_it(program, run):
     assert all(path.read_bytes() == b"%PDF-1.4" for path in made)
 
 
+@pytest.mark.parametrize(("user", "is_there"), [(0, True), (1000, False)])
+def test_the_browser_gives_up_its_sandbox_only_for_root(program, run, monkeypatch, user, is_there):
+    program("chromium", PRINTS + 'echo "$@" > "$HOME/words"\n')
+    monkeypatch.setenv("HOME", str(run.folder))
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    print_run(run)
+    assert ("--no-sandbox" in run.path("words").read_text()) == is_there
+
+
 @pytest.mark.usefixtures("program")
 def test_without_a_browser_one_line_says_what_to_do(run, capsys, monkeypatch):
     with pytest.raises(InputError, match="no Chromium or Chrome was found"):

@@ -51,6 +51,13 @@ def test_every_combination_is_a_run(tmp_path):
     assert plan.folder == tmp_path / "reports" / "s"
 
 
+def test_a_run_named_by_a_value_lies_in_the_folder_of_its_sweep(tmp_path):
+    plan = load_sweep(write(tmp_path, {"variants": {"..": {}, "a": {}}}))
+    assert [Path(name).name == name and name not in (".", "..") for name in plan.configs] == [True, True]
+    plan = load_sweep(write(tmp_path, {"grid": {"data.source": ["x" * 300]}}))
+    assert len(next(iter(plan.configs))) < 150
+
+
 def test_trials_that_only_ask_share_one_run(tmp_path):
     hours = {"start_h": 1, "until_h": [8, 16, 24], "controls": ["full", "matched"]}
     plan = load_sweep(write(tmp_path, {"hours": hours}))
@@ -85,6 +92,8 @@ def test_sliding_windows_and_other_keys_become_trials(tmp_path):
         ({"base": "no.yaml"}, "no config file"),
         ({"frozen": {}, "variants": {"a": {}}}, "cannot be probed"),
         ({"variants": {"a/b": {}}}, "name of a folder"),
+        ({"grid": {key: list(range(1000)) for key in "abc"}}, "asks for 1000000000 trials, at most 5000"),
+        ({"grid": {"data.source": ["a/b", "a b"]}}, "two runs would have the folder source-a-b"),
     ],
 )
 def test_a_wrong_file_is_one_line_that_helps(tmp_path, said, words):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
@@ -17,9 +18,11 @@ from pydantic import Field, ValidationError, model_validator
 from hpiclock.config.load import first_problem, load_config, read_yaml
 from hpiclock.config.schema import Config, Section, Split, option
 from hpiclock.errors import InputError
+from hpiclock.files import safe_name
 
 Mode = Literal["train-test", "test-only"]
 Controls = Literal["full", "matched"]
+MOST_TRIALS = 5000
 SHORT = {"seed": "seed", "split.fold": "fold"}  # how a key stands in the name of a run's folder
 
 
@@ -136,8 +139,13 @@ def load_sweep(path: str | Path, overrides: Mapping[str, Any] | None = None) -> 
     if not (path.parent / file.base).is_file():
         raise InputError(f"{path}: base: no config file {path.parent / file.base}; correct the name")
     fixed = {"experiment": file.name, "train.threads": 1} | file.set | dict(overrides or {})
+    if (n := _count(file)) > MOST_TRIALS:
+        raise InputError(f"{path}: asks for {n} trials, at most {MOST_TRIALS} are run; shorten its lists")
     trials = list(_expanded(file, fixed))
-    needed = {trial.run: trial.overrides for trial in trials}
+    needed: dict[str, dict[str, Any]] = {}
+    for trial in trials:
+        if needed.setdefault(trial.run, trial.overrides) != trial.overrides:
+            raise InputError(f"{path}: two runs would have the folder {trial.run}; name them as variants")
     configs = {}
     for run, keys in needed.items():
         try:
@@ -157,6 +165,12 @@ def _read_sweep(path: Path) -> SweepFile:
         return SweepFile.model_validate(values)
     except ValidationError as error:
         raise InputError(f"{path}: {first_problem(error, SweepFile)}") from None
+
+
+def _count(file: SweepFile) -> int:
+    axis = file.hours
+    hours = len(axis.modes) * len(axis.controls) * len(axis.until_h or axis.starts_h) if axis else 1
+    return math.prod(map(len, file.grid.values())) * max(len(file.variants), 1) * hours
 
 
 def _expanded(file: SweepFile, fixed: Mapping[str, Any]) -> Iterator[Trial]:
@@ -195,4 +209,4 @@ def _run_name(variant: str, point: Mapping[str, Any]) -> str:
         text = value if isinstance(value, str | int | float) else json.dumps(value)
         parts.append(f"{SHORT.get(key, key.rpartition('.')[2] + '-')}{text}")
     name = "_".join(parts) or "run"
-    return "".join(c if c.isalnum() or c in "-_." else "-" for c in name)
+    return safe_name("".join(c if c.isalnum() or c in "-_." else "-" for c in name))

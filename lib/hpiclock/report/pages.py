@@ -411,10 +411,10 @@ PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 PLAYWRIGHT = ("~/.cache/ms-playwright", "~/Library/Caches/ms-playwright")
 BUNDLES = ("chromium-*/chrome-linux*/chrome", "chromium-*/chrome-mac*/*.app/Contents/MacOS/*")
 APPLICATION = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
-# No network, no first-run questions; a container has no sandbox of its own to start one in.
+# No network, no first-run questions.
 # fmt: off
 FLAGS = (
-    "--headless", "--no-sandbox", "--no-first-run", "--disable-gpu", "--disable-quic", "--disable-sync",
+    "--headless", "--no-first-run", "--disable-gpu", "--disable-quic", "--disable-sync",
     "--disable-background-networking", "--disable-component-update",
 )
 # fmt: on
@@ -467,6 +467,8 @@ def print_pages(pages: Iterable[Path], *, browser: str) -> list[Path]:
         with tempfile.TemporaryDirectory() as home, atomic(out) as partial:
             written = Path(home) / "page.pdf"
             command = [browser, *FLAGS, f"--user-data-dir={home}", "--no-pdf-header-footer"]
+            if hasattr(os, "geteuid") and os.geteuid() == 0:
+                command.append("--no-sandbox")  # a browser of root, as in a container, can have none
             command += [f"--print-to-pdf={written}", page.resolve().as_uri()]
             try:
                 done = subprocess.run(command, capture_output=True, check=False, timeout=PAGE_S)

@@ -27,7 +27,7 @@ from hpiclock.audit import summary_line
 from hpiclock.config.load import dump_config, load_config
 from hpiclock.config.schema import WHERE_KEYS, Config, iterate_keys
 from hpiclock.errors import InputError
-from hpiclock.files import atomic
+from hpiclock.files import atomic, safe_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -304,8 +304,13 @@ def write_figure(figure: Figure | Axes, path: Path) -> None:
 def write_figures(
     drawn: Mapping[str, Figure | Axes], folder: Path, suffixes: Sequence[str] = (".png", ".svg")
 ) -> list[Path]:
-    """Write figures by name into a folder, each in every format; return the files."""
-    paths = {folder / f"{name}{suffix}": figure for name, figure in drawn.items() for suffix in suffixes}
+    """Write figures by name (any text) into a folder, each in every format; return the files."""
+    paths: dict[Path, Figure | Axes] = {}
+    taken: set[str] = set()
+    for name, figure in drawn.items():
+        stem = safe_name(name, taken)
+        taken.add(stem.lower())
+        paths |= {folder / f"{stem}{suffix}": figure for suffix in suffixes}
     for path, figure in paths.items():
         write_figure(figure, path)
     return list(paths)
@@ -317,7 +322,7 @@ def default_folder(cfg: Config) -> Path:
     if cfg.split.folds:
         name += f"_fold{cfg.split.fold}"
     if cfg.split.leave_out_plate:
-        name += "_without_" + re.sub(r"[^A-Za-z0-9.-]+", "-", cfg.split.leave_out_plate)
+        name += "_without_" + safe_name(re.sub(r"[^A-Za-z0-9.-]+", "-", cfg.split.leave_out_plate))
     return Path(cfg.reports_dir) / cfg.experiment / name
 
 

@@ -18,7 +18,7 @@ from hpiclock.analysis.acquisition_shift import stack_distances
 from hpiclock.analysis.dose_response import COLUMNS, dose_response
 from hpiclock.config.schema import Config
 from hpiclock.errors import InputError
-from hpiclock.files import make_folder, write_csv
+from hpiclock.files import make_folder, safe_name, write_csv
 from hpiclock.report.text import readable_readout, readout_summary, write_workbook
 from hpiclock.runs.run import Run, write_figures
 from hpiclock.tables import UNKNOWN
@@ -226,7 +226,7 @@ def open_readout(
 
         runs = [run, *(Run.open(folder) for folder in more_runs)]
         name = _name(source)
-        output = make_folder(run.path("new_plates")) / f"{name}.parquet"
+        output = make_folder(run.path("new_plates")) / f"{safe_name(name)}.parquet"
         found = predict(runs, source, output, changes={}, say=lambda _: None)
     else:
         found, name = own_test_wells(run), "own_test_wells"

@@ -191,7 +191,7 @@ def sweep_figures(plan: Sweep, summary: pd.DataFrame) -> dict[str, Figure]:
     if not keys:
         return {name: draw(summary, level=level, note=note)}
     return {
-        f"{name}_{'_'.join(map(str, point))}".replace("/", "-"): draw(part, level=level, note=note)
+        f"{name}_{'_'.join(map(str, point))}": draw(part, level=level, note=note)
         for point, part in summary.groupby(keys, sort=False)
     }
 
