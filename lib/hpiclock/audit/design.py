@@ -9,6 +9,7 @@ import pandas as pd
 from scipy import stats
 from sklearn.metrics import roc_auc_score
 
+from hpiclock.acquisition import acquisition_settings, counted, differing
 from hpiclock.analysis import units
 from hpiclock.audit import MORE_WELLS, NAME_WELLS, ONE_HOUR, THREE_WELLS, Answer, permutation
 from hpiclock.format import count_text
@@ -24,6 +25,7 @@ BALANCED, SEPARATED = (
     0.9,
 )  # AUC of the plate alone: up to here no matter, from here on one with the label
 ALIASED = 0.8  # association of condition and place, an AUC of 0.9 or of 0.1: one with the label
+EMPTY_FRAMES = "n_empty"  # of a stack: how many frames are left out because they hold no picture
 EXTREME = 0.05  # share of random layouts that are as extreme
 LAYOUTS = 2000  # that are drawn
 
@@ -205,6 +207,59 @@ def _cramer_of_lines(line: np.ndarray, infected: np.ndarray) -> np.ndarray:
     spread = share * (1 - share)
     square = ((counts - size * share) ** 2 / size).sum(1, keepdims=True)
     return np.sqrt(np.divide(square, n * spread, out=np.zeros_like(square), where=spread > 0))[:, 0]
+
+
+def settings_of_design(plate: Plate) -> Answer | None:
+    """Decide whether a setting of the microscope or of the export goes with the condition."""
+    if "dtype" not in plate.frames:
+        return None
+    stacks = plate.frames.drop_duplicates("stack_id")
+    several = differing(acquisition_settings(stacks))
+    found = {name: _goes_with_condition(stacks, values) for name, values in several.items()}
+    with_it = [f"{name}: {words}" for name, (apart, words) in found.items() if apart]
+    if with_it:
+        remedy = "acquire and export both classes in the same way"
+        return Answer("contradicted", "; ".join(with_it), remedy, float(len(with_it)))
+    if several:
+        words = "; ".join(f"{name}: {words}" for name, (_, words) in found.items())
+        return Answer("not seen", f"settings differ, but not with the condition: {words}", "", 0.0)
+    return Answer("shown", f"all {len(stacks)} stacks were acquired and stored alike", "", 0.0)
+
+
+def empty_of_design(plate: Plate) -> Answer | None:
+    """Decide whether frames without a picture, which are left out, go with the condition."""
+    if EMPTY_FRAMES not in plate.frames:
+        return None
+    stacks = plate.frames.drop_duplicates("stack_id")
+    n = stacks[EMPTY_FRAMES]
+    if not n.any():
+        return Answer("shown", f"no frame of {len(stacks)} stacks is of one grey level", "", 0.0)
+    apart, words = _goes_with_condition(stacks, n.gt(0).map({True: "some", False: "none"}))
+    classes = stacks.loc[n > 0, "condition"].nunique()
+    wells = len(np.unique(units.well_or_position_codes(stacks[n > 0])))
+    words = f"{n.sum()} empty frames of {int(n.gt(0).sum())} stacks are left out: {words}"
+    if apart or (classes == 1 and wells > 1):
+        remedy = "find out why frames were lost, and image both classes alike"
+        return Answer("contradicted", words, remedy, float(n.sum()))
+    if classes == 1:
+        return Answer("cannot tell", f"{words}; one well tells no rule", "", float(n.sum()))
+    return Answer("not seen", words, "", float(n.sum()))
+
+
+def _goes_with_condition(stacks: pd.DataFrame, values: pd.Series) -> tuple[bool, str]:
+    """Return whether a value tells the condition of wells, and the values of both classes in words."""
+    well, infected = units.well_or_position_codes(stacks), units.condition_codes(stacks) == 1
+    each = values.groupby([well, infected]).agg(lambda mine: " and ".join(sorted(set(mine))))
+    of_class = each.index.get_level_values(1).to_numpy(bool)
+    both = {"infected": each[of_class], "mock": each[~of_class]}
+    words = "; ".join(f"{name} {counted(mine, 'well')}" for name, mine in both.items() if len(mine))
+    value, kinds = pd.factorize(each)
+    one_each = len(kinds) == 2 and all(len(mine.unique()) == 1 for mine in both.values())
+    rng = np.random.default_rng(0)
+    layouts = np.vstack([of_class, rng.permuted(np.tile(of_class, (LAYOUTS, 1)), axis=1)])
+    size = _cramer_of_lines(value, layouts)
+    p = float((size >= size[0] - 1e-9).mean())
+    return one_each or size[0] >= ALIASED or p <= EXTREME, words
 
 
 def hours_of_design(plate: Plate) -> Answer | None:

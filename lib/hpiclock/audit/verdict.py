@@ -51,6 +51,8 @@ CHECKS = (
     Check(audit.FOCUS, partial(controls.judge_nuisance, question=audit.FOCUS), ("nuisance",)),
     Check(audit.BORDER, partial(controls.judge_nuisance, question=audit.BORDER), ("nuisance",)),
     Check(audit.MARK, leakage.judge_marks, ("marks",), kind="file check"),
+    Check(audit.SETTINGS, design=design.settings_of_design, kind="file check"),
+    Check(audit.EMPTY, design=design.empty_of_design, kind="file check"),
     Check(audit.PLATE, design=design.plates_of_design, kind="design"),
     Check(audit.PLACE, design=design.place_of_design, kind="design"),
     Check(audit.MORE, baselines.judge_beyond_statistics, ("test", "plain_scores")),

@@ -11,6 +11,7 @@ from hpiclock.allocation import COLUMNS as ALLOCATION
 from hpiclock.config.schema import ClassWindow, Config, FramesConfig, SplitFrames
 from hpiclock.errors import InputError
 from hpiclock.plate.manifest.survey import acquisition_times, load_manifest
+from hpiclock.plate.preprocess import refuse_mixed_levels
 from hpiclock.plate.splits import SplitPlan, split_wells
 from hpiclock.tables import FRAMES, IDENTITY, MANIFEST, SAME_H, SPLITS, check, plate_hour_strata
 from hpiclock.targets import add_targets
@@ -121,6 +122,7 @@ def open_plate(cfg: Config, kept: pd.DataFrame | None = None) -> Plate:
     if manifest is None:
         manifest, notes = load_manifest(cfg.data, onset_h=cfg.targets.onset_h, need_both=True)
     manifest = check(MANIFEST, manifest)
+    refuse_mixed_levels(manifest, cfg.image)
     split = split_wells(manifest, cfg.split)
     frames = expand_frames(manifest)
     return Plate(manifest, frames, split, (*notes, *split.notes))

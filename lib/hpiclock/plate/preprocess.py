@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from hpiclock.acquisition import acquisition_settings, counted, differing
 from hpiclock.config.schema import DataConfig, ImageConfig
 from hpiclock.errors import InputError
 from hpiclock.plate.readers import Stack, open_stack
@@ -154,6 +155,19 @@ def grey_levels(rows: pd.DataFrame, data: DataConfig, image: ImageConfig) -> pd.
     low, high = (0.0, 255.0) if kinds == {"uint8"} else (found["low"].min(), found["high"].max())
     scale = 255.0 / (high - low) if high > low else 1.0
     return rows.assign(mean=(found["mean"] - low) * scale, sd=found["sd"] * scale)
+
+
+def refuse_mixed_levels(manifest: pd.DataFrame, image: ImageConfig) -> None:
+    """Refuse fixed limits for stacks whose grey levels do not mean the same.
+
+    Raises:
+        InputError: stacks of several pixel types or bit depths.
+    """
+    settings = differing(acquisition_settings(manifest)) if image.intensity == "fixed" else {}
+    for name in {"pixel type", "bit depth"} & settings.keys():
+        found = counted(settings[name], "stack")
+        remedy = "export all alike, or set image.intensity to percentile"
+        raise InputError(f"image.intensity: fixed limits for stacks of another {name}: {found}; {remedy}")
 
 
 def harmonize(trained: pd.DataFrame, new: pd.DataFrame, image: ImageConfig) -> tuple[ImageConfig, list[str]]:

@@ -69,8 +69,9 @@ def design_audit(manifest: pd.DataFrame, used: pd.DataFrame | None = None) -> De
 
 
 def undropped_frames(manifest: pd.DataFrame) -> pd.DataFrame:
-    """Return every frame of a manifest with identity, ``frame hours hpi``; nothing is dropped."""
-    frames = expand_frames(manifest)
+    """Return every frame of a manifest with identity, ``frame hours hpi`` and how its stack was acquired."""
+    facts = manifest.columns.difference(expand_frames(manifest.head(0)).columns)
+    frames = expand_frames(manifest).join(manifest.set_index("stack_id")[facts], on="stack_id")
     since = hpi(frames["hours"], frames["onset_h"])
     return frames.assign(hpi=since.where(frames["condition"].eq("infected")))
 

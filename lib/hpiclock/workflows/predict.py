@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
 
+from hpiclock.acquisition import COLUMNS as ACQUISITION
 from hpiclock.analysis.acquisition_shift import acquisition_shift, ood_summary
 from hpiclock.analysis.calibration import CLIP
 from hpiclock.config.load import config_of
@@ -297,7 +298,7 @@ def _mean(values: np.ndarray) -> np.ndarray:
 
 # keys that are not carried over to another plate
 OF_THE_PLATE = ("data.source", "data.interval_h", "data.start_h", "data.quarantine", "data.on_bad_stack")
-OF_THE_FILES = ("times_h", "pixel_um", "channel_name")
+OF_THE_FILES = ("times_h", *ACQUISITION)
 MAY_CHANGE = ("image.low", "image.high")  # and data.*
 
 

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from hpiclock.acquisition import acquisition_settings, counted, differing
 from hpiclock.allocation import ALLOCATIONS, allocation_units, infer_allocation
 from hpiclock.config.schema import DataConfig, FolderPair
 from hpiclock.errors import InputError, nearest
@@ -155,6 +156,7 @@ def _measure(entry: StackEntry, data: DataConfig, onset_h: float) -> tuple[dict[
         facts = stack.facts
         channel_name = stack.channel_name
         stack.frame(facts.n_frames - 1)  # the end of a file is what a broken copy lacks
+        first = stack.frame(0)
     notes = list(facts.notes)
     if entry.n_named is not None and entry.n_named != facts.n_frames:
         notes.append(f"{entry.named_by} says {entry.n_named} frames, the file holds {facts.n_frames}")
@@ -170,7 +172,10 @@ def _measure(entry: StackEntry, data: DataConfig, onset_h: float) -> tuple[dict[
     row |= {"moi": np.nan if entry.moi is None else entry.moi, "onset_h": np.nan}
     if entry.condition == "infected":
         row["onset_h"] = onset_h if entry.onset_h is None else entry.onset_h
-    optional = {"series": entry.series, "pixel_um": facts.pixel_um, "channel_name": channel_name}
+    optional: dict[str, Any] = {"series": entry.series, "channel_name": channel_name}
+    optional |= {"pixel_um": facts.pixel_um, "bit_depth": facts.bit_depth}
+    optional["channels"] = " / ".join(facts.channels) if len(facts.channels) > 1 else ""
+    optional["grey_max"] = float(first.max()) if first.min() < first.max() < np.inf else None
     row |= {key: value for key, value in optional.items() if value}
     if interval_h is not None and facts.times_h:
         off_h = np.asarray(facts.times_h) - interval_h * np.arange(facts.n_frames)
@@ -226,7 +231,8 @@ def check_across_stacks(entries: list[StackEntry], stacks: pd.DataFrame) -> list
         seen[entry.path] = entry.place
     if stacks.empty:
         return problems
-    problems += [*_duplicated_ids(stacks), *_sizes(stacks)]
+    problems += [*_duplicated_ids(stacks), *_sizes(stacks), *_channels_in_another_order(stacks)]
+    problems += _settings_that_differ(stacks)
     problems += _two_conditions(stacks, listed=any(entry.listed for entry in entries))
     unknown = stacks[stacks["well"] == ""]
     if len(unknown):
@@ -257,6 +263,25 @@ def _sizes(stacks: pd.DataFrame) -> Iterator[Problem]:
             low, high = mine[["height", "width"]].min().min(), mine[["height", "width"]].max().max()
             why = f"stills of {sizes.nunique()} sizes ({low}-{high} px): each is resized, so scale is lost"
             yield note_of(str(plate), why)
+
+
+def _channels_in_another_order(stacks: pd.DataFrame) -> Iterator[Problem]:
+    """An index that picks one channel in some files and another one, which they hold, too, in others."""
+    if "channels" not in stacks.columns:
+        return
+    names, held = stacks["channel_name"].fillna(""), stacks["channels"].fillna("")
+    usual = names.mode().iloc[0]
+    for path, name, channels in zip(stacks["path"], names, held, strict=True):
+        if name != usual and {name, usual} <= set(channels.split(" / ")):
+            why = f"the channel of this number is {name}, in other stacks {usual}: the order differs"
+            yield error_of(path, why, f"set data.channel to a name, {usual} or {name}")
+
+
+def _settings_that_differ(stacks: pd.DataFrame) -> Iterator[Problem]:
+    plates = ", ".join(stacks["plate"].unique())
+    for name, values in differing(acquisition_settings(stacks).drop(columns="frame size")).items():
+        why = f"stacks were not acquired or stored alike: {name}: {counted(values, 'stack')}"
+        yield note_of(plates, why, "what differs with the condition can be learnt in place of the infection")
 
 
 def _two_conditions(stacks: pd.DataFrame, *, listed: bool) -> Iterator[Problem]:

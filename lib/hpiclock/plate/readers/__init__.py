@@ -40,6 +40,7 @@ class StackFacts:
         n_z: focus planes.
         axes: the axes of the file as it stands, e.g. ``TCYX``.
         pixel_um: side of a pixel in micrometres, None where the file does not say.
+        bit_depth: significant bits of a grey level, None where the file does not say.
         notes: what was noticed while opening, one sentence each.
     """
 
@@ -53,6 +54,7 @@ class StackFacts:
     n_z: int = 1
     axes: str = "YX"
     pixel_um: float | None = None
+    bit_depth: int | None = None
     notes: tuple[str, ...] = ()
 
 

@@ -127,6 +127,7 @@ class ImageReader(Reader):
         if sizes.get("C", 1) > 1 and "S" in sizes:
             raise self.error("colour images in several channels; save the channels as grey images")
         notes: list[str] = []
+        self._inverted = self._stored_inverted(notes)
         self._time = self._time_axis(sizes, notes)
         n_frames = sizes.pop(self._time, 1)
         names = self._ome.channels if self._ome is not None else ()
@@ -141,6 +142,7 @@ class ImageReader(Reader):
             channels=RGB[:colours] if colours >= 3 else channels,
             axes=series.axes,
             pixel_um=self._pixel_um(),
+            bit_depth=self._bit_depth(),
             notes=tuple(notes),
         )
 
@@ -156,6 +158,31 @@ class ImageReader(Reader):
                 "planes; put all files of the set into one folder, or export it again"
             )
         return images[scene]
+
+    def _stored_inverted(self, notes: list[str]) -> bool:
+        """Whether 0 is shown as white; numbers that are no grey levels at all are refused."""
+        page = self._series.keyframe
+        shown = tifffile.PHOTOMETRIC
+        stated = "PhotometricInterpretation" in page.tags
+        decoded = page.photometric == shown.YCBCR and page.compression in tifffile.TIFF.IMAGE_COMPRESSIONS
+        if not stated or decoded or page.photometric in (shown.MINISBLACK, shown.RGB):  # codecs give RGB
+            return False
+        if page.photometric == shown.MINISWHITE and page.dtype.kind == "u":
+            notes.append("its grey levels are stored inverted (0 is white); they are read as shown")
+            return True
+        ramp = page.colormap if page.photometric == shown.PALETTE else None
+        if ramp is not None and (ramp == ramp[0]).all() and (np.diff(ramp[0].astype(float)) >= 0).all():
+            return False  # a grey palette, from black to white
+        raise self.error(
+            f"its numbers are {getattr(page.photometric, 'name', page.photometric)}, not grey levels or RGB; "
+            "save it as greyscale (ImageJ: Image > Lookup Tables > Grays, then Image > Type)"
+        )
+
+    def _bit_depth(self) -> int | None:
+        stated = self._ome.bit_depth if self._ome is not None else None
+        stored: int = self._series.keyframe.bitspersample
+        bits = stated or stored
+        return bits if bits != 8 * self._series.dtype.itemsize else None
 
     def _check_complete(self) -> None:
         if self._contiguous is not None:
@@ -233,6 +260,8 @@ class ImageReader(Reader):
             handle = self._tiff.filehandle
             handle.seek(self._contiguous + number * math.prod(shape) * stored.itemsize)
             image = handle.read_array(stored, count=math.prod(shape))
+        if self._inverted:
+            image = 2**series.keyframe.bitspersample - 1 - image
         return np.asarray(image, dtype=image.dtype.newbyteorder("=")).reshape(shape)
 
 
@@ -255,6 +284,7 @@ class OmeImage:
     interval_h: float | None
     times_h: tuple[float, ...] | None
     pixel_um: float | None
+    bit_depth: int | None
 
 
 def read_ome(path: Path, text: str) -> list[OmeImage]:
@@ -300,6 +330,7 @@ def _image(image: Element, pixels: Element, places: dict[str, tuple[str, str]]) 
         interval_h=interval_h,
         times_h=times_h,
         pixel_um=readers.in_micrometres(_number(pixels.get("PhysicalSizeX")), unit),
+        bit_depth=int(_number(pixels.get("SignificantBits")) or 0) or None,
     )
 
 
