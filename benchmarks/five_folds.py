@@ -46,10 +46,11 @@ def main() -> None:
         f"`hpiclock sweep {SWEEP} --workers 2`: {step.wall_s:.0f} s, from TIFFs to five finished runs with "
         "their studies and figures.",
         "",
-        f"| fold | AUC, all labelled | after the eclipse | from {LATE_H:g} h on | MAE of infected, h |",
+        f"| fold | AUC within plate and hour | after the eclipse | over all, from {LATE_H:g} h | MAE, h |",
         "| ---: | ---: | ---: | ---: | ---: |",
         *(
-            f"| {row.run.removeprefix('fold')} | {row.auc:.4f} | {row.auc_after_eclipse:.4f} "
+            f"| {row.run.removeprefix('fold')} | {row.auc_stratified:.4f} "
+            f"| {row.auc_stratified_after_eclipse:.4f} "
             f"| {row.late:.4f} | {row.mae_infected_h:.2f} |"
             for row in runs.itertuples()
         ),

@@ -177,7 +177,8 @@ _NO_CLOCK_ERROR = "the time target is the clock less a constant: a clock alone m
 
 # fmt: off
 _CLASS = [
-    _auc("auc", "AUC", AUC, bands=ALL, undefined="no two frames of different class come from the same model"),
+    _auc("auc", "AUC over plates and hours", AUC, bands=ALL,
+         undefined="no two frames of different class come from the same model"),
     _auc("auc_stratified", "AUC within plate and hour", AUC_STRATIFIED, frames="matched", bands=ALL),
     _class("auc_gap", "AUC over plates and hours less that within them", _auc_gap, frames="matched",
            interval="difference", better="zero", chance=0.0),

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from hpiclock.analysis.run_study import run_study
-from hpiclock.audit.baselines import model_baseline_row
+from hpiclock.audit.baselines import model_and_clock
 from hpiclock.audit.clocks import CLAIMS, onset_shift_table
 from hpiclock.audit.controls import negative_controls
 from hpiclock.config.schema import AuditConfig, StudyConfig, WindowsConfig
@@ -40,7 +40,7 @@ def tables(frames_of_test: pd.DataFrame) -> dict[str, pd.DataFrame]:
     shifted = onset_shift_table(frames_of_test, study=STUDY, audit=AuditConfig())
     return made | {
         "controls": negative_controls(frames_of_test, windows=windows, study=STUDY, visible_h=np.nan),
-        "baselines": model_baseline_row(frames_of_test, level=STUDY.level),
+        "baselines": model_and_clock(frames_of_test, level=STUDY.level).head(1),
         "onset": shifted[shifted["shift_h"].eq(0)],
     }
 

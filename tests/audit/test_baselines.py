@@ -5,16 +5,19 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from hpiclock.analysis.evaluate import metrics_by_split
 from hpiclock.analysis.units import label_codes
-from hpiclock.audit import Evidence
+from hpiclock.audit import Evidence, clocks
 from hpiclock.audit.baselines import (
     judge_beyond_statistics,
+    model_and_clock,
     perturbation_effects,
     probe_features,
     sampling_experiments,
     shortcut_baselines,
 )
 from hpiclock.audit.permutation import auc_gain, mean_over_wells, score_auc
+from hpiclock.config.schema import StudyConfig
 from hpiclock.simulate.predictions import Simulation, simulate_predictions
 
 SMALL = Simulation(wells=4, interval_h=4.0, onset_h=(4.0, 12.0))
@@ -48,8 +51,18 @@ def test_a_baseline_finds_the_label_where_it_is_and_nothing_where_it_is_not(pred
     assert found.loc["tells", "auc"] == pytest.approx(1)
     assert found.loc["tells", "auc_before"] == pytest.approx(1)  # also before the onset: a shortcut
     assert 0.3 < found.loc["noise", "auc"] < 0.7
-    assert found.loc["hours alone", "auc"] == 0.5  # one hour, one score
-    assert found.loc["hours alone", "auc_all"] > 0.55  # labelled infected frames are later
+
+
+def test_the_hour_alone_is_one_clock_on_all_pages(predictions):
+    rows = predictions.assign(p_infected=0.5, time_pred=predictions["time_target"], run="r", fold=0, seed=0)
+    alone = model_and_clock(rows, level=0.95).set_index("source").loc["the hour alone"]
+    assert alone["auc"] == 0.5  # within an hour it knows nothing
+    metrics = metrics_by_split(rows, threshold=0.5, study=StudyConfig()).query("split == 'test'")
+    of_study = metrics.set_index(["group", "metric"])["value"]["infected", "mae_of_clock"]
+    assert alone["mae"] == pytest.approx(of_study)
+    said = clocks.judge_hour(Evidence(rows, rows)).evidence
+    assert f"the best function of the hour alone {alone['auc_all']:.2f}" in said
+    assert alone["auc_all"] > 0.55  # labelled infected frames are later
 
 
 def test_the_time_baseline_reads_the_time_where_it_is(predictions):

@@ -188,13 +188,22 @@ def test_three_infected_wells_cannot_tell_the_clocks_apart():
 
 def test_scores_of_controls_that_rise_with_time_are_found():
     rows = predictions(wells=4)
-    flat = score_over_time(rows, audit=AUDIT, level=0.95, rng=rng()).set_index("label")
-    assert flat.loc["uninfected", "p"] > 0.05
+    flat = score_over_time(rows, audit=AUDIT, level=0.95, rng=rng()).set_index("frames")
+    assert flat.loc["mock", "p"] > 0.05
     assert flat.loc["infected", "rho"] > 0.5
     rows["p_infected"] = rows["hours"] / 48
-    rising = score_over_time(rows, audit=AUDIT, level=0.95, rng=rng()).set_index("label")
-    assert rising.loc["uninfected", "rho"] == pytest.approx(1)
-    assert rising.loc["uninfected", "p"] == pytest.approx(1 / AUDIT.shuffles)
+    rising = score_over_time(rows, audit=AUDIT, level=0.95, rng=rng()).set_index("frames")
+    assert rising.loc["mock", "rho"] == pytest.approx(1)
+    assert rising.loc["mock", "p"] == pytest.approx(1 / AUDIT.shuffles)
+
+
+def test_not_yet_infected_frames_are_no_mock_frames_of_the_score_over_time():
+    rows = predictions(wells=4)
+    early = rows["condition"].eq("infected") & rows["label"].isna()
+    assert early.any()
+    known = rows.assign(label=rows["label"].fillna(0))
+    one, other = (score_over_time(part, audit=AUDIT, level=0.95, rng=rng()) for part in (rows, known))
+    assert one.iloc[0].equals(other.iloc[0])
 
 
 def test_claims_that_stand_with_every_onset_are_not_seen_to_change():

@@ -214,12 +214,15 @@ def test_an_interval_without_neighbours_is_still_drawn(made_windows):
 
 def test_generalization_figure_has_the_references_panels_and_the_counts(made_windows):
     table = pd.concat(
-        [made_windows([0.5, 0.6], metric=m) for m in ("auc", "accuracy", "f1", "precision", "recall")]
+        [
+            made_windows([0.5, 0.6], metric=m)
+            for m in ("auc_stratified", "accuracy", "f1", "precision", "recall")
+        ]
         + [made_windows([1.0, 2.0], metric="mae", group=g) for g in ("infected", "mock")]
     )
     figure = figures.temporal_generalization_figure(table, level=0.95)
     assert [ax.get_ylabel() for ax in figure.axes] == [
-        "AUC", "accuracy", "F1", "precision", "recall", "time MAE (h)", "frames"
+        "AUC within plate and hour", "accuracy", "F1", "precision", "recall", "time MAE (h)", "frames"
     ]  # fmt: skip
     assert sorted(t.get_text() for t in figure.axes[5].get_legend().get_texts()) == ["infected", "mock"]
 

@@ -116,6 +116,62 @@ def test_the_verdict_stands_on_every_page(run, pages):
         assert line in text, page.name
 
 
+# what is said on several pages: words before the number, and the group and metric of metrics.csv
+SAID = {
+    r"scores higher in [\d.]+% of pairs \(AUC": ("all", "auc_stratified"),
+    r"Infected or not, all frames \(AUC within plate and hour\)": ("all", "auc_stratified"),
+    r"test, frames of one plate and hour: AUC": ("all", "auc_stratified"),
+    r"Over all plates and hours together the AUC is": ("all", "auc"),
+    r"After the eclipse \([\d.]+ h from the onset\) the AUC within plate and hour is": (
+        "after eclipse", "auc_stratified",
+    ),
+    r"after the eclipse \(AUC within plate and hour\)": ("after eclipse", "auc_stratified"),
+    r"where nothing can be seen \(AUC within plate and hour\)": ("before onset", "auc_stratified"),
+    r"Time since infection is off by": ("infected", "mae"),
+    r"infected frames \(mean absolute error\)": ("infected", "mae"),
+    r"Time since infection for a clock that sees no image": ("infected", "mae_of_clock"),
+    r"a clock that sees no image, which is off by": ("infected", "mae_of_clock"),
+}  # fmt: skip
+# cells of tables: the word at the row's beginning, the column
+SHOWN = {
+    ("the model", "AUC at equal hours"): ("all", "auc_stratified"),
+    ("the model", "AUC, all hours"): ("all", "auc"),
+    ("the model", "time error, infected"): ("infected", "mae"),
+    ("the hour alone", "time error, infected"): ("infected", "mae_of_clock"),
+    ("before onset", "AUC at equal hours"): ("before onset", "auc_stratified"),
+    ("after eclipse", "AUC at equal hours"): ("after eclipse", "auc_stratified"),
+}
+
+
+def numbers_on(page):
+    """Yield every number of a page that SAID or SHOWN knows: where, its key in metrics.csv, its text."""
+    soup = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")
+    text = " ".join(soup.get_text(" ").split())
+    for words, key in SAID.items():
+        for number in re.findall(rf"{words}:? (-?\d[\d.]*\d)", text):
+            yield f"{page.name}: {words}", key, number
+    for table in soup.select("table"):
+        header, *rows = (
+            [cell.get_text().strip() for cell in row.select("th, td")] for row in table.select("tr")
+        )
+        named = [name for name in header if name] and header
+        for row in rows:
+            for (first, column), key in SHOWN.items():
+                at = [i for i, name in enumerate(named) if name.startswith(column)]
+                if first in row[:1] and at and len(row) == len(named) and re.match(r"-?\d", row[at[0]]):
+                    yield f"{page.name}: {first}, {column}", key, row[at[0]].split()[0]
+
+
+def test_the_same_words_are_the_same_number_on_every_page(run, pages):
+    metrics = run.read_table("metrics.csv", METRICS).query("split == 'test' and start_h.isna()")
+    value = metrics.set_index(["group", "metric"])["value"]
+    found = [one for page in pages[2:] for one in numbers_on(page)]
+    for where, key, number in found:
+        half = 0.5 * 10.0 ** -len(number.partition(".")[2])
+        assert float(number) == pytest.approx(value[key], abs=half + 1e-9), where
+    assert {key for _, key, _ in found} == {*SAID.values(), *SHOWN.values()}
+
+
 def test_pages_load_nothing_and_describe_every_figure(pages):
     for page in pages:
         soup = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser")

@@ -82,7 +82,9 @@ def test_the_figure_names_bands_counts_and_the_probe(probed):
     text = figure.get_suptitle()
     assert "95% intervals over wells" in text
     assert "probe" in text
-    assert "AUC, trained in all hours, controls of the same hours" in figures.alt_text(figure)
+    assert "AUC over plates and hours, trained in all hours, controls of the same hours" in figures.alt_text(
+        figure
+    )
 
 
 def test_features_of_a_trained_run_keep_its_split(tmp_path, tiny_plate):

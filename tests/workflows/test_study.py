@@ -11,8 +11,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hpiclock.config.schema import Config, StudyConfig, WindowsConfig
+from hpiclock.figures.style import alt_text
 from hpiclock.simulate.predictions import Simulation, simulate_predictions
 from hpiclock.tables import METRICS, PREDICTIONS, read, write
+from hpiclock.workflows.study import study_figures, study_tables
 
 PROGRAM = """
 import sys
@@ -86,3 +89,13 @@ def test_the_formats_give_the_same_numbers(out: Path) -> None:
     # the archive has no validation frames to choose a threshold on, and names its stacks after files
     same = ["auc", "brier", "mae", "rmse", "bias", "r2"]
     pd.testing.assert_series_equal(found["npz"][same], found["parquet"][same])
+
+
+def test_every_run_of_a_file_has_its_figures_under_its_name() -> None:
+    rows = simulate_predictions(Simulation(wells=3, stacks=1, interval_h=12.0), rng=np.random.default_rng(0))
+    two = pd.concat([rows.assign(run="a"), rows.assign(run="fold 1/b", p_infected=1 - rows["p_infected"])])
+    cfg = Config(study=StudyConfig(resamples=100), windows=WindowsConfig(width_h=24, stride_h=24))
+    drawn = study_figures(study_tables(two, cfg), two, cfg)
+    assert set(drawn) == {f"{run}_{name}" for run in ("a", "fold-1-b") for name in FIGURES}
+    one, other = (alt_text(drawn[f"{run}_classes"]) for run in ("a", "fold-1-b"))
+    assert one != other

@@ -179,9 +179,9 @@ def test_a_sweep_says_every_runs_test_scores_and_how_long_it_took(killed):
     runs = pd.read_csv(folder / "reports" / "s" / "runs.csv").set_index("run")
     metrics = pd.read_csv(folder / "reports" / "s" / "both_seed0" / "metrics.csv")
     over_all = metrics[metrics["split"].eq("test") & metrics["group"].eq("all") & metrics["start_h"].isna()]
-    (auc,) = over_all.loc[over_all["metric"].eq("auc"), "value"]
-    assert runs.loc["both_seed0", "auc"] == pytest.approx(auc)
-    assert f"- both_seed0: AUC {auc:.3f}" in last.stdout
+    (auc,) = over_all.loc[over_all["metric"].eq("auc_stratified"), "value"]
+    assert runs.loc["both_seed0", "auc_stratified"] == pytest.approx(auc)
+    assert f"- both_seed0: AUC within plate and hour {auc:.3f}" in last.stdout
     assert re.search(r"^4 runs in \d+ min \d+ s$", last.stdout, re.MULTILINE)
 
 

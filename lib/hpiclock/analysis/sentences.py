@@ -77,7 +77,7 @@ def conclusions(tables: Tables, *, level: float, eclipse_h: float, margin: float
     runs = list(tables["metrics"].groupby("run", sort=True))
     for run, metrics in runs:
         split = reported_split(metrics)
-        mine = {name: _of(table, run=run, split=split) for name, table in tables.items()}
+        mine = {name: part_of(table, run=run, split=split) for name, table in tables.items()}
         found: Iterable[tuple[str, str, str]] = [("split", CANNOT, words("training rows"))]
         if split != "train":
             row = _first(mine["metrics"], group="all", metric="auc")
@@ -98,7 +98,7 @@ def conclusions(tables: Tables, *, level: float, eclipse_h: float, margin: float
     return table_of(rows, "run split topic verdict sentence")
 
 
-def _of(table: pd.DataFrame, **where: str) -> pd.DataFrame:
+def part_of(table: pd.DataFrame, **where: str) -> pd.DataFrame:
     """Return the rows with these values in those of the columns that the table has."""
     for column in where.keys() & set(table.columns):
         table = table[table[column].eq(where[column])]
@@ -156,7 +156,7 @@ def _onsets(infected: pd.DataFrame) -> Facts:
 
 def _first(table: pd.DataFrame, **where: str) -> dict[str, Any]:
     """Return the first row with these values as facts; empty when there is none."""
-    rows = _of(table, **where)
+    rows = part_of(table, **where)
     return {} if rows.empty else rows.iloc[0].to_dict()
 
 
@@ -218,7 +218,7 @@ def _phases(tables: Tables, level: float, eclipse_h: float, margin: float) -> Se
 
 
 def _windows(tables: Tables, level: float) -> Sentences:
-    rows = _of(tables["windows_hpi"], group="all", metric="auc_stratified")
+    rows = part_of(tables["windows_hpi"], group="all", metric="auc_stratified")
     banded = rows[rows["low_simultaneous"].notna()]
     seen = banded[banded["low_simultaneous"] > 0.5].sort_values("start_h")
     if banded.empty:

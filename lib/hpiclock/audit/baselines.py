@@ -17,12 +17,14 @@ from sklearn.pipeline import make_pipeline
 
 from hpiclock.analysis import units
 from hpiclock.analysis.linear_probe import feature_columns, fit_class_probe, fit_time_probe, reduction_steps
+from hpiclock.analysis.time_errors import baseline_rows, clock_times
 from hpiclock.audit import LIGHT_CHANGES, LITTLE_AUC, LITTLE_P, PLAIN, Answer, Evidence, beyond
+from hpiclock.audit.design import hours_auc
 from hpiclock.audit.permutation import ScoreEstimate, auc_gain, condition_auc, mean_over_wells, score_auc
 from hpiclock.format import first_clause, short_interval
 from hpiclock.tables import n_wells, plate_hour_strata
 
-MODEL = "the model"
+MODEL, CLOCK = "the model", "the hour alone"
 MORE_TEST, SIMPLER = "more wells in the test", "use the simpler model, or train longer"
 SOURCES = ["source", "auc_all", "auc", "low", "high", "auc_before", "mae", "n", "n_wells"]
 PROBES = ["probe", "value", "low", "high", "chance", "unit", "n_groups", "note"]
@@ -39,7 +41,7 @@ def shortcut_baselines(
 
     Args:
         frames: FRAMES.
-        sources: name -> feature table; ``hours`` alone is always there.
+        sources: name -> feature table.
         level: of the intervals.
 
     Returns:
@@ -48,9 +50,8 @@ def shortcut_baselines(
         ``auc_all`` over all hours, ``auc_before`` of the phase before the onset; ``mae`` is the time error in
         hours on infected test frames.
     """
-    every = {"hours alone": frames[["stack_id", "frame", "hours"]], **sources}
     found, scores = [], {}
-    for name, features in every.items():
+    for name, features in sources.items():
         names = feature_columns(features)
         extra = [column for column in names if column not in frames.columns]
         rows = frames.merge(features[["stack_id", "frame", *extra]], on=["stack_id", "frame"])
@@ -65,16 +66,31 @@ def shortcut_baselines(
     return pd.DataFrame(found, columns=SOURCES), scores
 
 
-def model_baseline_row(test: pd.DataFrame, *, level: float) -> pd.DataFrame:
-    """Return the row of the model itself, in the columns of :func:`shortcut_baselines`.
+def model_and_clock(predictions: pd.DataFrame, *, level: float) -> pd.DataFrame:
+    """Return the rows of the model and of the hour alone, in the columns of :func:`shortcut_baselines`.
+
+    The time by the hour alone is that of the study's clock (:func:`.clock_times`), its AUC over all hours
+    that of the best function of the hour (:func:`.hours_auc`); within an hour it knows nothing.
 
     Args:
-        test: test rows of a PREDICTIONS table.
-        level: of the interval.
+        predictions: a PREDICTIONS table with test rows, of one run.
+        level: of the intervals.
     """
-    errors = (test["time_pred"] - test["time_target"]).abs()[units.label_codes(test) == 1]
-    score = test["p_infected"].to_numpy(float)
-    return pd.DataFrame([_source_row(MODEL, test, score, float(errors.mean()), level)], columns=SOURCES)
+    test = predictions[predictions["split"].eq("test")].reset_index(drop=True)
+    label, fit = units.label_codes(test), baseline_rows(predictions, "test")
+    fit, hours = fit[units.label_codes(fit) == 1], test["hours"].to_numpy(float)
+    clock = clock_times(fit, hours) if len(fit) else np.nan
+    says = {
+        MODEL: (test["p_infected"].to_numpy(float), test["time_pred"]),
+        CLOCK: (np.zeros(len(test)), clock),
+    }
+    rows = [
+        _source_row(name, test, score, (time - test["time_target"]).abs()[label == 1].mean(), level)
+        for name, (score, time) in says.items()
+    ]
+    table = pd.DataFrame(rows, columns=SOURCES)
+    table.loc[1, "auc_all"] = hours_auc(test[label >= 0], label[label >= 0] == 1)[0]
+    return table
 
 
 def _source_row(source: str, test: pd.DataFrame, score: np.ndarray, mae: float, level: float) -> Row:

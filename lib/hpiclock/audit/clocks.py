@@ -136,16 +136,17 @@ def score_over_time(
 ) -> pd.DataFrame:
     """Return how P(infected) moves with the hours at a given label.
 
-    Columns: ``label rho low high p floor n_stacks n_wells change change_low change_high``. ``rho`` is the
+    Columns: ``frames rho low high p floor n_stacks n_wells change change_low change_high``. ``rho`` is the
     mean over stacks of Spearman's correlation, ``change`` that of P from the first to the last hour, on a
     line. The p-value is conditional on the label: every stack's scores are shifted in a circle along its
     hours, by chance, and keep their order otherwise.
-    Infected frames must rise with time; uninfected ones that do follow the clock.
+    ``infected`` frames (by label) must rise with time; those of ``mock`` wells that do follow the clock.
     """
     rows = held_out[held_out["p_infected"].notna()].sort_values(["stack_id", "hours"])
     found = []
-    for label, name in ((0, "uninfected"), (1, "infected")):
-        stacks = [stack for _, stack in rows[units.label_codes(rows) == label].groupby("stack_id")]
+    label, condition = units.label_codes(rows), units.condition_codes(rows)
+    for name, mine in (("mock", (label == 0) & (condition == 0)), ("infected", label == 1)):
+        stacks = [stack for _, stack in rows[mine].groupby("stack_id")]
         stacks = [stack for stack in stacks if len(stack) >= 5 and np.ptp(stack["p_infected"]) > 0]
         if not stacks:
             continue
@@ -164,7 +165,7 @@ def score_over_time(
         change = permutation.mean_over_wells(lines, units.group_codes(first, "well"), level=level)
         p = float((np.abs(drawn) >= abs(drawn[0]) - 1e-12).mean())
         found.append((name, *rho[:3], p, 1.0 / audit.shuffles, len(stacks), n_wells(first), *change[:3]))
-    columns = "label rho low high p floor n_stacks n_wells change change_low change_high"
+    columns = "frames rho low high p floor n_stacks n_wells change change_low change_high"
     return table_of(found, columns)
 
 
@@ -174,7 +175,7 @@ def judge_steady(evidence: Evidence) -> Answer:
     Equivalence: the whole interval of the change must lie within :data:`hpiclock.audit.LITTLE_P`.
     """
     assert evidence.over_time is not None
-    rows = evidence.over_time[evidence.over_time["label"].eq("uninfected")]
+    rows = evidence.over_time[evidence.over_time["frames"].eq("mock")]
     if rows.empty:
         return Answer("not tested", "no mock stacks of several hours held out of training")
     row = rows.iloc[0]

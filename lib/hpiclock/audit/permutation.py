@@ -26,7 +26,7 @@ from hpiclock.analysis.units import (
 from hpiclock.audit import power
 from hpiclock.format import p_with_floor
 from hpiclock.metrics import METRICS
-from hpiclock.tables import hour_strata
+from hpiclock.tables import plate_hour_strata
 
 SAME_HOUR = "auc_stratified"
 MOST_WAYS = 10**300  # of choosing infected wells; more than a float holds are no smaller p
@@ -181,11 +181,11 @@ def well_units(rows: pd.DataFrame) -> WellUnits:
 
 
 def subtract_hour_means(rows: pd.DataFrame, values: np.ndarray) -> np.ndarray:
-    """Return the values less the mean over all frames of the same plate, model and hour: (rows, statistics).
+    """Return the values less the mean over all frames of the same stratum and model: (rows, statistics).
 
     What is left does not depend on which hours a well has, and no label is used.
     """
-    block = [group_codes(rows, "plate"), hour_strata(rows)]
+    block = [plate_hour_strata(rows)]
     return _less_means(values, block + ([model_codes(rows)] if "run" in rows.columns else []))
 
 

@@ -23,7 +23,13 @@ __all__ = [
 ]
 # fmt: on
 
-OVER_TIME = (("all", "auc"), ("all", "accuracy"), ("all", "f1"), ("infected", "mae"), ("mock", "mae"))
+OVER_TIME = (
+    ("all", "auc_stratified"),
+    ("all", "accuracy"),
+    ("all", "f1"),
+    ("infected", "mae"),
+    ("mock", "mae"),
+)
 
 
 @styled

@@ -172,13 +172,15 @@ def clocks(frames: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return style.finish(ax, f"{text}{'; '.join(words)}.")
 
 
-LABELS = {
+LABELS = {name: metric.label for name, metric in METRICS.items()} | {
+    "accuracy": "accuracy at P = 0.5",  # epochs are chosen before a threshold is
+    "f1": "F1 at P = 0.5",
     "loss": "loss (weighted sum)",
     "class_loss": "class loss (cross-entropy)",
     "time_loss": "time loss (smooth L1)",
     "lr": "learning rate",
     "combined": "combined score",
-} | {name: metric.label for name, metric in METRICS.items()}
+}
 LOSSES = ("loss", "class_loss", "time_loss", "lr")
 SCORES = ("auc", "accuracy", "f1", "mae", "combined")
 

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from hpiclock.analysis import sentences
 from hpiclock.figures import style
 from hpiclock.figures.style import Treatment, band, hatch_undefined, mark_undefined, middles, styled
 from hpiclock.format import count_text
@@ -23,7 +24,7 @@ __all__ = [
 # fmt: on
 
 # The reference's figure: these five over windows, and the time error.
-GENERALIZATION = ("auc", "accuracy", "f1", "precision", "recall", "mae")
+GENERALIZATION = ("auc_stratified", "accuracy", "f1", "precision", "recall", "mae")
 _OTHER_COLOURS = (style.INK, "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 
 
@@ -79,7 +80,7 @@ def metric_by_window(
 
 @styled
 def counts_by_window(windows: pd.DataFrame, *, clock: str = "hours", ax: Axes | None = None) -> Axes:
-    """Draw the frames of each window as bars, infected above mock, and its stacks as a number above.
+    """Draw the frames of each window as bars, infected above uninfected by label; a number above: stacks.
 
     Args:
         windows: METRICS rows with ``group start_h end_h n n_stacks n_infected``. The group ``all`` counts
@@ -91,7 +92,7 @@ def counts_by_window(windows: pd.DataFrame, *, clock: str = "hours", ax: Axes | 
     rows = _frames_per_window(windows)
     if rows.empty:
         return style.empty(ax, "no windows")
-    total = _stacked_bars(ax, rows, {"mock": "mock", "infected": "infected"})
+    total = _stacked_bars(ax, rows, {"uninfected": "mock", "infected": "infected"})
     stacked = rows[rows["n_stacks"].notna()]
     for x, y, n_stacks in zip(middles(stacked), total[stacked.index], stacked["n_stacks"], strict=True):
         ax.annotate(f"{n_stacks:.0f}", (x, y), (0, 1), textcoords="offset points", ha="center", fontsize=5.5)
@@ -104,11 +105,15 @@ def counts_by_window(windows: pd.DataFrame, *, clock: str = "hours", ax: Axes | 
 
 
 def _frames_per_window(windows: pd.DataFrame) -> pd.DataFrame:
-    """Return ``start_h end_h infected mock n_stacks`` per window, the stacks missing without a group all."""
+    """Return ``start_h end_h infected uninfected n_stacks`` per window, the stacks only of a group all."""
     windows = windows[windows["start_h"].notna()]
     whole = windows["group"].eq("all")
-    rows = (windows[whole] if whole.any() else windows).assign(mock=lambda t: t["n"] - t["n_infected"])
-    counts = {"infected": ("n_infected", "max"), "mock": ("mock", "max"), "n_stacks": ("n_stacks", "max")}
+    rows = (windows[whole] if whole.any() else windows).assign(uninfected=lambda t: t["n"] - t["n_infected"])
+    counts = {
+        "infected": ("n_infected", "max"),
+        "uninfected": ("uninfected", "max"),
+        "n_stacks": ("n_stacks", "max"),
+    }
     each = rows.groupby(["start_h", "end_h"]).agg(**counts).reset_index()
     return each if whole.any() else each.assign(n_stacks=np.nan)
 
@@ -230,7 +235,7 @@ def detection_curve(curves: pd.DataFrame, *, level: float, ax: Axes | None = Non
     if curves.empty:
         return style.empty(ax, "no infected stacks, so nothing to detect")
     few = len(set(curves["group"])) <= 2  # more bands on one another show nothing
-    words, risks = [], {}
+    about, risks = [], {}
     for number, (group, rows) in enumerate(curves.groupby("group", sort=False)):
         rows = rows.sort_values("time_h")
         colour = group_style(str(group), number)["color"]
@@ -245,11 +250,13 @@ def detection_curve(curves: pd.DataFrame, *, level: float, ax: Axes | None = Non
             tick: Any = {"color": colour, "markersize": 7, "label": "watched no longer, not detected"}
             ax.plot(lost["time_h"], lost["share"], "|", **tick)
         risks[name] = rows
-        words.append(f"{name}: {n}, {rows['share'].iloc[-1]:.0%} detected by {rows['time_h'].iloc[-1]:.1f} h")
+        about.append(f"{name}: {n}, {rows['share'].iloc[-1]:.0%} detected by {rows['time_h'].iloc[-1]:.1f} h")
     style.share_axis(ax)
     style.over_time(ax, "stacks detected (share)", curves[["time_h"]], "hpi", zero=True)
     _still_watched(ax, risks)
-    return style.finish(ax, f"Share of infected stacks detected over hours since onset. {'; '.join(words)}.")
+    rule = sentences.words(str(curves["rule"].iloc[0])) if "rule" in curves else None
+    text = f"Share of infected stacks detected over hours since onset. {'; '.join(about)}."
+    return style.finish(ax, text, title=rule)
 
 
 def _still_watched(ax: Axes, risks: dict[str, pd.DataFrame]) -> None:

@@ -29,7 +29,6 @@ MAP_CHECKS = {
     "deletion": "deleting by the map does more than at random (class: P; time: h)",
     "border": "share of the weight on the border",
 }
-LABELS = {"uninfected": "uninfected frames", "infected": "infected frames"}
 STANDS = {True: "stands", False: "falls"}
 MARKS: dict[str, str] = dict(zip(ANSWERS, "+o!??-", strict=True))
 OPENINGS = {
@@ -111,7 +110,7 @@ TABLES: dict[str, list[Column]] = {
         *(P, SMALLEST_P, Column("smallest p of wells", "well_floor", p_text), *BY_CLASS),
     ],
     "over_time": [
-        Column("at a given label", "label", LABELS.get),
+        Column("at a given label", "frames", "{} frames".format),
         Column("rank correlation with the hour (95% interval)", ("rho", "low", "high"), interval),
         *(P, SMALLEST_P),
         Column(

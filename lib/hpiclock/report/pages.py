@@ -275,7 +275,7 @@ QUESTIONS = (
 )
 # The same from results.json, which has no intervals.
 FALLBACK = (
-    ("Infected or not, all frames (AUC)", "cls_auc", ""),
+    ("Infected or not, all frames (AUC over plates and hours)", "cls_auc", ""),
     ("Time, all frames (mean absolute error)", "reg_mae", "h"),
 )
 FIGURE = "temporal_generalization.png"

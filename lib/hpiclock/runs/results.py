@@ -168,7 +168,8 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
 # fmt: off
 TEST_METRICS = {  # its name -> that of METRICS, over all frames
     "cls_accuracy": "accuracy", "cls_precision": "precision", "cls_recall": "recall", "cls_f1": "f1",
-    "cls_auc": "auc", "reg_mae": "mae", "reg_rmse": "rmse", "reg_mse": "mse",
+    "cls_auc": "auc", "cls_auc_stratified": "auc_stratified",
+    "reg_mae": "mae", "reg_rmse": "rmse", "reg_mse": "mse",
 }
 # fmt: on
 LOSSES = {"total_loss": "loss", "cls_loss": "class_loss", "reg_loss": "time_loss"}

@@ -230,7 +230,7 @@ def compute_audit(run: Run, *, say: Say) -> Audit:
         say("fields and marks")
         found = _of_plate(plate, cfg)
         say("controls")
-        of_model = baselines.model_baseline_row(test, level=level)
+        of_model = baselines.model_and_clock(predictions, level=level)
         shortcuts, scores = baselines.shortcut_baselines(frames, sources, level=level)
         rng = random_stream(cfg.seed, "onsets")
         over_time = score_over_time(held_out, audit=cfg.audit, level=level, rng=rng)

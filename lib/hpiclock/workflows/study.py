@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -11,12 +12,14 @@ from matplotlib.figure import Figure
 from hpiclock import figures
 from hpiclock.analysis.import_predictions import read_predictions
 from hpiclock.analysis.run_study import run_study
+from hpiclock.analysis.sentences import part_of
+from hpiclock.analysis.units import reported_rows, reported_split
 from hpiclock.audit.verdict import design_verdict
 from hpiclock.config.schema import Config
 from hpiclock.errors import InputError
 from hpiclock.figures.style import figure_of
 from hpiclock.files import write_csv
-from hpiclock.runs.results import Tables, first_threshold_rule, of_split, write_tables
+from hpiclock.runs.results import Tables, first_threshold_rule, write_tables
 from hpiclock.runs.run import DESIGN, write_figures
 from hpiclock.tables import PREDICTIONS, write
 
@@ -57,19 +60,24 @@ def study_file(source: str | Path, out: Path, cfg: Config) -> list[str]:
 
 
 def study_figures(tables: Tables, predictions: pd.DataFrame, cfg: Config) -> dict[str, Figure]:
-    """Return every figure of the study by name; of the test split, or of what there is.
+    """Return every figure of the study by name, of the split that is reported.
 
-    With several runs in the table each figure shows the first.
+    Of several runs each has its own, named after it: ``a_classes``, ``b_classes``.
     """
-    split = "test" if predictions["split"].eq("test").any() else str(predictions["split"].iloc[0])
-    rows = predictions[predictions["split"].eq(split)]
-    run = rows["run"].iloc[0]
-    rows = rows[rows["run"].eq(run)]
+    drawn: dict[str, Figure] = {}
+    runs = list(predictions.groupby("run", sort=True))
+    for run, of_run in runs:
+        prefix = re.sub(r"[^\w.-]+", "-", f"{run}_") if len(runs) > 1 else ""
+        named = _figures_of_run(tables, str(run), reported_rows(of_run), cfg)
+        drawn |= {f"{prefix}{name}": figure_of(figure) for name, figure in named.items()}
+    return drawn
+
+
+def _figures_of_run(tables: Tables, run: str, rows: pd.DataFrame, cfg: Config) -> dict[str, Axes | Figure]:
     level, cut = cfg.study.level, float(tables["threshold"]["value"].iloc[0])
 
     def part(name: str) -> pd.DataFrame:
-        table = of_split(tables, name, split) if "split" in tables[name] else tables[name]
-        return table[table["run"].eq(run)] if "run" in table else table
+        return part_of(tables[name], run=run, split=reported_split(rows))
 
     metrics = part("metrics")
     auc = metrics[metrics["metric"].eq("auc") & metrics["group"].eq("all")]
@@ -84,6 +92,6 @@ def study_figures(tables: Tables, predictions: pd.DataFrame, cfg: Config) -> dic
         "auc_by_hpi": figures.metric_by_window(by_hpi, metric="auc_stratified", level=level, clock="hpi"),
         "detection": figures.detection_curve(first_threshold_rule(curves), level=level),
     }
-    for clock in predictions["clock"].unique():
+    for clock in rows["clock"].unique():
         drawn[f"agreement_{clock}"] = figures.bland_altman(rows, part("agreement"), clock=clock, level=level)
-    return {name: figure_of(figure) for name, figure in drawn.items()}
+    return drawn

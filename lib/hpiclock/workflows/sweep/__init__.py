@@ -34,8 +34,8 @@ SUMMARY = "summary.csv"
 FIRST_LINES = 8  # of the conclusions, printed at the end
 FOLDED = ("seed", "split.fold")  # what the summary puts together
 SCORES = {
-    "auc": ("auc", "all"),
-    "auc_after_eclipse": ("auc", "after eclipse"),
+    "auc_stratified": ("auc_stratified", "all"),
+    "auc_stratified_after_eclipse": ("auc_stratified", "after eclipse"),
     "mae_infected_h": ("mae", "infected"),
 }
 PredictionsOf = Callable[[str], pd.DataFrame | None]  # by a run's name; None where it is not done
@@ -152,12 +152,12 @@ def run_sweep(
 
 def _scores_in_words(runs: pd.DataFrame) -> Iterator[str]:
     """Yield the test scores of the first runs that are done, a line each."""
-    if "auc" not in runs:
+    if "auc_stratified" not in runs:
         return
-    for row in runs[runs["auc"].notna()].head(FIRST_LINES).to_dict("records"):
-        late = row.get("auc_after_eclipse", math.nan)
+    for row in runs[runs["auc_stratified"].notna()].head(FIRST_LINES).to_dict("records"):
+        late = row.get("auc_stratified_after_eclipse", math.nan)
         after = "" if math.isnan(late) else f", after the eclipse {late:.3f}"
-        yield f"- {row['run']}: AUC {row['auc']:.3f}{after}"
+        yield f"- {row['run']}: AUC within plate and hour {row['auc_stratified']:.3f}{after}"
 
 
 def write_report(plan: Sweep) -> Path:
