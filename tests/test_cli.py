@@ -277,6 +277,59 @@ def test_manifest_into_a_place_that_is_not_there_for_writing(
     assert "cannot be written (Not a directory)" in line or "cannot be written (File exists)" in line
 
 
+@pytest.mark.parametrize(
+    ("words", "line"),
+    [
+        (["-o", "plate.yaml"], "no format of an output; end the name in .csv or .parquet"),
+        (["-o", "{source}/infected/s1_A1_p1.tif"], "no format of an output"),
+        (["--passport", "{source}/infected/s1_A1_p1.tif"], "no format of an output"),
+        (["--passport", "notes.csv"], "is there and was not made by this command"),
+        (["--quarantine", "notes.csv"], "is there and was not made by this command"),
+        (["-o", "link.csv"], "is a link"),
+        (["-o", "/dev/null"], "no format of an output"),
+        (["-o", "new.csv", "--passport", "new.csv"], "is read or written by this command already"),
+        (["-o", "notes.csv/new.csv"], "cannot be written (Not a directory)"),
+    ],
+)
+def test_manifest_writes_over_nothing_of_anyone_else(
+    hpiclock: Command,
+    source: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    line: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("hpiclock.workflows.audit.survey", None)  # refused before anything is opened
+    Path("notes.csv").write_text("day,what\n1,virus\n")
+    Path("plate.yaml").write_text("root: plate\n")
+    Path("link.csv").symlink_to("plate/infected/s1_A1_p1.tif")
+    named = [word.format(source=source) for word in words]
+    assert line in refused(hpiclock, tmp_path, "manifest", source, *named)
+
+
+@pytest.mark.parametrize(
+    ("out", "line"),
+    [
+        ("run", "run: is there and not empty; name a new folder"),
+        (".", "which is read; name a new folder"),
+        ("photos", "photos: is there and not empty; name a new folder"),
+        ("p.csv", "p.csv: is a file; name a folder"),
+    ],
+)
+def test_study_and_compare_write_into_folders_of_their_own(
+    hpiclock: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str, line: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("p.csv").write_text("stack_id,hours,label,p_infected\na,0,1,0.5\n")
+    for name in ("run/config.yaml", "run/design_verdict.csv", "run/comparison.txt", "photos/.cat.png"):
+        Path(name).parent.mkdir(exist_ok=True)
+        Path(name).touch()
+    assert line in refused(hpiclock, tmp_path, "study", "p.csv", "--out", out)
+    if out != ".":
+        assert line in refused(hpiclock, tmp_path, "compare", "run", "--out", out)
+
+
 def test_config_marks_what_differs(hpiclock: Command, config: Path) -> None:
     ended = hpiclock("config", config, "--set", "train.epochs=30")
     assert (ended.code, ended.err) == (0, "")

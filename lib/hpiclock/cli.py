@@ -69,8 +69,9 @@ def manifest(
     from hpiclock.format import count_text
     from hpiclock.report.audit_text import verdict_lines
     from hpiclock.tables import CONDITIONS
-    from hpiclock.workflows.audit import check_plate, design_audit
+    from hpiclock.workflows.audit import check_places, check_plate, design_audit
 
+    check_places(source, output, passport, quarantine)
     cfg = config_of({"data.source": source, **_changes(changes)})
     checked = check_plate(cfg, read_frames=frames, say=typer.echo)
     if len(checked.manifest) and checked.manifest["condition"].isin(CONDITIONS).all():
@@ -215,8 +216,11 @@ def compare(
     first: Annotated[str, Option(help="the variant that others are held against")] = "",
 ) -> None:
     """Compare ways of training on the same test wells."""
-    from hpiclock.workflows.compare import compare_runs, find_runs, summary, write_comparison
+    from hpiclock.files import check_output_folder
+    from hpiclock.runs.run import outputs_of
+    from hpiclock.workflows.compare import SUMMARY, compare_runs, find_runs, summary, write_comparison
 
+    check_output_folder(out, own=outputs_of(SUMMARY))
     found = compare_runs(find_runs(runs), first=first)
     write_comparison(found, out)
     _print(summary(found))

@@ -1,14 +1,16 @@
-"""Writing files so that nothing is half-written."""
+"""Writing files so that nothing is half-written, nothing of anyone else is lost and nothing is left over."""
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import re
+import shutil
 import tempfile
 import unicodedata
-from collections.abc import Container, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Container, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -42,31 +44,148 @@ def safe_name(text: str, taken: Container[str] = ()) -> str:
     return f"{kept}-{digest}" if kept and not _NO_NAME.fullmatch(kept) else f"_{kept}-{digest}"
 
 
+LEFTOVER = re.compile(r"\..*\.(\d+)-\w{8}\.tmp(\.\w*)?")  # a partial file, with the process that writes it
+FULL = (errno.ENOSPC, errno.EDQUOT)
+_writing: set[str] = set()  # partial files of this process
+
+
 @contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
     """Write to the partial file that this gives; it replaces ``path`` only when all went well.
 
     Raises:
         InputError: the folder of ``path`` is not there or cannot be written, or ``path`` is a folder.
+        OSError: the disk is full; it names ``path``.
     """
     path = Path(path)
     if path.is_dir():
         raise InputError(f"{path}: is a folder; name a file")
+    prefix = f".{path.stem[:40]}.{os.getpid()}-"
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.stem}.", suffix=path.suffix, dir=path.parent)
+        handle, name = tempfile.mkstemp(prefix=prefix, suffix=f".tmp{path.suffix}", dir=path.parent)
     except OSError as error:
         raise cannot_write(path, error) from None
     os.close(handle)
     partial = Path(name)
+    _writing.add(name)
     try:
         yield partial
-    except BaseException:
+        partial.chmod(0o666 & ~umask())
+        with open(partial, "rb") as stream:
+            os.fsync(stream.fileno())
+        os.replace(partial, path)
+    except BaseException as error:
         partial.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in FULL:
+            error.filename = str(path)
         raise
-    partial.chmod(0o666 & ~umask())
-    with open(partial, "rb") as stream:
-        os.fsync(stream.fileno())
-    os.replace(partial, path)
+    finally:
+        _writing.discard(name)
+
+
+def is_leftover(path: Path) -> bool:
+    """Return whether this is the partial file of a process that was killed while writing it."""
+    found = LEFTOVER.fullmatch(path.name)
+    if found is None or str(path) in _writing:
+        return False
+    if int(found[1]) == os.getpid():  # in a container every process has the same few numbers
+        return True
+    with suppress(PermissionError):
+        try:
+            os.kill(int(found[1]), 0)
+        except ProcessLookupError:
+            return True
+    return False
+
+
+def sweep(folder: Path) -> None:
+    """Remove the partial files that kills have left in a folder and below."""
+    for path in filter(is_leftover, list(folder.rglob(".*.tmp*"))):
+        path.unlink(missing_ok=True)
+
+
+def check_output(
+    path: str | Path,
+    *,
+    over: Iterable[str | Path] = (),
+    suffixes: tuple[str, ...] = (),
+    own: Callable[[Path], bool],
+) -> None:
+    """Refuse a place for an output file where something would be lost, before anything is computed.
+
+    Args:
+        path: where the file will go.
+        over: files that are read, or written as well.
+        suffixes: the formats that can be written; empty = any.
+        own: whether a file that is there is of the kind that is written, and may be replaced.
+
+    Raises:
+        InputError: another suffix, a link, a folder, a device or a pipe, an input, a file of another kind,
+            or a place that cannot be written.
+    """
+    path = Path(path)
+    if suffixes and path.suffix.lower() not in suffixes:
+        raise InputError(f"{path}: no format of an output; end the name in {' or '.join(suffixes)}")
+    same = {os.path.realpath(other) for other in over}
+    if os.path.realpath(path) in same or (path.exists() and any(_is_same(path, other) for other in over)):
+        raise InputError(f"{path}: is read or written by this command already; name another file")
+    _check_place(path)
+    if path.exists() and not path.is_file():
+        kind = "a folder" if path.is_dir() else "a device or a pipe"
+        raise InputError(f"{path}: is {kind}; name a file")
+    if path.is_file() and not own(path):
+        raise InputError(f"{path}: is there and was not made by this command; name another file")
+
+
+def check_output_folder(
+    folder: str | Path, *, over: Iterable[str | Path] = (), own: Callable[[Path], bool] = lambda _: False
+) -> None:
+    """Refuse a folder for outputs that holds anything but earlier outputs of the same kind.
+
+    Args:
+        folder: where the files will go.
+        over: files that are read.
+        own: whether what a folder holds was made by the same command, and may be replaced.
+
+    Raises:
+        InputError: not a folder, one that holds other things, or a place that cannot be written.
+    """
+    folder = Path(folder)
+    _check_place(folder, link=folder.is_dir())
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        kind = "a file" if folder.is_file() else "a device or a pipe"
+        raise InputError(f"{folder}: is {kind}; name a folder")
+    inside = [other for other in over if Path(other).resolve().is_relative_to(folder.resolve())]
+    there = [path for path in folder.iterdir() if not is_leftover(path)]
+    if inside or (there and not own(folder)):
+        holds = f"holds {inside[0]}, which is read" if inside else "is there and not empty"
+        raise InputError(f"{folder}: {holds}; name a new folder")
+
+
+def _is_same(path: Path, other: str | Path) -> bool:
+    return os.path.exists(other) and os.path.samefile(path, other)
+
+
+def _check_place(path: Path, *, link: bool = False) -> None:
+    if path.is_symlink() and not link:
+        raise InputError(f"{path}: is a link; name what is to be written itself")
+    try:
+        there = next(place for place in Path(os.path.abspath(path)).parents if place.exists())
+    except OSError as error:
+        raise cannot_write(path, error) from None
+    if not there.is_dir() or not os.access(there, os.W_OK | os.X_OK):
+        why = errno.ENOTDIR if not there.is_dir() else errno.EACCES
+        raise cannot_write(path, OSError(why, os.strerror(why)))
+
+
+def remove_content(folder: Path, *, and_itself: bool) -> None:
+    """Remove what is in a folder, and the folder itself where it was made for it."""
+    for path in folder.iterdir():
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
+    if and_itself:
+        folder.rmdir()
 
 
 def write_csv(table: pd.DataFrame, path: str | Path) -> None:

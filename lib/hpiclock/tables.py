@@ -8,6 +8,7 @@ file that holds it on disk, so that a folder can be moved.
 
 from __future__ import annotations
 
+import csv
 import os
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import pandera.pandas as pa
+import pyarrow.parquet as pq
 
 from hpiclock.errors import InputError
 from hpiclock.files import atomic, make_folder
@@ -240,6 +242,19 @@ def read_any(path: str | Path) -> pd.DataFrame:
         base = os.path.abspath(path.parent)
         data["path"] = [os.path.normpath(os.path.join(base, p)) if p else "" for p in data["path"].fillna("")]
     return data
+
+
+def has_columns(path: Path, names: Iterable[str]) -> bool:
+    """Return whether a file is a CSV or Parquet table that has these columns."""
+    try:
+        if path.suffix == ".parquet":
+            found = pq.read_schema(path).names
+        else:
+            with path.open(encoding="utf-8") as lines:
+                found = next(csv.reader(lines), [])
+    except (OSError, ValueError, csv.Error):
+        return False
+    return set(names) <= set(found)
 
 
 def table_of(rows: Iterable[Any], columns: str) -> pd.DataFrame:

@@ -2,6 +2,8 @@
 
 import base64
 import re
+import shutil
+from pathlib import Path
 
 import nbformat
 import numpy as np
@@ -320,6 +322,39 @@ def test_a_broken_run_is_listed_and_hides_no_other(run):
     soup = soup_of(write_index(run.cfg.reports_dir))
     assert [heading.text for heading in soup.select("section h2")] == ["plate/seed0"]
     assert "plate/seed1/config.yaml: unknown key trian" in soup.select_one(".notes").text
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("provenance.json", "{}"),
+        ("provenance.json", "[" * 100_000),
+        ("provenance.json", '"text"'),
+        ("notes.json", "3"),
+        ("notes.json", "\x00"),
+        ("metrics.csv", "a,b\n1,2\n"),
+        ("metrics.csv", ""),
+        ("01_look.ipynb", "no notebook"),
+        ("temporal_generalization.png", "no picture"),
+        ("config.yaml", "trian: 3\n"),
+    ],
+)
+def test_whatever_is_wrong_with_a_run_the_others_are_listed(run, name, content):
+    broken = run.folder.parent / "seed1"
+    shutil.copytree(run.folder, broken)
+    (broken / "01_look.html").touch()
+    (broken / name).write_text(content)
+    soup = soup_of(write_index(run.cfg.reports_dir))
+    assert "plate/seed0" in [heading.text for heading in soup.select("section h2")]
+    assert "plate/seed1" in soup.select_one(".notes").text
+
+
+def test_an_index_replaces_no_page_of_another_kind(run):
+    page = Path(run.cfg.reports_dir) / "index.html"
+    page.write_text("<title>my home</title>")
+    with pytest.raises(InputError, match=r"index\.html: is there and was not made by this command"):
+        write_index(run.cfg.reports_dir)
+    assert page.read_text() == "<title>my home</title>"
 
 
 def test_an_index_of_nothing_names_the_command(tmp_path):

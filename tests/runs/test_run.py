@@ -98,6 +98,30 @@ def test_a_folder_with_other_things_is_never_written_to(config, tmp_path):
     assert [p.name for p in (tmp_path / "photos").iterdir()] == ["cat.png"]
 
 
+@pytest.mark.parametrize("name", [".git", ".env"])
+def test_a_folder_with_dot_files_is_not_empty(config, tmp_path, name):
+    (tmp_path / "project" / name).mkdir(parents=True)
+    with pytest.raises(InputError, match=r"project: is there and is no run's folder"):
+        Run.create(load_config(config), tmp_path / "project")
+    assert [p.name for p in (tmp_path / "project").iterdir()] == [name]
+
+
+def test_what_a_kill_left_is_no_content_and_is_swept(config, tmp_path):
+    (tmp_path / "run" / "checkpoints").mkdir(parents=True)
+    left = f".config.{os.getpid()}-ab12cd34.tmp.yaml"  # of a process that had this number
+    (tmp_path / "run" / left).touch()
+    (tmp_path / "run" / "checkpoints").rmdir()
+    run = Run.create(load_config(config), tmp_path / "run")
+    assert not list(run.folder.glob(".*"))
+
+
+def test_a_log_that_cannot_be_written_is_one_line(config, tmp_path):
+    run = Run.create(load_config(config), tmp_path / "run")
+    run.path("run.log").mkdir()
+    with pytest.raises(InputError, match=r"run\.log: cannot be written \(Is a directory\)"), run.logged():
+        pass
+
+
 def test_opening_what_is_no_run_names_the_command(tmp_path):
     with pytest.raises(InputError, match="hpiclock train"):
         Run.open(tmp_path)

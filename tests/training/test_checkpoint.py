@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from hpiclock.errors import InputError
-from hpiclock.training.checkpoint import Checkpoints, read_checkpoint, sweep_leftovers, write_checkpoint
+from hpiclock.training.checkpoint import Checkpoints, read_checkpoint, write_checkpoint
 
 CPU = torch.device("cpu")
 
@@ -101,11 +101,3 @@ def test_checkpoints_are_written_when_it_is_time_and_at_the_end(tmp_path, monkey
     before = (tmp_path / "best.pt").stat().st_mtime_ns, (tmp_path / "last.pt").stat().st_mtime_ns
     checkpoints.flush()  # nothing new
     assert before == ((tmp_path / "best.pt").stat().st_mtime_ns, (tmp_path / "last.pt").stat().st_mtime_ns)
-
-
-def test_leftovers_of_a_kill_are_swept_and_nothing_else(tmp_path):
-    for name in (".last.ab12cd34.pt", "last.pt", "best.pt", ".notes"):
-        (tmp_path / name).write_bytes(b"")
-    sweep_leftovers(tmp_path)
-    assert {path.name for path in tmp_path.iterdir()} == {"last.pt", "best.pt", ".notes"}
-    sweep_leftovers(tmp_path / "not there yet")

@@ -113,6 +113,21 @@ def test_bad_input_found_by_a_notebook_leaves_no_run_behind(project):
     assert not (project / "reports" / "plate" / "seed0").exists()
 
 
+def test_what_is_not_this_run_s_is_never_removed(project):
+    bad = "from hpiclock.errors import InputError\nraise InputError('gone')"
+    write_notebook(project / "notebooks" / "01_look.ipynb", bad)
+    mine = project / "mine"
+    (mine / ".git").mkdir(parents=True)
+    (mine / ".env").write_text("SECRET=1")
+    with pytest.raises(InputError, match="mine: is there and is no run's folder"):
+        run_chain("configs/plate.yaml", {}, run_dir="mine", notebooks="01")
+    assert {path.name for path in mine.iterdir()} == {".git", ".env"}
+    (project / "empty").mkdir()
+    with pytest.raises(InputError, match="gone"):
+        run_chain("configs/plate.yaml", {}, run_dir="empty", notebooks="01")
+    assert not list((project / "empty").iterdir())  # what the run had made is gone, the folder is not
+
+
 def test_bad_input_leaves_a_trained_run_alone(project):
     bad = "from hpiclock.errors import InputError\nraise InputError('gone')"
     write_notebook(project / "notebooks" / "01_look.ipynb", bad)

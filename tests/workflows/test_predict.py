@@ -1,6 +1,7 @@
 """hpiclock predict: a trained run reads out plates that it never saw, with and without conditions."""
 
 import json
+import re
 import shutil
 import sys
 
@@ -205,6 +206,30 @@ def test_a_run_without_its_plate_predicts_and_says_what_it_cannot_tell(run, seco
     assert found.likeness["verdict"] == "not known"
     assert any("training frames are not at hand" in line for line in lines)
     assert found.rows["distance"].isna().all()
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [
+        ("x.json", "no format of an output; end the name in .parquet or .csv"),
+        ("stack.tif", "no format of an output"),
+        ("run/predictions.parquet", "was not made by this command"),
+        ("run/results.csv", "results.json: is there and was not made by this command"),
+        ("plate.csv", "is read or written by this command already"),
+        ("link.csv", "is a link"),
+        ("/dev/null/x.csv", "cannot be written"),
+    ],
+)
+def test_predictions_replace_nothing_but_earlier_ones(run, second, tmp_path, monkeypatch, name, line):
+    monkeypatch.setattr(predicting, "plate_config", None)  # refused before anything is opened
+    (tmp_path / "run").mkdir()
+    for there in ("stack.tif", "run/predictions.parquet", "run/results.json", "plate.csv"):
+        (tmp_path / there).write_bytes(b"mine")
+    (tmp_path / "link.csv").symlink_to(second[0])
+    with pytest.raises(InputError, match=re.escape(line)):
+        predict([run], tmp_path / "plate.csv", tmp_path / name, changes={}, say=quiet)
+    for there in ("stack.tif", "run/predictions.parquet", "run/results.json", "plate.csv"):
+        assert (tmp_path / there).read_bytes() == b"mine"
 
 
 def test_on_the_command_line(run, second, tmp_path, monkeypatch, capsys):

@@ -21,7 +21,7 @@ from hpiclock import tables
 from hpiclock.config.load import NOT_PATHS, PATH_KEYS
 from hpiclock.config.schema import iterate_keys
 from hpiclock.errors import InputError, RunFailed
-from hpiclock.files import atomic
+from hpiclock.files import atomic, check_output
 from hpiclock.format import first_clause, limits_text, n_text, value_text
 from hpiclock.metrics import METRICS
 from hpiclock.plate.manifest import SIMULATED
@@ -294,24 +294,32 @@ def write_index(reports_dir: str | Path) -> Path:
     A run that cannot be read is listed with its error and does not hide the others.
 
     Raises:
-        InputError: no such folder.
+        InputError: no such folder, or its ``index.html`` is not one of runs.
     """
     reports = Path(os.path.abspath(reports_dir))
     if not reports.is_dir():
         raise InputError(f"{reports}: no such folder; a run makes it (hpiclock run CONFIG)")
     entries: list[dict[str, Any]] = []
     unreadable: list[str] = []
-    newest_first = sorted(reports.rglob(CONFIG), key=lambda path: (-path.stat().st_mtime, path))
+    check_output(reports / "index.html", own=_is_index)
+    newest_first = sorted(reports.rglob(CONFIG), key=lambda path: (-path.lstat().st_mtime, path))
     for config in newest_first:
         try:
             entries.append(entry(Run.open(config.parent), reports, pictured=len(entries) < PICTURED))
-        except InputError as error:
-            unreadable.append(str(error).replace(f"{reports}{os.sep}", ""))
+        except Exception as error:  # whatever is wrong with one run, the others are shown
+            what = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
+            line = " ".join(what.replace(f"{reports}{os.sep}", "").split())
+            named = line.startswith(config.parent.relative_to(reports).as_posix())
+            unreadable.append(line if named else f"{config.parent.relative_to(reports)}: {line}")
     style = (TEMPLATE / "hpiclock" / "style.css").read_text(encoding="utf-8")
     text = render("index.html.j2", entries=entries, unreadable=unreadable, style=style, primary=PRIMARY)
     with atomic(reports / "index.html") as partial:
         partial.write_text(text, encoding="utf-8")
     return reports / "index.html"
+
+
+def _is_index(path: Path) -> bool:
+    return "<title>hpiclock: all runs</title>" in path.read_text(encoding="utf-8", errors="replace")[:1000]
 
 
 def entry(run: Run, reports: Path, *, pictured: bool) -> dict[str, Any]:

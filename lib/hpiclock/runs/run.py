@@ -27,7 +27,15 @@ from hpiclock.audit import summary_line
 from hpiclock.config.load import dump_config, load_config
 from hpiclock.config.schema import WHERE_KEYS, Config, iterate_keys
 from hpiclock.errors import InputError
-from hpiclock.files import atomic, safe_name
+from hpiclock.files import (
+    atomic,
+    cannot_write,
+    check_output_folder,
+    is_leftover,
+    make_folder,
+    safe_name,
+    sweep,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -73,15 +81,18 @@ class Run:
         stored = folder / CONFIG
         if stored.is_file():
             _refuse_other(folder, load_config(stored), cfg)
-        elif folder.is_file() or any(folder.glob("[!.]*")):
+        elif folder.is_file() or (folder.is_dir() and not all(map(is_leftover, folder.iterdir()))):
             raise InputError(f"{folder}: is there and is no run's folder (no {CONFIG}); name a new folder")
+        else:
+            check_output_folder(folder)
         return cls(folder, cfg)
 
     @classmethod
     def create(cls, cfg: Config, run_dir: str | Path | None) -> Run:
         """Make the folder of a run, or take it up again; arguments and errors as in :meth:`start`."""
         run = cls.start(cfg, run_dir)
-        run.folder.mkdir(parents=True, exist_ok=True)
+        make_folder(run.folder)
+        sweep(run.folder)
         if not run.path(CONFIG).is_file():
             run.save_text(CONFIG, dump_config(cfg, run.folder))
         run.record()
@@ -201,7 +212,10 @@ class Run:
 
         Gives a function that takes a line for ``say`` and, with these words before it, for the log.
         """
-        handler = logging.FileHandler(self.path(LOG), encoding="utf-8")
+        try:
+            handler = logging.FileHandler(self.path(LOG), encoding="utf-8")
+        except OSError as error:
+            raise cannot_write(self.path(LOG), error) from None
         handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         levels = {logging.getLogger(name): level for name, level in LOGGED.items()}
         before = {logger: logger.level for logger in levels}
@@ -314,6 +328,11 @@ def write_figures(
     for path, figure in paths.items():
         write_figure(figure, path)
     return list(paths)
+
+
+def outputs_of(marker: str) -> Callable[[Path], bool]:
+    """Return what says whether a folder holds a command's outputs: this file, and no run."""
+    return lambda folder: (folder / marker).is_file() and not (folder / CONFIG).is_file()
 
 
 def default_folder(cfg: Config) -> Path:

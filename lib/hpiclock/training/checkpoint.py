@@ -91,12 +91,6 @@ def read_checkpoint(path: Path, parts: Mapping[str, Any], device: torch.device) 
         raise InputError(f"{path}: does not fit the model of this config ({why})") from None
 
 
-def sweep_leftovers(folder: Path) -> None:
-    """Remove the partial files that a kill while writing may have left."""
-    for partial in folder.glob(".*.pt"):
-        partial.unlink()
-
-
 def _canonical(state: Any) -> Any:
     """Return the same state with equal strings as one object: pickle refers back to objects."""
     if isinstance(state, Mapping):

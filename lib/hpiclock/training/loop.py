@@ -19,7 +19,7 @@ from hpiclock.config.schema import Config
 from hpiclock.errors import InputError, RunFailed
 from hpiclock.progress import progress
 from hpiclock.training.batches import UNLABELLED, Batches
-from hpiclock.training.checkpoint import Checkpoints, read_checkpoint, sweep_leftovers
+from hpiclock.training.checkpoint import Checkpoints, read_checkpoint
 from hpiclock.training.device import autocast
 from hpiclock.training.distributed import ProcessGroup, synchronize_batchnorm
 from hpiclock.training.evaluate import evaluate, predict
@@ -157,8 +157,6 @@ def fit(
     rows: list[dict[str, Any]] = []
     best = {"epoch": 0, "value": math.nan, "top": -math.inf, "losses": math.inf}
 
-    if group.is_main:
-        sweep_leftovers(folder)
     first = 1
     if (folder / "last.pt").is_file():
         extra = read_checkpoint(folder / "last.pt", parts, device)

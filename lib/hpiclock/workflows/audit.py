@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,7 +24,7 @@ from hpiclock.audit.leakage import with_split_and_well
 from hpiclock.audit.verdict import design_verdict
 from hpiclock.config.schema import Config
 from hpiclock.errors import InputError
-from hpiclock.files import make_folder, up_to_date, write_csv
+from hpiclock.files import check_output, check_output_folder, make_folder, up_to_date, write_csv
 from hpiclock.plate.cache import FrameCache, open_cache
 from hpiclock.plate.duplicates import burned_in_marks, load_fields, overlapping_fields
 from hpiclock.plate.frames import expand_frames
@@ -31,8 +32,17 @@ from hpiclock.plate.manifest.sources import write_quarantine
 from hpiclock.plate.manifest.survey import survey
 from hpiclock.plate.quality import KINDS, cached_statistics, frame_statistics, passport, quarantine_rows
 from hpiclock.report.text import passport_lines, survey_lines
-from hpiclock.runs.run import VERDICT, Run, Say
-from hpiclock.tables import CONDITIONS, FRAMES, MANIFEST, NEW_MANIFEST, PREDICTIONS, read_any, write
+from hpiclock.runs.run import VERDICT, Run, Say, outputs_of
+from hpiclock.tables import (
+    CONDITIONS,
+    FRAMES,
+    MANIFEST,
+    NEW_MANIFEST,
+    PREDICTIONS,
+    has_columns,
+    read_any,
+    write,
+)
 from hpiclock.targets import hpi
 from hpiclock.workflows.predict import trained_model
 
@@ -129,6 +139,23 @@ class Checked:
         return self.passport
 
 
+def check_places(
+    source: str | Path, manifest: Path | None, passport: Path | None, quarantine: Path | None
+) -> None:
+    """Refuse places for what :meth:`Checked.write` writes, before the plate is read.
+
+    Raises:
+        InputError: as :func:`hpiclock.files.check_output` says.
+    """
+    over: list[str | Path] = [source]
+    columns = (("n_frames", "interval_h"), ("status", "findings"), ("path", "reason"))
+    for path, names in zip((manifest, passport, quarantine), columns, strict=True):
+        if path:
+            suffixes = (".csv", ".parquet") if path == manifest else (".csv",)
+            check_output(path, over=over, suffixes=suffixes, own=partial(has_columns, names=names))
+            over.append(path)
+
+
 def check_plate(cfg: Config, *, read_frames: bool, say: Say) -> Checked:
     """Find and open the stacks of a source, read every frame, and say what stands out.
 
@@ -173,6 +200,8 @@ def audit_run(run: Run, out: str | Path | None = None, *, say: Say = print) -> p
     Raises:
         InputError: a run without predictions, or stacks that cannot be read.
     """
+    if out and Path(out).resolve() != run.folder.resolve():
+        check_output_folder(out, own=outputs_of(VERDICT))
     # a run that may only be read is audited elsewhere
     with nullcontext(say) if out else run.logged(say, opening="audit: ") as tell:
         found = compute_audit(run, say=tell)

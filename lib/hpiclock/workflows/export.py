@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from hpiclock.errors import InputError, RunFailed
-from hpiclock.files import atomic, make_folder
+from hpiclock.files import atomic, check_output_folder, make_folder, remove_content
 from hpiclock.plate.cache import open_cache
 from hpiclock.plate.frames import treatment_table
 from hpiclock.report.audit_text import kept_verdict, verdict_lines
@@ -79,8 +78,8 @@ def export(run: Run, folder: Path, *, say: Say) -> Path:
     if run.state != "done":
         raise InputError(f"{run.folder}: is not finished (state: {run.state}); hpiclock train --resume it")
     folder = Path(folder)
-    if folder.exists() and (folder.is_file() or any(folder.iterdir())):
-        raise InputError(f"{folder}: is there and not empty; name a new folder")
+    check_output_folder(folder)
+    there = folder.is_dir()
     model = trained_model(run).float().cpu()
     grey, whose = _frames(run)
     expected = formats.model_outputs(model, grey)
@@ -93,7 +92,7 @@ def export(run: Run, folder: Path, *, say: Say) -> Path:
         found = {formats.ONNX: from_onnx, formats.WEIGHTS: from_weights}
         apart = {name: _apart(expected, outputs, name) for name, outputs in found.items()}
     except BaseException:
-        shutil.rmtree(folder, ignore_errors=True)
+        remove_content(folder, and_itself=not there)
         raise
     for name, difference in apart.items():
         numbers = ", ".join(f"{key} {value:.1e}" for key, value in difference.items())

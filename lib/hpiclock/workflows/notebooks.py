@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import re
-import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,12 +16,14 @@ import nbformat
 import hpiclock
 from hpiclock.config.load import NOT_PATHS, PATH_KEYS, load_config
 from hpiclock.errors import InputError, RunFailed
+from hpiclock.files import remove_content
 from hpiclock.progress import progress
 from hpiclock.report.pages import folder_placeholders, keep_notebook, without_machine_paths
 from hpiclock.runs.run import CONFIG, Run, default_folder
 
 PARAMETERS = ("config", "overrides", "run_dir")
 AUDIT = "05"  # its verdict stands at the top of 03 and 04, so it runs before them
+PARTIAL = ".{}.partial.ipynb"
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _KERNEL = {
     "KernelManager": {"transport": "ipc"},  # no ports, so no race for them
@@ -64,8 +65,11 @@ def run_chain(
     for notebook in chosen:
         check_parameters(notebook)
     cfg = load_config(config, overrides)
-    new = not Path(run_dir or default_folder(cfg), CONFIG).is_file()
+    folder = Path(run_dir or default_folder(cfg))
+    there, new = folder.is_dir(), not (folder / CONFIG).is_file()
     run = Run.create(cfg, run_dir)
+    for partial in run.folder.glob(PARTIAL.format("*")):
+        partial.unlink()  # of a chain that was killed
     with run.logged():
         try:
             _execute_all(chosen, config, overrides, run)
@@ -74,7 +78,7 @@ def run_chain(
             raise
         except InputError:
             if new and run.state == "new":  # bad input leaves nothing that the mended config would run into
-                shutil.rmtree(run.folder)
+                remove_content(run.folder, and_itself=not there)
             raise
     return _publish(run)
 
@@ -109,7 +113,7 @@ def execute(
     check_parameters(notebook)
     folder = notebook.parent.resolve()
     out = run.path(notebook.name)
-    partial = run.path(f".{notebook.stem}.partial.ipynb")  # a killed run leaves the old notebook as it was
+    partial = run.path(PARTIAL.format(notebook.stem))  # a killed run leaves the old notebook as it was
     values = {
         "config": _from_folder(str(config), folder),
         "overrides": {key: _moved(key, value, folder) for key, value in overrides.items()},

@@ -25,7 +25,7 @@ from hpiclock.analysis.calibration import CLIP
 from hpiclock.config.load import config_of
 from hpiclock.config.schema import Config, iterate_keys
 from hpiclock.errors import InputError
-from hpiclock.files import atomic, make_folder, write_csv
+from hpiclock.files import atomic, check_output, make_folder, write_csv
 from hpiclock.plate.cache import FrameCache, open_cache
 from hpiclock.plate.frames import expand_frames
 from hpiclock.plate.manifest.survey import load_manifest
@@ -190,6 +190,14 @@ def read_readout(path: str | Path) -> PlatePredictions:
         raise InputError(f"{beside}: cannot be read ({type(error).__name__}); {repair}") from None
 
 
+def _is_readout(path: Path) -> bool:
+    try:
+        read_readout(path)
+    except InputError:
+        return False
+    return True
+
+
 def own_test_wells(run: Run) -> PlatePredictions:
     """Return the test wells of a run as if they were a new plate, for a read-out without one."""
     predictions = run.read_table("predictions.parquet", PREDICTIONS)
@@ -323,9 +331,13 @@ def predict(
         say: takes each line of the log.
 
     Raises:
-        InputError: runs that do not go together, a plate that cannot be matched, or nothing to read.
+        InputError: runs that do not go together, a plate that cannot be matched, nothing to read, or an
+            output that would replace anything but an earlier one of this command.
     """
     output = Path(output)
+    for path in (output, output.with_suffix(".json")):
+        suffixes = (".parquet", ".csv") if path == output else ()
+        check_output(path, over=[source], suffixes=suffixes, own=lambda _: _is_readout(output))
     cfg = plate_config(runs, source, changes)
     manifest, notes = _stacks(cfg)
     known = runs[0].read_table("manifest.csv", MANIFEST)

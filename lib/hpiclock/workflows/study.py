@@ -16,11 +16,10 @@ from hpiclock.analysis.sentences import part_of
 from hpiclock.analysis.units import reported_rows, reported_split
 from hpiclock.audit.verdict import design_verdict
 from hpiclock.config.schema import Config
-from hpiclock.errors import InputError
 from hpiclock.figures.style import figure_of
-from hpiclock.files import write_csv
+from hpiclock.files import check_output_folder, write_csv
 from hpiclock.runs.results import Tables, first_threshold_rule, write_tables
-from hpiclock.runs.run import DESIGN, write_figures
+from hpiclock.runs.run import DESIGN, outputs_of, write_figures
 from hpiclock.tables import PREDICTIONS, write
 
 
@@ -46,11 +45,10 @@ def study_file(source: str | Path, out: Path, cfg: Config) -> list[str]:
         cfg: windows and how predictions are judged.
 
     Raises:
-        InputError: a file that is no predictions file.
+        InputError: a file that is no predictions file, or a folder that holds anything but an earlier study.
     """
+    check_output_folder(out, over=[source], own=outputs_of(DESIGN))
     predictions, notes = read_predictions(source)
-    if out.is_file():
-        raise InputError(f"{out}: is a file; name a folder with --out")
     tables = study_tables(predictions, cfg)
     write(PREDICTIONS, predictions, out / "predictions.parquet")
     write_tables(tables, out)
