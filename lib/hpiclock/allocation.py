@@ -40,10 +40,7 @@ def allocation_units(rows: pd.DataFrame) -> Allocation:
     """
     if rows["well"].eq("").any():
         return Allocation("position", pd.factorize(rows["stack_id"])[0])
-    kind = infer_allocation(rows)
-    if "allocation" in rows.columns:
-        stated = rows["allocation"].fillna("").to_numpy(object)
-        kind = np.where(stated == "", kind, stated)
+    kind = given_to(rows)
     block = rows["block"].fillna("") if "block" in rows.columns else pd.Series("", rows.index)
     names = well_lines(rows["well"]).assign(well=rows["well"], block=block, plate=rows["plate"])
     name = np.select([kind == each for each in ALLOCATIONS], [names[each] for each in ALLOCATIONS])
@@ -61,6 +58,15 @@ def allocation_units(rows: pd.DataFrame) -> Allocation:
         remedy = "correct the conditions, or write allocation: well"
         raise InputError(f"allocation {unit}: {where} holds both conditions; {remedy}")
     return Allocation(" and ".join(sorted(set(kind))), codes)
+
+
+def given_to(rows: pd.DataFrame) -> np.ndarray:
+    """Return to what treatments were given, as stated, else by :func:`infer_allocation`: (rows,) str."""
+    inferred = infer_allocation(rows)
+    if "allocation" not in rows.columns:
+        return inferred
+    stated = rows["allocation"].fillna("").to_numpy(object)
+    return np.where(stated == "", inferred, stated)
 
 
 def infer_allocation(rows: pd.DataFrame) -> np.ndarray:

@@ -181,3 +181,17 @@ def test_hours_gained_and_skill_are_one_test(four_wells: dict[str, pd.DataFrame]
     assert np.isfinite(gain["low"])
     for name in ("value", "low", "high"):
         assert skill[name] == pytest.approx(gain[name] / rival)
+
+
+def test_treatments_given_by_column_are_said_beside_intervals_over_wells() -> None:
+    rows = simulated(wells=4, splits=("test",))
+    wells = {name: place for place, name in enumerate(sorted(rows["well"].unique()))}
+    infected = rows["condition"].eq("infected")
+    column = 1 + 2 * (rows["well"].map(wells) % 2) + infected  # two columns a class, rows A to D
+    lines = rows.drop(columns="allocation", errors="ignore").assign(
+        well=[f"{'ABCDEFGH'[wells[w]]}{c:02d}" for w, c in zip(rows["well"], column, strict=True)]
+    )
+    said = "Treatments were given by column: intervals over the wells in the test are too narrow where"
+    assert any(sentence.startswith(said) for sentence in design_sentences(lines))
+    stated = lines.assign(allocation="well")
+    assert not any("given by" in sentence for sentence in design_sentences(stated))

@@ -194,3 +194,20 @@ def test_small_tables_add_up(predictions: pd.DataFrame) -> None:
     bins = reliability_curve(predictions, bins=5, level=0.95).query("split == 'test'")
     assert bins["n"].sum() == len(test)
     assert ((bins["low"] <= bins["rate"]) & (bins["rate"] <= bins["high"])).all()
+
+
+def test_reliability_bands_take_infected_and_mock_wells_as_two_samples() -> None:
+    # two bins of a wide one: 4 infected and 20 mock wells, a frame each, all of a well at one P
+    rows = pd.DataFrame(
+        {"run": "r", "split": "test", "plate": "P", "well": [f"W{i}" for i in range(24)], "p_infected": 0.5,
+         "condition": ["infected"] * 4 + ["mock"] * 20, "label": [1] * 4 + [0] * 20}
+    )  # fmt: skip
+    rows["stack_id"] = rows["well"]
+    many = pd.concat([rows.assign(frame=frame) for frame in range(5)], ignore_index=True)
+    band = reliability_curve(many, bins=1, level=0.95).iloc[0]
+    # the numbers of wells are given, and wells of a class agree: nothing varies but what k wells leave open
+    assert band["rate"] == pytest.approx(1 / 6)
+    assert band["low"] < 1 / 6 < band["high"]
+    two = reliability_curve(many[~many["well"].isin(["W0", "W1"])], bins=1, level=0.95).iloc[0]
+    assert np.isnan(two["low"])
+    assert two["note"] == "no band: 2 infected groups, at least 3 needed"

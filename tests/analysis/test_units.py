@@ -16,7 +16,7 @@ from hpiclock.analysis.units import (
     phase_frames,
     phase_masks,
 )
-from hpiclock.audit.baselines import model_baseline_row
+from hpiclock.audit.baselines import model_and_clock
 from hpiclock.audit.clocks import onset_shift_table
 from hpiclock.audit.controls import negative_controls
 from hpiclock.config.schema import AuditConfig, CompareConfig, StudyConfig, WindowsConfig
@@ -117,7 +117,7 @@ def test_analysis_and_audit_say_the_same_of_a_phase(staggered, phase):
     for name, theirs in (("auc", "value"), ("low", "low"), ("high", "high")):
         assert control[name] == one[theirs] == claim[theirs]
     if phase == "before onset":
-        assert model_baseline_row(staggered, level=STUDY.level)["auc_before"].item() == one["value"]
+        assert model_and_clock(staggered, level=STUDY.level)["auc_before"].iloc[0] == one["value"]
 
 
 def stack(stack_id, hours, condition="mock"):
@@ -179,7 +179,7 @@ def counts(rows):
         "reliability": reliability_curve(rows, bins=1, level=0.95)["n_wells"].max(),
         "false alarms": false_alarms(times)["n_wells"].max(),
         "comparison": compared["comparison"]["n_wells"].max(),
-        "audit": model_baseline_row(rows, level=0.95)["n_wells"].max(),
+        "audit": model_and_clock(rows, level=0.95)["n_wells"].max(),
         "rows": n_wells(rows),
     }
 

@@ -357,3 +357,17 @@ def test_a_study_of_a_table_alone_says_what_its_design_can_show(tmp_path, capsys
     said = capsys.readouterr().out
     assert "? Infection or well? NOT IDENTIFIABLE" in said
     assert "in the test: 3 infected and 1 mock well: every difference between them" in said
+
+
+def test_where_no_plate_holds_enough_wells_that_is_said_plainly():
+    assert power.about(None, of="infected wells") == "no number of infected wells on a plate"
+    assert power.about(24) == "about 24 wells a class"
+
+
+def test_questions_in_a_list_are_told_apart():
+    table = pd.DataFrame({"question": [audit.MORE, audit.OTHER_LIGHT, audit.WELL], "kind": "inference",
+                          "verdict": ["contradicted", "contradicted", "cannot tell"]})  # fmt: skip
+    assert audit.summary_line(table, opening="Confound audit.") == (
+        "Confound audit. Contradicted: more than frame statistics, the same answer under other light. "
+        "Cannot be told: infection or well."
+    )

@@ -9,6 +9,7 @@ import tifffile
 from PIL import Image
 
 from hpiclock.config.schema import DataConfig, FolderPair
+from hpiclock.errors import InputError
 from hpiclock.plate.manifest.survey import acquisition_times, load_manifest, survey
 from hpiclock.tables import MANIFEST, read, write
 
@@ -91,6 +92,17 @@ def test_pattern_groups_become_columns(tmp_path: Path, write_stack: Write) -> No
     manifest, _ = load_manifest(DataConfig(source=str(tmp_path), name_pattern=pattern), ONSET_H)
     assert list(manifest["stack_id"]) == ["P7/B03/p001", "P8/B03/p001"]
     assert list(manifest["compound"]) == ["drugA", "none"]
+
+
+def test_the_usual_pattern_is_shown_by_a_name_that_fits_it(tmp_path: Path, write_stack: Write) -> None:
+    for condition in ("infected", "uninfected"):
+        write_stack(tmp_path / condition / "image_one.tif")
+    with pytest.raises(InputError) as error:
+        load_manifest(DataConfig(source=str(tmp_path)), ONSET_H)
+    assert "a name such as s1_B03_p2 (series, well, position) is found in none of 2 file names" in str(
+        error.value
+    )
+    assert "(?P<" not in str(error.value)
 
 
 def test_pattern_found_in_no_name_says_pattern_and_example(pair: Path, refusal: Refusal) -> None:

@@ -11,7 +11,7 @@ from hpiclock.report import text
 
 NOTEBOOKS = sorted((Path(__file__).parents[2] / "notebooks").glob("0*.ipynb"))
 SIMULATED = (
-    "Simulated data: a program drew the pictures of plate tiny; scores on them say nothing about a virus"
+    "Simulated data: a program drew the pictures of plate tiny; scores on them say nothing about a virus."
 )
 
 

@@ -9,7 +9,8 @@ import pandas as pd
 from scipy.special import stdtrit
 
 from hpiclock.analysis import units
-from hpiclock.analysis.clustered import jackknife_variance
+from hpiclock.analysis.clustered import jackknife_variance, samples_by_class, too_few_groups
+from hpiclock.analysis.frame_scores import kinds_of_groups
 from hpiclock.analysis.time_errors import time_errors
 from hpiclock.tables import CONDITIONS, table_of
 
@@ -80,39 +81,47 @@ def reliability_curve(predictions: pd.DataFrame, *, bins: int, level: float) -> 
     """Return how often frames of a given P(infected) are infected, in bins of equal counts.
 
     Columns: ``split bin_low bin_high p_mean rate low high n n_stacks n_wells note``. Equal scores share a
-    bin, so there may be fewer than ``bins``. Bands come from leaving out one group at a time (Wilson's
-    interval with the effective number of frames that the groups leave).
+    bin, so there may be fewer than ``bins``. Bands come from leaving out one group of the split at a time, by
+    class (Wilson's interval with the effective number of frames that the groups leave).
     """
     parts = []
     for split, rows in labelled_by_split(predictions):
-        group = units.choose_resampling_unit(rows).codes
+        group = np.unique(units.choose_resampling_unit(rows).codes, return_inverse=True)[1]
         p, truth = rows["p_infected"].to_numpy(float), rows["label"].to_numpy(int)
         edges = np.unique(np.quantile(p, np.linspace(0, 1, bins + 1)))
         at = np.clip(np.searchsorted(edges, p, "right") - 1, 0, max(len(edges) - 2, 0))
+        kinds = kinds_of_groups(truth, units.condition_codes(rows), group, group.max() + 1)
+        samples = samples_by_class(kinds, needed="all")
         stack, well = units.group_codes(rows, "position"), units.well_codes(rows)
         for index in np.unique(at):
             inside = at == index
             place = (split, edges[index], edges[min(index + 1, len(edges) - 1)])
-            low, high, note = _rate_band(truth[inside], group[inside], level)
+            hits, size = (
+                np.bincount(group[inside], weights=weight, minlength=len(kinds))
+                for weight in (truth[inside], None)
+            )
+            low, high, note = _rate_band(hits, size, samples, level)
             counts = (int(inside.sum()), len(np.unique(stack[inside])), units.count_codes(well[inside]))
             parts.append((*place, p[inside].mean(), truth[inside].mean(), low, high, *counts, note))
     return table_of(parts, "split bin_low bin_high p_mean rate low high n n_stacks n_wells note")
 
 
-def _rate_band(truth: np.ndarray, group: np.ndarray, level: float) -> tuple[float, float, str]:
-    code = np.unique(group, return_inverse=True)[1]
-    size = np.bincount(code)
-    k, n, rate = len(size), len(truth), float(truth.mean())
-    if k < units.MIN_GROUPS:
-        return float("nan"), float("nan"), f"no band: {k} groups, at least {units.MIN_GROUPS} needed"
-    hits = np.bincount(code, weights=truth)
-    variance, _ = jackknife_variance((truth.sum() - hits) / (n - size), [np.arange(k)])
+def _rate_band(
+    hits: np.ndarray, size: np.ndarray, samples: dict[str, np.ndarray], level: float
+) -> tuple[float, float, str]:
+    """Return the band of a bin from the infected frames and all frames in it of each group: (groups,)."""
+    k, n = np.count_nonzero(size), size.sum()
+    rate = float(hits.sum() / n)
+    few = f"no interval: {k} groups, at least {units.MIN_GROUPS} needed" if k < units.MIN_GROUPS else ""
+    if few := too_few_groups(samples) or few:
+        return float("nan"), float("nan"), few.replace("interval", "band")
+    variance, df = jackknife_variance((hits.sum() - hits) / (n - size), list(samples.values()))
     # as many independent frames as would leave this variance; never more than there are, never below k
     effective = np.clip(rate * (1 - rate) / variance, k, n) if variance > 0 else k
-    t = float(stdtrit(k - 1, (1 + level) / 2))
+    t = float(stdtrit(df, (1 + level) / 2))
     centre = (rate + t**2 / (2 * effective)) / (1 + t**2 / effective)
     half = t * np.sqrt(rate * (1 - rate) / effective + (t / (2 * effective)) ** 2) / (1 + t**2 / effective)
-    return max(0.0, float(centre - half)), min(1.0, float(centre + half)), ""
+    return max(0.0, float(centre - half)), min(1.0, max(rate, float(centre + half))), ""
 
 
 def worst_frames(predictions: pd.DataFrame, *, threshold: float, n: int) -> pd.DataFrame:

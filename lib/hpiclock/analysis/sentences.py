@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
+from hpiclock.allocation import given_to
 from hpiclock.analysis.units import (
     MIN_GROUPS,
     condition_codes,
@@ -118,7 +119,7 @@ def design_sentences(rows: pd.DataFrame) -> list[str]:
     infected = condition_codes(stacks) == 1
     if infected.all() or not infected.any():
         return [words("one condition", only="infected" if infected.all() else "mock", where=where)]
-    parts = _wells(stacks), _plates(stacks, infected), _onsets(stacks[infected])
+    parts = _wells(stacks), _lines(rows, stacks), _plates(stacks, infected), _onsets(stacks[infected])
     return [words(key, where=where, **facts) for key, facts in chain(*parts)]
 
 
@@ -136,6 +137,13 @@ def _wells(stacks: pd.DataFrame) -> Facts:
     if few:
         counts = " and ".join(count_text(n, f"{name} well") for name, n in few.items())
         yield "few wells", {"counts": counts, "least": MIN_GROUPS}
+
+
+def _lines(rows: pd.DataFrame, stacks: pd.DataFrame) -> Facts:
+    first = rows.drop_duplicates("stack_id")  # the layout of all wells: a part may look otherwise
+    given = pd.Series(given_to(first), first["stack_id"])[stacks["stack_id"]]
+    for kind in sorted({*given} & {"column", "row", "block"}):
+        yield "by line", {"kind": kind}
 
 
 def _plates(stacks: pd.DataFrame, infected: np.ndarray) -> Facts:

@@ -5,6 +5,7 @@ The checks themselves stand in one table, :data:`hpiclock.audit.verdict.CHECKS`.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal, NamedTuple
@@ -13,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from hpiclock.allocation import COLUMNS as ALLOCATION
-from hpiclock.allocation import infer_allocation
+from hpiclock.allocation import given_to
 from hpiclock.analysis.units import condition_codes
 from hpiclock.config.schema import AuditConfig, CompareConfig, StudyConfig
 
@@ -123,9 +124,7 @@ class Evidence:
         """Carry the allocation, stated or inferred from all wells, to the predictions, which are a part."""
         if not {"plate", "well", "condition", "stack_id"} <= set(self.frames.columns):
             return
-        stated = self.frames.get("allocation", pd.Series("", self.frames.index)).fillna("")
-        inferred = infer_allocation(self.frames)
-        self.frames = self.frames.assign(allocation=stated.where(stated.ne(""), inferred))
+        self.frames = self.frames.assign(allocation=given_to(self.frames))
         if self.predictions is not None:
             first = self.frames.drop_duplicates("stack_id").set_index("stack_id")
             for name in set(ALLOCATION) & set(first.columns):
@@ -183,11 +182,15 @@ def summary_line(verdict: pd.DataFrame, *, opening: str) -> str:
         return f"{opening} {OUTDATED}"
     parts = []
     for words, answers in (("contradicted", ("contradicted",)), ("cannot be told", OPEN)):
-        names = list(verdict.loc[verdict["verdict"].isin(answers), "question"])
-        if names:
-            parts.append(f"{words}: {' '.join(names)}")
-    line = "; ".join(part for part in (*parts, counts_text(verdict)) if part)
-    return f"{opening} {line[:1].upper()}{line[1:]}."
+        if (mine := verdict["verdict"].isin(answers)).any():
+            parts.append(f"{words}: {named(verdict.loc[mine, 'question'])}")
+    every = (*parts, counts_text(verdict))
+    return " ".join([opening, *(f"{part[:1].upper()}{part[1:]}." for part in every if part)])
+
+
+def named(questions: Iterable[str]) -> str:
+    """Return questions as a list within a sentence: ``infection or well, infection or hour``."""
+    return ", ".join(f"{name[:1].lower()}{name[1:]}".rstrip("?") for name in questions)
 
 
 def counts_text(verdict: pd.DataFrame) -> str:

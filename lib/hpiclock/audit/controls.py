@@ -97,7 +97,7 @@ def judge_well(evidence: Evidence) -> Answer:
     elif one.auc.value > 0.5:
         size = power.auc_shift(one.auc.value) / np.sqrt(one.variance)
         needed = power.about(power.wells_for_difference(size, alpha=alpha, two_sided=False))
-        words += f"; {needed} find such an AUC in 80% of plates"
+        words += f"; {needed} would find such an AUC in 80% of plates"
     return Answer("cannot tell", words, audit.MORE_WELLS, *one.auc[:3])
 
 
@@ -234,7 +234,8 @@ def judge_nuisance(evidence: Evidence, *, question: str) -> Answer:
         f"; {NUISANCE_SD:g} SD between {row['unit']}s would have been found in {found:.0%} of such plates"
     )
     if found < 0.5:
-        words += f", in 80% with {power.about(power.wells_for_difference(NUISANCE_SD, alpha=each))}"
+        needed = power.about(power.wells_for_difference(NUISANCE_SD, alpha=each))
+        words += f"; {needed} would find them in 80%"
         return Answer("cannot tell", words, audit.MORE_WELLS, *effect)
     return Answer("not seen", words, "", *effect)
 

@@ -99,5 +99,5 @@ def normal_scores(values: pd.Series) -> np.ndarray:
 
 
 def about(n: int | None, *, of: str = "wells a class") -> str:
-    """Return ``about 24 wells a class``, or that it would be more than any plate holds."""
-    return f"more than {MOST_WELLS} {of}" if n is None else f"about {n} {of}"
+    """Return ``about 24 wells a class``; ``no number of wells a class on a plate`` where ``n`` is None."""
+    return f"no number of {of} on a plate" if n is None else f"about {n} {of}"

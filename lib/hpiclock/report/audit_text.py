@@ -12,7 +12,7 @@ import pandas as pd
 from IPython.display import Markdown
 
 from hpiclock.analysis.acquisition_shift import STATISTIC_WORDS
-from hpiclock.audit import ANSWERS, EARLY, ELAPSED, FINE, HOUR, WELL, counts_text, is_current
+from hpiclock.audit import ANSWERS, EARLY, ELAPSED, FINE, HOUR, WELL, counts_text, is_current, named
 from hpiclock.format import number_text, p_text, short_interval, significant_text
 from hpiclock.report.text import Column, or_blank, readable, two_digits
 from hpiclock.runs.run import VERDICT, Run
@@ -194,7 +194,7 @@ def verdict_sentences(verdict: pd.DataFrame) -> Markdown:
             lines.append(f"- **{row.question}** {opening}: {str(row.evidence).rstrip('.')}.{settle}")
     for answer in (*FINE, "not tested"):
         if names := list(rows.loc[rows["verdict"].eq(answer), "question"]):
-            lines.append(f"- {answer.capitalize()}: {' '.join(names)}")
+            lines.append(f"- {answer.capitalize()}: {named(names)}.")
     return Markdown("\n".join(lines))
 
 

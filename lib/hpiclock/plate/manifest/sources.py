@@ -181,8 +181,10 @@ def list_folders(folders: Sequence[Path], pattern: str, key: str) -> Listed:
         found.append(list({entry.path: entry for entry in reversed(entries)}.values())[::-1])
     unmatched = [Path(problem.path).name for problem in problems if problem.problem == NO_MATCH]
     if unmatched and not any(found):
+        usual = pattern == DataConfig().name_pattern  # a regular expression that its reader did not write
+        wanted = "a name such as s1_B03_p2 (series, well, position)" if usual else repr(pattern)
         raise InputError(
-            f"{key}: {pattern!r} is found in none of {len(unmatched)} file names, e.g. {unmatched[0]}; "
+            f"{key}: {wanted} is found in none of {len(unmatched)} file names, e.g. {unmatched[0]}; "
             "write a pattern for these names (empty = names say nothing) or list the files in a manifest CSV"
         )
     return found, problems

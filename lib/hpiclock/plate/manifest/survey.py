@@ -137,7 +137,7 @@ def _simulated(manifest: pd.DataFrame) -> list[Problem]:
     drawn = {place for place in {p for places in near.values() for p in places} if (place / RECIPE).is_file()}
     plates = manifest.loc[[not drawn.isdisjoint(near[path]) for path in manifest["path"]], "plate"].unique()
     what = f"{SIMULATED}: a program drew the pictures of plate {', '.join(plates)}"
-    return [note_of("", what, "scores on them say nothing about a virus")] if len(plates) else []
+    return [note_of("", what, "scores on them say nothing about a virus.")] if len(plates) else []
 
 
 def _without_quarantined(
