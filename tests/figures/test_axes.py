@@ -5,13 +5,14 @@ from __future__ import annotations
 import inspect
 
 import pytest
+from matplotlib.axes import Axes
 
 from hpiclock import figures
 
 ONE_PANEL = {
     name: function
     for name, function in vars(figures).items()
-    if inspect.isfunction(function) and inspect.signature(function).return_annotation == "Axes"
+    if inspect.isfunction(function) and inspect.signature(function, eval_str=True).return_annotation is Axes
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -49,14 +49,9 @@ def film_strip_figure(frames: pd.DataFrame, images: Images) -> Figure:
     fig = style.new_figure(longest * side + 0.8, len(strips) * (side + 0.32))
     fig.set_layout_engine("constrained", w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)
     panels = fig.subplots(len(strips), longest, squeeze=False)
+    _draw_strips(panels, strips, images, _time_text, fontsize=5.5, labelpad=2)
     words = []
     for line, strip in zip(panels, strips, strict=True):
-        for ax in np.delete(line, strip["column"]):
-            style.bare(ax)
-        for frame in strip.itertuples():
-            ax = line[int(str(frame.column))]
-            style.picture(ax, images[int(str(frame.image))], Treatment.of(frame).colour)
-            ax.set_xlabel(_time_text(frame), fontsize=5.5, labelpad=2)
         name, treatment = style.place_text(strip.iloc[0]), Treatment.of(strip.iloc[0]).label
         line[0].set_ylabel(f"{name}\n{treatment}", fontsize=7)
         words.append(f"{name}, {treatment}, {style.range_text(strip['hours'])} h")
@@ -81,25 +76,16 @@ def gallery_figure(rows: pd.DataFrame, images: Images, *, columns: int = 4) -> F
     if rows.empty:
         return style.empty_figure("no frames to show", style.COLUMN_IN, 1.2)
     reasons = rows["reason"] if "reason" in rows else pd.Series("", index=rows.index)
-    strips = [
-        part.iloc[start : start + columns]  # each reason begins a line
-        for _, part in rows.groupby(reasons, sort=False)
-        for start in range(0, len(part), columns)
-    ]
-    n_columns = max(len(strip) for strip in strips)
+    place = rows.groupby(reasons, sort=False).cumcount()  # each reason begins a line
+    rows = rows.assign(column=place % columns)
+    strips = [part for _, part in rows.groupby([reasons, place // columns], sort=False)]
+    n_columns = int(rows["column"].max()) + 1
     side = style.PAGE_IN / columns
     fig = style.new_figure(n_columns * side, len(strips) * (side + 0.5))
     panels = fig.subplots(len(strips), n_columns, squeeze=False)
-    words = []
-    for line, strip in zip(panels, strips, strict=True):
-        for ax in line[len(strip) :]:
-            ax.set_axis_off()
-        for ax, row in zip(line, strip.itertuples(), strict=False):
-            style.picture(ax, images[int(str(row.image))], Treatment.of(row).colour, 1.6)
-            lines = caption_lines(row)
-            ax.set_xlabel("\n".join(lines), fontsize=6, loc="left", labelpad=3)
-            words.append(", ".join(lines))
-    return style.describe(fig, f"{count_text(len(rows), 'frame')} with their captions: {'; '.join(words)}.")
+    _draw_strips(panels, strips, images, _caption, width=1.6, fontsize=6, loc="left", labelpad=3)
+    words = "; ".join(_caption(row).replace("\n", ", ") for strip in strips for row in strip.itertuples())
+    return style.describe(fig, f"{count_text(len(rows), 'frame')} with their captions: {words}.")
 
 
 def _columns(frames: pd.DataFrame) -> npt.NDArray[np.int64]:
@@ -120,15 +106,34 @@ def _with_images(rows: pd.DataFrame, images: Images) -> pd.DataFrame:
     return rows.assign(image=np.arange(len(rows)))
 
 
+def _draw_strips(
+    panels: np.ndarray,
+    strips: list[pd.DataFrame],
+    images: Images,
+    caption: Callable[[Any], str],
+    width: float = 1.2,
+    **label: Any,
+) -> None:
+    """Draw a row of pictures per strip, each in its ``column`` and framed in the colour of its treatment."""
+    for line, strip in zip(panels, strips, strict=True):
+        for ax in np.delete(line, strip["column"]):
+            style.bare(ax)
+        for ax, image, row in zip(
+            line[strip["column"]], images[strip["image"]], strip.itertuples(), strict=True
+        ):
+            style.picture(ax, image, Treatment.of(row).colour, width)
+            ax.set_xlabel(caption(row), **label)
+
+
 def _time_text(row: Any) -> str:
     return " · ".join(filter(None, (f"{row.hours:g} h", style.hpi_text(row))))
 
 
-def caption_lines(row: Any) -> list[str]:
+def _caption(row: Any) -> str:
     """Return the caption of a frame: why it is shown, which it is, what was predicted."""
-    lines = [f"{row.rank}. {row.reason}"] if hasattr(row, "reason") else []
-    lines.append(f"{style.place_text(row)} · {Treatment.of(row).label} · {_time_text(row)}")
-    return lines + prediction_lines(row)
+    why = [f"{row.rank}. {row.reason}"] if hasattr(row, "reason") else []
+    which = f"{style.place_text(row)} · {Treatment.of(row).label} · {_time_text(row)}"
+    return "\n".join([*why, which, *prediction_lines(row)])
 
 
 def prediction_lines(row: Any) -> list[str]:

@@ -51,10 +51,6 @@ class Drawing:
             self._canvas.draw()
         figure.set_layout_engine("none")
 
-    def stale(self) -> None:
-        """Draw everything anew next time: something changed that stands still otherwise."""
-        self._still = None
-
     def png(self) -> bytes:
         """Return the picture of now."""
         with mpl.rc_context(style.RC):
@@ -419,7 +415,7 @@ class WindowDrawing(Drawing):
         self._upper.set(ylim=limits, ylabel=METRICS[metric].label)
         self._lower.set(ylim=(0, n), xlabel=style.TIME_AXES[clock])
         style.legend_outside(self._upper)
-        self.stale()
+        self._still = None  # what stands still otherwise has changed
 
 
 def _steps(counts: Any) -> np.ndarray:

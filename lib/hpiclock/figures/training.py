@@ -42,12 +42,13 @@ def split_overview(frames: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         return style.empty(ax or style.new_axes(), "no frames, so no split")
     stack = ["plate", "well", "condition", "moi", "position", "stack_id"]
     of_stack = frames.groupby(stack, dropna=False, as_index=False)
-    stacks = of_stack.agg(split=("split", "first"), n=("split", "size"))
-    rows = _well_rows(stacks)
-    tiles = pd.concat([part.assign(y=y, x=range(len(part))) for y, (_, part) in enumerate(rows)])
+    stacks = _in_order(of_stack.agg(split=("split", "first"), n=("split", "size")))
+    of_well = stacks.groupby(["plate", "well", "condition", "moi"], dropna=False, sort=False)
+    tiles = stacks.assign(y=of_well.ngroup(), x=of_well.cumcount())
+    wells = tiles[tiles["x"].eq(0)]
     longest = int(tiles["x"].max()) + 1
     tile_in = min(0.5, 5.0 / longest)
-    ax = ax or style.new_axes(longest * tile_in + 2.2, float(np.clip(len(rows) * 0.2 + 0.4, 1.4, 9)))
+    ax = ax or style.new_axes(longest * tile_in + 2.2, float(np.clip(len(wells) * 0.2 + 0.4, 1.4, 9)))
     splits = tiles.assign(split=tiles["split"].map(list(style.SPLIT_COLOURS).index))
     colours: Any = {"cmap": ListedColormap(list(style.SPLIT_COLOURS.values())), "vmin": 0, "vmax": 2}
     counts = tiles.pivot_table(index="y", columns="x", values="n").to_numpy() if longest <= 12 else None
@@ -55,12 +56,12 @@ def split_overview(frames: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     shown = splits.pivot_table(index="y", columns="x", values="split")
     sns.heatmap(shown, cbar=False, ax=ax, **colours, **numbers)
     mark = 0.3 + 0.01 * longest  # of the treatment, left of the tiles
-    for y, (treatment, _) in enumerate(rows):
-        box: Any = {"facecolor": treatment.colour, "edgecolor": "white", "linewidth": 0.6}
-        ax.add_patch(Rectangle((-0.1 - mark, y), mark, 1, **box))
+    for well in wells.itertuples():
+        box: Any = {"facecolor": Treatment.of(well).colour, "edgecolor": "white", "linewidth": 0.6}
+        ax.add_patch(Rectangle((-0.1 - mark, well.y), mark, 1, **box))
     several = len(frames["plate"].unique()) > 1
-    names = [f"{plate} {well}" if several else well for plate, well in map(_well_of, rows)]
-    ax.set_yticks(np.arange(len(rows)) + 0.5, names, rotation=0)
+    names = wells["plate"] + " " + wells["well"] if several else wells["well"]
+    ax.set_yticks(wells["y"] + 0.5, names, rotation=0)
     ax.set(xlim=(-0.1 - mark, longest), xticks=[], xlabel="", ylabel="well")
     ax.tick_params(length=0)
     handles: list[Patch | Line2D] = []
@@ -70,8 +71,8 @@ def split_overview(frames: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         n_stacks = count_text(len(part), "stack")
         label = f"{split}: {count_text(n_wells(part), 'well')}, {n_stacks}"
         handles.append(Patch(color=style.SPLIT_COLOURS[split], label=label))
-        wells = ", ".join(sorted(part["well"].unique(), key=natural_key))
-        words.append(f"{split} holds {n_stacks} of wells {wells}")
+        names = ", ".join(sorted(part["well"].unique(), key=natural_key))
+        words.append(f"{split} holds {n_stacks} of wells {names}")
     square: Any = {"marker": "s", "linestyle": "", "markersize": 5}
     handles += [Line2D([], [], color=t.colour, label=t.label, **square) for t in treatments(stacks)]
     title = "a tile per position" + (", number: frames" if longest <= 12 else "")
@@ -79,17 +80,11 @@ def split_overview(frames: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     return style.describe(ax, f"Split by well: {'; '.join(words)}.")
 
 
-def _well_rows(stacks: pd.DataFrame) -> list[tuple[Treatment, pd.DataFrame]]:
-    """Return the stacks of each well with its treatment, in the order of treatments and names."""
-    rows = []
-    for treatment in treatments(stacks):
-        wells = [(treatment, part) for _, part in treatment.rows(stacks).groupby(["plate", "well"])]
-        rows += sorted(wells, key=lambda row: natural_key(" ".join(_well_of(row))))
-    return [(had, part.sort_values("position", key=lambda s: s.map(natural_key))) for had, part in rows]
-
-
-def _well_of(row: tuple[Treatment, pd.DataFrame]) -> tuple[str, str]:
-    return str(row[1]["plate"].iloc[0]), str(row[1]["well"].iloc[0])
+def _in_order(stacks: pd.DataFrame) -> pd.DataFrame:
+    """Return stacks in the order of treatments, and in each of the names of wells and positions."""
+    names = stacks["plate"] + " " + stacks["well"] + " " + stacks["position"]
+    named = stacks.loc[sorted(stacks.index, key=lambda stack: natural_key(names[stack]))]
+    return pd.concat([treatment.rows(named) for treatment in treatments(stacks)], ignore_index=True)
 
 
 @styled
@@ -105,7 +100,7 @@ def hours_coverage(frames: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     """
     if frames.empty:
         return style.empty(ax or style.new_axes(), "no frames, so no hours are covered")
-    stacks = pd.concat([part for _, part in _well_rows(frames.drop_duplicates("stack_id"))])
+    stacks = _in_order(frames.drop_duplicates("stack_id"))
     ax = ax or style.new_axes(style.PAGE_IN, float(np.clip(len(stacks) * 0.13 + 0.9, 1.8, 6)))
     row_of = pd.Series(np.arange(len(stacks)), index=stacks["stack_id"])
     handles: list[Patch | Line2D] = []

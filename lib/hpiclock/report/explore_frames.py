@@ -20,7 +20,7 @@ from hpiclock.figures import live, style
 from hpiclock.figures.images import prediction_lines
 from hpiclock.figures.plate import layout_of
 from hpiclock.figures.style import Treatment, natural_key, place_text, position_name
-from hpiclock.report.explorer import SIDE, Explorer, Pictures, Source, choice, offer, slider
+from hpiclock.report.explorer import SIDE, Explorer, Pictures, Source, choice, control, offer
 from hpiclock.runs.results import read_heat_maps
 from hpiclock.runs.run import Run
 
@@ -115,20 +115,17 @@ class PlateBrowser(Explorer[PlateSelection]):
             "plate": choice("plate", [(name or "no name", name) for name in names], **place),
             "well": choice("well", [("", "")], **place),
             "position": choice("position", [("", "")], **place),
-            "hours": slider("time", options=[("", 0.0)], continuous_update=True, width=320, label=80),
+            "hours": control(ipw.SelectionSlider, "time", options=[("", 0.0)], width=320, label=80),
         }
         self._play = ipw.Play(interval=STEP_MS, layout=ipw.Layout(width="130px"))
         self._link = ipw.jslink((self._play, "value"), (controls["hours"], "index"))
         self._grid = WellGrid(lambda well: controls["well"].set_trait("value", well))
-        super().__init__(PlateSelection, controls, size_in=live.STACK_IN, beside=[self._grid.box])
+        bar = list(controls.values())[0 if len(names) > 1 else 1 :]
+        bar.insert(-1, self._play)
+        beside = [self._grid.box]
+        super().__init__(PlateSelection, controls, size_in=live.STACK_IN, bar=bar, beside=beside)
         self._set(self._first())
         self.start()
-
-    def shown_controls(self) -> list[Any]:
-        """Plates are offered where there are several; play stands before the slider."""
-        several = len(self.controls["plate"].options) > 1
-        first = [self.controls["plate"]] if several else []
-        return [*first, self.controls["well"], self.controls["position"], self._play, self.controls["hours"]]
 
     def follow(self, name: str) -> None:
         """A plate has its wells, a well its positions, a stack its hours."""
@@ -240,14 +237,14 @@ class ErrorBrowser(Explorer[ErrorSelection]):
         first, last = float(self._rows["hours"].min()), float(self._rows["hours"].max())
         wells = [well for well in sorted(self._rows["well"].unique(), key=natural_key) if well]
         span: Any = {"value": (first, last), "min": first, "max": max(last, first + 1e-3), "step": 0.5}
-        span |= {"kind": ipw.FloatRangeSlider, "readout_format": ".3g", "continuous_update": False}
-        listed = slider("worst first", width=720, label=75, kind=ipw.Select, options=[("", 0)], rows=6)
+        span |= {"readout_format": ".3g", "continuous_update": False}
+        listed = control(ipw.Select, "worst first", width=720, label=75, options=[("", 0)], rows=6)
         listed.layout.height = "116px"
         controls: dict[str, Any] = {
             "reason": choice("error", REASONS, width=210),
             "condition": choice("wells", [EVERY, *sorted(self._rows["condition"].unique())], width=170),
             "well": choice("well", [EVERY, *wells], width=140),
-            "hours": slider("hours", width=330, **span),
+            "hours": control(ipw.FloatRangeSlider, "hours", width=330, **span),
             "rank": listed,
         }
         height = live.PICTURES_IN * (1 if heat_maps is None else 2) + live.TRAJECTORY_IN

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from hpiclock.figures.comparison import runs_over_time
 from hpiclock.figures.style import PAGE_IN, SERIES_COLOURS, figure_of
 from hpiclock.format import between_text
 from hpiclock.metrics import EVERY, METRICS, metrics_of
-from hpiclock.report.explorer import AXES, Explorer, Source, choice, offer, slider
+from hpiclock.report.explorer import AXES, Explorer, Source, choice, control, offer
 from hpiclock.runs.results import FOLDER, of_split
 from hpiclock.runs.run import CONFIG, Run
 from hpiclock.tables import METRICS as METRICS_TABLE
@@ -52,7 +52,7 @@ class ThresholdExplorer(Explorer[ThresholdSelection]):
         span: Any = {"value": self._own, "min": 0.0, "max": 1.0, "step": STEP, "readout_format": ".2f"}
         controls = {
             "split": choice("frames of", source.splits, width=170, label=70),
-            "threshold": slider("infected from P =", width=460, label=115, kind=ipw.FloatSlider, **span),
+            "threshold": control(ipw.FloatSlider, "infected from P =", width=460, label=115, **span),
         }
         super().__init__(ThresholdSelection, controls, size_in=live.THRESHOLD_IN)
         self.start()
@@ -113,7 +113,9 @@ class WindowExplorer(Explorer[WindowSelection]):
     def __init__(self, source: Source) -> None:
         """Begin with the windows of the run's config."""
         self._source, cfg = source, source.cfg
-        self._windows: dict[str, InteractiveWindows] = {}
+        self._windows = cache(
+            lambda split: InteractiveWindows(source.of_split(split), source.threshold.value, cfg.study)
+        )
         self._end_h = cfg.window_end_h
         span = (cfg.windows.start_h, self._end_h)
         self._drawing = live.WindowDrawing(hours=span, level=cfg.study.level)
@@ -124,13 +126,14 @@ class WindowExplorer(Explorer[WindowSelection]):
         hours = [(f"{hour:g} h", hour) for hour in sorted(fit)]
         units = {f"as the study: {choose_resampling_unit(source.of_split(source.splits[0])).unit}": "auto"}
         units |= {unit: unit for unit in UNITS[1:]}
+        place: Any = {"options": hours, "width": 260, "label": 50}
         controls: dict[str, Any] = {
             "split": choice("frames of", source.splits, width=160, label=65),
             "group": choice("which", list(EVERY), width=160, label=65),
             "metric": choice("metric", _named("all"), width=200, label=65),
             "axis": choice("over", list(AXES.items()), width=230, label=65),
-            "width_h": slider("width", options=hours, value=cfg.windows.width_h, width=260, label=50),
-            "stride_h": slider("stride", options=hours, value=cfg.windows.stride_h, width=260, label=50),
+            "width_h": control(ipw.SelectionSlider, "width", value=cfg.windows.width_h, **place),
+            "stride_h": control(ipw.SelectionSlider, "stride", value=cfg.windows.stride_h, **place),
             "unit": choice("resample", list(units.items()), width=270, label=65),
         }
         super().__init__(WindowSelection, controls, size_in=live.WINDOW_IN)
@@ -144,12 +147,8 @@ class WindowExplorer(Explorer[WindowSelection]):
     def draw(self, selection: WindowSelection) -> tuple[live.Drawing, str]:
         """Compute the windows and move the figure there."""
         cfg = self._source.cfg
-        if selection.split not in self._windows:
-            rows = self._source.of_split(selection.split)
-            windows = InteractiveWindows(rows, self._source.threshold.value, cfg.study)
-            self._windows[selection.split] = windows
         changed = {"width_h": selection.width_h, "stride_h": selection.stride_h}
-        rows = self._windows[selection.split].table(
+        rows = self._windows(selection.split).table(
             metric=selection.metric,
             group=selection.group,
             axis=selection.axis,  # type: ignore[arg-type]
@@ -211,7 +210,7 @@ class RunComparer(Explorer[RunsSelection]):
         options = [(f"{name}{_headline(run)}", name) for name, run in self._runs.items()]
         listed: Any = {"options": options, "value": names[:AT_FIRST], "rows": min(max(len(names), 2), 8)}
         controls: dict[str, Any] = {
-            "runs": slider("runs", width=720, kind=ipw.SelectMultiple, **listed),
+            "runs": control(ipw.SelectMultiple, "runs", width=720, **listed),
             "metric": choice("metric", list(CHOICES.items()), width=230),
             "axis": choice("over", list(AXES.items()), width=220),
         }
@@ -291,9 +290,5 @@ def _as_html(differs: pd.DataFrame) -> str:
         return ""
     if not len(differs.columns):
         return "<p>Their configs do not differ.</p>"
-    head = "".join(f"<th>{html.escape(key)}</th>" for key in ("run", *differs.columns))
-    body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(str(value))}</td>" for value in (name, *row)) + "</tr>"
-        for name, row in zip(differs.index, differs.to_numpy(), strict=True)
-    )
-    return f"<table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
+    with pd.option_context("display.max_colwidth", None):
+        return differs.reset_index().to_html(index=False, border=0)

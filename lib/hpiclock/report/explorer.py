@@ -12,7 +12,6 @@ from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -131,6 +130,7 @@ class Explorer(ABC, Generic[S]):
         controls: Mapping[str, Any],
         *,
         size_in: tuple[float, float],
+        bar: Sequence[Any] = (),
         beside: Sequence[Any] = (),
         below: Sequence[Any] = (),
     ) -> None:
@@ -140,6 +140,7 @@ class Explorer(ABC, Generic[S]):
             kind: the class of the selection.
             controls: a widget with ``value`` for each field of it, those that others depend on first.
             size_in: width and height of the picture in inches.
+            bar: widgets above the picture; by default the controls in their order.
             beside: widgets to the left of the picture.
             below: widgets below all.
         """
@@ -154,7 +155,9 @@ class Explorer(ABC, Generic[S]):
         self.image.layout = ipw.Layout(**size, object_fit="contain", flex="0 1 auto", margin="0")
         self.words = ipw.HTML(layout=ipw.Layout(min_height="3.2em", max_width="860px", margin="0"))
         flow: Any = {"display": "flex", "flex_flow": "row wrap"}
-        self.bar = ipw.Box(self.shown_controls(), layout=ipw.Layout(align_items="center", **flow))
+        self.bar = ipw.Box(
+            list(bar or self.controls.values()), layout=ipw.Layout(align_items="center", **flow)
+        )
         pictured = ipw.Box([*beside, self.image], layout=ipw.Layout(align_items="flex-start", **flow))
         self.box = ipw.VBox([self.bar, pictured, self.words, *below])
         self.box.add_class("hpiclock-explorer")
@@ -184,10 +187,6 @@ class Explorer(ABC, Generic[S]):
             raise
         self._refresh()
 
-    def shown_controls(self) -> list[Any]:
-        """Return the widgets above the picture, by default the controls in their order."""
-        return list(self.controls.values())
-
     def follow(self, name: str) -> None:
         """Bring the controls that depend on ``name`` into line with it: by default there are none."""
 
@@ -205,16 +204,13 @@ class Explorer(ABC, Generic[S]):
 
     def _set(self, wanted: S) -> None:
         with self._silently():
-            for field in fields(wanted):  # type: ignore[arg-type]
-                self._set_one(field.name, getattr(wanted, field.name))
-                self.follow(field.name)
-
-    def _set_one(self, name: str, value: Any) -> None:
-        control = self.controls[name]
-        with suppress(TraitError):
-            control.value = value
-        if control.value != value:  # it was refused, or a slider went to its end
-            raise InputError(_refusal(name, value, control))
+            for name, control in self.controls.items():
+                value = getattr(wanted, name)
+                with suppress(TraitError):
+                    control.value = value
+                if control.value != value:  # it was refused, or a slider went to its end
+                    raise InputError(_refusal(name, value, control))
+                self.follow(name)
 
     def _moved(self, change: Any) -> None:
         if self._quiet:
@@ -250,19 +246,15 @@ class Explorer(ABC, Generic[S]):
         return {**bundle, "text/plain": str(self.selection), PNG: picture}, {PNG: about}
 
 
-def choice(name: str, options: Any, *, width: int, label: int = 45) -> Any:
-    """Return a list to choose from: ``width`` px in all, of which its name takes ``label``."""
-    return ipw.Dropdown(options=options, **_named(name, width, label))
-
-
-def slider(name: str, *, width: int, label: int = 45, kind: Any = ipw.SelectionSlider, **options: Any) -> Any:
-    """Return a slider, or another ``kind`` of control, of this width in px."""
-    return kind(**_named(name, width, label), **options)
-
-
-def _named(name: str, width: int, label: int) -> dict[str, Any]:
+def control(kind: Any, name: str, *, width: int, label: int = 45, **options: Any) -> Any:
+    """Return a widget of this kind: ``width`` px in all, of which its name takes ``label``."""
     layout, style = ipw.Layout(width=f"{width}px"), {"description_width": f"{label}px"}
-    return {"description": name, "layout": layout, "style": style}
+    return kind(description=name, layout=layout, style=style, **options)
+
+
+def choice(name: str, options: Any, **place: int) -> Any:
+    """Return a list to choose from; ``place`` as in :func:`control`."""
+    return control(ipw.Dropdown, name, options=options, **place)
 
 
 def offer(control: Any, options: Sequence[tuple[str, Any]], value: Any = None) -> None:

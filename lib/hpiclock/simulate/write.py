@@ -278,17 +278,14 @@ def _write_tiff(path: Path, frames: np.ndarray, design: Design) -> None:
 
 
 def _plate_map(design: Design, plans: list[WellPlan]) -> str:
-    lines = [f"plate: {design.name}"]
-    lines += ["folder: stacks"] if design.masks else []
-    lines += [f"interval_h: {design.interval_h}", "wells:"]
+    wells: dict[str, dict[str, Any]] = {}
     for plan in plans:
-        well: dict[str, Any] = {"condition": plan.condition}
-        if plan.moi > 0:
-            well |= {"moi": plan.moi, "onset_h": float(plan.onset_h)}
-        well["replicate"] = normal_well(plan.well).rstrip("0123456789")
-        text = yaml.safe_dump(well, default_flow_style=True, sort_keys=False, width=200)
-        lines.append(f"  {plan.well}: {text.strip()}")
-    return "\n".join(lines) + "\n"
+        virus = {"moi": plan.moi, "onset_h": float(plan.onset_h)} if plan.moi > 0 else {}
+        replicate = normal_well(plan.well).rstrip("0123456789")
+        wells[plan.well] = {"condition": plan.condition} | virus | {"replicate": replicate}
+    content: dict[str, Any] = {"plate": design.name} | ({"folder": "stacks"} if design.masks else {})
+    content |= {"interval_h": design.interval_h, "wells": wells}
+    return yaml.safe_dump(content, default_flow_style=None, sort_keys=False, width=200)
 
 
 def _table(design: Design, stacks: list[tuple[Path, pd.DataFrame]]) -> pd.DataFrame:

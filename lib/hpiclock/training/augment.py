@@ -7,7 +7,6 @@ makes of it; only the corners differ: they are mirrored from inside the frame in
 
 from __future__ import annotations
 
-import math
 from typing import NamedTuple
 
 import numpy as np
@@ -82,17 +81,11 @@ def normalize_frames(images: np.ndarray, rows: np.ndarray, out: np.ndarray) -> n
 
 def fixed_turns(angle_deg: np.ndarray, size: int) -> np.ndarray:
     """Return fixed-point affine maps from output to source pixels, (batch, 6), as Pillow rounds them."""
-    turns = np.empty((len(angle_deg), 6), np.int64)
-    for i, degrees in enumerate(angle_deg):
-        angle = -math.radians(degrees % 360.0)
-        cos, sin = round(math.cos(angle), 15), round(math.sin(angle), 15)
-        centre = size / 2
-        across = (cos, sin, centre - cos * centre - sin * centre)
-        down = (-sin, cos, centre + sin * centre - cos * centre)
-        for j, (x, y, start) in enumerate((across, down)):
-            values = (x, y, start + 0.5 * x + 0.5 * y)
-            turns[i, 3 * j : 3 * j + 3] = [math.floor(v * (1 << FIXED) + 0.5) for v in values]
-    return turns
+    angle, centre = -np.radians(angle_deg % 360.0), size / 2
+    cos, sin = np.round(np.cos(angle), 15), np.round(np.sin(angle), 15)
+    across = cos, sin, centre - cos * centre - sin * centre + 0.5 * cos + 0.5 * sin
+    down = -sin, cos, centre + sin * centre - cos * centre - 0.5 * sin + 0.5 * cos
+    return np.floor(np.stack([*across, *down], axis=1) * (1 << FIXED) + 0.5).astype(np.int64)
 
 
 @njit(nogil=True, cache=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,13 +69,11 @@ def randomization_rows(
 
 
 def similarity_rows(
-    check: str, maps: Maps, theirs: Maps, rows: pd.DataFrame, *, level: float, depth: str = "", note: str = ""
+    check: str, maps: Maps, theirs: Maps, rows: pd.DataFrame, *, level: float, **about: str
 ) -> list[dict[str, object]]:
     """Return the rank correlation of maps with those of another model, a row for each head and method."""
     similar = {key: saliency.rank_correlation(maps[key], other) for key, other in theirs.items()}
-    return [
-        _row(check, key, found, rows, level=level, depth=depth, note=note) for key, found in similar.items()
-    ]
+    return [_row(check, key, found, rows, level=level, **about) for key, found in similar.items()]
 
 
 def border_rows(maps: Maps, rows: pd.DataFrame, *, level: float) -> pd.DataFrame:
@@ -82,9 +81,8 @@ def border_rows(maps: Maps, rows: pd.DataFrame, *, level: float) -> pd.DataFrame
     ring = saliency.border_mask(next(iter(maps.values())).shape[-1])
     inside = {key: saliency.share_inside(np.abs(found), ring) for key, found in maps.items()}
     chance = float(ring.mean())
-    return pd.DataFrame(
-        _row("border", key, shares, rows, level=level, chance=chance) for key, shares in inside.items()
-    )
+    found = [_row("border", key, shares, rows, level=level, chance=chance) for key, shares in inside.items()]
+    return pd.DataFrame(found)
 
 
 def deletion_rows(
@@ -99,7 +97,7 @@ def deletion_rows(
         The curves (:data:`CURVE`), and a row for each map: how much further than at random its order takes
         the answer, on average over the shares of :data:`~hpiclock.inference.attribution.REMOVED`.
     """
-    from hpiclock.inference.attribution import REMOVED, SALIENCY, delete_tiles, head_outputs, random_orders
+    from hpiclock.inference.attribution import REMOVED, SALIENCY, head_outputs, random_orders
     from hpiclock.inference.perturb import TILES
 
     curves, gaps = [], []
@@ -107,10 +105,7 @@ def deletion_rows(
     for head in dict.fromkeys(head for head, _ in maps):
         before = head_outputs(model, images, head=head)
         sign = np.where(before > 0, 1.0, -1.0)
-
-        def after(order: np.ndarray, head: str = head, before: np.ndarray = before) -> np.ndarray:
-            return _taken_away(head, before, delete_tiles(model, images, order, head=head))
-
+        after = partial(_after_deletion, model, images, head, before)
         by_method = {RANDOM: np.mean([after(order) for order in random_orders(len(images), seed)], axis=0)}
         for method in (method for of, method in maps if of == head):
             found = maps[head, method]
@@ -128,30 +123,27 @@ def deletion_rows(
     return pd.DataFrame(curves)[CURVE], pd.DataFrame(gaps)
 
 
-def _taken_away(head: str, before: np.ndarray, after: np.ndarray) -> np.ndarray:
+def _after_deletion(
+    model: TwoHeads, images: Images, head: str, before: np.ndarray, order: np.ndarray
+) -> np.ndarray:
     """Return P of the class that was called, or by how far the hours moved: (images, shares), none first."""
-    outputs = np.column_stack([before, after])
+    from hpiclock.inference.attribution import delete_tiles
+
+    outputs = np.column_stack([before, delete_tiles(model, images, order, head=head)])
     if head == "class":
         return expit(np.where(before > 0, 1.0, -1.0)[:, None] * outputs)
     return np.abs(outputs - before[:, None])
 
 
 def _row(
-    check: str,
-    key: tuple[str, str],
-    values: np.ndarray,
-    rows: pd.DataFrame,
-    *,
-    level: float,
-    depth: str = "",
-    chance: float = 0.0,
-    note: str = "",
+    check: str, key: tuple[str, str], values: np.ndarray, rows: pd.DataFrame, *, level: float, **about: object
 ) -> dict[str, object]:
-    unit = choose_resampling_unit(rows)
-    value = mean_over_wells(values, unit.codes, level=level)
-    limits, n = (value.value, value.low, value.high), int(np.isfinite(values).sum())
-    row = (check, *key, depth, *limits, chance, n, n_wells(rows), note)
-    return dict(zip(CHECKS, row, strict=True))
+    head, method = key
+    mean = mean_over_wells(values, choose_resampling_unit(rows).codes, level=level)
+    found = {"value": mean.value, "low": mean.low, "high": mean.high}
+    counts = {"n": int(np.isfinite(values).sum()), "n_wells": n_wells(rows)}
+    names = {"check": check, "head": head, "method": method, "depth": "", "chance": 0.0, "note": ""}
+    return names | about | found | counts
 
 
 def keep_gradcam(run: Run, model: TwoHeads, cache: FrameCache, predictions: pd.DataFrame) -> None:
