@@ -3,8 +3,6 @@
 A model reads a setting that goes with the condition as easily as an infection.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

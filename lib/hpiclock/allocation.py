@@ -5,8 +5,6 @@ were infected, columns could have been drawn otherwise, wells could not: with fo
 1/70 is possible, however many wells they hold (Lazic 2018).
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

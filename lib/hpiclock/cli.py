@@ -3,8 +3,6 @@
 Exit codes: 0 done; 1 a run failed (the report says where); 2 bad input, in one line.
 """
 
-from __future__ import annotations
-
 import errno
 import os
 import sys

@@ -1,7 +1,5 @@
 """The exceptions that the command line turns into one line: bad input (exit 2), a failed run (exit 1)."""
 
-from __future__ import annotations
-
 import difflib
 from collections.abc import Iterable
 

@@ -5,8 +5,6 @@ read their part of it here. Its value is a function of totals: the totals of all
 those without one group the jackknife, weighted ones any resampling.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial

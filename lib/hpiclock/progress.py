@@ -1,7 +1,5 @@
 """One progress bar idiom for terminal, notebook and log."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Iterable

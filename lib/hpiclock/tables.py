@@ -6,8 +6,6 @@ Large tables are Parquet, small ones CSV; the column ``path`` is absolute in mem
 file that holds it on disk, so that a folder can be moved.
 """
 
-from __future__ import annotations
-
 import csv
 import os
 from collections.abc import Iterable

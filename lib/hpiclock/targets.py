@@ -5,8 +5,6 @@ target is ``hpi``; on the experiment clock, that of mock frames, it is ``hours``
 are subtracted in this file only.
 """
 
-from __future__ import annotations
-
 from typing import TypeVar
 
 import numpy as np

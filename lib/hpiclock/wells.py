@@ -4,8 +4,6 @@ They stand at the bottom of the package because readers, the audit and the figur
 two import nothing of ``plate``.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterable
 

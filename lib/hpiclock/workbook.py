@@ -4,8 +4,6 @@ Names of whole jobs, and those that need torch, are imported by their name, so t
 reads stays quick: ``from hpiclock.workbook import Losses, build_model, fit, predict, save_results``.
 """
 
-from __future__ import annotations
-
 from importlib import import_module
 from typing import Any
 

@@ -4,8 +4,6 @@ Brightness, contrast, focus and border are known before any model has seen a fra
 trained on little, or to ignore them, cannot hide that they changed.
 """
 
-from __future__ import annotations
-
 from typing import Literal, NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Whether P(infected) is a probability: calibration intercept and slope, and the temperature."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 from scipy.optimize import minimize_scalar

@@ -1,7 +1,5 @@
 """Leaving out one group at a time: the samples, the variance, and how far it can be trusted."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Small tables behind single figures: ROC, confusion, reliability, worst frames."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The threshold from which a frame is called infected, and when each infected stack is first seen."""
 
-from __future__ import annotations
-
 from typing import Any, Literal, NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Metrics per split and group, each with value, interval, counts, and words for what is missing."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain

@@ -1,7 +1,5 @@
 """Predictions from elsewhere: read any file, derive what follows, and say what is missing."""
 
-from __future__ import annotations
-
 import json
 import re
 from pathlib import Path, PurePosixPath, PureWindowsPath

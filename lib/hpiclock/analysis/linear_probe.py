@@ -5,8 +5,6 @@ not how good a trained model would be.
 
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """What predictions say about a new plate: curves per treatment, wells, controls, external validation."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The whole study of a predictions table, every table by name; and parts of it, for explorers."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial

@@ -1,7 +1,5 @@
 """Saliency maps as arrays: how much lies in a place, how similar two are, what is deleted first."""
 
-from __future__ import annotations
-
 import numpy as np
 import numpy.typing as npt
 from scipy import stats

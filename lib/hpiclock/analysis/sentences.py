@@ -4,8 +4,6 @@ The words stand in ``sentences.yaml``, a template per sentence; the functions he
 it and decide the verdict.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from itertools import chain

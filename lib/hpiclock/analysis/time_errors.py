@@ -1,7 +1,5 @@
 """Errors in hours under both clocks, beside what no image could do, and how single stacks go over time."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any

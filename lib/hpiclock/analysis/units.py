@@ -3,8 +3,6 @@
 Analysis and audit both read these; frames are compared within :func:`hpiclock.tables.plate_hour_strata`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from typing import NamedTuple
 

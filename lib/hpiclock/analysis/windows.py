@@ -1,7 +1,5 @@
 """Metrics in sliding windows, bands over all windows at once, and whether a metric is stable over time."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property

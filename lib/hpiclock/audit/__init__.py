@@ -3,8 +3,6 @@
 The checks themselves stand in one table, :data:`hpiclock.audit.verdict.CHECKS`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property

@@ -3,8 +3,6 @@
 Features come as tables keyed by ``stack_id, frame``; every model is linear, so a whole audit takes seconds.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from itertools import product
 from typing import Any, NamedTuple

@@ -1,7 +1,5 @@
 """Does the model read the infection's clock or the experiment's?"""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Negative controls: where there is nothing to see, an honest score sees nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any
 

@@ -1,7 +1,5 @@
 """What the design alone can and cannot show, before any training."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

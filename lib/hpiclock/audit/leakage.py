@@ -1,7 +1,5 @@
 """Leaks: the same wells, or the same pictures, on two sides of a split; marks that give the label away."""
 
-from __future__ import annotations
-
 import numpy as np
 import pandas as pd
 

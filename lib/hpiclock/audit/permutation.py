@@ -1,7 +1,5 @@
 """Permutation by well: could the difference between infected and mock come from which wells they are?"""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Sequence
 from itertools import combinations, product

@@ -5,8 +5,6 @@ of frames; the mean of a well of m frames, which share the part ``icc`` of the v
 icc + (1 - icc) / m; wells are compared by Student's t, whose power is that of the noncentral t.
 """
 
-from __future__ import annotations
-
 import math
 
 import numpy as np

@@ -4,8 +4,6 @@ Everything here works on tables, so it can be redone without images. A check is 
 and one function that returns an :class:`hpiclock.audit.Answer`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Reading and writing config files; a fault is a line with file, key and remedy."""
 
-from __future__ import annotations
-
 import itertools
 import os
 from collections.abc import Iterable, Mapping

@@ -5,8 +5,6 @@ No plot computes a statistic, saves a file or shows itself: tables come from :mo
 :func:`alt_text`.
 """
 
-from __future__ import annotations
-
 from hpiclock.figures.audit import *
 from hpiclock.figures.comparison import *
 from hpiclock.figures.images import *

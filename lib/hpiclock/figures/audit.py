@@ -1,7 +1,5 @@
 """Figures of the confound audit: controls, shortcuts, changed images, features, and checks of maps."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Runs and variants side by side: differences with intervals, curves over windows, sweeps."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Figures made of frames: film strips, worst frames, grey levels over hours, attribution maps."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Figures redrawn in place for the explorers: what stands still is drawn once, what moves on top of it."""
 
-from __future__ import annotations
-
 import io
 from collections.abc import Sequence
 from typing import Any

@@ -1,7 +1,5 @@
 """A plate drawn as the plate: treatments, values of wells, curves; and treatments side by side."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import matplotlib as mpl

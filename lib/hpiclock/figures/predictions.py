@@ -1,7 +1,5 @@
 """What both heads predict: infected or not (ROC, confusion, reliability), for how long; and over hours."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

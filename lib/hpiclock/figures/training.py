@@ -1,7 +1,5 @@
 """The data and the training: splits, hours covered, the two clocks, losses and scores by epoch."""
 
-from __future__ import annotations
-
 from itertools import cycle
 from typing import Any
 

@@ -1,7 +1,5 @@
 """Metrics, detections and prediction intervals over sliding windows, with the frames behind them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Any
 

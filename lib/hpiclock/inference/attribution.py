@@ -3,8 +3,6 @@
 Do the maps depend on what was learnt? Checked with other weights, other labels and deleted tiles.
 """
 
-from __future__ import annotations
-
 import copy
 import tempfile
 from collections.abc import Callable, Iterator

@@ -4,8 +4,6 @@ Both take frames as the cache holds them, grey levels 0-255 at training size, (b
 ``p_infected`` and ``hours``, (batch,) each, as far as the model has the head.
 """
 
-from __future__ import annotations
-
 import copy
 import json
 import logging

@@ -1,7 +1,5 @@
 """Frames changed on purpose: small changes of the microscope, and images with little biology left in them."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from functools import partial
 

@@ -1,7 +1,5 @@
 """A trained model reads frames batch by batch: its predictions, and the features of its backbone."""
 
-from __future__ import annotations
-
 import hashlib
 from collections.abc import Callable
 from functools import partial

@@ -5,8 +5,6 @@ and by every setting that changes a pixel. It is built stack by stack by one pro
 was killed goes on where it stopped.
 """
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import json

@@ -6,8 +6,6 @@ correlation against that of unrelated fields at that overlap is kept, and it cou
 of both stacks says the same shift.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """From stacks to frames: one row per frame, then windows, strides, matched controls, targets and splits."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

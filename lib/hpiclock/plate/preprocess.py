@@ -3,8 +3,6 @@
 A new plate is read as a model was trained: what is carried over, what is adapted, what cannot be matched.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 
 import numpy as np

@@ -6,8 +6,6 @@ contrast do not count; it is compared with the frames around it, because infecti
 a lost focus at once.
 """
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

@@ -1,7 +1,5 @@
 """Who may be in train, validation and test: whole groups only. A split can be kept as a file, with a hash."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Iterable

@@ -1,7 +1,5 @@
 """The audit in words: sentences and readable tables for the terminal, for notebooks, for the index."""
 
-from __future__ import annotations
-
 import textwrap
 from collections.abc import Iterator
 from functools import partial

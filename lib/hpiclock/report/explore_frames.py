@@ -1,7 +1,5 @@
 """Browsers of frames: the plate and its stacks over time, and the frames that a run gets most wrong."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path

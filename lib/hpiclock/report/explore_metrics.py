@@ -1,7 +1,5 @@
 """Explorers of metrics: another threshold, other windows, and runs side by side."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache

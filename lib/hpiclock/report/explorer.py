@@ -4,8 +4,6 @@ In an executed report an explorer shows a figure. ``explorer.selection`` says wh
 moves the controls.
 """
 
-from __future__ import annotations
-
 import base64
 import html
 from abc import ABC, abstractmethod

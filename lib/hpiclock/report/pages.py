@@ -1,7 +1,5 @@
 """Executed notebooks as they are kept, as pages that load nothing, and as PDF; the index of all runs."""
 
-from __future__ import annotations
-
 import base64
 import os
 import re

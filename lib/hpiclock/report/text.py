@@ -4,8 +4,6 @@ A readable table is a list of :class:`Column`: its name in words, where its cell
 written; :func:`readable` makes it.
 """
 
-from __future__ import annotations
-
 import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial

@@ -1,7 +1,5 @@
 """What a run keeps of its study: tables, maps of where its model looks, the reference system's files."""
 
-from __future__ import annotations
-
 import json
 import os
 from collections.abc import Mapping

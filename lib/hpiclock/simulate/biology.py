@@ -5,8 +5,6 @@ is exactly as it would have been uninfected. What makes one cell look unlike the
 is drawn once for each cell.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -4,8 +4,6 @@ The sheet, floaters and debris make a map of optical thickness; the picture is i
 mid-grey field, so that every edge is a bright and dark double line.
 """
 
-from __future__ import annotations
-
 from functools import lru_cache
 from typing import NamedTuple
 

@@ -4,8 +4,6 @@ Not a plate and not a model: only the table that a model would leave, with what 
 wells and stacks that differ, frames that follow one another, and signs that come only after an eclipse.
 """
 
-from __future__ import annotations
-
 import itertools
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """Compiled loops that draw cells into an optical thickness map, pixel by pixel."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from typing import Any
 

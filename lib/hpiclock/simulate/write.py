@@ -1,7 +1,5 @@
 """A simulated plate: its wells and stacks with their truth, in memory and on disk as a lab would bring it."""
 
-from __future__ import annotations
-
 import itertools
 import json
 import os

@@ -5,8 +5,6 @@ fixed-point arithmetic as Pillow's ``Image.rotate``, so a frame equals what the 
 makes of it; only the corners differ: they are mirrored from inside the frame instead of painted black.
 """
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import numpy as np

@@ -1,7 +1,5 @@
 """Cached frames -> batches on the device."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import nullcontext
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """What of an experiment was changed by hand: a model, losses or frames that the config does not make."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 from collections.abc import Mapping

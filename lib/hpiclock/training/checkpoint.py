@@ -1,7 +1,5 @@
 """Checkpoints: written whole or not at all, the same bytes for the same content."""
 
-from __future__ import annotations
-
 import json
 import pickle
 import sys

@@ -1,7 +1,5 @@
 """Which device, how many threads, which precision."""
 
-from __future__ import annotations
-
 import contextlib
 import os
 from collections.abc import Callable

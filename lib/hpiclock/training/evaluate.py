@@ -1,7 +1,5 @@
 """The output of a model for frames, and how good that is."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 

@@ -4,8 +4,6 @@ A GPU that trains from here waits for no pixel: a batch is an index into its own
 levels and corners are the CPU's to the last bit; blur agrees to rounding, noise is drawn by the device.
 """
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 from torch import Tensor

@@ -1,7 +1,5 @@
 """The training loop, top to bottom: fit, score, keep the best, resume."""
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Sequence

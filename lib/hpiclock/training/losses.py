@@ -1,7 +1,5 @@
 """The losses, their weights, and the frames from which they can be learnt."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 import pandas as pd

@@ -1,7 +1,5 @@
 """One backbone, two heads: infected or not, and time."""
 
-from __future__ import annotations
-
 import difflib
 from typing import NamedTuple
 

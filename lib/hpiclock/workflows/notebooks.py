@@ -1,7 +1,5 @@
 """Run the report notebooks with parameters, one or a chain, and leave executed notebooks and pages."""
 
-from __future__ import annotations
-
 import logging
 import os
 import re

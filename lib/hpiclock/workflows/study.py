@@ -1,7 +1,5 @@
 """The study of predictions on disk: every table and figure, from a run or from anyone's predictions file."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

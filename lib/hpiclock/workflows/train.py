@@ -3,8 +3,6 @@
 Notebook 02 makes the same calls, one a cell; :func:`train` makes them in a row.
 """
 
-from __future__ import annotations
-
 import os
 from contextlib import nullcontext
 from pathlib import Path

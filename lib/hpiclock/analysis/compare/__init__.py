@@ -1,7 +1,5 @@
 """Paired comparisons of variants on the same test frames: over all hours, per window, over time."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any

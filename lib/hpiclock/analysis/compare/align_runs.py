@@ -4,8 +4,6 @@ A variant is one way of training, told apart from others by its name. It has one
 with the same test frames are seeds of one fold; runs with others are other folds, and share no stack.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Literal, NamedTuple

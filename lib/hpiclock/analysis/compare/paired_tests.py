@@ -1,7 +1,5 @@
 """Paired differences between two variants on the same frames, and sign-flip tests of them."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import NamedTuple

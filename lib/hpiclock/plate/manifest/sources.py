@@ -3,8 +3,6 @@
 Also the quarantine list: stacks that are left out, and why.
 """
 
-from __future__ import annotations
-
 import math
 import os
 import re

@@ -1,7 +1,5 @@
 """Find the stacks, open and check each, join the treatment of its well: the MANIFEST table."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Zeiss CZI files through Zeiss's own ``pylibCZIrw``."""
 
-from __future__ import annotations
-
 import xml.etree.ElementTree as ElementTree
 from contextlib import ExitStack, closing
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Leica LIF files through ``liffile``."""
 
-from __future__ import annotations
-
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any

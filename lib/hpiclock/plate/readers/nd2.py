@@ -1,7 +1,5 @@
 """Nikon ND2 files through the ``nd2`` package."""
 
-from __future__ import annotations
-
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """OME-Zarr images and plates, versions 0.4 and 0.5 (OME-NGFF specification), through zarr."""
 
-from __future__ import annotations
-
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any

@@ -7,8 +7,6 @@ and ``{z}`` (a number). The same words, as named groups of the name pattern, tur
 series.
 """
 
-from __future__ import annotations
-
 import os
 import re
 from contextlib import ExitStack, closing

@@ -4,8 +4,6 @@ A run that is done is skipped; one that was killed goes on from its checkpoint, 
 does. Nothing but the runs' folders is needed to know how far a sweep is.
 """
 
-from __future__ import annotations
-
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -3,8 +3,6 @@
 Jobs run on the cores of this machine, or on a cluster with a shared disk.
 """
 
-from __future__ import annotations
-
 import contextlib
 import difflib
 import importlib.util

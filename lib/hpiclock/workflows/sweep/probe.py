@@ -1,7 +1,5 @@
 """Sweeps in frozen mode: features once, linear heads for every point. A probe, and named one."""
 
-from __future__ import annotations
-
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
