@@ -1,5 +1,6 @@
 """The config: paths, base files, overrides, the text of errors, what differs from the defaults."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hpiclock.config.load import config_of, dump_config, load_config, read_setting
+from hpiclock.config.load import config_of, dump_config, load_config, parse, read_setting
 from hpiclock.config.schema import WHERE_KEYS, Config, SplitConfig, TargetsConfig, iterate_keys
 from hpiclock.errors import InputError
 
@@ -144,7 +145,8 @@ def test_a_key_like_no_other_is_not_guessed(tmp_path: Path) -> None:
     [
         ("train: {lr: fast}", "train.lr: input should be a valid number, unable to parse"),
         ("train: {epochs: 1.5}", "train.epochs: input should be a valid integer"),
-        ("train: {epochs: yes}", "train: epochs is true (or yes, no, on, off); give its value"),
+        ("train: {epochs: yes}", "train.epochs: input should be a valid integer, unable to parse"),
+        ("train: {epochs: true}", "train: epochs is true; give its value"),
         ("train: {lr: .nan}", "train.lr: input should be a finite number"),
         ("train: 3", "train: a section with keys below it, got 3"),
         ("data: ../plate", "data: a section with keys below it, got '../plate'"),
@@ -288,3 +290,157 @@ def test_every_config_of_the_project_loads_and_says_only_differences(path: Path)
     cfg = load_config(path)
     assert cfg.experiment != Config().experiment
     assert yaml.safe_load(path.read_text(encoding="utf-8"))["experiment"] == cfg.experiment
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        *((text, text) for text in ["010", "007", "1:30", "yes", "no", "on", "0x1F", "1e3"]),
+        *((text, text) for text in ["1_000", "2026-01-01", "E5", "1.5e3"]),
+        *(("12", 12), ("-1.5", -1.5), ("true", True), ("~", None), ("1.5e-3", 0.0015)),
+        ("9" * 5000, "9" * 5000),
+    ],
+)  # fmt: skip
+def test_numbers_of_yaml_1_1_are_the_text_that_stands_there(text: str, value: object) -> None:
+    assert parse(text) == value
+
+
+def test_anchors_and_merges_are_read_and_a_switch_may_say_yes(tmp_path: Path) -> None:
+    assert parse("a: &x {b: 1}\nc: {<<: *x, d: 2}\ne: *x") == {
+        "a": {"b": 1},
+        "c": {"b": 1, "d": 2},
+        "e": {"b": 1},
+    }
+    cfg = load_config(
+        written(tmp_path, "train: {compile: no, epochs: '010', lr: 010}\nmodel: {time_sees_class: yes}")
+    )
+    assert (cfg.train.compile, cfg.model.time_sees_class, cfg.train.epochs, cfg.train.lr) == (
+        False,
+        True,
+        10,
+        10,
+    )
+
+
+BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]\n" for n in range(1, 12)
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        BOMB,
+        "- " * 100_000,
+        "[a, " * 100_000,
+        f"{BOMB}experiment: *a11",
+        "a: &a [*a]",
+        "train: &t {lr: *t}",
+        "[" * 5000,
+        "a: " + "{a: " * 400 + "1" + "}" * 400,
+        "train: {epochs: " + "9" * 5000 + "}",
+        "? !!set {a}\n: 1",
+        "seed: !!int ''",
+        "seed: !!int x",
+        "seed: !!timestamp x",
+        "seed: !!bool x",
+        "seed: !!python/object/apply:os.system [ls]",
+        "seed: !!binary x",
+        "? &k {a: 1}\n: 1\n? *k\n: 2",
+        "train:\n\tepochs: 3",
+        "a: \x01",
+        "a: *b",
+        "a: 'x",
+        "k: " + "x" * 1_000_001,
+        "\0",
+        'experiment: "a\\0b"',
+        'reports_dir: "a\\0b"',
+        "seed: " + "x" * 900_000,
+    ],
+    ids=range(26),
+)
+def test_a_hostile_yaml_is_one_short_line(tmp_path: Path, text: str) -> None:
+    path = written(tmp_path, text)
+    said = refusal(path)
+    assert said.startswith(f"{path}: ")
+    assert len(said) < 1000
+
+
+@settings(deadline=None, max_examples=100, derandomize=True)
+@given(text=st.one_of(st.text(max_size=60), st.text("{}[]:,-?&*!|>'\"%@`<#~ab1\n\t ", max_size=60)))
+def test_any_yaml_is_read_or_refused(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
+    path = written(tmp_path_factory.getbasetemp(), "")
+    path.write_text(text, encoding="utf-8", errors="replace")
+    try:
+        load_config(path)
+    except InputError as error:
+        said = str(error)
+    else:
+        return
+    assert "\n" not in said
+
+
+def test_a_long_chain_of_bases_is_refused(tmp_path: Path) -> None:
+    for n in range(40):
+        written(tmp_path, f"base: c{n + 1}.yaml", f"c{n}.yaml")
+    written(tmp_path, "seed: 1", "c40.yaml")
+    assert "more than 20 files lead here by `base:`" in refusal(tmp_path / "c0.yaml")
+    assert load_config(tmp_path / "c30.yaml").seed == 1
+
+
+@pytest.mark.parametrize("kind", ["fifo", "folder", "loop", "long", "device"])
+def test_a_special_file_is_refused_and_never_waited_for(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "c.yaml"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "loop":
+        path.symlink_to(path)
+    elif kind == "device":
+        path = Path("/dev/zero")
+    else:
+        path = tmp_path / ("x" * 300)
+    words = {"fifo": "is a FIFO", "folder": "is a folder", "loop": "cannot be read", "long": "cannot be read"}
+    said = refusal(path)
+    assert words.get(kind, "is a device") in said
+    assert "configs/ holds examples" in said
+    assert "base: no config file" in refusal(written(tmp_path, f"base: {'x' * 300}", "d.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("key", "near"),
+    [
+        ("train.epochs.x", "train.epochs"),
+        ("model.backbone.name", "model.backbone"),
+        ("image.size.a.b", "image.size"),
+        ("data.source.infected.x", "data.source.infected"),
+        ("train.epoch", "train.epochs"),
+    ],
+)
+def test_a_key_below_one_that_has_none_is_refused(tmp_path: Path, key: str, near: str) -> None:
+    path = written(tmp_path, "train: {epochs: 2}\nmodel: {backbone: resnet10}\ndata: {source: x}")
+    assert refusal(path, {key: 3}) == f"--set: unknown key {key}; did you mean {near}?"
+
+
+NUMBERS = [
+    key
+    for key, value in iterate_keys(Config())
+    if (isinstance(value, int | float) and not isinstance(value, bool))
+    or key.endswith(("_h", "low", "high", "patience", "max_steps", "threads"))
+] + ["study.threshold"]
+
+
+@pytest.mark.parametrize("key", sorted(set(NUMBERS)))
+def test_every_number_has_bounds(key: str) -> None:
+    for value in (1e300, -1e300, float("nan"), float("inf"), 10**30, "9" * 5000):
+        for one in (value, [value, value]):
+            with pytest.raises(InputError, match=key.replace(".", r"(\.|: )")):
+                config_of({key: one})
+
+
+def test_what_is_refused_later_is_refused_at_once() -> None:
+    with pytest.raises(InputError, match=r"study\.threshold: .*less than or equal to 1.*got 7"):
+        config_of({"study.threshold": 7})
+    with pytest.raises(InputError, match=r"windows\.stride_h makes 42000001 windows, at most 1000; widen it"):
+        config_of({"windows.stride_h": 1e-6})

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import codecs
 import errno
 import hashlib
 import os
 import re
 import shutil
+import stat
 import tempfile
 import unicodedata
 from collections.abc import Callable, Container, Iterable, Iterator
@@ -42,6 +44,61 @@ def safe_name(text: str, taken: Container[str] = ()) -> str:
         return kept
     digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:8]
     return f"{kept}-{digest}" if kept and not _NO_NAME.fullmatch(kept) else f"_{kept}-{digest}"
+
+
+def check_file(path: str | Path, remedy: str, what: str = "file") -> None:
+    """Refuse what is no plain file before it is opened: reading a FIFO or a device may never end.
+
+    Args:
+        path: the file to be read.
+        remedy: ends the message.
+        what: what the file should be, for the message.
+
+    Raises:
+        InputError: no such file, a folder, a FIFO, a device, or a name that cannot be.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such {what}; {remedy}") from None
+    except (OSError, ValueError) as error:  # a ValueError is a name with a NUL
+        raise InputError(f"{path}: cannot be read ({_reason(error)}); {remedy}") from None
+    if not stat.S_ISREG(mode):
+        kind = "folder" if stat.S_ISDIR(mode) else "FIFO" if stat.S_ISFIFO(mode) else "device"
+        raise InputError(f"{path}: is a {kind}, not a {what}; {remedy}")
+
+
+def read_text(path: str | Path, remedy: str, *, most: int, what: str = "file") -> str:
+    """Return the text of a file in UTF-8, or in UTF-16 with its byte order mark, without that mark.
+
+    Args:
+        path: the file.
+        remedy: ends the message of an error.
+        most: bytes that it may have.
+        what: what the file should be, for the message.
+
+    Raises:
+        InputError: no plain file, a larger one, or one that is no text.
+    """
+    check_file(path, remedy, what)
+    try:
+        if (size := os.path.getsize(path)) > most:
+            raise InputError(f"{path}: has {size:,} bytes, a {what} may have {most:,}; {remedy}")
+        content = Path(path).read_bytes()
+        text = content.decode(
+            "utf-16" if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE) else "utf-8-sig"
+        )
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({_reason(error)}); {remedy}") from None
+    except UnicodeDecodeError:
+        raise InputError(f"{path}: is not text in UTF-8; {remedy}") from None
+    if "\0" in text:
+        raise InputError(f"{path}: is not text in UTF-8; {remedy}")
+    return text
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
 
 
 LEFTOVER = re.compile(r"\..*\.(\d+)-\w{8}\.tmp(\.\w*)?")  # a partial file, with the process that writes it

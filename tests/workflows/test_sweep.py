@@ -113,7 +113,7 @@ def test_a_wrong_file_is_one_line_that_helps(tmp_path, said, words):
         ("hours: {3: 1}", "unknown key hours.3"),
         ("grid: {3: [1]}", "grid: the key 3 is not a word; write it in quotes"),
         ("variants: {a: {2: 3}}", "variants.a: the key 2 is not a word"),
-        ("variants: {yes: {}}", "variants: the key True is not a word"),
+        ("variants: {true: {}}", "variants: the key True is not a word"),
     ],
 )
 def test_a_key_that_is_no_word_is_one_line(tmp_path, text, words):

@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import re
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -12,8 +13,13 @@ from pydantic import BaseModel, ValidationError
 
 from hpiclock.config.schema import WHERE_KEYS, Config, FolderPair, flat, iterate_keys
 from hpiclock.errors import InputError, nearest
+from hpiclock.files import read_text
 
 LISTED = 3  # problems of one config that are listed
+MOST_BYTES = 1_000_000  # of a YAML file: the map of a plate of 1536 wells has half of it
+MOST_VALUES = 200_000  # that a YAML file says, each anchor counted where it is used
+MOST_BASES = 20
+LONGEST_SHOWN = 80  # characters of a bad value
 # Keys whose values are paths, so that they can be moved with the file that says them.
 SOURCE_KEYS = ("data.source", "data.source.infected", "data.source.uninfected")
 PATH_KEYS = ("reports_dir", *SOURCE_KEYS, "data.cache_dir", "data.quarantine", "split.file", "model.weights")
@@ -84,9 +90,11 @@ def dump_config(cfg: Config, folder: str | Path) -> str:
     return yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
 
 
-def _with_base(path: Path, seen: tuple[Path, ...] = ()) -> _Settings:
-    if path.resolve() in seen:
+def _with_base(path: Path, seen: tuple[str, ...] = ()) -> _Settings:
+    if os.path.realpath(path) in seen:
         raise InputError(f"{path}: its base leads back to itself; take out one `base:`")
+    if len(seen) > MOST_BASES:
+        raise InputError(f"{path}: more than {MOST_BASES} files lead here by `base:`; put them together")
     values = _read(path)
     base = values.pop("base", None)
     for key in PATH_KEYS:
@@ -97,16 +105,14 @@ def _with_base(path: Path, seen: tuple[Path, ...] = ()) -> _Settings:
         return mine
     if not isinstance(base, str):
         raise InputError(f"{path}: base: {base!r} is not the name of one config file")
-    if not (path.parent / base).is_file():
+    if not os.path.isfile(path.parent / base):
         raise InputError(f"{path}: base: no config file {path.parent / base}; correct the name")
-    below = _with_base(path.parent / base, (*seen, path.resolve()))
+    below = _with_base(path.parent / base, (*seen, os.path.realpath(path)))
     return _Settings(_merged(below.values, mine.values), below.set_by | mine.set_by)
 
 
 def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise InputError(f"{path}: no such config file; configs/ holds examples")
-    values = read_yaml(path)
+    values = read_yaml(path, "config file", "configs/ holds examples")
     if values is not None and not isinstance(values, dict):
         raise InputError(f"{path}: a config is a table of keys, not {type(values).__name__}")
     return _without_empty_sections(values or {}, Config().model_dump())
@@ -126,6 +132,8 @@ def _without_empty_sections(values: dict[Any, Any], known: Mapping[str, Any]) ->
 
 def _override(settings: _Settings, overrides: Mapping[str, Any]) -> None:
     for key, value in flat(overrides):
+        if key not in _known():
+            raise InputError(f"--set: {_unknown(key)}")
         _put(settings.values, key, _moved(value, Path()) if key in PATH_KEYS else value)
         settings.set_by[key] = "--set"
 
@@ -172,11 +180,16 @@ def _checked(settings: _Settings, place: str) -> Config:
 
 
 class _Strict(yaml.SafeLoader):
-    """Refuses a key given twice (plain YAML keeps the last one without a word) and one that is no word."""
+    """YAML 1.2 as people mean it, and no key twice (plain YAML keeps the last one without a word).
+
+    010, 1:30, yes, no, on, off and dates are text, which a number's or a switch's key reads or refuses.
+    """
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[Any] = set()
         for key_node, _ in node.value:
+            if key_node.tag == f"{_TAG}merge":
+                continue
             key = self.construct_object(key_node, deep=True)
             if isinstance(key, list | dict) or key is None:
                 kind = "null" if key is None else "a list" if isinstance(key, list) else "a table"
@@ -188,33 +201,84 @@ class _Strict(yaml.SafeLoader):
         return super().construct_mapping(node, deep)
 
 
+_DEEP = re.compile(r"(?:[\[{?]\s*){100}|^\s*(?:- ){100}", re.MULTILINE)
+_TAG = "tag:yaml.org,2002:"
+_Strict.yaml_implicit_resolvers = {}
+_Strict.yaml_constructors = {
+    tag: make
+    for tag, make in yaml.SafeLoader.yaml_constructors.items()
+    if tag is None or tag.removeprefix(_TAG) in ("str", "int", "float", "bool", "null", "map", "seq")
+}
+for _kind, _form, _first in (
+    ("bool", "true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("int", "[-+]?(?:0|[1-9][0-9]{0,17})", "-+0123456789"),
+    (
+        "float",
+        r"[-+]?(?:\.[0-9]+|(?:0|[1-9][0-9]*)\.[0-9]*)(?:[eE][-+][0-9]+)?|[-+]?\.(?:inf|Inf|INF)"
+        r"|\.(?:nan|NaN|NAN)",
+        "-+0123456789.",
+    ),
+    ("null", "~|null|Null|NULL|", ["~", "n", "N", ""]),
+    ("merge", "<<", "<"),
+):
+    _Strict.add_implicit_resolver(_TAG + _kind, re.compile(f"^(?:{_form})$"), list(_first))
+
+
 def parse(text: str) -> Any:
     """Return what a YAML text says.
 
     Raises:
-        ValueError: not YAML, or a key that stands twice; the message begins with the line.
+        ValueError: not YAML, a key that stands twice, or anchors that say far more than stands there; the
+            message begins with the line.
     """
     try:
-        return yaml.load(text, _Strict)
+        if _DEEP.search(text):
+            raise RecursionError  # which reading them takes seconds to find
+        loader = _Strict(text)
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        _weigh(node, {})
+        return loader.construct_document(node)
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise ValueError(f"{line}{error.problem}") from None
     except yaml.YAMLError as error:
         raise ValueError(str(error).splitlines()[0]) from None
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    except (KeyError, IndexError, TypeError, AttributeError):  # a tag with a value that it cannot have
+        raise ValueError("a tag (!!) does not fit its value") from None
 
 
-def read_yaml(path: Path) -> Any:
+def _weigh(node: yaml.Node, weights: dict[int, int]) -> int:
+    """Return how many values a node says, each anchor counted where it is used."""
+    if id(node) not in weights:
+        weights[id(node)] = 0  # until it is known
+        inner = [] if isinstance(node, yaml.ScalarNode) else node.value
+        parts = itertools.chain.from_iterable(inner) if isinstance(node, yaml.MappingNode) else inner
+        weights[id(node)] = 1 + sum(_weigh(part, weights) for part in parts)
+    weight = weights[id(node)]
+    if not 0 < weight <= MOST_VALUES:
+        problem = f"says more than {MOST_VALUES:,} values" if weight else "an anchor holds itself"
+        raise yaml.MarkedYAMLError(problem=problem, problem_mark=node.start_mark)
+    return weight
+
+
+def read_yaml(path: Path, what: str = "YAML file", remedy: str = "correct the name") -> Any:
     """Return what a YAML file says.
+
+    Args:
+        path: the file.
+        what: what it should be, for errors.
+        remedy: what helps where it is none.
 
     Raises:
         InputError: it cannot be read, or is not YAML.
     """
+    text = read_text(path, remedy, most=MOST_BYTES, what=what)
     try:
-        return parse(path.read_text(encoding="utf-8-sig"))
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check its name and rights") from None
-    except UnicodeDecodeError:
-        raise InputError(f"{path}: is not text, so not a YAML file; correct the name") from None
+        return parse(text)
     except ValueError as error:
         raise InputError(f"{path}: not YAML, {error}; correct it there") from None
 
@@ -242,7 +306,7 @@ def _other_kind(item: Any) -> bool:
     is_table = isinstance(item["input"], dict)
     if item["loc"][-1:] == ("FolderPair",):
         return not is_table
-    return item["loc"][-1:] == ("str",) and is_table
+    return item["loc"][-1:] == ("constrained-str",) and is_table
 
 
 def _key(item: Any) -> str:
@@ -263,21 +327,30 @@ def _problem(key: str, items: Iterable[Any]) -> str:
     first, *_ = items = list(items)
     kind = first["type"]
     if kind == "extra_forbidden":
-        near = _nearest(key)
-        hint = f"did you mean {near}?" if near else "`hpiclock config` lists all keys"
-        return f"unknown key {key}; {hint}"
+        return _unknown(key)
     if kind == "missing" and isinstance(first["loc"][-1], int):
-        return f"{key}: too few values, got {first['input']!r}"
+        return f"{key}: too few values, got {_shown(first['input'])}"
     if kind == "missing":
         return f"{key} is missing"
     if kind == "value_error":
         return (f"{key}: " if key else "") + first["msg"].removeprefix("Value error, ")
     if kind in ("model_type", "model_attributes_type"):
-        return f"{key}: a section with keys below it, got {first['input']!r}"
+        return f"{key}: a section with keys below it, got {_shown(first['input'])}"
     # a tuple whose items were refused is also too short
     telling = [item for item in items if item["type"] != "too_short"] or items
     messages = dict.fromkeys(item["msg"][0].lower() + item["msg"][1:] for item in telling)
-    return f"{key}: {' or '.join(messages)}, got {first['input']!r}"
+    return f"{key}: {' or '.join(messages)}, got {_shown(first['input'])}"
+
+
+def _unknown(key: str) -> str:
+    near = _nearest(key)
+    hint = f"did you mean {near}?" if near else "`hpiclock config` lists all keys"
+    return f"unknown key {key}; {hint}"
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= LONGEST_SHOWN else f"{text[: LONGEST_SHOWN - 3]}..."
 
 
 @lru_cache(maxsize=1)
@@ -289,8 +362,12 @@ def _known() -> tuple[str, ...]:
 
 
 def _nearest(key: str) -> str:
-    """Return the key that was meant: one beside it, one of that name elsewhere, one of similar spelling."""
+    """Return the key that was meant: the one above, one beside it, one of that name elsewhere, one alike."""
     section, _, name = key.rpartition(".")
+    parents = {known.rpartition(".")[0] for known in _known()}
+    for above in itertools.accumulate(key.split("."), "{}.{}".format):
+        if above in _known() and above not in parents:  # below it there is none
+            return above
     beside = {known.rpartition(".")[2]: known for known in _known() if known.rpartition(".")[0] == section}
     elsewhere = {known.rpartition(".")[2]: known for known in reversed(_known())}
     for names, cutoff in ((beside, 0.6), (elsewhere, 0.75)):
@@ -325,4 +402,4 @@ def first_problem(error: ValidationError, model: type[BaseModel]) -> str:
         return f"{where} is missing; give it"
     if item["type"] == "value_error":
         return f"{where}: {message}" if where else message
-    return f"{where}: {message[0].lower() + message[1:]}, got {item['input']!r}; correct it"
+    return f"{where}: {message[0].lower() + message[1:]}, got {_shown(item['input'])}; correct it"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import html
 from collections.abc import Iterator, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Hours = float
+Hours = Annotated[float, Field(ge=-10_000, le=10_000)]
 Task = Literal["class", "time"]
 Split = Literal["train", "val", "test"]
 BestMetric = Literal["auc", "accuracy", "f1", "mae", "combined", "loss"]
@@ -20,16 +20,18 @@ WHERE_KEYS = ("reports_dir", "data.cache_dir")
 class Section(BaseModel):
     """One section of the config: unknown keys are errors, values are frozen."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, str_max_length=4000)
 
     @model_validator(mode="before")
     @classmethod
     def _no_truth_for_a_number(cls, values: Any) -> Any:
-        # YAML reads yes, on, no, off as true and false, which would count as 1 and 0
+        # true and false would count as 1 and 0
         for name, value in values.items() if isinstance(values, dict) else ():
             field = cls.model_fields.get(name)
             if isinstance(value, bool) and field is not None and field.annotation is not bool:
-                raise ValueError(f"{name} is {str(value).lower()} (or yes, no, on, off); give its value")
+                raise ValueError(f"{name} is {str(value).lower()}; give its value")
+            if isinstance(value, str) and "\0" in value:
+                raise ValueError(f"{name} holds a NUL character; take it out")
         return values
 
 
@@ -104,8 +106,8 @@ class QualityConfig(Section):
 
     saturated: float = option(0.02, "share of pixels at full scale", gt=0, le=1)
     focus_drop: float = option(0.5, "share of the neighbours' sharpness that is lost", gt=0, lt=1)
-    jump: float = option(8.0, "change of brightness, in usual changes between frames", gt=1)
-    least_jump: float = option(0.25, "and at least this share of a frame's own SD", ge=0)
+    jump: float = option(8.0, "change of brightness, in usual changes between frames", gt=1, le=1e6)
+    least_jump: float = option(0.25, "and at least this share of a frame's own SD", ge=0, le=1e6)
 
 
 class ImageConfig(Section):
@@ -114,8 +116,8 @@ class ImageConfig(Section):
     size: int = option(224, "side of the square training image, px", ge=16, le=2048)
     intensity: Literal["minmax", "percentile", "fixed"] = "minmax"
     scope: Literal["frame", "stack"] = option("frame", "limits per frame or per stack")
-    low: float | None = option(None, "percentile, or grey level when fixed")
-    high: float | None = option(None, "percentile, or grey level when fixed")
+    low: float | None = option(None, "percentile, or grey level when fixed", ge=-1e12, le=1e12)
+    high: float | None = option(None, "percentile, or grey level when fixed", ge=-1e12, le=1e12)
     crop_border: float = option(0.0, "share of each side cut off", ge=0, lt=0.5)
 
     @model_validator(mode="after")
@@ -161,7 +163,7 @@ class ClassWindow(Section):
 
     start_h: Hours | None = option(None, "first hour since start; null = from the beginning")
     end_h: Hours | None = option(None, "last hour since start, included; null = to the end")
-    stride: int = option(1, "every n-th frame", ge=1)
+    stride: int = option(1, "every n-th frame", ge=1, le=1_000_000)
 
     @model_validator(mode="after")
     def _order(self) -> ClassWindow:
@@ -195,8 +197,8 @@ class SplitConfig(Section):
     train: float = option(0.7, "share of the groups (without folds)", gt=0, lt=1)
     val: float = Field(0.1, gt=0, lt=1)
     test: float = Field(0.2, gt=0, lt=1)
-    seed: int = Field(0, ge=0)
-    folds: int = option(0, "0 = one split; k >= 3 = k-fold cross-validation", ge=0)
+    seed: int = Field(0, ge=0, le=2**32)
+    folds: int = option(0, "0 = one split; k >= 3 = k-fold cross-validation", ge=0, le=1000)
     fold: int = option(0, "which fold is tested", ge=0)
     leave_out_plate: str = option("", "this plate is the test set")
     touching: tuple[tuple[str, ...], ...] = option((), "lists of stack_id that overlap: one group")
@@ -226,7 +228,7 @@ class ModelConfig(Section):
     tasks: tuple[Task, ...] = Field(("class", "time"), min_length=1)
     time_on: Literal["both", "infected", "uninfected"] = option("both", "whose time is learnt")
     time_sees_class: bool = option(False, "the time head also reads the class logits")
-    hidden_dim: int = Field(256, ge=1)
+    hidden_dim: int = Field(256, ge=1, le=16_384)
     dropout: float = Field(0.2, ge=0, lt=1)
 
     @model_validator(mode="after")
@@ -244,8 +246,8 @@ class ObjectiveConfig(Section):
     """The losses and their weights."""
 
     weighting: Literal["fixed", "uncertainty"] = "fixed"
-    class_weight: float = Field(1.0, ge=0)
-    time_weight: float = Field(1.0, ge=0)
+    class_weight: float = Field(1.0, ge=0, le=1e6)
+    time_weight: float = Field(1.0, ge=0, le=1e6)
 
 
 class AugmentConfig(Section):
@@ -263,23 +265,25 @@ class AugmentConfig(Section):
 class TrainConfig(Section):
     """The training loop."""
 
-    epochs: int = Field(30, ge=1)
-    batch_size: int = Field(32, ge=1)
-    lr: float = Field(1e-4, gt=0)
-    weight_decay: float = Field(5e-4, ge=0)
-    clip_norm: float = Field(1.0, gt=0)
+    epochs: int = Field(30, ge=1, le=100_000)
+    batch_size: int = Field(32, ge=1, le=65_536)
+    lr: float = Field(1e-4, gt=0, le=1e3)
+    weight_decay: float = Field(5e-4, ge=0, le=1e3)
+    clip_norm: float = Field(1.0, gt=0, le=1e6)
     balanced: bool = option(False, "draw both classes equally often")
     best: BestMetric = option("combined", "validation metric that picks the checkpoint")
-    patience: int | None = option(None, "stop after this many epochs without a new best", ge=1)
-    max_steps: int | None = option(None, "stop each epoch after this many steps (a trial run)", ge=1)
+    patience: int | None = option(None, "stop after this many epochs without a new best", ge=1, le=100_000)
+    max_steps: int | None = option(
+        None, "stop each epoch after this many steps (a trial run)", ge=1, le=10**9
+    )
     precision: Literal["auto", "fp32", "bf16"] = "auto"
     device: str = option("auto", "auto | cpu | cuda | cuda:1 | mps")
-    threads: int | None = option(None, "CPU threads; null = all physical cores", ge=1)
+    threads: int | None = option(None, "CPU threads; null = all physical cores", ge=1, le=4096)
     compile: bool = option(
         False, "torch.compile the training step: for long runs on a GPU; needs Triton or a C++ compiler"
     )
     checkpoint_every_s: float = option(
-        30.0, "seconds between checkpoints, which a kill may cost; 0 = after every epoch", ge=0
+        30.0, "seconds between checkpoints, which a kill may cost; 0 = after every epoch", ge=0, le=1e6
     )
     augment: AugmentConfig = AugmentConfig()
 
@@ -296,19 +300,22 @@ class WindowsConfig(Section):
 class StudyConfig(Section):
     """How predictions are judged."""
 
-    threshold: float | Literal["youden", "f1"] = option(
+    threshold: Annotated[float, Field(ge=0, le=1)] | Literal["youden", "f1"] = option(
         "youden", "chosen on validation by this rule, or a number between 0 and 1"
     )
     eclipse_h: Hours = option(6.0, "hours after onset in which nothing is to be seen yet", ge=0)
     level: float = option(0.95, "of the intervals", gt=0.5, lt=1)
-    resamples: int = Field(2000, ge=100)
-    detection_frames: int = option(2, "frames in a row at or above the threshold that make a detection", ge=1)
+    resamples: int = Field(2000, ge=100, le=100_000)
+    detection_frames: int = option(
+        2, "frames in a row at or above the threshold that make a detection", ge=1, le=10_000
+    )
     prediction_level: float = option(0.9, "of the conformal interval of one predicted time", gt=0.5, lt=1)
-    bins: int = option(10, "of the reliability table", ge=2)
+    bins: int = option(10, "of the reliability table", ge=2, le=1000)
     calibration_margin: float = option(
         1.25,
         "factor by which the odds of P(infected), and its slope, may be off and count as calibrated",
         gt=1,
+        le=1000,
     )
 
 
@@ -316,12 +323,12 @@ class AuditConfig(Section):
     """The confound audit."""
 
     alpha: float = option(0.05, "false alarm rate of all its tests together", gt=0, lt=0.5)
-    shuffles: int = option(5000, "permutations by well, at most", ge=1000)
+    shuffles: int = option(5000, "permutations by well, at most", ge=1000, le=1_000_000)
     negative_control_margin: float = option(
         0.1, "how far from 0.5 an AUC may be where there is nothing to see", gt=0, lt=0.5
     )
     onset_shifts_h: tuple[Hours, ...] = option(
-        (-2.0, -1.0, 1.0, 2.0), "other onsets under which the claims are looked at again"
+        (-2.0, -1.0, 1.0, 2.0), "other onsets under which the claims are looked at again", max_length=100
     )
 
 
@@ -331,14 +338,17 @@ class CompareConfig(Section):
     margin: float = option(0.02, "AUC, accuracy, F1 and the like: differences that do not matter", gt=0, lt=1)
     margin_h: Hours = option(0.5, "differences of the time error that do not matter", gt=0)
     power: float = option(0.8, "with which the smallest difference that could be seen is named", gt=0.5, lt=1)
-    shuffles: int = option(5000, "exchanges of the two runs by well, at most", ge=1000)
+    shuffles: int = option(5000, "exchanges of the two runs by well, at most", ge=1000, le=1_000_000)
+
+
+MOST_WINDOWS = 1000
 
 
 class Config(Section):
     """One experiment."""
 
-    experiment: str = Field("experiment", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")
-    seed: int = Field(0, ge=0)
+    experiment: str = Field("experiment", pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=120)
+    seed: int = Field(0, ge=0, le=2**32)
     reports_dir: str = "../reports"
     data: DataConfig = DataConfig()
     quality: QualityConfig = QualityConfig()
@@ -363,6 +373,8 @@ class Config(Section):
                 f"windows {first:g}-{end:g} h, {width:g} h wide, do not fit into "
                 f"targets.range_h {low:g}-{high:g} h; change the windows or the range"
             )
+        if (n := (end - first - width) / self.windows.stride_h + 1) > MOST_WINDOWS:
+            raise ValueError(f"windows.stride_h makes {n:.0f} windows, at most {MOST_WINDOWS}; widen it")
         if self.train.best in ("mae", "combined") and "time" not in self.model.tasks:
             raise ValueError(f"train.best: {self.train.best} needs the task time")
         if self.train.best in ("auc", "accuracy", "f1", "combined") and "class" not in self.model.tasks:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, get_args
@@ -16,7 +17,7 @@ from typing import Any, Literal, NamedTuple, get_args
 from pydantic import Field, ValidationError, model_validator
 
 from hpiclock.config.load import first_problem, load_config, read_yaml
-from hpiclock.config.schema import Config, Section, Split, option
+from hpiclock.config.schema import Config, Hours, Section, Split, option
 from hpiclock.errors import InputError
 from hpiclock.files import safe_name
 
@@ -29,10 +30,10 @@ SHORT = {"seed": "seed", "split.fold": "fold"}  # how a key stands in the name o
 class HoursAxis(Section):
     """Hours since imaging start to which frames of infected wells are limited, one trial each."""
 
-    start_h: float = option(0.0, "beginning of the intervals [start_h, x]", ge=0)
-    until_h: tuple[float, ...] = option((), "their ends x")
-    starts_h: tuple[float, ...] = option((), "beginnings of sliding windows")
-    width_h: float | None = option(None, "of the sliding windows", gt=0)
+    start_h: Hours = option(0.0, "beginning of the intervals [start_h, x]", ge=0)
+    until_h: tuple[Hours, ...] = option((), "their ends x")
+    starts_h: tuple[Hours, ...] = option((), "beginnings of sliding windows")
+    width_h: Hours | None = option(None, "of the sliding windows", gt=0)
     modes: tuple[Mode, ...] = option(
         ("train-test", "test-only"),
         "train-test: trained and evaluated in these hours; test-only: trained on all",
@@ -68,7 +69,9 @@ class FrozenFeatures(Section):
 class SweepFile(Section):
     """What a sweep file says."""
 
-    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", description="folder under reports/")
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$", max_length=120, description="folder under reports/"
+    )
     base: str = Field(description="config file, relative to this one")
     set: dict[str, Any] = option({}, "keys for all runs")
     variants: dict[str, dict[str, Any]] = option({}, "name -> keys: ways of training to compare")
@@ -136,7 +139,7 @@ def load_sweep(path: str | Path, overrides: Mapping[str, Any] | None = None) -> 
     """
     path = Path(path)
     file = _read_sweep(path)
-    if not (path.parent / file.base).is_file():
+    if not os.path.isfile(path.parent / file.base):
         raise InputError(f"{path}: base: no config file {path.parent / file.base}; correct the name")
     fixed = {"experiment": file.name, "train.threads": 1} | file.set | dict(overrides or {})
     if (n := _count(file)) > MOST_TRIALS:
@@ -156,9 +159,7 @@ def load_sweep(path: str | Path, overrides: Mapping[str, Any] | None = None) -> 
 
 
 def _read_sweep(path: Path) -> SweepFile:
-    if not path.is_file():
-        raise InputError(f"{path}: no such sweep file; configs/sweeps/ holds examples")
-    values = read_yaml(path)
+    values = read_yaml(path, "sweep file", "configs/sweeps/ holds examples")
     if not isinstance(values, dict):
         raise InputError(f"{path}: a sweep is a table of keys ({', '.join(SweepFile.model_fields)})")
     try:

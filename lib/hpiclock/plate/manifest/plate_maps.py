@@ -164,14 +164,14 @@ class WellTreatment(Section):
     """The treatment of one well."""
 
     condition: Text
-    moi: float | None = option(None, "multiplicity of infection", ge=0)
+    moi: float | None = option(None, "multiplicity of infection", ge=0, le=1e6)
     onset_h: Hours | None = option(None, "onset of infection, hours after imaging start")
     replicate: Text = ""
     block: Text = Field("", description="what was treated as one, with allocation: block")
     series: Text = ""
     virus: Text = ""
     compound: Text = ""
-    dose: float | None = Field(None, ge=0)
+    dose: float | None = Field(None, ge=0, le=1e12)
     dose_unit: Text = ""
     exclude: Text = option("", "why the well is left out; empty = it is used")
     more: dict[str, Any] = option({}, "other columns to keep")
