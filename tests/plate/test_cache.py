@@ -1,5 +1,6 @@
 """The cache: the right pixels, made anew when something changed and only then, and whole after a kill."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -166,10 +167,11 @@ def test_a_killed_build_goes_on_and_gives_the_same_bytes(
             opened(manifest, data)
     partial = Path(data.cache_dir) / f"{whole.key}.partial"
     assert done == ["a", "b"]
-    assert (partial / "ready").read_text().splitlines() == ['"a"', '"b"']
+    lines = (partial / "ready").read_text().splitlines()
+    assert [json.loads(line)[:2] for line in lines] == [["a", 3], ["b", 5]]
     assert not (Path(data.cache_dir) / whole.key).exists()
     # the kill cut the last line short: b is not known to be done
-    (partial / "ready").write_text('"a"\n"b"')
+    (partial / "ready").write_text(f"{lines[0]}\n{lines[1][:-1]}")
     again: list[str] = []
 
     def rest(stack: Any, image: ImageConfig) -> np.ndarray:
@@ -299,6 +301,52 @@ def test_a_damaged_cache_is_said_to_be_damaged(manifest: pd.DataFrame, data: Dat
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(InputError, match="is damaged; remove this folder, it is made anew"):
         opened(manifest, data)
+
+
+def test_pixels_that_changed_since_are_seen_when_they_are_asked_for(
+    manifest: pd.DataFrame, data: DataConfig
+) -> None:
+    path = Path(data.cache_dir) / opened(manifest, data).key / "frames.npy"
+    with path.open("r+b") as stream:
+        stream.seek(-3, os.SEEK_END)  # in the last stack
+        before = stream.read(1)
+        stream.seek(-3, os.SEEK_END)
+        stream.write(bytes([before[0] ^ 1]))
+    found = opened(manifest, data)
+    assert found.rows(pd.DataFrame({"stack_id": ["a", "b"], "frame": [0, 0]})).tolist() == [0, 3]
+    with pytest.raises(InputError, match=r"frames\.npy: stack c is not as it was converted; remove this"):
+        found.rows(pd.DataFrame({"stack_id": ["a", "c"], "frame": [0, 0]}))
+
+
+@pytest.mark.parametrize("damage", ["cut short", "overwritten", "other shape"])
+def test_an_unfinished_cache_that_was_damaged_is_converted_again(
+    manifest: pd.DataFrame, data: DataConfig, conversions: list[str], damage: str
+) -> None:
+    whole = opened(manifest, data)
+    folder = Path(data.cache_dir) / whole.key
+    images = np.array(whole.images)
+    unfinished = folder.rename(folder.with_name(folder.name + ".partial"))
+    frames, (first, *rest) = unfinished / "frames.npy", (unfinished / "ready").read_text().splitlines()
+    (unfinished / "ready").write_text("\n".join([first, *rest[:-1], ""]))  # killed before the last stack
+    with frames.open("r+b") as stream:
+        if damage == "cut short":
+            stream.truncate(200)
+        if damage == "overwritten":
+            stream.seek(128)
+            stream.write(bytes(10 * 16 * 16))
+    if damage == "other shape":
+        np.save(frames, images[:4])
+    conversions.clear()
+    np.testing.assert_array_equal(opened(manifest, data).images, images)
+    assert sorted(conversions) == ["a", "b", "c"]
+
+
+def test_what_the_pixels_are_is_known_whatever_the_dates(manifest: pd.DataFrame, data: DataConfig) -> None:
+    before = opened(manifest, data)
+    os.utime(manifest["path"][1])
+    touched = opened(manifest, data)
+    assert (touched.key == before.key, touched.sha256 == before.sha256) == (False, True)
+    assert opened(manifest, data, crop_border=0.2).sha256 != before.sha256
 
 
 def test_a_file_that_went_away_is_one_line(manifest: pd.DataFrame, data: DataConfig) -> None:

@@ -1,7 +1,9 @@
 """Checkpoints come back as they were, in the same bytes, or with one clear line."""
 
 import time
+from contextlib import suppress
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -65,9 +67,45 @@ def test_another_model_is_refused(tmp_path):
 def test_a_damaged_file_is_one_line(tmp_path, keep):
     write_checkpoint(tmp_path / "last.pt", states(trained()), {})
     (tmp_path / "last.pt").write_bytes((tmp_path / "last.pt").read_bytes()[:keep])
-    with pytest.raises(InputError, match=r"last\.pt: cannot be read as a checkpoint .* remove it") as error:
+    with pytest.raises(InputError, match=r"last\.pt: cannot be read as a checkpoint .* train anew") as error:
         read_checkpoint(tmp_path / "last.pt", {}, CPU)
     assert "\n" not in str(error.value)
+
+
+def test_a_changed_byte_of_a_weight_is_seen(tmp_path):
+    parts = trained()
+    write_checkpoint(tmp_path / "best.pt", states(parts), {})
+    content = (tmp_path / "best.pt").read_bytes()
+    weight = parts["model"].weight.detach().numpy().tobytes()
+    at = content.index(weight) + 5
+    (tmp_path / "best.pt").write_bytes(content[:at] + bytes([content[at] ^ 1]) + content[at + 1 :])
+    with pytest.raises(InputError, match=r"best\.pt: .* was changed since it was written"):
+        read_checkpoint(tmp_path / "best.pt", parts, CPU)
+
+
+def test_changed_bytes_anywhere_are_bad_input_or_harmless(tmp_path):
+    parts, rng = trained(), np.random.default_rng(0)
+    write_checkpoint(tmp_path / "best.pt", states(parts), {"epoch": 3})
+    content, weight = (tmp_path / "best.pt").read_bytes(), parts["model"].weight.detach().clone()
+    for _ in range(200):
+        changed = bytearray(content)
+        at = int(rng.integers(len(content)))
+        changed[at : at + 4] = rng.bytes(4)
+        (tmp_path / "best.pt").write_bytes(changed)
+        read = trained()
+        with suppress(InputError):
+            assert read_checkpoint(tmp_path / "best.pt", read, CPU) == {"epoch": 3}
+        assert torch.equal(read["model"].weight, weight)  # as before, or as in the whole file
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_no_numbers_are_refused(tmp_path, value):
+    parts = trained()
+    with torch.no_grad():
+        parts["model"].weight[0, 0] = value
+    write_checkpoint(tmp_path / "best.pt", states(parts), {})
+    with pytest.raises(InputError, match=r"best\.pt: holds weights that are no numbers"):
+        read_checkpoint(tmp_path / "best.pt", {"model": nn.Linear(3, 2)}, CPU)
 
 
 def test_no_checkpoint_names_the_command(tmp_path):

@@ -9,6 +9,7 @@ from sklearn.metrics import roc_auc_score
 from torch import nn
 
 from hpiclock.config.schema import Config
+from hpiclock.errors import RunFailed
 from hpiclock.training import batches as module
 from hpiclock.training.evaluate import evaluate, output_table, predict
 from hpiclock.training.losses import Losses
@@ -54,6 +55,13 @@ def test_a_head_that_is_not_there_says_nothing(make_plate, task, missing):
     said = output_table(model, predict(model, make_plate([0, 1, 0]).batches()))
     assert said[missing].isna().all()
     assert said.drop(columns=missing).notna().all(axis=None)
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_answers_that_are_no_numbers_are_an_error(value):
+    for output in (Output(torch.tensor([[0.0, value]]), None), Output(None, torch.tensor([value, 1.0]))):
+        with pytest.raises(RunFailed, match="1 answers of the model are no numbers"):
+            output_table(model_of(config()), output)
 
 
 def test_confident_frames_keep_their_order():

@@ -2,7 +2,8 @@
 
 A cache is keyed by its content (stack_id, frames, size, time stamp and a hash of both ends of every file)
 and by every setting that changes a pixel. It is built stack by stack by one process at a time; a build that
-was killed goes on where it stopped.
+was killed goes on where it stopped. Each stack has a checksum, taken while its pixels are in memory and
+compared the first time that they are asked for.
 """
 
 import errno
@@ -10,10 +11,14 @@ import hashlib
 import json
 import os
 import shutil
+import zlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
+from contextlib import suppress
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -25,23 +30,50 @@ from hpiclock.plate.preprocess import stack_images
 from hpiclock.plate.readers import open_stack, source_files
 from hpiclock.progress import progress
 
-FORMAT = 2  # raise it when the conversion changes pixels
+FORMAT = 3  # raise it when the conversion changes pixels
 HASHED_BYTES = 1 << 16  # bytes hashed at each end of a file
 FRAMES = "frames.npy"
-READY = "ready"  # one line per converted stack
+READY = "ready"  # one line per converted stack: its id, frames and checksum
+
+MADE_ANEW = "remove this folder, it is made anew"
 
 Shape = tuple[int, int, int]
+Checksums = Mapping[str, tuple[int, int]]  # stack_id -> frames, CRC-32 of their pixels
 
 
-class FrameCache(NamedTuple):
-    """The frames of a manifest: ``images`` (n, size, size) uint8, ``offset`` of each stack in it."""
+@dataclass(frozen=True)
+class FrameCache:
+    """The frames of a manifest: ``images`` (n, size, size) uint8, ``offset`` of each stack in it.
+
+    ``checksums`` are those of the stacks' pixels, as they were converted, by stack_id, with the number of
+    frames; ``intact`` are the stacks that were found to have them still.
+    """
 
     images: np.ndarray
     offset: Mapping[str, int]
     key: str
+    checksums: Checksums = field(default_factory=dict)
+    intact: set[str] = field(default_factory=set)
+
+    @property
+    def sha256(self) -> str:
+        """Hash of all pixels, wherever the files are and whatever their dates."""
+        return hashlib.sha256(json.dumps(sorted(self.checksums.items())).encode()).hexdigest()
 
     def rows(self, frames: pd.DataFrame) -> np.ndarray:
-        """Return the index into ``images`` of every row of a FRAMES table, shape (len(frames),)."""
+        """Return the index into ``images`` of every row of a FRAMES table, shape (len(frames),).
+
+        Raises:
+            InputError: pixels of these stacks are not what was converted.
+        """
+        asked = frames["stack_id"].unique()
+        new = [name for name in asked if name in self.checksums and name not in self.intact]
+        with ThreadPoolExecutor(_cores()) as pool:  # sums are taken without the interpreter lock
+            same = list(pool.map(partial(_is_intact, self.images, self.offset, self.checksums), new))
+        if not all(same):
+            damaged = f"stack {new[same.index(False)]} is not as it was converted"
+            raise InputError(f"{getattr(self.images, 'filename', self.key)}: {damaged}; {MADE_ANEW}")
+        self.intact.update(new)
         return frames["stack_id"].map(self.offset).to_numpy(np.int64) + frames["frame"].to_numpy(np.int64)
 
 
@@ -60,7 +92,7 @@ def open_cache(manifest: pd.DataFrame, data: DataConfig, image: ImageConfig, *, 
     n = int(manifest["n_frames"].sum())
     ends = manifest["n_frames"].cumsum()
     offset = dict(zip(manifest["stack_id"], (ends - manifest["n_frames"]).tolist(), strict=True))
-    if not key or not (Path(data.cache_dir) / key / FRAMES).is_file():
+    if not key or not offset.keys() <= _ready(Path(data.cache_dir) / key).keys():
         key = cache_key(manifest, data, image)
     folder = Path(data.cache_dir) / key
     shape = (n, image.size, image.size)
@@ -73,9 +105,10 @@ def open_cache(manifest: pd.DataFrame, data: DataConfig, image: ImageConfig, *, 
         images = np.load(folder / FRAMES, mmap_mode="r")
     except ValueError:
         images = np.empty(0, np.uint8)
-    if images.shape != shape:
-        raise InputError(f"{folder}: is damaged; remove this folder, it is made anew")
-    return FrameCache(images, offset, key)
+    checksums = _ready(folder)
+    if images.shape != shape or not offset.keys() <= checksums.keys():
+        raise InputError(f"{folder}: is damaged; {MADE_ANEW}")
+    return FrameCache(images, offset, key, checksums)
 
 
 def cache_key(manifest: pd.DataFrame, data: DataConfig, image: ImageConfig) -> str:
@@ -118,55 +151,84 @@ def _build_lock(folder: Path) -> FileLock:
 def _build(
     folder: Path, manifest: pd.DataFrame, offset: Mapping[str, int], data: DataConfig, image: ImageConfig
 ) -> None:
-    partial = folder.with_name(folder.name + ".partial")
-    images, done = _unfinished(partial, (int(manifest["n_frames"].sum()), image.size, image.size))
+    unfinished = folder.with_name(folder.name + ".partial")
+    shape = (int(manifest["n_frames"].sum()), image.size, image.size)
+    images, done = _unfinished(unfinished, shape, offset)
     todo = [row for row in manifest.itertuples() if row.stack_id not in done]
 
-    def convert(row: Any) -> str:
+    def convert(row: Any) -> tuple[str, int, int]:
         with open_stack(row.path, channel=data.channel, z=data.z) as stack:
             first, n = offset[row.stack_id], stack.facts.n_frames
             if n != row.n_frames:
                 says = f"{n} frames, the manifest says {row.n_frames}"
                 raise InputError(f"{row.path}: {says}; make the manifest anew")
-            images[first : first + n] = stack_images(stack, image)
-        return str(row.stack_id)
+            pixels = stack_images(stack, image)
+            images[first : first + n] = pixels
+        return str(row.stack_id), n, _checksum(pixels)
 
     bar = progress(desc="converting", total=len(manifest), initial=len(done), unit="stack")
-    # a cluster gives a process fewer cores than the machine has
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     # threads suffice: decoding and resizing release the interpreter lock
-    with bar, ThreadPoolExecutor(cores) as pool, (partial / READY).open("a", encoding="utf-8") as log:
+    with bar, ThreadPoolExecutor(_cores()) as pool, (unfinished / READY).open("a", encoding="utf-8") as log:
         futures = [pool.submit(convert, row) for row in todo]
         try:
             for future in as_completed(futures):
-                stack_id = future.result()
+                converted = future.result()
                 images.flush()  # type: ignore[attr-defined]  # pixels first, then the word that they are there
-                log.write(json.dumps(stack_id) + "\n")
+                log.write(json.dumps(converted) + "\n")
                 log.flush()
                 bar.update()
         finally:
             pool.shutdown(cancel_futures=True)
-    partial.replace(folder)
+    unfinished.replace(folder)
 
 
-def _unfinished(partial: Path, shape: Shape) -> tuple[np.ndarray, set[str]]:
+def _unfinished(folder: Path, shape: Shape, offset: Mapping[str, int]) -> tuple[np.ndarray, set[str]]:
     """Take up a build that was killed, or begin one: the pixels and the stacks that are done."""
-    frames, ready = partial / FRAMES, partial / READY
+    frames, ready = folder / FRAMES, folder / READY
+    checksums = _ready(folder)
     try:
-        if ready.is_file():
-            lines = ready.read_text(encoding="utf-8").splitlines(keepends=True)
-            whole = [line for line in lines if line.endswith("\n")]  # the last one may be cut short
-            ready.write_text("".join(whole), encoding="utf-8")
-            return np.lib.format.open_memmap(frames, mode="r+"), {json.loads(line) for line in whole}
-        partial.mkdir(exist_ok=True)
-        images = np.lib.format.open_memmap(frames, mode="w+", dtype=np.uint8, shape=shape)
+        folder.mkdir(exist_ok=True)
+        images: np.ndarray = np.empty(0, np.uint8)
+        with suppress(ValueError, FileNotFoundError):  # killed before there was one
+            images = np.lib.format.open_memmap(frames, mode="r+")
+        if images.shape != shape or images.dtype != np.uint8:
+            images = np.lib.format.open_memmap(frames, mode="w+", dtype=np.uint8, shape=shape)
         _reserve(frames)
-        ready.touch()
+        # a map that was cut short is filled up with zeros by now
+        done = {name for name in offset.keys() & checksums if _is_intact(images, offset, checksums, name)}
+        ready.write_text(
+            "".join(json.dumps([n, *checksums[n]]) + "\n" for n in sorted(done)), encoding="utf-8"
+        )
     except OSError as error:
-        if not ready.is_file():
-            shutil.rmtree(partial, ignore_errors=True)
-        raise _cannot_write(partial.parent, error) from None
-    return images, set()
+        if not checksums:
+            shutil.rmtree(folder, ignore_errors=True)
+        raise _cannot_write(folder.parent, error) from None
+    return images, done
+
+
+def _ready(folder: Path) -> dict[str, tuple[int, int]]:
+    """Return the checksums of the stacks that are converted in a folder; a line cut short is none."""
+    found = {}
+    with suppress(OSError, UnicodeDecodeError):
+        for line in (folder / READY).read_text(encoding="utf-8").splitlines():
+            with suppress(ValueError, TypeError):
+                name, n, checksum = json.loads(line)
+                found[str(name)] = (int(n), int(checksum))
+    return found
+
+
+def _is_intact(images: np.ndarray, offset: Mapping[str, int], checksums: Checksums, name: str) -> bool:
+    n, checksum = checksums[name]
+    return _checksum(images[offset[name] : offset[name] + n]) == checksum
+
+
+def _checksum(pixels: np.ndarray) -> int:
+    return zlib.crc32(np.ascontiguousarray(pixels).data)
+
+
+def _cores() -> int | None:
+    # a cluster gives a process fewer cores than the machine has
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 
 
 def _reserve(path: Path) -> None:

@@ -1,17 +1,21 @@
 """Checkpoints: written whole or not at all, the same bytes for the same content."""
 
+import io
 import json
-import pickle
 import sys
 import time
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from hpiclock.errors import InputError
 from hpiclock.files import atomic
+
+REPAIR = "put a whole copy back, or remove the run's folder and train anew"
 
 
 class Checkpoints:
@@ -61,32 +65,41 @@ def write_checkpoint(path: Path, states: Mapping[str, Any], extra: Mapping[str, 
     content: dict[str, Any] = {name: _canonical(state) for name, state in states.items()}
     content["extra"] = json.dumps(extra)  # text: a pickle depends on which objects are one and the same
     path.parent.mkdir(parents=True, exist_ok=True)
-    # given a path, torch would write the file's name into it; an open file has none
-    with atomic(path) as partial, partial.open("wb") as stream:
-        torch.save(content, stream)
+    # given a path, torch would write the file's name into it; a buffer has none
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    with atomic(path) as partial:
+        partial.write_bytes(buffer.getbuffer())  # of a full disk torch says nothing that helps
 
 
 def read_checkpoint(path: Path, parts: Mapping[str, Any], device: torch.device) -> dict[str, Any]:
     """Put the states of a checkpoint into ``parts`` and return its plain values.
 
     Raises:
-        InputError: no such file, a file that is no checkpoint, or one that does not fit these parts.
+        InputError: no such file, a file that is no checkpoint or was changed since it was written, one that
+            does not fit these parts, or weights that are no numbers.
     """
     if not path.is_file():
         raise InputError(f"{path}: no checkpoint; train the run first: hpiclock train CONFIG")
     try:
+        with zipfile.ZipFile(path) as archive:  # torch writes a checksum of every part, and never looks at it
+            if (part := archive.testzip()) is not None:
+                raise zipfile.BadZipFile(f"{part} was changed since it was written")
         content = torch.load(path, map_location=device, weights_only=True)
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise InputError(
-            f"{path}: cannot be read as a checkpoint ({type(error).__name__}); remove it to train anew"
-        ) from None
+    except Exception as error:  # damage takes any form
+        why = str(error) if isinstance(error, zipfile.BadZipFile) else type(error).__name__
+        raise InputError(f"{path}: cannot be read as a checkpoint ({why}); {REPAIR}") from None
     try:
         for name, part in parts.items():
             part.load_state_dict(content[name])
-        return json.loads(content["extra"])
+        extra = json.loads(content["extra"])
     except (KeyError, TypeError, RuntimeError, ValueError) as error:
         why = str(error).splitlines()[0]
         raise InputError(f"{path}: does not fit the model of this config ({why})") from None
+    modules = [part for part in parts.values() if isinstance(part, nn.Module)]
+    if not all(values.isfinite().all() for part in modules for values in part.state_dict().values()):
+        raise InputError(f"{path}: holds weights that are no numbers; {REPAIR}")
+    return extra
 
 
 def _canonical(state: Any) -> Any:

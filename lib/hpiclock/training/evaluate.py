@@ -9,6 +9,7 @@ import torch
 from sklearn.metrics import confusion_matrix, mean_absolute_error, roc_auc_score
 from torch import Tensor
 
+from hpiclock.errors import RunFailed
 from hpiclock.metrics import METRICS
 from hpiclock.training.batches import Batches
 from hpiclock.training.device import autocast, in_halves_on_memory_error
@@ -56,7 +57,13 @@ def output_table(model: TwoHeads, output: Output, dtype: torch.dtype = torch.flo
     """Return ``p_infected`` and ``time_pred`` (hours) per row; a head that the model lacks gives NaN.
 
     P(infected) is computed in ``dtype``: in float64 confident frames keep their order.
+
+    Raises:
+        RunFailed: an answer is no number.
     """
+    wrong = sum(int((~part.isfinite()).sum()) for part in output if part is not None)
+    if wrong:
+        raise RunFailed(f"{wrong} answers of the model are no numbers; train it anew, with a lower train.lr")
     n = len(next(part for part in output if part is not None))
     answers = pd.DataFrame(np.nan, index=range(n), columns=["p_infected", "time_pred"])
     if output.class_logits is not None:

@@ -106,12 +106,13 @@ def _frames(run: Run) -> tuple[np.ndarray, str]:
     """Return frames to compare on, (n, size, size): of the training plate, or noise without it."""
     size = run.cfg.image.size
     try:
-        images = open_cache(run.read_table("manifest.csv", MANIFEST), run.cfg.data, run.cfg.image).images
+        cache = open_cache(run.read_table("manifest.csv", MANIFEST), run.cfg.data, run.cfg.image)
     except InputError:  # the run was moved without its plate
         rng = np.random.default_rng(0)
         return rng.integers(0, 256, (VERIFIED_FRAMES, size, size)).astype(np.uint8), "random images"
-    step = max(len(images) // VERIFIED_FRAMES, 1)
-    return np.asarray(images[::step][:VERIFIED_FRAMES]), "frames of its plate"
+    frames = run.read_table("frames.parquet", FRAMES)
+    some = frames.iloc[:: max(len(frames) // VERIFIED_FRAMES, 1)][:VERIFIED_FRAMES]
+    return np.asarray(cache.images[cache.rows(some)]), "frames of its plate"
 
 
 def _apart(expected: dict[str, np.ndarray], found: dict[str, np.ndarray], name: str) -> dict[str, float]:
