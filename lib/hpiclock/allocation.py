@@ -38,6 +38,9 @@ def allocation_units(rows: pd.DataFrame) -> Allocation:
     """
     if rows["well"].eq("").any():
         return Allocation("position", pd.factorize(rows["stack_id"])[0])
+    keys = ["plate", "well", "condition", *(name for name in COLUMNS if name in rows.columns)]
+    well_of_row = rows.groupby(keys, sort=False, dropna=False).ngroup().to_numpy()
+    rows = rows.iloc[np.unique(well_of_row, return_index=True)[1]]
     kind = given_to(rows)
     block = rows["block"].fillna("") if "block" in rows.columns else pd.Series("", rows.index)
     names = well_lines(rows["well"]).assign(well=rows["well"], block=block, plate=rows["plate"])
@@ -55,16 +58,15 @@ def allocation_units(rows: pd.DataFrame) -> Allocation:
         where = f"plate {plate}" if unit == "plate" else f"{unit} {line} of plate {plate}"
         remedy = "correct the conditions, or write allocation: well"
         raise InputError(f"allocation {unit}: {where} holds both conditions; {remedy}")
-    return Allocation(" and ".join(sorted(set(kind))), codes)
+    return Allocation(" and ".join(sorted(set(kind))), codes[well_of_row])
 
 
 def given_to(rows: pd.DataFrame) -> np.ndarray:
     """Return to what treatments were given, as stated, else by :func:`infer_allocation`: (rows,) str."""
-    inferred = infer_allocation(rows)
     if "allocation" not in rows.columns:
-        return inferred
+        return infer_allocation(rows)
     stated = rows["allocation"].fillna("").to_numpy(object)
-    return np.where(stated == "", inferred, stated)
+    return np.where(stated == "", infer_allocation(rows), stated) if (stated == "").any() else stated
 
 
 def infer_allocation(rows: pd.DataFrame) -> np.ndarray:
@@ -85,13 +87,14 @@ def infer_allocation(rows: pd.DataFrame) -> np.ndarray:
 
 
 def _pure_lines(wells: pd.DataFrame) -> str:
-    if wells["infected"].mean() in (0, 1):
+    infected, numbers = wells["infected"].to_numpy(), {}
+    if infected.all() or not infected.any():
         return "well"
-    numbers = {}
     for name, lines in well_lines(wells["well"]).items():
-        infected = wells.groupby(lines.to_numpy())["infected"].mean()
-        if not lines.eq("").any() and infected.isin([0, 1]).all() and len(infected) < len(wells):
-            numbers[str(name)] = len(infected)
+        code, held = pd.factorize(lines)
+        share = np.bincount(code, infected) / np.bincount(code)
+        if "" not in held and np.isin(share, (0, 1)).all() and len(held) < len(wells):
+            numbers[str(name)] = len(held)
     return min(numbers, key=numbers.__getitem__, default="well")  # rows and columns: the fewer
 
 

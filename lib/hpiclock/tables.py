@@ -299,9 +299,10 @@ def frame_interval_h(rows: pd.DataFrame) -> float:
     Args:
         rows: with ``stack_id`` and ``hours``; frames that stand in several runs count once.
     """
-    ordered = rows[["stack_id", "hours"]].drop_duplicates().sort_values(["stack_id", "hours"])
-    same = ordered["stack_id"].to_numpy()[1:] == ordered["stack_id"].to_numpy()[:-1]
-    steps = np.diff(ordered["hours"].to_numpy(float))[same]
+    stack, hours = pd.factorize(rows["stack_id"])[0], rows["hours"].to_numpy(float)
+    order = np.lexsort((hours, stack))
+    steps = np.diff(hours[order])[np.diff(stack[order]) == 0]
+    steps = steps[steps != 0]
     return float(np.median(steps)) if len(steps) else float("nan")
 
 

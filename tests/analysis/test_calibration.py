@@ -110,3 +110,15 @@ def test_separated_classes_have_an_intercept_and_no_slope() -> None:
         CANNOT,
         "Cannot tell whether P(infected) is a probability: one class only.",
     )
+
+
+def test_one_step_without_each_of_many_wells_is_near_the_fit_without_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    rows = plate(5, (60, 60), scale=1.3, frames=20)
+    limits = [f"{name}_{end}" for name in ("intercept", "slope") for end in ("low", "high")]
+    exact = judged(rows)[0]
+    monkeypatch.setattr("hpiclock.analysis.calibration.MANY", 100)
+    one_step = judged(rows)[0]
+    assert [one_step[name] for name in limits] != [exact[name] for name in limits]
+    assert [one_step[name] for name in limits] == pytest.approx([exact[name] for name in limits], abs=0.02)

@@ -14,6 +14,7 @@ from hpiclock.tables import n_wells, table_of
 
 CLIP = 1e-7  # a P of exactly 0 or 1 has no logit
 RANGE = (0.05, 20.0)
+MANY = 200  # groups; the limits of 120 wells differ by a tenth of their width at most
 STEPS = 30  # of Newton's method; where classes separate it does not settle
 COLUMNS = (
     "run split mean_p share_infected intercept intercept_low intercept_high "
@@ -67,11 +68,7 @@ def _intercept_and_slope(
         found[3 * at] = value = float(fitted[-1])
         if notes[0]:
             continue
-        left_out = np.full(len(frames), np.nan)
-        for group in range(len(frames)):
-            kept = code != group
-            without = _logistic(x[kept], truth[kept], offset[kept], fitted)
-            left_out[group] = np.nan if without is None else without[-1]
+        left_out = _left_out(x, truth, offset, fitted, code)
         if np.isnan(left_out).any():
             notes.append(
                 f"no interval of the {name}: one {unit.unit} less, and P separates the classes entirely"
@@ -83,6 +80,24 @@ def _intercept_and_slope(
         )
     how = f"delete-one-{unit.unit} jackknife over {count_text(len(frames), unit.unit)}"
     return found, "; ".join(filter(None, notes)) or how
+
+
+def _left_out(
+    x: np.ndarray, y: np.ndarray, offset: np.ndarray, fitted: np.ndarray, code: np.ndarray
+) -> np.ndarray:
+    """Return the last coefficient without each group, (groups,): NaN where there is none.
+
+    Of many groups each moves the fit so little that one step of Newton's method from it is enough.
+    """
+    k = int(code.max()) + 1
+    if k <= MANY:
+        found = [_logistic(x[code != one], y[code != one], offset[code != one], fitted) for one in range(k)]
+        return np.array([np.nan if beta is None else beta[-1] for beta in found])
+    p = expit(x @ fitted + offset)
+    score, bend = np.zeros((k, x.shape[1])), np.zeros((k, x.shape[1], x.shape[1]))
+    np.add.at(score, code, (y - p)[:, None] * x)
+    np.add.at(bend, code, (p * (1 - p))[:, None, None] * x[:, :, None] * x[:, None, :])
+    return (fitted - np.linalg.solve(bend.sum(0) - bend, score[..., None])[..., 0])[:, -1]
 
 
 def _logistic(x: np.ndarray, y: np.ndarray, offset: np.ndarray, start: np.ndarray) -> np.ndarray | None:

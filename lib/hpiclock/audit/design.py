@@ -304,6 +304,7 @@ def wells_of(frames: pd.DataFrame) -> pd.DataFrame:
     Columns: ``plate well infected moi onset_h stacks``, ``mixed`` (holds both classes), and ``row column
     edge``: from 1, missing where the name is no place.
     """
+    frames = frames.drop_duplicates(["plate", "well", "stack_id", "condition"])
     named = frames["well"].ne("")
     unit = np.where(named, units.group_codes(frames, "well"), -1 - units.group_codes(frames, "position"))
     grouped = frames.assign(infected=units.condition_codes(frames) == 1).groupby(unit)
