@@ -102,7 +102,7 @@ def test_its_tables_maps_and_verdict_are_read(run):
     assert any(note.startswith("One plate") for note in run.notes)
     # its answers meant something else: they are not shown under today's words
     assert any(OUTDATED in note for note in run.notes)
-    assert verdict_rows(run) == []
+    assert verdict_rows(run) == ([], "")
     assert set(read_gradcam(run).maps) == {("class", "Grad-CAM"), ("time", "Grad-CAM")}
 
 

@@ -188,11 +188,11 @@ def test_three_infected_wells_cannot_tell_the_clocks_apart():
 
 def test_scores_of_controls_that_rise_with_time_are_found():
     rows = predictions(wells=4)
-    flat = score_over_time(rows, audit=AUDIT, level=0.95, rng=rng()).set_index("frames")
+    flat = score_over_time(rows, audit=AUDIT, level=0.95, rng=rng()).set_index("label")
     assert flat.loc["mock", "p"] > 0.05
     assert flat.loc["infected", "rho"] > 0.5
     rows["p_infected"] = rows["hours"] / 48
-    rising = score_over_time(rows, audit=AUDIT, level=0.95, rng=rng()).set_index("frames")
+    rising = score_over_time(rows, audit=AUDIT, level=0.95, rng=rng()).set_index("label")
     assert rising.loc["mock", "rho"] == pytest.approx(1)
     assert rising.loc["mock", "p"] == pytest.approx(1 / AUDIT.shuffles)
 

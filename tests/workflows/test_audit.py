@@ -48,7 +48,7 @@ def test_an_audit_of_an_older_version_is_made_anew_and_not_shown(tmp_path, monke
         write_csv(VERDICT, run.path(auditing.FOLDER, f"{name}.csv"))
     for old in (VERDICT.assign(verdict="supported"), VERDICT.drop(columns="kind")):
         write_csv(old, run.path("verdict.csv"))
-        assert verdict_rows(run) == []
+        assert verdict_rows(run) == ([], "")
         assert run.notes == [f"Confound audit. {OUTDATED}"]
         made = []
         monkeypatch.setattr(auditing, "audit_run", lambda run, *, say, made=made: made.append(run))  # noqa: ARG005

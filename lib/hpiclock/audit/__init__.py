@@ -28,6 +28,7 @@ ANSWERS: dict[Verdict, str] = {
 FINE: tuple[Verdict, ...] = ("shown", "not seen")
 OPEN: tuple[Verdict, ...] = ("cannot tell", "not identifiable")
 Kind = Literal["inference", "design", "file check"]  # what a question is answered from
+Part = Any  # a table, or None: then no check that needs it is made
 OUTDATED = "Audited by an older version, whose words meant something else: audit again (hpiclock audit)."
 
 WELL = "Infection or well?"
@@ -100,16 +101,16 @@ class Evidence:
     """
 
     frames: pd.DataFrame
-    predictions: pd.DataFrame | None = None
-    nuisance: pd.DataFrame | None = None
-    pairs: pd.DataFrame | None = None
+    predictions: Part = None
+    nuisance: Part = None
+    pairs: Part = None
     compared: int = 0
-    marks: pd.DataFrame | None = None
-    onset: pd.DataFrame | None = None
-    plain_scores: pd.DataFrame | None = None
-    background_scores: pd.DataFrame | None = None
-    over_time: pd.DataFrame | None = None
-    changes: pd.DataFrame | None = None
+    marks: Part = None
+    onset: Part = None
+    plain_scores: Part = None
+    background_scores: Part = None
+    over_time: Part = None
+    changes: Part = None
     study: StudyConfig = field(default_factory=StudyConfig)
     audit: AuditConfig = field(default_factory=AuditConfig)
     margin_h: float = CompareConfig().margin_h
@@ -131,7 +132,7 @@ class Evidence:
                 )
 
     @cached_property
-    def held_out(self) -> pd.DataFrame | None:
+    def held_out(self) -> Part:
         """Predictions outside training; None unless they are of several hours."""
         if self.predictions is None:
             return None
@@ -139,7 +140,7 @@ class Evidence:
         return rows if rows["hours"].min() < rows["hours"].max() else None
 
     @cached_property
-    def test(self) -> pd.DataFrame | None:
+    def test(self) -> Part:
         """Test predictions with a P(infected); None unless they are of both conditions."""
         if self.predictions is None:
             return None
@@ -147,7 +148,7 @@ class Evidence:
         return rows if len(np.unique(condition_codes(rows))) == 2 else None
 
     @cached_property
-    def split(self) -> pd.DataFrame | None:
+    def split(self) -> Part:
         """Frames that a split uses; None before a split."""
         return self.frames[self.frames["split"].notna()] if "split" in self.frames else None
 

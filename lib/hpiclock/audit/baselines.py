@@ -114,28 +114,29 @@ def judge_beyond_statistics(evidence: Evidence) -> Answer:
 
     The verdict is the worse of the two.
     """
-    test, plain, level = evidence.test, evidence.plain_scores, evidence.study.level
-    assert test is not None
-    assert plain is not None
-    rows = test.merge(plain, on=["stack_id", "frame"])
-    gain, words = _gain(rows, PLAIN, level)
-    answers = [_gain_answer(gain, LITTLE_AUC, words)]
+    rows = evidence.test.merge(evidence.plain_scores, on=["stack_id", "frame"])
+    answers = [_auc_answer(rows, PLAIN, evidence.study.level)]
     if "time" in rows:
         answers += _time_answers(rows[units.label_codes(rows) == 1], evidence)
-    worst = max(answers, key=lambda answer: WORSE.index(answer.verdict))
-    return worst._replace(evidence="; ".join(answer.evidence for answer in answers))
+    return _worst(answers)
 
 
 WORSE = ("shown", "cannot tell", "contradicted")
 
 
-def _gain(rows: pd.DataFrame, source: str, level: float) -> tuple[ScoreEstimate, str]:
-    """Return by how much the model's AUC exceeds that of a ``score``, paired by well, and both in words."""
+def _worst(answers: list[Answer]) -> Answer:
+    """Return the worst of several answers with the evidence of all."""
+    worst = max(answers, key=lambda answer: WORSE.index(answer.verdict))
+    return worst._replace(evidence="; ".join(answer.evidence for answer in answers))
+
+
+def _auc_answer(rows: pd.DataFrame, source: str, level: float) -> Answer:
+    """Judge by how much the model's AUC exceeds that of a ``score``, paired by well."""
     scores = [rows[name].to_numpy(float) for name in ("p_infected", "score")]
     gain = auc_gain(rows, *scores, level=level)
     model, other = (score_auc(rows, score, level=level).value for score in scores)
     words = f"test: AUC of the model {model:.2f}, of a linear model on {source} {other:.2f}, paired by well"
-    return gain, words
+    return _gain_answer(gain, LITTLE_AUC, words)
 
 
 def _gain_answer(gain: ScoreEstimate, little: float, words: str, *, unit: str = "") -> Answer:
@@ -170,21 +171,13 @@ def _time_answers(rows: pd.DataFrame, evidence: Evidence) -> list[Answer]:
 
 def judge_cells(evidence: Evidence) -> Answer:
     """Is the model better than what the border or the background alone gives?"""
-    test, scores = evidence.test, evidence.background_scores
-    assert test is not None
-    assert scores is not None
-    answers = []
-    for source, part in scores.groupby("source", sort=False):
-        rows = test.merge(part, on=["stack_id", "frame"])
-        gain, words = _gain(rows, str(source), evidence.study.level)
-        answers.append(_gain_answer(gain, LITTLE_AUC, words))
-    worst = max(answers, key=lambda answer: WORSE.index(answer.verdict))
-    return worst._replace(evidence="; ".join(answer.evidence for answer in answers))
+    by_source = evidence.background_scores.groupby("source", sort=False)
+    rows = {str(name): evidence.test.merge(part, on=["stack_id", "frame"]) for name, part in by_source}
+    return _worst([_auc_answer(part, name, evidence.study.level) for name, part in rows.items()])
 
 
 def judge_other_light(evidence: Evidence) -> Answer:
     """Do other light and contrast leave P(infected) and the predicted time as they are?"""
-    assert evidence.changes is not None
     table = evidence.changes[evidence.changes["change"].isin(LIGHT_CHANGES)]
     if table.empty:
         return Answer("not tested", "no changed images")

@@ -8,7 +8,6 @@ from scipy import stats
 
 from hpiclock.allocation import allocation_units
 from hpiclock.analysis import units
-from hpiclock.analysis.frame_scores import model_codes
 from hpiclock.analysis.units import BEFORE_FIRST_ONSET
 from hpiclock.audit import (
     LITTLE_P,
@@ -25,7 +24,7 @@ from hpiclock.audit.controls import WORTHLESS, well_comparisons, within_margin
 from hpiclock.audit.design import SAME_HOURS, hours_auc
 from hpiclock.config.schema import AuditConfig, StudyConfig
 from hpiclock.format import first_clause, p_with_floor, short_interval
-from hpiclock.tables import SAME_H, n_wells, plate_hour_strata, table_of
+from hpiclock.tables import SAME_H, n_wells, table_of
 
 CLAIMS = {"before onset": "nothing before the onset", "after eclipse": "infected after the eclipse"}
 FROM_ALL_HOURS = "train on controls of all hours, or match them (frames.train.match_controls)"
@@ -39,18 +38,18 @@ def judge_hour(evidence: Evidence) -> Answer:
     hours is that of the same frames: those of a plate and hour with frames of both classes.
     """
     test, level = evidence.test, evidence.study.level
-    assert test is not None
     if test["hours"].nunique() < 2:
         return Answer("shown", f"{ONE_HOUR}: it cannot tell the label")
-    same = permutation.score_auc(test, test["p_infected"].to_numpy(float), level=level)
+    score = test["p_infected"].to_numpy(float)
+    same = permutation.score_auc(test, score, level=level)
     if np.isnan(same.value):
         return Answer("not identifiable", "no hour holds labelled frames of both classes", SAME_HOURS)
-    both = test[_hours_of_both(test)]
+    label = units.label_codes(test)
+    both = test[permutation.scores_of(test, score, label).matched]
     score = both["p_infected"].to_numpy(float)
     pooled, gap = (
         permutation.score_auc(both, score, level=level, metric=name) for name in ("auc", "auc_gap")
     )
-    label = units.label_codes(test)
     alone = hours_auc(test[label >= 0], label[label >= 0] == 1)[0]
     words = (
         f"test, frames of one plate and hour: AUC {short_interval(*same[:3])}; the same frames over all "
@@ -70,14 +69,6 @@ def judge_hour(evidence: Evidence) -> Answer:
     return Answer("cannot tell", f"{words}; not above chance within the hour", MORE_WELLS, *same[:3])
 
 
-def _hours_of_both(test: pd.DataFrame) -> np.ndarray:
-    """Return which labelled frames are of a plate, hour and model with frames of both classes: (rows,)."""
-    label = units.label_codes(test)
-    stratum = pd.MultiIndex.from_arrays([plate_hour_strata(test), model_codes(test)]).factorize()[0]
-    both = np.intersect1d(stratum[label == 1], stratum[label == 0])
-    return (label >= 0) & np.isin(stratum, both)
-
-
 def judge_elapsed(evidence: Evidence) -> Answer:
     """Do predicted times of infected wells follow their onsets, at equal hours since start?
 
@@ -85,7 +76,6 @@ def judge_elapsed(evidence: Evidence) -> Answer:
     since infection, 0 = it reads the time since start.
     """
     rows, audit = evidence.held_out, evidence.audit
-    assert rows is not None
     rows = rows[(units.condition_codes(rows) == 1) & rows["time_pred"].notna() & rows["onset_h"].notna()]
     if len(rows) == 0:
         return Answer("not tested", "no predicted times of infected wells")
@@ -134,7 +124,7 @@ def score_over_time(
 ) -> pd.DataFrame:
     """Return how P(infected) moves with the hours at a given label.
 
-    Columns: ``frames rho low high p floor n_stacks n_wells change change_low change_high``. ``rho`` is the
+    Columns: ``label rho low high p floor n_stacks n_wells change change_low change_high``. ``rho`` is the
     mean over stacks of Spearman's correlation, ``change`` that of P from the first to the last hour, on a
     line. The p-value is conditional on the label: every stack's scores are shifted in a circle along its
     hours, by chance, and keep their order otherwise.
@@ -163,7 +153,7 @@ def score_over_time(
         change = permutation.mean_over_wells(lines, units.group_codes(first, "well"), level=level)
         p = float((np.abs(drawn) >= abs(drawn[0]) - 1e-12).mean())
         found.append((name, *rho[:3], p, 1.0 / audit.shuffles, len(stacks), n_wells(first), *change[:3]))
-    columns = "frames rho low high p floor n_stacks n_wells change change_low change_high"
+    columns = "label rho low high p floor n_stacks n_wells change change_low change_high"
     return table_of(found, columns)
 
 
@@ -172,8 +162,7 @@ def judge_steady(evidence: Evidence) -> Answer:
 
     Equivalence: the whole interval of the change must lie within :data:`hpiclock.audit.LITTLE_P`.
     """
-    assert evidence.over_time is not None
-    rows = evidence.over_time[evidence.over_time["frames"].eq("mock")]
+    rows = evidence.over_time[evidence.over_time["label"].eq("mock")]
     if rows.empty:
         return Answer("not tested", "no mock stacks of several hours held out of training")
     row = rows.iloc[0]
@@ -225,7 +214,6 @@ def onset_shift_table(test: pd.DataFrame, *, study: StudyConfig, audit: AuditCon
 def judge_onset(evidence: Evidence) -> Answer:
     """Do the claims stand when the onset is moved?"""
     table = evidence.onset
-    assert table is not None
     known = table[table["stands"].notna()]
     now = known[known["shift_h"].eq(0)].set_index("claim")["stands"]
     if now.empty:

@@ -107,7 +107,6 @@ def within_margin(auc: permutation.ScoreEstimate, margin: float) -> bool:
 def judge_early(evidence: Evidence) -> Answer:
     """Does the model tell the classes apart before the onset, when there is nothing to tell?"""
     test = evidence.test
-    assert test is not None
     if test["hours"].nunique() < 2:
         return Answer("not tested", audit.ONE_HOUR, audit.BEFORE)
     one = well_comparisons(evidence).get(BEFORE_FIRST_ONSET)
@@ -198,7 +197,6 @@ def nuisance_table(
 
 def judge_nuisance(evidence: Evidence, *, question: str) -> Answer:
     """Do raw frames differ between the classes in light, focus or border before anything is infected?"""
-    assert evidence.nuisance is not None
     if evidence.nuisance.empty:
         if evidence.frames["hours"].nunique() < 2:
             return Answer("not tested", audit.ONE_HOUR, audit.BEFORE)

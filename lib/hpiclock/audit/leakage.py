@@ -11,7 +11,6 @@ LEAST_MARK = 5  # pixels; a few can be constant where stacks are few or similar
 
 def judge_shared_wells(evidence: Evidence) -> Answer:
     """Does any well stand in the test and in training?"""
-    assert evidence.split is not None
     stacks = evidence.split.drop_duplicates(["stack_id", "split"])
     if stacks["well"].eq("").any():
         words = "wells are not given: fields of one well may stand on both sides"
@@ -46,7 +45,6 @@ def with_split_and_well(pairs: pd.DataFrame, frames: pd.DataFrame) -> pd.DataFra
 def judge_duplicates(evidence: Evidence) -> Answer:
     """Do two wells, or two sides of the split, show the same place?"""
     pairs, compared = evidence.pairs, evidence.compared
-    assert pairs is not None
     if compared == 0:
         return Answer("not tested", "no pair of stacks was compared")
     bad = pairs[pairs["crosses"] | ~pairs["same_well"]].sort_values("overlap", ascending=False)
@@ -66,7 +64,6 @@ def judge_duplicates(evidence: Evidence) -> Answer:
 
 def judge_marks(evidence: Evidence) -> Answer:
     """Are pixels constant over all stacks of one condition, and not of the other?"""
-    assert evidence.marks is not None
     rows = evidence.marks.set_index("condition")
     if rows["pixels"].isna().any():
         note = next((note for note in rows["note"] if note), "cannot be counted")

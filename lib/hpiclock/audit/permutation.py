@@ -59,7 +59,7 @@ def score_auc(
     if len(rows) == 0:
         return ScoreEstimate(note="no frames")
     unit = choose_resampling_unit(rows)
-    scores = _frame_scores(rows, score, label_codes(rows) if truth is None else truth)
+    scores = scores_of(rows, score, label_codes(rows) if truth is None else truth)
     found = metric_rows(scores, (metric,), level=level, unit=unit)[0]
     return ScoreEstimate(found["value"], found["low"], found["high"], found["note"])
 
@@ -74,7 +74,7 @@ def auc_gain(rows: pd.DataFrame, one: np.ndarray, other: np.ndarray, *, level: f
 
     The interval is Student's, from a jackknife over groups.
     """
-    first, second = (group_sums(_frame_scores(rows, score, label_codes(rows))) for score in (one, other))
+    first, second = (group_sums(scores_of(rows, score, label_codes(rows))) for score in (one, other))
     auc = METRICS[SAME_HOUR].value
     gain = float(auc(first.total) - auc(second.total))
     left_out = auc(first.without) - auc(second.without)
@@ -85,7 +85,7 @@ def auc_gain(rows: pd.DataFrame, one: np.ndarray, other: np.ndarray, *, level: f
     return ScoreEstimate(gain, *t_interval(gain, left_out, list(samples.values()), level=level))
 
 
-def _frame_scores(rows: pd.DataFrame, score: np.ndarray, truth: np.ndarray) -> FrameScores:
+def scores_of(rows: pd.DataFrame, score: np.ndarray, truth: np.ndarray) -> FrameScores:
     """Return the arrays that metrics are computed from, for any score; a group is a unit of resampling."""
     needed = {"run": "", "fold": 0, "seed": 0, "clock": "experiment"}
     given = {name: value for name, value in needed.items() if name not in rows.columns}

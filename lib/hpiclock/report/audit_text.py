@@ -108,7 +108,7 @@ TABLES: dict[str, list[Column]] = {
         *(P, SMALLEST_P, Column("smallest p of wells", "well_floor", p_text), *BY_CLASS),
     ],
     "over_time": [
-        Column("at a given label", "frames", "{} frames".format),
+        Column("at a given label", "label", "{} frames".format),
         Column("rank correlation with the hour (95% interval)", ("rho", "low", "high"), interval),
         *(P, SMALLEST_P),
         Column(
@@ -225,20 +225,17 @@ def feature_reading(verdict: pd.DataFrame, probes: pd.DataFrame) -> dict[str, st
     return reading | {question: answers[question] for question in ON_FEATURES if question in answers}
 
 
-def verdict_rows(run: Run) -> list[dict[str, str]]:
-    """Return the verdict of a run's folder as rows of text; empty when there is none of this version."""
+def verdict_rows(run: Run) -> tuple[list[dict[str, str]], str]:
+    """Return the verdict of a run's folder as rows of text, and counts of its answers in words.
+
+    Both are empty when there is no verdict of this version.
+    """
     found = kept_verdict(run)
     if found is None:
-        return []
+        return [], ""
     table = readable_audit(found, "verdict").reset_index()
     names = {"effect (95% interval)": "effect", "what would settle it": "remedy"}
-    return table.rename(columns=names).astype(str).to_dict("records")
-
-
-def verdict_counts(run: Run) -> str:
-    """Return how many questions have which answer, in words; nothing where there is no verdict."""
-    found = kept_verdict(run)
-    return "" if found is None else counts_text(found)
+    return table.rename(columns=names).astype(str).to_dict("records"), counts_text(found)
 
 
 def kept_verdict(run: Run) -> pd.DataFrame | None:

@@ -23,7 +23,7 @@ from hpiclock.files import atomic, check_output
 from hpiclock.format import first_clause, limits_text, n_text, value_text
 from hpiclock.metrics import METRICS
 from hpiclock.plate.manifest import SIMULATED
-from hpiclock.report.audit_text import verdict_counts, verdict_rows
+from hpiclock.report.audit_text import verdict_rows
 from hpiclock.report.text import PRIMARY, simulated_first
 from hpiclock.runs.run import CONFIG, WHERE_KEYS, Run
 
@@ -338,6 +338,7 @@ def entry(run: Run, reports: Path, *, pictured: bool) -> dict[str, Any]:
         named = title(nbformat.read(notebook, as_version=4), page) if notebook.is_file() else page.stem
         pages.append({"href": f"{here}/{page.name}", "title": named})
     picture, words = _picture(run.path(FIGURE)) if pictured else ("", "")
+    verdict, counts = verdict_rows(run)
     versions = run.read_json("provenance.json")["packages"]
     return {
         "name": run.name,
@@ -345,8 +346,8 @@ def entry(run: Run, reports: Path, *, pictured: bool) -> dict[str, Any]:
         "state": run.state,
         "origin": origin(run).removeprefix(f"{run.name} · "),
         "notes": simulated_first(run.notes),
-        "verdict": verdict_rows(run),
-        "verdict_counts": verdict_counts(run),
+        "verdict": verdict,
+        "verdict_counts": counts,
         "answers": headline_results(run),
         "picture": picture,
         "picture_alt": words,

@@ -32,6 +32,8 @@ SUMMARY = "summary.csv"
 FIRST_LINES = 8  # of the conclusions, printed at the end
 FOLDED = ("seed", "split.fold")  # what the summary puts together
 SCORES = {
+    "auc": ("auc", "all"),
+    "auc_after_eclipse": ("auc", "after eclipse"),
     "auc_stratified": ("auc_stratified", "all"),
     "auc_stratified_after_eclipse": ("auc_stratified", "after eclipse"),
     "mae_infected_h": ("mae", "infected"),
