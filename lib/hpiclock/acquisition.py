@@ -3,6 +3,8 @@
 A model reads a setting that goes with the condition as easily as an infection.
 """
 
+import json
+
 import numpy as np
 import pandas as pd
 
@@ -12,6 +14,15 @@ ALIKE = 1.02  # sizes and intervals up to this factor apart are one setting
 OTHER_SCALE = 3.0  # brightest grey levels of first frames this far apart are no matter of cells
 NAMED = 4  # values in a sentence
 COLUMNS = ("channel_name", "channels", "bit_depth", "grey_max", "pixel_um")  # of a manifest, from the files
+EMPTY_FRAMES = "empty_frames"  # of a manifest, after all frames were read: their numbers as JSON
+
+
+def empty_frames(manifest: pd.DataFrame) -> dict[str, list[int]]:
+    """Return the numbers of the frames without a picture by ``stack_id``; empty where none was looked at."""
+    if EMPTY_FRAMES not in manifest.columns:
+        return {}
+    known = manifest[EMPTY_FRAMES].fillna("[]")
+    return {stack: json.loads(text) for stack, text in zip(manifest["stack_id"], known, strict=True)}
 
 
 def acquisition_settings(stacks: pd.DataFrame) -> pd.DataFrame:

@@ -74,7 +74,7 @@ def manifest(
     checked = check_plate(cfg, read_frames=frames, say=typer.echo)
     if len(checked.manifest) and checked.manifest["condition"].isin(CONDITIONS).all():
         typer.echo("What this design can show:")
-        _print(verdict_lines(design_audit(checked.manifest).verdict))
+        _print(verdict_lines(design_audit(checked.looked_at).verdict))
     _print(checked.write(output, passport, quarantine, suspects=suspects))
     if checked.errors and quarantine is None:
         errors = count_text(checked.errors, "error")

@@ -156,3 +156,12 @@ def test_a_plate_of_one_class_supports_nothing(wells):
     assert found[HOUR].verdict == "not identifiable"
     assert not [row for row in found.values() if "nan" in row.evidence]
     assert not {found[name].verdict for name in (WELL, HOUR, PLACE)} & set(FINE)
+
+
+@pytest.mark.parametrize("n", [2, 3, 4, 8])
+def test_a_few_frames_that_one_well_lacks_are_no_clock(n):
+    wells = {f"B{k}": 0.0 for k in range(1, n + 1)} | {f"C{k}": None for k in range(1, n + 1)}
+    table = frames(wells, hours=np.arange(13.0))
+    lacking = table[~(table["well"].eq("C1") & table["hours"].isin([8, 9]))]
+    assert 0.4 < hours_auc(lacking)[0] < 0.6
+    assert HOUR not in decided(lacking)

@@ -121,8 +121,8 @@ def test_a_stack_has_one_range_or_each_frame_its_own(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", stack, photometric="minisblack")
     with open_stack(tmp_path / "a.tif") as opened:
         assert stack_limits(opened, config(scope="stack")) == (0.0, 200.0)
-        whole = stack_images(opened, config(scope="stack"))
-        each = stack_images(opened, config())
+        whole, *_ = stack_images(opened, config(scope="stack"))
+        each, *_ = stack_images(opened, config())
     assert whole.shape == each.shape == (2, SIZE, SIZE)
     # 100 / 200 * 255 = 127.5 rounds to the even 128
     assert whole[:, 0, :2].tolist() == [[0, 128], [128, 255]]
@@ -155,5 +155,5 @@ def test_levels_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
 def test_every_frame_of_a_stack_is_read(tmp_path: Path, write_stack: Callable[..., Path]) -> None:
     path = write_stack(tmp_path / "a.tif", n_frames=5, size=SIZE)
     with open_stack(path) as opened:
-        images = stack_images(opened, config(intensity="fixed", low=0, high=255))
+        images, *_ = stack_images(opened, config(intensity="fixed", low=0, high=255))
     np.testing.assert_array_equal(images, tifffile.imread(path))

@@ -23,7 +23,7 @@ BALANCED, SEPARATED = (
     0.9,
 )  # AUC of the plate alone: up to here no matter, from here on one with the label
 ALIASED = 0.8  # association of condition and place, an AUC of 0.9 or of 0.1: one with the label
-EMPTY_FRAMES = "n_empty"  # of a stack: how many frames are left out because they hold no picture
+N_EMPTY = "n_empty"  # of a stack: how many frames are left out because they hold no picture
 EXTREME = 0.05  # share of random layouts that are as extreme
 LAYOUTS = 2000  # that are drawn
 
@@ -62,7 +62,8 @@ def hours_auc(frames: pd.DataFrame, infected: np.ndarray | None = None) -> tuple
     """Return how well the hour alone tells infected frames (AUC), and the share of frames at shared hours.
 
     The score of a frame is the infected share of its hour among the *other* wells, both classes counted
-    alike: the best function of the hour, whatever its shape; 0.5 for all where wells share their hours.
+    alike, in tenths (a frame that one well lacks moves the shares of all hours a little): the best function
+    of the hour, whatever its shape; 0.5 for all where wells share their hours.
 
     Args:
         frames: with ``plate well stack_id condition hours``.
@@ -79,7 +80,7 @@ def hours_auc(frames: pd.DataFrame, infected: np.ndarray | None = None) -> tuple
         others = own.sum(0)[hour] - own[well, hour]
         of_class.append(others / np.maximum(own.sum() - own.sum(1)[well], 1))
     either = of_class[0] + of_class[1]
-    score = np.where(either > 0, of_class[0] / np.where(either > 0, either, 1.0), 0.5).round(12)
+    score = np.where(either > 0, of_class[0] / np.where(either > 0, either, 1.0), 0.5).round(1)
     both = np.intersect1d(hour[infected], hour[~infected])
     return _auc(score, infected), float(np.isin(hour, both).mean())
 
@@ -226,10 +227,10 @@ def settings_of_design(plate: Plate) -> Answer | None:
 
 def empty_of_design(plate: Plate) -> Answer | None:
     """Decide whether frames without a picture, which are left out, go with the condition."""
-    if EMPTY_FRAMES not in plate.frames:
+    if N_EMPTY not in plate.frames:
         return None
     stacks = plate.frames.drop_duplicates("stack_id")
-    n = stacks[EMPTY_FRAMES]
+    n = stacks[N_EMPTY]
     if not n.any():
         return Answer("shown", f"no frame of {len(stacks)} stacks is of one grey level", "", 0.0)
     apart, words = _goes_with_condition(stacks, n.gt(0).map({True: "some", False: "none"}))

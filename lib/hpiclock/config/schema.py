@@ -119,6 +119,9 @@ class ImageConfig(Section):
     low: float | None = option(None, "percentile, or grey level when fixed", ge=-1e12, le=1e12)
     high: float | None = option(None, "percentile, or grey level when fixed", ge=-1e12, le=1e12)
     crop_border: float = option(0.0, "share of each side cut off", ge=0, lt=0.5)
+    max_clipped: float = option(
+        0.5, "share of a stack's pixels beyond low and high from which it is refused", gt=0, le=1
+    )
 
     @model_validator(mode="after")
     def _limits(self) -> ImageConfig:

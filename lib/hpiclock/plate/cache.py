@@ -18,27 +18,40 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from filelock import FileLock
 
+from hpiclock.acquisition import EMPTY_FRAMES
 from hpiclock.config.schema import DataConfig, ImageConfig
 from hpiclock.errors import InputError
 from hpiclock.plate.preprocess import stack_images
 from hpiclock.plate.readers import open_stack, source_files
 from hpiclock.progress import progress
 
-FORMAT = 3  # raise it when the conversion changes pixels
+FORMAT = 4  # raise it when the conversion changes pixels
+MUCH_CLIPPED = 0.05  # share of a stack's pixels from which it is said
 HASHED_BYTES = 1 << 16  # bytes hashed at each end of a file
 FRAMES = "frames.npy"
-READY = "ready"  # one line per converted stack: its id, frames and checksum
+READY = "ready"  # one line per converted stack: its id and what Converted holds
 
 MADE_ANEW = "remove this folder, it is made anew"
 
 Shape = tuple[int, int, int]
-Checksums = Mapping[str, tuple[int, int]]  # stack_id -> frames, CRC-32 of their pixels
+
+
+class Converted(NamedTuple):
+    """A stack in the cache: its frames, the CRC-32 of their pixels, the empty ones, what limits cut off."""
+
+    n_frames: int
+    checksum: int
+    empty: list[int]
+    clipped: float  # share of its pixels
+
+
+Checksums = Mapping[str, Converted]  # by stack_id
 
 
 @dataclass(frozen=True)
@@ -46,7 +59,7 @@ class FrameCache:
     """The frames of a manifest: ``images`` (n, size, size) uint8, ``offset`` of each stack in it.
 
     ``checksums`` are those of the stacks' pixels, as they were converted, by stack_id, with the number of
-    frames; ``intact`` are the stacks that were found to have them still.
+    frames and those without a picture; ``intact`` are the stacks that were found to have them still.
     """
 
     images: np.ndarray
@@ -59,6 +72,21 @@ class FrameCache:
     def sha256(self) -> str:
         """Hash of all pixels, wherever the files are and whatever their dates."""
         return hashlib.sha256(json.dumps(sorted(self.checksums.items())).encode()).hexdigest()
+
+    def find_empty(self, manifest: pd.DataFrame) -> pd.DataFrame:
+        """Return the manifest with ``empty_frames``: the numbers of a stack's frames that hold no picture."""
+        empty = [json.dumps(self.checksums[stack_id].empty) for stack_id in manifest["stack_id"]]
+        return manifest.assign(**{EMPTY_FRAMES: empty})
+
+    def clipped_notes(self) -> list[str]:
+        """Return a note where the limits of the grey levels cut off more than a little of a stack."""
+        clipped = pd.Series({name: stack.clipped for name, stack in self.checksums.items()}, dtype=float)
+        if not clipped.gt(MUCH_CLIPPED).any():
+            return []
+        most = (
+            f"{clipped.max():.0%} of the pixels of {clipped.idxmax()}, {clipped.median():.0%} in the median"
+        )
+        return [f"Grey levels beyond image.low and image.high become black or white: {most} stack."]
 
     def rows(self, frames: pd.DataFrame) -> np.ndarray:
         """Return the index into ``images`` of every row of a FRAMES table, shape (len(frames),).
@@ -120,7 +148,8 @@ def cache_key(manifest: pd.DataFrame, data: DataConfig, image: ImageConfig) -> s
         seen |= {file: _fingerprint(file) for file in mine if file not in seen}
         files.append([seen[file] for file in mine])
     stacks = list(zip(manifest["stack_id"], manifest["n_frames"].tolist(), files, strict=True))
-    settings = {"image": image.model_dump(), "channel": data.channel, "z": data.z, "format": FORMAT}
+    pixels = image.model_dump(exclude={"max_clipped"})  # which only refuses
+    settings = {"image": pixels, "channel": data.channel, "z": data.z, "format": FORMAT}
     text = json.dumps([stacks, settings], sort_keys=True)
     return f"{image.size}px-{hashlib.sha256(text.encode()).hexdigest()[:16]}"
 
@@ -156,15 +185,15 @@ def _build(
     images, done = _unfinished(unfinished, shape, offset)
     todo = [row for row in manifest.itertuples() if row.stack_id not in done]
 
-    def convert(row: Any) -> tuple[str, int, int]:
+    def convert(row: Any) -> tuple[str, Converted]:
         with open_stack(row.path, channel=data.channel, z=data.z) as stack:
             first, n = offset[row.stack_id], stack.facts.n_frames
             if n != row.n_frames:
                 says = f"{n} frames, the manifest says {row.n_frames}"
                 raise InputError(f"{row.path}: {says}; make the manifest anew")
-            pixels = stack_images(stack, image)
+            pixels, empty, clipped = stack_images(stack, image)
             images[first : first + n] = pixels
-        return str(row.stack_id), n, _checksum(pixels)
+        return str(row.stack_id), Converted(n, _checksum(pixels), empty, clipped)
 
     bar = progress(desc="converting", total=len(manifest), initial=len(done), unit="stack")
     # threads suffice: decoding and resizing release the interpreter lock
@@ -172,9 +201,9 @@ def _build(
         futures = [pool.submit(convert, row) for row in todo]
         try:
             for future in as_completed(futures):
-                converted = future.result()
+                name, converted = future.result()
                 images.flush()  # type: ignore[attr-defined]  # pixels first, then the word that they are there
-                log.write(json.dumps(converted) + "\n")
+                log.write(json.dumps([name, *converted]) + "\n")
                 log.flush()
                 bar.update()
         finally:
@@ -206,20 +235,20 @@ def _unfinished(folder: Path, shape: Shape, offset: Mapping[str, int]) -> tuple[
     return images, done
 
 
-def _ready(folder: Path) -> dict[str, tuple[int, int]]:
+def _ready(folder: Path) -> dict[str, Converted]:
     """Return the checksums of the stacks that are converted in a folder; a line cut short is none."""
     found = {}
     with suppress(OSError, UnicodeDecodeError):
         for line in (folder / READY).read_text(encoding="utf-8").splitlines():
             with suppress(ValueError, TypeError):
-                name, n, checksum = json.loads(line)
-                found[str(name)] = (int(n), int(checksum))
+                name, n, checksum, empty, clipped = json.loads(line)
+                found[str(name)] = Converted(int(n), int(checksum), list(empty), float(clipped))
     return found
 
 
 def _is_intact(images: np.ndarray, offset: Mapping[str, int], checksums: Checksums, name: str) -> bool:
-    n, checksum = checksums[name]
-    return _checksum(images[offset[name] : offset[name] + n]) == checksum
+    stack = checksums[name]
+    return _checksum(images[offset[name] : offset[name] + stack.n_frames]) == stack.checksum
 
 
 def _checksum(pixels: np.ndarray) -> int:

@@ -5,9 +5,12 @@ from typing import NamedTuple
 import numpy as np
 import pandas as pd
 
+from hpiclock.acquisition import empty_frames
 from hpiclock.allocation import COLUMNS as ALLOCATION
 from hpiclock.config.schema import ClassWindow, Config, FramesConfig, SplitFrames
 from hpiclock.errors import InputError
+from hpiclock.format import count_text
+from hpiclock.plate.cache import FrameCache
 from hpiclock.plate.manifest.survey import acquisition_times, load_manifest
 from hpiclock.plate.preprocess import refuse_mixed_levels
 from hpiclock.plate.splits import SplitPlan, split_wells
@@ -19,6 +22,8 @@ CLASS_OF = {"infected": "infected", "mock": "uninfected"}  # condition -> sectio
 
 def expand_frames(manifest: pd.DataFrame) -> pd.DataFrame:
     """Return one row per frame of every stack: identity (and ``allocation block``), ``frame``, ``hours``.
+
+    Frames that were found to hold no picture (``empty_frames``) are left out.
 
     Args:
         manifest: a MANIFEST table; a stack without true acquisition times runs at its ``interval_h``.
@@ -38,7 +43,13 @@ def expand_frames(manifest: pd.DataFrame) -> pd.DataFrame:
             raise InputError(f"stack {stack_id}: {len(times)} acquisition times for {n} frames; correct them")
         elapsed[end - n : end] = times
     rows = stacks[named].assign(frame=frame, hours=stacks["start_h"].to_numpy() + elapsed)
-    return rows.reset_index(drop=True)
+    return rows[~_is_empty(rows, manifest)].reset_index(drop=True)
+
+
+def _is_empty(frames: pd.DataFrame, manifest: pd.DataFrame) -> np.ndarray:
+    gone = {(stack, at) for stack, numbers in empty_frames(manifest).items() for at in numbers}
+    pairs = zip(frames["stack_id"], frames["frame"], strict=True)
+    return np.fromiter((pair in gone for pair in pairs), bool, len(frames))
 
 
 def select_frames(frames: pd.DataFrame, config: FramesConfig) -> pd.DataFrame:
@@ -146,6 +157,46 @@ def split_frames(frames: pd.DataFrame, split: SplitPlan, cfg: Config) -> pd.Data
     side = split.stacks.set_index("stack_id")["split"]
     frames = frames.assign(split=frames["stack_id"].map(side), fold=cfg.split.fold)
     return check(FRAMES, select_frames(frames, cfg.frames))
+
+
+def leave_out_empty(plate: Plate, cache: FrameCache, cfg: Config) -> Plate:
+    """Return a plate without the frames that hold no picture, of one grey level or saturated throughout.
+
+    Its manifest tells which they are (``empty_frames``), and a note how many.
+
+    Args:
+        plate: its frames have their split.
+        cache: of its manifest; its build has looked at every frame.
+        cfg: the experiment; controls are matched again where they were.
+    """
+    manifest = cache.find_empty(plate.manifest)
+    kept = without_empty(plate.frames, manifest, cfg)
+    notes = (*plate.notes, *empty_notes(manifest), *cache.clipped_notes())
+    return plate._replace(manifest=manifest, frames=kept, notes=notes)
+
+
+def without_empty(frames: pd.DataFrame, manifest: pd.DataFrame, cfg: Config) -> pd.DataFrame:
+    """Return the frames of a split (FRAMES) that are not ``empty_frames`` of the manifest."""
+    gone = _is_empty(frames, manifest)
+    if not gone.any():
+        return frames
+    kept = frames[~gone]
+    matched = [name for name in SPLITS if getattr(cfg.frames, name).match_controls]
+    parts = [match_controls(kept[kept["split"].eq(name)]) for name in matched]
+    return pd.concat([kept[~kept["split"].isin(matched)], *parts]).sort_index()
+
+
+def empty_notes(manifest: pd.DataFrame) -> list[str]:
+    """Return the note on frames that hold no picture; none where there are none."""
+    found = {stack: numbers for stack, numbers in empty_frames(manifest).items() if numbers}
+    if not found:
+        return []
+    first = next(iter(found))
+    counts = count_text(sum(map(len, found.values())), "frame") + f" of {count_text(len(found), 'stack')}"
+    return [
+        f"{counts} hold no picture (one grey level, or saturated throughout; the first: frame "
+        f"{found[first][0]} of {first}): they are left out everywhere, and no answer is given for them."
+    ]
 
 
 def prepare_frames(cfg: Config) -> Plate:

@@ -4,6 +4,7 @@ A new plate is read as a model was trained: what is carried over, what is adapte
 """
 
 from collections.abc import Callable, Iterable
+from itertools import chain
 
 import numpy as np
 import pandas as pd
@@ -17,17 +18,31 @@ from hpiclock.plate.readers import Stack, open_stack
 SAME_SIZE = 0.02  # sizes and intervals that differ by less than this share are the same
 MIN_IMAGE_PX = 16  # side of the smallest image that image.size allows
 MIN_FIELD_RATIO = 0.5  # of the training field: less of it is not what the model was trained on
+EMPTY = 0.999  # share of pixels of one grey level from which a frame holds no picture
 SAMPLE = 4  # limits of a whole stack are taken from every 4th pixel of every 4th row
 
 
 def prepare_image(plane: np.ndarray, limits: tuple[float, float], image: ImageConfig) -> np.ndarray:
     """Crop, scale to uint8 and resize with antialiasing: (height, width) any dtype -> (size, size) uint8.
 
+    The arguments are those of :func:`scale_to_uint8`.
+    """
+    return _resized(scale_to_uint8(plane, limits, image), image)
+
+
+def _resized(grey: np.ndarray, image: ImageConfig) -> np.ndarray:
+    size = (image.size, image.size)
+    return np.asarray(Image.fromarray(grey).resize(size, Image.Resampling.BILINEAR))
+
+
+def scale_to_uint8(plane: np.ndarray, limits: tuple[float, float], image: ImageConfig) -> np.ndarray:
+    """Crop and scale to uint8: (height, width) any dtype -> (height, width) less the border, uint8.
+
     Args:
         plane: one frame.
         limits: grey levels that become 0 and 255; values beyond them are clipped. Equal limits (a constant
             frame) give a black image.
-        image: size and border.
+        image: border.
     """
     low, high = limits
     grey = crop(plane, image.crop_border).astype(np.float64)  # float32 would round some levels the other way
@@ -35,8 +50,12 @@ def prepare_image(plane: np.ndarray, limits: tuple[float, float], image: ImageCo
     grey /= high - low if high > low else np.inf
     grey *= 255.0
     np.clip(grey, 0.0, 255.0, out=grey)
-    size = (image.size, image.size)
-    return np.asarray(Image.fromarray(np.rint(grey).astype(np.uint8)).resize(size, Image.Resampling.BILINEAR))
+    return np.rint(grey).astype(np.uint8)
+
+
+def one_level(plane: np.ndarray) -> float:
+    """Return the share of pixels at the median grey level of a plane (height, width): 1 = no picture."""
+    return float((plane == np.median(plane[::SAMPLE, ::SAMPLE])).mean())
 
 
 def crop(plane: np.ndarray, border: float) -> np.ndarray:
@@ -54,10 +73,15 @@ def stack_limits(stack: Stack, image: ImageConfig) -> tuple[float, float]:
     """Return the grey levels of a whole stack, inside the border, that become 0 and 255.
 
     It is read frame by frame; percentiles come from a sample of the pixels (every 4th in each direction).
+    Frames without a picture (:data:`EMPTY`) do not count, unless all are.
     """
     step = SAMPLE if image.intensity == "percentile" else 1
     planes = (crop(stack.frame(i), image.crop_border) for i in range(stack.facts.n_frames))
-    return _limits((plane[::step, ::step] for plane in planes), image)
+    seen = (plane[::step, ::step] for plane in planes if one_level(plane) < EMPTY)
+    first = next(seen, None)
+    return _limits(
+        [crop(stack.frame(0), image.crop_border)] if first is None else chain([first], seen), image
+    )
 
 
 def _limits(planes: Iterable[np.ndarray], image: ImageConfig) -> tuple[float, float]:
@@ -80,20 +104,52 @@ def limits_of(stack: Stack, image: ImageConfig) -> Callable[[np.ndarray], tuple[
     return lambda _: whole
 
 
-def stack_images(stack: Stack, image: ImageConfig) -> np.ndarray:
-    """Return every frame of a stack as the model sees it: (n_frames, size, size) uint8.
+def stack_images(stack: Stack, image: ImageConfig) -> tuple[np.ndarray, list[int], float]:
+    """Return every frame of a stack as the model sees it, which hold no picture, and what the limits cut off.
+
+    A frame holds none where :data:`EMPTY` of its pixels are of one grey level, in the file or after scaling.
+
+    Returns:
+        (n_frames, size, size) uint8, indices into it, and the share of the others' pixels beyond the limits.
 
     Raises:
-        InputError: a frame cannot be read, or holds a grey level that is not a number.
+        InputError: a frame cannot be read, or holds a grey level that is not a number, or the settings leave
+            too little of the pictures.
     """
     limits = limits_of(stack, image)
     images = np.empty((stack.facts.n_frames, image.size, image.size), np.uint8)
+    shares = np.empty((stack.facts.n_frames, 3))  # of one level in the file, after scaling, beyond the limits
     for i in range(stack.facts.n_frames):
         plane = stack.frame(i)
         if plane.dtype.kind == "f" and not np.isfinite(plane).all():
             raise InputError(f"{stack.path}: frame {i} holds NaN or infinite grey levels; export it again")
-        images[i] = prepare_image(plane, limits(plane), image)
-    return images
+        low, high = limits(plane)
+        grey, inside = scale_to_uint8(plane, (low, high), image), crop(plane, image.crop_border)
+        images[i] = _resized(grey, image)
+        shares[i] = one_level(inside), one_level(grey), ((inside < low) | (inside > high)).mean()
+    _refuse_erased(stack, shares, image)
+    clipped = shares[shares[:, 0] < EMPTY, 2]
+    empty = np.flatnonzero(shares[:, :2].max(axis=1) >= EMPTY)
+    return images, empty.tolist(), float(clipped.mean()) if clipped.size else 0.0
+
+
+def _refuse_erased(stack: Stack, shares: np.ndarray, image: ImageConfig) -> None:
+    pictures = np.flatnonzero(shares[:, 0] < EMPTY)
+    if not pictures.size:
+        return
+    _, flat, clipped = shares[pictures].T
+    plane = crop(stack.frame(int(pictures[len(pictures) // 2])), image.crop_border)
+    low, high = np.percentile(plane, [1, 99])
+    levels = f"its grey levels are {low:.5g} to {high:.5g} (1% and 99% of the pixels)"
+    limits = "" if image.low is None else f" {image.low:g} to {image.high:g}"
+    remedy = "set image.intensity to percentile with image.low 1 and image.high 99, or limits that fit"
+    if clipped.mean() > image.max_clipped:
+        lost = f"{clipped.mean():.0%} of its pixels lie beyond image.low and image.high ({image.intensity}"
+        more = f"{remedy}; image.max_clipped allows more"
+        raise InputError(f"{stack.path}: {lost}{limits}) and would be black or white: {levels}; {more}")
+    if (flat >= EMPTY).mean() > 0.5:
+        lost = f"image.intensity {image.intensity}{limits} leaves one grey level in most of its frames"
+        raise InputError(f"{stack.path}: {lost}: {levels}; {remedy}")
 
 
 def pick_frames(frames: pd.DataFrame, *, hours: list[float], stacks_per_treatment: int) -> pd.DataFrame:

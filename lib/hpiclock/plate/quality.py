@@ -17,15 +17,26 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
+from hpiclock.acquisition import EMPTY_FRAMES
 from hpiclock.config.schema import DataConfig, QualityConfig
 from hpiclock.errors import InputError
 from hpiclock.plate.cache import FrameCache
+from hpiclock.plate.preprocess import EMPTY, one_level
 from hpiclock.plate.readers import Stack, open_stack
 from hpiclock.progress import progress
 
 IDENTITY = ("stack_id", "path", "plate", "well", "position", "condition")
 COUNTS = ("n_frames", "unreadable", "gaps", "dead", "copies", "jumps", "blurred")
-PASSPORT_COLUMNS = (*IDENTITY, "status", *COUNTS, "saturated", "brightness", "sharpness", "findings")
+PASSPORT_COLUMNS = (
+    *IDENTITY,
+    "status",
+    *COUNTS,
+    "saturated",
+    "brightness",
+    "sharpness",
+    "findings",
+    EMPTY_FRAMES,
+)
 NEIGHBOURHOOD = 9  # frames of which the median is a frame's usual sharpness
 FINDINGS = {
     "dead": "one grey level only",
@@ -64,7 +75,8 @@ def passport(
         that are ``unreadable``, ``dead`` (one grey level), ``copies`` of an earlier frame, ``blurred`` or
         where brightness ``jumps``, and of ``gaps`` in time; ``saturated``: the largest share of pixels at
         full scale in a frame; ``brightness`` and ``sharpness``: medians over frames; ``findings``: all of it
-        in words.
+        in words; ``empty_frames``: the numbers of the dead ones, which are left out of training and
+        predictions.
     """
     rows: list[dict[str, Any]] = []
     digests: dict[str, str] = {}
@@ -115,7 +127,7 @@ def _frame(stack: Stack, index: int) -> dict[str, Any]:
         "wrong": "" if np.isfinite(image).all() else "holds values that are not numbers",
         "digest": hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).hexdigest(),
         "mean": float(grey.mean()),
-        "sd": variance**0.5,
+        "sd": 0.0 if one_level(grey) >= EMPTY else variance**0.5,  # what stands out of it is no picture
         "focus": edges / variance if variance > 0 else np.nan,
         "peak": peak,
         "at_peak": float((grey == peak).mean()),
@@ -155,6 +167,7 @@ def _row(stack: dict[str, Any], frames: pd.DataFrame, quality: QualityConfig) ->
         "brightness": float(frames["mean"].dropna().median()),
         "sharpness": float(frames["focus"].dropna().median()),
         "findings": findings,
+        EMPTY_FRAMES: json.dumps(found["dead"].tolist()),
     }
 
 

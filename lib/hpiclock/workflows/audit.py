@@ -14,10 +14,11 @@ from typing import Any, NamedTuple
 import pandas as pd
 from threadpoolctl import threadpool_limits
 
+from hpiclock.acquisition import EMPTY_FRAMES, empty_frames
 from hpiclock.audit import BACKGROUND, PLAIN, Evidence, baselines, controls, is_current, random_stream
 from hpiclock.audit import verdict as checks
 from hpiclock.audit.clocks import onset_shift_table, score_over_time
-from hpiclock.audit.design import design_table
+from hpiclock.audit.design import N_EMPTY, design_table
 from hpiclock.audit.leakage import with_split_and_well
 from hpiclock.audit.verdict import design_verdict
 from hpiclock.config.schema import Config
@@ -81,7 +82,9 @@ def undropped_frames(manifest: pd.DataFrame) -> pd.DataFrame:
     facts = manifest.columns.difference(expand_frames(manifest.head(0)).columns)
     frames = expand_frames(manifest).join(manifest.set_index("stack_id")[facts], on="stack_id")
     since = hpi(frames["hours"], frames["onset_h"])
-    return frames.assign(hpi=since.where(frames["condition"].eq("infected")))
+    n_empty = {stack: len(numbers) for stack, numbers in empty_frames(manifest).items()}
+    counts = {N_EMPTY: frames["stack_id"].map(n_empty)} if n_empty else {}
+    return frames.assign(hpi=since.where(frames["condition"].eq("infected")), **counts)
 
 
 @dataclass(frozen=True)
@@ -102,6 +105,14 @@ class Checked:
     def errors(self) -> int:
         """How many problems would stop a run."""
         return int(self.problems["severity"].eq("error").sum())
+
+    @property
+    def looked_at(self) -> pd.DataFrame:
+        """The manifest with the frames that the passport found to be of one grey level."""
+        if self.passport is None:
+            return self.manifest
+        found = self.passport.set_index("path")[EMPTY_FRAMES]
+        return self.manifest.assign(**{EMPTY_FRAMES: self.manifest["path"].map(found)})
 
     def write(
         self, manifest: Path | None, passport: Path | None, quarantine: Path | None, *, suspects: bool

@@ -20,6 +20,7 @@ import pandas as pd
 from scipy.special import expit, logit
 
 from hpiclock.acquisition import COLUMNS as ACQUISITION
+from hpiclock.acquisition import EMPTY_FRAMES
 from hpiclock.analysis.acquisition_shift import acquisition_shift, ood_summary
 from hpiclock.analysis.calibration import CLIP
 from hpiclock.config.load import config_of
@@ -27,7 +28,7 @@ from hpiclock.config.schema import Config, iterate_keys
 from hpiclock.errors import InputError
 from hpiclock.files import atomic, check_output, make_folder, write_csv
 from hpiclock.plate.cache import FrameCache, open_cache
-from hpiclock.plate.frames import expand_frames
+from hpiclock.plate.frames import empty_notes, expand_frames
 from hpiclock.plate.manifest.survey import load_manifest
 from hpiclock.plate.preprocess import harmonize
 from hpiclock.plate.quality import stack_statistics
@@ -306,7 +307,7 @@ def _mean(values: np.ndarray) -> np.ndarray:
 
 # keys that are not carried over to another plate
 OF_THE_PLATE = ("data.source", "data.interval_h", "data.start_h", "data.quarantine", "data.on_bad_stack")
-OF_THE_FILES = ("times_h", *ACQUISITION)
+OF_THE_FILES = ("times_h", EMPTY_FRAMES, *ACQUISITION)
 MAY_CHANGE = ("image.low", "image.high")  # and data.*
 
 
@@ -344,11 +345,14 @@ def predict(
     if "image.low" in changes or "image.high" in changes:
         known = known.assign(dtype=manifest["dtype"].iloc[0])  # the user states what its grey levels mean
     image, adapted = harmonize(known, manifest, cfg.image)
-    notes += adapted
+    cache = open_cache(manifest, cfg.data, image)
+    manifest = cache.find_empty(manifest)
+    notes += [*adapted, *empty_notes(manifest), *cache.clipped_notes()]
     for note in notes:
         say(f"note: {note}")
-    cache = open_cache(manifest, cfg.data, image)
     frames = frames_of_new_plate(manifest, cfg)
+    if frames.empty:
+        raise InputError(f"{source}: no frame holds a picture: all are of one grey level; export them again")
     members = [load_member(run, say) for run in runs]
     pieces = output.with_name(f".{output.name}.pieces")
     predicted = _predict_all(members, cache, frames, pieces)

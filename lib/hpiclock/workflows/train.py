@@ -18,7 +18,14 @@ from hpiclock.config.schema import Config
 from hpiclock.errors import InputError
 from hpiclock.format import count_text
 from hpiclock.plate.cache import FrameCache, open_cache
-from hpiclock.plate.frames import Plate, clamped_targets, open_plate, split_frames
+from hpiclock.plate.frames import (
+    Plate,
+    clamped_targets,
+    leave_out_empty,
+    open_plate,
+    split_frames,
+    without_empty,
+)
 from hpiclock.progress import OFF
 from hpiclock.report.text import summary_text
 from hpiclock.runs.results import Tables, of_split, write_reference_files, write_tables
@@ -119,6 +126,9 @@ def fit(
     place_model(model, cfg.train)
     with group.main_process_first():  # frames are converted once, a folder is made once
         cache = open_cache(plate.manifest, cfg.data, cfg.image)
+        plate = leave_out_empty(plate._replace(frames=frames), cache, cfg)
+        frames = plate.frames
+        check_trainable(cfg, frames)
         if group.is_main:
             Run.create(cfg, run.folder)
             _save_inputs(run, plate, frames, cache, changed)
@@ -152,7 +162,7 @@ def fit(
 
 
 def predict(model: TwoHeads, frames: pd.DataFrame, run: Run, *, group: ProcessGroup = SINGLE) -> pd.DataFrame:
-    """Return PREDICTIONS of every frame, once; those of a finished run are the ones that it kept.
+    """Return PREDICTIONS of every frame with a picture, once; of a finished run those that it kept.
 
     Frames of the training wells are predicted, too: baselines are fitted on them, and never on test frames.
     A time that was never trained (``model.time_on``) is missing.
@@ -165,7 +175,7 @@ def predict(model: TwoHeads, frames: pd.DataFrame, run: Run, *, group: ProcessGr
     """
     if run.state == "done":
         return run.read_table("predictions.parquet", PREDICTIONS)
-    frames = frames.reset_index(drop=True)
+    frames = without_empty(frames, run.read_table("manifest.csv", MANIFEST), run.cfg).reset_index(drop=True)
     batch_size = run.cfg.train.batch_size
     batches = Batches(_cache(run), frames, batch_size=batch_size, device=model.device, group=group)
     predicted = evaluate.output_table(model, evaluate.predict(model, batches, desc="predicting"))

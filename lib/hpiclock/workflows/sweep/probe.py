@@ -13,7 +13,7 @@ from hpiclock.config.schema import Config
 from hpiclock.config.sweep import Sweep
 from hpiclock.errors import InputError
 from hpiclock.plate.cache import open_cache
-from hpiclock.plate.frames import Plate, expand_frames, prepare_frames, select_frames
+from hpiclock.plate.frames import Plate, expand_frames, leave_out_empty, prepare_frames, select_frames
 from hpiclock.progress import progress
 from hpiclock.runs.run import Run, Say
 from hpiclock.targets import add_targets
@@ -72,7 +72,9 @@ def _feature_key(plan: Sweep, cfg: Config) -> str:
 def _seen(plan: Sweep, cfg: Config, kept: dict[str, pd.DataFrame]) -> tuple[Plate, pd.DataFrame]:
     """Return the plate of a split with frames of all hours, and the features of every frame."""
     all_hours = load_config(plan.base, plan.file.set).frames
-    dataset = prepare_frames(cfg.model_copy(update={"frames": all_hours}))
+    every = cfg.model_copy(update={"frames": all_hours})
+    dataset = prepare_frames(every)
+    dataset = leave_out_empty(dataset, open_cache(dataset.manifest, cfg.data, cfg.image), every)
     key = _feature_key(plan, cfg)
     if key not in kept:
         kept[key] = _features(plan, cfg, dataset)
