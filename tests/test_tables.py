@@ -5,11 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from hypothesis import given, seed, settings
+from hypothesis import strategies as st
 
 from hpiclock import tables
 from hpiclock.errors import InputError
-from hpiclock.tables import FRAMES, HISTORY, MANIFEST, METRICS, check, read, write
+from hpiclock.files import write_csv
+from hpiclock.tables import FRAMES, HISTORY, MANIFEST, METRICS, check, read, read_any, write
 
 
 def manifest(**changes: object) -> pd.DataFrame:
@@ -148,8 +153,8 @@ def test_files_that_are_no_tables(tmp_path: Path) -> None:
     (tmp_path / "text.parquet").write_text("not parquet")
     with pytest.raises(InputError, match=r"text\.parquet: cannot be read as a table"):
         read(MANIFEST, tmp_path / "text.parquet")
-    (tmp_path / "bytes.csv").write_bytes(b"\xff\xfe\x00\x01")
-    with pytest.raises(InputError, match=r"bytes\.csv: cannot be read as a table"):
+    (tmp_path / "bytes.csv").write_bytes(b"\xff\x00\x01")
+    with pytest.raises(InputError, match=r"bytes\.csv: is not text in UTF-8"):
         read(MANIFEST, tmp_path / "bytes.csv")
 
 
@@ -174,3 +179,126 @@ def test_overall_metrics_have_no_window_and_windows_do_not_clash() -> None:
 def test_history_counts_epochs_from_1() -> None:
     rows = pd.DataFrame({"epoch": [0], "split": "val", "metric": "auc", "value": 0.5})
     assert "row 2, column epoch: 0 is below 1" in refusal(rows, HISTORY)
+
+
+PEOPLE = pd.DataFrame({"stack_id": ["a", "b"], "hours": [0.5, 1.5], "note": ["x, y; z", "-"], "n": [1, 2]})
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("first", ["", "sep={}\n", '"SEP={}"\r\n'])
+@pytest.mark.parametrize(
+    ("separator", "decimal"), [(",", "."), (";", ","), (";", "."), ("\t", ","), ("\t", ".")]
+)
+def test_a_csv_of_any_spreadsheet_is_read(
+    tmp_path: Path, separator: str, decimal: str, first: str, encoding: str
+) -> None:
+    path = tmp_path / "t.csv"
+    text = first.format(separator) + PEOPLE.to_csv(index=False, sep=separator, decimal=decimal)
+    path.write_bytes(text.encode(encoding))
+    pd.testing.assert_frame_equal(read_any(path), PEOPLE)
+
+
+FORMULAS = [
+    "=1+1",
+    "+cmd|' /C calc'!A0",
+    "-2+3",
+    "@SUM(A1)",
+    "\t=1",
+    "\r=1",
+    "'=1",
+    "''-x",
+    "\uff1d1",
+    "=",
+    "--",
+    "-",
+]
+PLAIN = ["a", "", "'a", "-1", "-1.5e3", "a=b", "7", "it's"]
+
+
+@seed(0)
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(
+        st.one_of(st.sampled_from(FORMULAS + PLAIN), st.text("=+-@'\t0a", max_size=4)), min_size=1, max_size=5
+    )
+)
+def test_no_text_in_a_csv_is_a_formula_and_all_reads_back(
+    tmp_path_factory: pytest.TempPathFactory, texts: list[str]
+) -> None:
+    path = tmp_path_factory.getbasetemp() / "t.csv"
+    table = pd.DataFrame({"stack_id": texts, "=cmd()": "@x", "n": -1.5})
+    write_csv(table, path)
+    raw = pd.read_csv(path, dtype=str, keep_default_na=False)
+    for text in [*raw["stack_id"], *raw.iloc[:, 1], *raw.columns]:
+        number = text.lstrip("-+").replace(".", "", 1).replace("e", "", 1).replace("+", "", 1).isdigit()
+        assert number or text in ("+", "-") or text[:1] not in tuple("=+-@\t\r"), text
+    assert raw["n"].eq("-1.5").all()
+    back = read_any(path)
+    assert list(back) == list(table)
+    assert back["stack_id"].fillna("").tolist() == texts
+
+
+def test_a_table_is_written_without_formulas(tmp_path: Path) -> None:
+    table = pd.DataFrame([{"epoch": 1, "split": "val", "metric": "=1", "value": 1.0}])
+    assert "'=1" in write(HISTORY, table, tmp_path / "h.csv").read_text()
+    assert read(HISTORY, tmp_path / "h.csv")["metric"].tolist() == ["=1"]
+
+
+def special(folder: Path, kind: str) -> Path:
+    """A path that is no table."""
+    path = folder / "t.csv"
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "folder":
+        path.mkdir()
+    elif kind == "loop":
+        path.symlink_to(path)
+    elif kind == "device":
+        path = Path("/dev/zero")
+    elif kind == "long":
+        path = folder / ("x" * 300)
+    elif kind == "binary":
+        path.write_bytes(b"PK\3\4 not really")
+    elif kind == "wide":
+        path.write_text(",".join(f"c{n}" for n in range(200_000)) + "\n")
+    elif kind == "doubled":
+        path.write_text("a,a\n1,2\n")
+    elif kind == "shifted":
+        path.write_text("a,b\n1,2,3\n4,5,6\n")
+    elif kind == "wide parquet":
+        path = folder / "t.parquet"
+        pq.write_table(pa.table({f"c{n}": [1] for n in range(6000)}), path)
+    elif kind == "nested parquet":
+        path = folder / "t.parquet"
+        pq.write_table(pa.table({"a": [[1, 2]]}), path)
+    elif kind == "no parquet":
+        path = folder / "t.parquet"
+        path.write_bytes(b"PAR1 PAR1")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("kind", "words"),
+    [
+        ("none", "no such file; correct the name"),
+        ("fifo", "is a FIFO, not a file"),
+        ("folder", "is a folder, not a file"),
+        ("loop", "cannot be read (Too many levels"),
+        ("device", "is a device, not a file"),
+        ("long", "cannot be read (File name too long)"),
+        ("binary", "is not text in UTF-8; save it as CSV UTF-8 or Parquet"),
+        ("wide", "200,000 columns, a table may have 5,000"),
+        ("doubled", "column a stands twice; keep one"),
+        ("shifted", "rows have more cells than the header"),
+        ("wide parquet", "of 6,000 columns, a table may have"),
+        ("nested parquet", "column a holds list<"),
+        ("no parquet", "cannot be read as a table"),
+    ],
+)
+def test_what_is_no_table_is_refused_at_once_in_one_line(tmp_path: Path, kind: str, words: str) -> None:
+    path = special(tmp_path, kind)
+    with pytest.raises(InputError) as refused:
+        read_any(path)
+    assert str(refused.value).startswith(f"{path}: ")
+    assert words in str(refused.value)
+    assert "\n" not in str(refused.value)

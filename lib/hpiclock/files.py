@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import csv
 import errno
 import hashlib
 import os
@@ -92,7 +93,7 @@ def read_text(path: str | Path, remedy: str, *, most: int, what: str = "file") -
         raise InputError(f"{path}: cannot be read ({_reason(error)}); {remedy}") from None
     except UnicodeDecodeError:
         raise InputError(f"{path}: is not text in UTF-8; {remedy}") from None
-    if "\0" in text:
+    if re.search("[\x00-\x08]", text):  # what no text holds
         raise InputError(f"{path}: is not text in UTF-8; {remedy}")
     return text
 
@@ -246,9 +247,43 @@ def remove_content(folder: Path, *, and_itself: bool) -> None:
 
 
 def write_csv(table: pd.DataFrame, path: str | Path) -> None:
-    """Write the rows of a table without their index, atomically."""
+    """Write the rows of a table without their index, atomically, text that is a formula as :func:`inert`."""
+    table = inert(table)
+    words = table.select_dtypes(object)
+    returns = any("\r" in str(text) for name in words for text in [name, *words[name].unique()])
+    quoting = csv.QUOTE_NONNUMERIC if returns else csv.QUOTE_MINIMAL  # which leaves a carriage return bare
     with atomic(path) as partial:
-        table.to_csv(partial, index=False)
+        table.to_csv(partial, index=False, quoting=quoting)
+
+
+# What a spreadsheet takes for the start of a formula, and is no number; an apostrophe makes it text.
+_FORMULA = re.compile(r"'*(?:[=@\t\r\uff1d\uff20\uff0b\uff0d]|[+-](?!\d*\.?\d*(?:[eE][-+]?\d+)?$))")
+
+
+def inert(table: pd.DataFrame) -> pd.DataFrame:
+    """Return a table of which no spreadsheet runs a text or a name: before formulas stands an apostrophe."""
+    return _texts(table, lambda text: f"'{text}" if _FORMULA.match(text) else text)
+
+
+def as_written(table: pd.DataFrame) -> pd.DataFrame:
+    """Return the table of which :func:`inert` made this one."""
+    return _texts(table, as_text)
+
+
+def as_text(text: str) -> str:
+    """Return the text of which :func:`inert` made this one."""
+    return text[1:] if text[:1] == "'" and _FORMULA.match(text) else text
+
+
+def _texts(table: pd.DataFrame, change: Callable[[str], str]) -> pd.DataFrame:
+    changed = table.rename(columns=lambda name: change(str(name)))
+    for name in changed.columns[
+        [str(kind) in ("object", "category", "string", "str") for kind in table.dtypes]
+    ]:
+        texts = {text: change(text) for text in changed[name].unique() if isinstance(text, str)}
+        if any(text != new for text, new in texts.items()):
+            changed[name] = [texts.get(value, value) for value in changed[name].astype(object)]
+    return changed
 
 
 def up_to_date(made: Path, source: Path) -> bool:

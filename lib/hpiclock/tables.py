@@ -7,7 +7,10 @@ file that holds it on disk, so that a folder can be moved.
 """
 
 import csv
+import io
 import os
+import re
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,9 +19,11 @@ import numpy as np
 import pandas as pd
 import pandera.pandas as pa
 import pyarrow.parquet as pq
+import pyarrow.types as pa_types
+from pyarrow import ArrowException
 
 from hpiclock.errors import InputError
-from hpiclock.files import atomic, make_folder
+from hpiclock.files import as_written, atomic, check_file, make_folder, read_text, write_csv
 
 IDENTITY = ["stack_id", "path", "plate", "well", "position", "condition", "moi", "onset_h"]
 CONDITIONS = ("infected", "mock")
@@ -220,6 +225,87 @@ def read(table: Table, path: str | Path) -> pd.DataFrame:
     return check(table, read_any(path), place=str(path))
 
 
+MOST_COLUMNS = 5000
+MOST_ROWS = 50_000_000
+MOST_BYTES = 4_000_000_000
+SEPARATORS = ",;\t"
+_SAMPLE = 100_000  # characters from which the separator is told
+_DECIMAL_COMMA = re.compile(r"(?:^|[;\t])-?\d+,\d+(?:[;\t]|$)", re.MULTILINE)
+# of one hour; a name of hours with another unit
+UNITS = {"ms": 3.6e6} | dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 3600.0)
+UNITS |= dict.fromkeys(("m", "min", "mins", "minute", "minutes"), 60.0)
+UNITS |= dict.fromkeys(("d", "day", "days"), 1 / 24) | dict.fromkeys(
+    ("", "h", "hr", "hrs", "hour", "hours"), 1.0
+)
+
+
+def delimited(path: Path, remedy: str) -> tuple[str, str]:
+    """Return the text of a CSV file and its separator: as a line ``sep=;`` says, or as most lines agree on.
+
+    Raises:
+        InputError: not a text file, or one of too many columns.
+    """
+    text = read_text(path, remedy, most=MOST_BYTES, what="table")
+    if said := re.match(r"\s*\"?sep=(.)\"?[ \t]*(?:\r\n|\r|\n)", text, re.IGNORECASE):
+        text, separator = text[said.end() :], said[1]
+    else:
+        separator = max(SEPARATORS, key=lambda sign: _agreeing_lines(text[:_SAMPLE], sign))
+    if (n := text.partition("\n")[0].count(separator) + 1) > MOST_COLUMNS:
+        raise InputError(
+            f"{path}: {n:,} columns, a table may have {MOST_COLUMNS:,}; keep those that are needed"
+        )
+    return text, separator
+
+
+def _agreeing_lines(sample: str, separator: str) -> int:
+    try:
+        widths = Counter(len(row) for row in csv.reader(io.StringIO(sample, newline=""), delimiter=separator))
+    except csv.Error:
+        return 0
+    return max((times for width, times in widths.items() if width > 1), default=0)
+
+
+def plain_name(text: str) -> str:
+    """Return the name of a column as the tables write it: ``Onset (h)`` is ``onset_h``."""
+    return re.sub(r"\W+", "_", text.strip().lower()).strip("_")
+
+
+def other_unit(names: Iterable[str], of_hours: Iterable[str]) -> dict[str, str]:
+    """Return what to do with each column that gives hours of the tables in another unit, or in none.
+
+    Args:
+        names: the columns of a table.
+        of_hours: names of columns in hours, such as ``onset_h``.
+    """
+    found = {}
+    plain = {plain_name(name): name for name in names}
+    for wanted in of_hours:
+        stem = wanted.removesuffix("_h")
+        for name, written in plain.items() if wanted not in plain else ():
+            if name.startswith(stem) and name != wanted and name.removeprefix(stem).lstrip("_") in UNITS:
+                size = UNITS[name.removeprefix(stem).lstrip("_")]
+                times = (
+                    ""
+                    if size == 1
+                    else f"divide it by {size:g} and "
+                    if size > 1
+                    else "multiply it by 24 and "
+                )
+                found[written] = f"hours are needed; {times}call it {wanted}"
+    return found
+
+
+def check_names(path: str | Path, names: Iterable[str]) -> None:
+    """Refuse a table in which two columns have one name.
+
+    Raises:
+        InputError: it names them.
+    """
+    doubled = sorted(name for name, times in Counter(names).items() if name and times > 1)
+    if doubled:
+        raise InputError(f"{path}: column {', '.join(doubled)} stands twice; keep one")
+
+
 def read_any(path: str | Path) -> pd.DataFrame:
     """Read a CSV or Parquet file; text columns of the tables as text, a relative ``path`` made absolute.
 
@@ -227,19 +313,51 @@ def read_any(path: str | Path) -> pd.DataFrame:
         InputError: no such file, or a file that is neither.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
+    check_file(path, "correct the name")
     try:
-        if path.suffix == ".parquet":
-            data = pd.read_parquet(path)
-        else:
-            data = pd.read_csv(path, float_precision="round_trip", dtype=dict.fromkeys(TEXT, str))
-    except (ValueError, OSError) as error:  # pandas' and pyarrow's parser errors are ValueErrors
+        data = _read_parquet(path) if path.suffix == ".parquet" else _read_csv(path)
+    except InputError:
+        raise
+    except (ValueError, OSError, ArrowException, MemoryError) as error:
         raise InputError(f"{path}: cannot be read as a table ({str(error).splitlines()[0]})") from None
     if "path" in data.columns:
         base = os.path.abspath(path.parent)
         data["path"] = [os.path.normpath(os.path.join(base, p)) if p else "" for p in data["path"].fillna("")]
     return data
+
+
+def _read_parquet(path: Path) -> pd.DataFrame:
+    about = pq.read_metadata(path)
+    if about.num_columns > MOST_COLUMNS or about.num_rows > MOST_ROWS:
+        size = f"{about.num_rows:,} rows of {about.num_columns:,} columns"
+        raise InputError(
+            f"{path}: {size}, a table may have {MOST_ROWS:,} of {MOST_COLUMNS:,}; keep what is needed"
+        )
+    fields = about.schema.to_arrow_schema()
+    check_names(path, fields.names)
+    for field in fields:
+        if pa_types.is_nested(field.type):
+            raise InputError(
+                f"{path}: column {field.name} holds {field.type}, not one value a row; take it out"
+            )
+    return pd.read_parquet(path)
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    text, separator = delimited(path, "save it as CSV UTF-8 or Parquet")
+    names = next(csv.reader(io.StringIO(text, newline=""), delimiter=separator), [])
+    check_names(path, names)
+    data = pd.read_csv(
+        io.StringIO(text),
+        sep=separator,
+        decimal="," if separator != "," and _DECIMAL_COMMA.search(text[:_SAMPLE]) else ".",
+        float_precision="round_trip",
+        dtype={name: str for name in names if plain_name(name) in TEXT},
+        low_memory=False,
+    )
+    if not isinstance(data.index, pd.RangeIndex):  # pandas would take the first column for the index
+        raise InputError(f"{path}: rows have more cells than the header; correct the header or the separator")
+    return as_written(data)
 
 
 def has_columns(path: Path, names: Iterable[str]) -> bool:
@@ -277,11 +395,11 @@ def write(table: Table, data: pd.DataFrame, path: str | Path) -> Path:
         base = os.path.abspath(path.parent)
         data["path"] = [Path(os.path.relpath(p, base)).as_posix() if p else "" for p in data["path"]]
     make_folder(path.parent)
+    if path.suffix != ".parquet":
+        write_csv(data, path)
+        return path
     with atomic(path) as partial:
-        if path.suffix == ".parquet":
-            data.to_parquet(partial, index=False)
-        else:
-            data.to_csv(partial, index=False)
+        data.to_parquet(partial, index=False)
     return path
 
 

@@ -8,7 +8,11 @@ import re
 from collections.abc import Iterable
 
 FORMATS = ((2, 3), (3, 4), (4, 6), (6, 8), (8, 12), (16, 24), (32, 48))  # rows x columns
-_WELL = re.compile(r"([A-Za-z]{1,2})(?: ?- ?)?0*([1-9]\d?)")
+_WELL = re.compile(
+    r"(?P<letters>[A-Za-z]{1,2})(?: ?[-/:_ ] ?)?0*(?P<column>[1-9][0-9]?)"
+    r"|0*(?P<column1>[1-9][0-9]?)(?: ?[-/:_ ] ?)?(?P<letters1>[A-Za-z]{1,2})"
+    r"|[Rr]0*(?P<row>[1-9][0-9]?)(?: ?[-/:_ ] ?)?[Cc]0*(?P<column2>[1-9][0-9]?)"
+)
 
 
 def letters(index: int) -> str:
@@ -23,14 +27,19 @@ def well_name(row: int, column: int) -> str:
 
 
 def parse_well(text: str) -> tuple[int, int] | None:
-    """Return row and column, both from 0, of ``B3``, ``B03``, ``b-3``; None where the name says no place."""
+    """Return row and column, both from 0, of a well as people and machines write it.
+
+    ``B3``, ``B03``, ``b-3``, ``B - 03``, ``B/3``, ``3B`` and ``R02C03`` are one well. None where the name
+    says no place.
+    """
     match = _WELL.fullmatch(text.strip())
     if match is None:
         return None
-    row = 0
-    for letter in match[1].upper():
+    column = int(match["column"] or match["column1"] or match["column2"]) - 1
+    row = int(match["row"] or 0)
+    for letter in (match["letters"] or match["letters1"] or "").upper():
         row = 26 * row + ord(letter) - ord("A") + 1
-    return row - 1, int(match[2]) - 1
+    return row - 1, column
 
 
 def normal_well(text: str) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -10,7 +13,7 @@ from hypothesis import strategies as st
 from sklearn import metrics as sk
 
 from hpiclock.analysis.detection import detection_times
-from hpiclock.analysis.import_predictions import complete_predictions
+from hpiclock.analysis.import_predictions import complete_predictions, read_predictions
 from hpiclock.analysis.run_study import run_study
 from hpiclock.config.schema import AuditConfig, StudyConfig, WindowsConfig
 from hpiclock.errors import InputError
@@ -232,3 +235,52 @@ def test_a_clear_message_when_no_window_fits() -> None:
     predictions, _ = complete_predictions(small())
     with pytest.raises(InputError, match="6 h do not fit between 0 and 5 h"):
         run_study(predictions, cfg_windows=WINDOWS, end_h=5, cfg_study=STUDY, cfg_audit=AuditConfig(), seed=0)
+
+
+def test_names_in_other_cases_and_with_blanks_are_read() -> None:
+    predictions, _ = complete_predictions(small().rename(columns=lambda name: f" {name.upper()} "))
+    assert len(predictions) == len(small())
+    words = small().assign(label=lambda t: t["label"].map({1: "Infected ", 0: " MOCK"}))
+    assert complete_predictions(words)[0]["label"].tolist() == small()["label"].tolist()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "words"),
+    [
+        ("hours", "hours_s", "column hours_s: hours are needed; divide it by 3600 and call it hours"),
+        ("hours", "Hours (min)", "divide it by 60 and call it hours"),
+        ("hpi", "hpi_min", "divide it by 60 and call it hpi"),
+        ("hpi", "onset_min", "divide it by 60 and call it onset_h"),
+        ("hpi", "Hours", "column hours stands twice"),
+    ],
+)
+def test_a_column_of_another_unit_is_refused(old: str, new: str, words: str) -> None:
+    with pytest.raises(InputError, match=r"mine\.csv") as refused:
+        complete_predictions(long().rename(columns={old: new}), place="mine.csv")
+    assert words in str(refused.value)
+
+
+@pytest.mark.parametrize("kind", ["datetime64[s]", "timedelta64[s]"])
+def test_dates_are_no_hours(kind: str) -> None:
+    with pytest.raises(InputError, match=r"row 2, column hours: .* is not a number"):
+        complete_predictions(small().astype({"hours": kind}))
+
+
+def test_predictions_without_rows_or_in_a_file_that_is_none_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "p.csv").write_text("stack_id,hours,label,p_infected\n")
+    with pytest.raises(InputError, match="no rows in it"):
+        read_predictions(tmp_path / "p.csv")
+    for suffix in (".csv", ".npz", ".parquet"):
+        os.mkfifo(tmp_path / f"fifo{suffix}")
+        with pytest.raises(InputError, match="is a FIFO"):
+            read_predictions(tmp_path / f"fifo{suffix}")
+    arrays = dict.fromkeys(("time_preds", "time_targets", "cls_preds", "cls_targets"), np.array(["x"]))
+    np.savez(tmp_path / "test_predictions.npz", **arrays)
+    with pytest.raises(InputError, match="cannot be read as npz"):
+        read_predictions(tmp_path / "test_predictions.npz")
+
+
+def test_wells_of_a_study_are_read_in_every_form() -> None:
+    forms = {"s0": "R01C01", "s1": "1-A", "s2": "a/1", "s3": "A - 01", "s4": "AF48", "s5": "48af"}
+    predictions, _ = complete_predictions(long(well=lambda t: t["stack_id"].map(forms)))
+    assert set(predictions["well"]) == {"A01", "AF48"}

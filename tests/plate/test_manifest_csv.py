@@ -1,5 +1,6 @@
 """The manifest CSV: what it must say, what it may say, and the line that tells what is wrong."""
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -110,8 +111,8 @@ def test_a_donor_that_holds_both_conditions_is_noted(stacks: Path) -> None:
 
 
 def test_a_column_nearly_named_like_another_is_noted(stacks: Path) -> None:
-    _, notes = load_manifest(listed(stacks, "path,condition,well,onset\na.tif,mock,a1,2\n"), ONSET_H)
-    assert notes == [f"{stacks / 'list.csv'}: column onset is kept as it is; did you mean onset_h?"]
+    _, notes = load_manifest(listed(stacks, "path,condition,well,seris\na.tif,mock,a1,2\n"), ONSET_H)
+    assert notes == [f"{stacks / 'list.csv'}: column seris is kept as it is; did you mean series?"]
 
 
 def test_stated_frame_count_that_differs_is_noted(stacks: Path) -> None:
@@ -159,4 +160,61 @@ def test_a_wrong_table_is_one_line_that_names_row_and_column(
 
 def test_binary_table_is_refused(tmp_path: Path, refusal: Refusal) -> None:
     (tmp_path / "list.csv").write_bytes(b"\xff\xfe\x00\x00")
-    assert "not a text table; save it as CSV UTF-8" in refusal(DataConfig(source=str(tmp_path / "list.csv")))
+    assert "is not text in UTF-8; save it" in refusal(DataConfig(source=str(tmp_path / "list.csv")))
+
+
+@pytest.mark.parametrize(
+    ("header", "words"),
+    [
+        ("path,condition,onset", "column onset: hours are needed; call it onset_h"),
+        (
+            "path,condition,onset_min",
+            "column onset_min: hours are needed; divide it by 60 and call",
+        ),
+        (
+            "path,condition,Interval (s)",
+            "column Interval (s): hours are needed; divide it by 3600",
+        ),
+        ("path,condition,hours_min", "column hours_min: hours are needed; divide it by 60 and call it hours"),
+        ("path,condition,start_day", "multiply it by 24 and call it start_h"),
+        ("path,condition,interval_hours", "column interval_hours: hours are needed; call it interval_h"),
+        ("path,condition,p_infected", "column p_infected is what hpiclock makes; give it another name"),
+        ("path,condition,split", "column split is what hpiclock makes"),
+        ("path,condition,called", "column called is what hpiclock makes"),
+        ("path,condition,path", "column path stands twice"),
+    ],
+)
+def test_a_column_of_another_unit_or_of_our_own_is_refused(
+    stacks: Path, refusal: Refusal, header: str, words: str
+) -> None:
+    assert words in refusal(listed(stacks, f"{header}\na.tif,mock,1\n"))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Path,Condition,Interval_h\na.tif,mock,0.5\n",
+        " path ; CONDITION ;Interval (h);note\na.tif;mock;0.5;a, b, c\n",
+        "sep=;\r\npath;condition;interval_h\r\na.tif;mock;0.5\r\n",
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_a_list_as_people_save_it(stacks: Path, text: str, encoding: str) -> None:
+    (stacks / "list.csv").write_bytes(text.encode(encoding))
+    manifest, _ = load_manifest(DataConfig(source=str(stacks / "list.csv")), ONSET_H)
+    assert manifest["interval_h"].tolist() == [0.5]
+    assert manifest["condition"].tolist() == ["mock"]
+
+
+@pytest.mark.parametrize("kind", ["fifo", "loop", "long", "device"])
+def test_a_source_that_is_no_file_is_refused_and_never_waited_for(
+    tmp_path: Path, refusal: Refusal, kind: str
+) -> None:
+    path = tmp_path / ("x" * 300 if kind == "long" else "list.csv")
+    if kind == "fifo":
+        os.mkfifo(path)
+    elif kind == "loop":
+        path.symlink_to(path)
+    elif kind == "device":
+        path = Path("/dev/zero")
+    assert "set data.source to a folder pair" in refusal(DataConfig(source=str(path)))

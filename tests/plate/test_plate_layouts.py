@@ -1,5 +1,7 @@
 """Plate layouts as labs write them in sheets: long and grid, CSV and XLSX; every fault names its cell."""
 
+import os
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -197,7 +199,7 @@ def test_a_workbook_may_list_the_stacks(tmp_path: Path, write_stack: Callable[..
             "cell B3: condition of well A01 stands twice",
         ),
         ([["well", "condition", "moi"], ["A1", "infected", "high"]], "cell C2: 'high' is not a number"),
-        ([["well", "condition", "moi"], ["A1", "infected", "-2"]], "cell C2: well A01: Input should be"),
+        ([["well", "condition", "moi"], ["A1", "infected", "-2"]], "cell C2: well A01: moi: input should be"),
         ([["well", "condition", "moi"], ["A1", "mock", "2"]], "cell B2: well A01: a mock well has no MOI 2"),
         ([["well", "conditon"], ["A1", "mock"]], "cell B1: unknown column conditon; did you mean condition?"),
         ([["well", "condition", "well"], ["A1", "mock", "A2"]], "column well stands twice"),
@@ -236,5 +238,121 @@ def test_files_that_are_no_sheets(tmp_path: Path) -> None:
     assert "not an XLSX workbook" in refusal(tmp_path / "a.xlsx")
     (tmp_path / "b.csv").write_text(",,\n")
     assert "the file is empty" in refusal(tmp_path / "b.csv")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="no such table"):
         read_text_table(tmp_path / "c.csv")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "words"),
+    [
+        ("moi", "=1/10", "cell C2: the formula =1/10 has no stored value"),
+        (
+            "onset_min",
+            120,
+            "cell C1: column onset_min: hours are needed; divide it by 60 and call",
+        ),
+        ("Onset (s)", 120, "divide it by 3600 and call it onset_h"),
+        ("onset_d", 1, "multiply it by 24 and call it onset_h"),
+        ("onset", 1, "hours are needed; call it onset_h"),
+        ("moi", -1, "cell C2: well A01: moi: input should be greater than or equal to 0, got '-1'"),
+        ("moi", "1_0", "cell C2: '1_0' is not a number"),
+        ("virus", '=IF(1=1,"a","b")', "cell C2: the formula ="),
+    ],
+)
+def test_a_cell_that_would_be_read_as_nothing_is_named(
+    tmp_path: Path, key: str, value: object, words: str
+) -> None:
+    rows: Rows = [["well", "condition", key], ["A1", "infected", value]]
+    assert words in refusal(as_xlsx(tmp_path / "plate", rows))
+
+
+def test_a_formula_that_was_computed_is_its_value(tmp_path: Path) -> None:
+    path = as_xlsx(tmp_path / "plate", [["well", "condition", "moi"], ["A1", "infected", "=1/10"]])
+    edited(path, "<v></v>", "<v>0.1</v>")
+    edited(path, "<v />", "<v>0.1</v>")
+    assert read_wells(path)["A01"].moi == 0.1
+
+
+def edited(path: Path, old: str, new: str) -> None:
+    """Change the XML of a workbook's first sheet, as no spreadsheet program writes it."""
+    with zipfile.ZipFile(path) as archive:
+        parts = {name: archive.read(name) for name in archive.namelist()}
+    sheet = "xl/worksheets/sheet1.xml"
+    parts[sheet] = parts[sheet].decode().replace(old, new).encode()
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in parts.items():
+            archive.writestr(name, content)
+
+
+END = "</sheetData>"
+FAR = [
+    (END, f'<row r="1048576"><c r="XFD1048576" s="0"/></row>{END}', ""),
+    (END, f'<row r="4"><c r="XFD4" s="0"/></row>{END}', ""),
+    (END, f'{END}<mergeCells><mergeCell ref="A5:XFD1048576"/></mergeCells>', ""),
+    (END, f'{END}<mergeCells><mergeCell ref="A3:XFD1048576"/></mergeCells>', "merged, reaches to cell"),
+    (END, f'<row r="9000000"><c r="A9000000"><v>1</v></c></row>{END}', "reaches to cell B9000000"),
+    (END, f'<row r="90000"><c r="ZZ90000"><v>1</v></c></row>{END}', "reaches to cell ZZ90000"),
+    (END, "".join(f'<row r="{n}"><c r="XFD{n}" s="0"/></row>' for n in range(4, 2000)) + END, ""),
+    (END, f'{END}<hyperlinks><hyperlink ref="A1:XFD1048576" display="x"/></hyperlinks>', ""),
+    ('<dimension ref="A1:B3"', '<dimension ref="A1:XFD1048576"', ""),
+    ('<dimension ref="A1:B3"', '<dimension ref="A1:A1"', ""),
+    (END, f"<row r='x'><c r='?'/></row>{END}", "not an XLSX workbook"),
+    ("<sheetData>", "<sheetData><row", "not an XLSX workbook"),
+]
+
+
+@pytest.mark.parametrize(("old", "new", "words"), FAR, ids=range(len(FAR)))
+def test_a_sheet_is_as_large_as_what_stands_in_it(tmp_path: Path, old: str, new: str, words: str) -> None:
+    path = as_xlsx(tmp_path / "plate", [["well", "condition"], ["A1", "infected"], ["A2", "mock"]])
+    edited(path, old, new)
+    if words:
+        assert words in refusal(path)
+    else:
+        assert {name: well.condition for name, well in read_wells(path).items()} == {
+            "A01": "infected",
+            "A02": "mock",
+        }
+
+
+def test_a_workbook_that_unpacks_to_too_much_is_refused(tmp_path: Path) -> None:
+    path = as_xlsx(tmp_path / "plate", [["well", "condition"]])
+    with zipfile.ZipFile(path, "a", zipfile.ZIP_DEFLATED) as archive, archive.open("xl/x.xml", "w") as part:
+        for _ in range(21):
+            part.write(b" " * 10_000_000)
+    assert path.stat().st_size < 300_000
+    assert "unpacks to more than 200,000,000 bytes" in refusal(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "sep=;\nwell;condition;note\nA1;infected;a, b, c, d\nA2;mock;e, f, g\n",
+        "well;condition;note\nA1;infected;a, b, c, d\nA2;mock;e, f, g\n",
+        "\ufeffWell,Condition\nR01C01,Infected\n2A,MOCK\n",
+        'well,condition,note\nA1,infected,"two\nlines"\nA2,mock,\n',
+        "well,condition\rA1,infected\rA2,mock\r",
+        "Plate 7, VSV, 12.3.2026\n\n;1;2\nA;infected;mock\n",
+        "well,condition\nA1\u00a0,infected\u200b\nA2,mock\n",
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_csv_as_people_save_it(tmp_path: Path, text: str, encoding: str) -> None:
+    path = tmp_path / "plate.csv"
+    path.write_bytes(text.encode(encoding))
+    found = read_wells(path)
+    assert {name: well.condition for name, well in found.items()} == {"A01": "infected", "A02": "mock"}
+    assert all("\n" not in str(value) for well in found.values() for value in well.more.values())
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".xlsx"])
+def test_a_layout_that_is_no_file_is_refused_and_never_waited_for(tmp_path: Path, suffix: str) -> None:
+    os.mkfifo(tmp_path / f"plate{suffix}")
+    assert "is a FIFO" in refusal(tmp_path / f"plate{suffix}")
+
+
+def test_a_wide_layout_is_refused_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "plate.csv"
+    path.write_text("well,condition," + ",".join(f"c{n}" for n in range(200_000)) + "\nA1,infected\n")
+    assert "200,002 columns" in refusal(path)
+    path.write_text("well,condition\n" + ("," * 4000 + "\n") * 1000)
+    assert "reaches to cell" in refusal(path)

@@ -153,3 +153,15 @@ def test_absent_or_binary_map_is_refused(tmp_path: Path) -> None:
     (tmp_path / "binary.yaml").write_bytes(b"\x80\xfe\x00wells")
     with pytest.raises(InputError, match="is not text in UTF-8; correct the name"):
         read_platemap(tmp_path / "binary.yaml")
+
+
+def test_a_well_that_says_it_is_not_left_out_stays(tmp_path: Path) -> None:
+    path = tmp_path / "plate.yaml"
+    path.write_text(
+        "wells:\n  A1: {condition: mock, exclude: no}\n  R2C1: {condition: mock, exclude: 0, virus: 007}\n"
+    )
+    wells = read_platemap(path).wells
+    assert {name: (well.exclude, well.virus) for name, well in wells.items()} == {
+        "A01": ("", ""),
+        "B01": ("", "007"),
+    }

@@ -11,7 +11,17 @@ from scipy.stats import mannwhitneyu
 
 from hpiclock.config.schema import DataConfig
 from hpiclock.errors import InputError
-from hpiclock.tables import CLOCKS, PREDICTIONS, check, read_any
+from hpiclock.files import check_file, read_text
+from hpiclock.tables import (
+    CLOCKS,
+    MOST_BYTES,
+    PREDICTIONS,
+    check,
+    check_names,
+    other_unit,
+    plain_name,
+    read_any,
+)
 from hpiclock.targets import hpi
 from hpiclock.wells import normal_well
 
@@ -28,13 +38,12 @@ def read_npz(path: Path) -> pd.DataFrame:
     Raises:
         InputError: a missing file, array or key, or files that are not of one run.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no such file")
+    check_file(path, "correct the name")
     try:
         with np.load(path, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, BadZipFile) as error:
-        raise InputError(f"{path}: cannot be read as npz ({str(error).splitlines()[0]})") from None
+            arrays = {name: archive[name].reshape(-1).astype(float) for name in archive.files if name in NPZ}
+    except (ValueError, TypeError, OSError, BadZipFile, MemoryError, EOFError, AttributeError) as error:
+        raise InputError(f"{path}: cannot be read as npz ({type(error).__name__})") from None
     lacking = [name for name in NPZ if name not in arrays]
     if lacking:
         raise InputError(f"{path}: array {', '.join(lacking)} missing; it needs {', '.join(NPZ)}")
@@ -43,7 +52,7 @@ def read_npz(path: Path) -> pd.DataFrame:
     sizes = {len(arrays[name]) for name in NPZ} | {len(rows)}
     if len(sizes) != 1:
         raise InputError(f"{path}: arrays and metadata have {sorted(sizes)} rows; they must match one to one")
-    labels = pd.Series(arrays["cls_targets"]).astype(int)
+    labels = pd.Series(arrays["cls_targets"])
     given = rows["label"].map(lambda v: LABELS.get(str(v).lower()))
     differ = np.flatnonzero(given.to_numpy() != labels.to_numpy())
     if len(differ):
@@ -65,14 +74,13 @@ def read_npz(path: Path) -> pd.DataFrame:
 
 
 def _read_metadata(path: Path) -> pd.DataFrame:
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; the npz names no stacks and hours, this file does")
-    lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    text = read_text(path, "the npz names no stacks and hours, this file does", most=MOST_BYTES)
+    lines = [line for line in text.splitlines() if line.strip()]
     rows = []
     for number, line in enumerate(lines, start=1):
         try:
             rows.append(json.loads(line))
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             raise InputError(f"{path}: line {number} is not JSON") from None
     table = pd.DataFrame(rows)
     needed = ("path", "condition", "position", "frame_index", "hours_since_start", "label")
@@ -82,6 +90,7 @@ def _read_metadata(path: Path) -> pd.DataFrame:
     return table
 
 
+HOURS = ("hours", "hpi", "time_target", "time_pred", "onset_h")
 REQUIRED = ("stack_id", "hours", "label", "p_infected")
 
 
@@ -96,6 +105,8 @@ def read_predictions(path: str | Path) -> tuple[pd.DataFrame, list[str]]:
     """
     path = Path(path)
     rows = read_npz(path) if path.suffix == ".npz" else read_any(path)
+    if rows.empty:
+        raise InputError(f"{path}: no rows in it; a predictions file has one for each frame")
     return complete_predictions(rows, place=str(path))
 
 
@@ -112,6 +123,16 @@ def complete_predictions(
         InputError: a required column is missing, a label is of another kind, hours or P(infected) are in
             another unit, a frame of a mock stack is labelled infected, or the check fails.
     """
+    plain = {str(name): plain_name(str(name)) for name in predictions_like.columns}
+    names = {
+        name: new
+        for name, new in plain.items()
+        if new in PREDICTIONS.columns and name not in PREDICTIONS.columns
+    }
+    predictions_like = predictions_like.rename(columns=names)
+    check_names(place, predictions_like.columns)
+    for name, hint in other_unit(predictions_like.columns, HOURS).items():
+        raise InputError(f"{place}: column {name}: {hint}")
     missing = [name for name in REQUIRED if name not in predictions_like.columns]
     if missing:
         raise InputError(
@@ -132,14 +153,18 @@ def complete_predictions(
 
 
 def _labels(values: pd.Series, place: str) -> pd.Series:
-    codes = values.astype(object).map(lambda value: LABELS.get(str(value).lower()), na_action="ignore")
-    _refuse(values, codes, place, "neither 0 nor 1")
+    codes = values.astype(object).map(
+        lambda value: LABELS.get(str(value).strip().lower()), na_action="ignore"
+    )
+    _refuse(values, codes, place, "neither 0 nor 1; write 1 for infected and 0 for mock")
     return codes.astype("Int8")
 
 
 def _numbers(values: pd.Series, place: str) -> pd.Series:
+    if pd.api.types.is_datetime64_any_dtype(values) or pd.api.types.is_timedelta64_dtype(values):
+        values = values.astype(str)  # which are no hours, but would be read as nanoseconds
     numbers = pd.to_numeric(values, errors="coerce").astype(float)
-    _refuse(values, numbers, place, "not a number")
+    _refuse(values, numbers, place, "not a number; write a number or leave it empty")
     return numbers
 
 
@@ -147,7 +172,8 @@ def _refuse(values: pd.Series, understood: pd.Series, place: str, what: str) -> 
     bad = np.flatnonzero(understood.isna() & values.notna())
     if len(bad):
         row = f"{place}: row {bad[0] + 2}, column {values.name}"
-        raise InputError(f"{row}: {values.iloc[bad[0]]!r} is {what}")
+        value = values.iloc[bad[0]]
+        raise InputError(f"{row}: {repr(value) if isinstance(value, str) else value} is {what}")
 
 
 def _identity(rows: pd.DataFrame, notes: list[str]) -> None:

@@ -24,7 +24,7 @@ from hpiclock.analysis.sentences import BEWARE, CANNOT, SAYS
 from hpiclock.errors import InputError
 from hpiclock.figures.plate import QUANTITIES
 from hpiclock.figures.style import alt_text, figure_of
-from hpiclock.files import atomic
+from hpiclock.files import atomic, inert
 from hpiclock.metrics import METRICS
 from hpiclock.plate.frames import treatment_table
 from hpiclock.plate.manifest import SIMULATED
@@ -355,17 +355,18 @@ def readable_readout(table: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def write_workbook(tables: Mapping[str, pd.DataFrame], path: Path) -> None:
-    """Write tables as the sheets of one XLSX file.
+    """Write tables as the sheets of one XLSX file, without formulas and characters that it cannot hold.
 
     Raises:
         InputError: the package that writes it is missing.
     """
     try:
-        import openpyxl  # noqa: F401
+        from openpyxl.cell.cell import ILLEGAL_CHARACTERS_RE
     except ImportError:
         raise InputError(f"{path}: XLSX needs the extra: pip install hpiclock[formats]") from None
     with atomic(path) as written, pd.ExcelWriter(written, engine="openpyxl") as book:
         for name, table in tables.items():
+            table = inert(table).replace(ILLEGAL_CHARACTERS_RE, "", regex=True)
             table.to_excel(book, sheet_name=name[:31], index=False)
 
 

@@ -18,7 +18,7 @@ from hpiclock.analysis.saliency_maps import shrink_maps
 from hpiclock.config.load import dump_config
 from hpiclock.config.schema import Config
 from hpiclock.errors import InputError
-from hpiclock.files import atomic
+from hpiclock.files import atomic, write_csv
 from hpiclock.runs.run import Run, plain
 from hpiclock.tables import METRICS, PREDICTIONS, read_any, write
 
@@ -35,8 +35,11 @@ def write_tables(tables: Tables, folder: Path) -> None:
     for name, table in tables.items():
         path = folder / FOLDER / (f"{name}.parquet" if name == LARGE else f"{name}.csv")
         table = table.drop(columns="path", errors="ignore")  # stack_id says which; see with_paths
+        if name != LARGE:
+            write_csv(table, path)
+            continue
         with atomic(path) as partial:
-            table.to_parquet(partial, index=False) if name == LARGE else table.to_csv(partial, index=False)
+            table.to_parquet(partial, index=False)
 
 
 def read_study_tables(folder: Path) -> Tables:

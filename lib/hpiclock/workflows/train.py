@@ -16,6 +16,7 @@ from hpiclock.analysis.detection import Threshold
 from hpiclock.analysis.sentences import design_sentences
 from hpiclock.config.schema import Config
 from hpiclock.errors import InputError
+from hpiclock.files import write_csv
 from hpiclock.format import count_text
 from hpiclock.plate.cache import FrameCache, open_cache
 from hpiclock.plate.frames import (
@@ -274,5 +275,5 @@ def _save_inputs(
         )
     notes += [*plate.notes, *clamped_targets(frames, run.cfg), *design_sentences(frames)]
     run.save_json(NOTES, [*notes, *task_notes(run.cfg, frames)])
-    run.save_text(DESIGN, design_audit(plate.manifest, frames).verdict.to_csv(index=False))
+    write_csv(design_audit(plate.manifest, frames).verdict, run.path(DESIGN))
     run.record(**facts | ({"by_hand": hand} if hand or before else {}))

@@ -3,24 +3,30 @@
 from __future__ import annotations
 
 import csv
+import io
+import itertools
 import math
 import re
 import zipfile
-from collections import Counter
-from collections.abc import Iterable
+import zlib
+from contextlib import closing
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import BeforeValidator, Field, ValidationError, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, field_validator, model_validator
 
 from hpiclock.config.load import first_problem, read_yaml
 from hpiclock.config.schema import Hours, Section, option
 from hpiclock.errors import InputError, nearest
+from hpiclock.files import as_text, check_file
 from hpiclock.plate.readers import EXTRA, FAULTS
-from hpiclock.tables import UNKNOWN
+from hpiclock.tables import UNKNOWN, check_names, delimited, other_unit, plain_name
 from hpiclock.wells import letters, normal_well, parse_well, plate_format, well_name
 
 SHEETS = (".csv", ".tsv", ".xlsx")
+BLANKS = " \t\n\r\u00a0\u200b\ufeff"  # also those that nobody sees
+MOST_CELLS = 2_000_000
+MOST_BYTES = 200_000_000  # of an unpacked workbook
 
 
 class Cell(NamedTuple):
@@ -51,8 +57,8 @@ def read_sheets(path: Path) -> list[Sheet]:
         InputError: cannot be read as a table, or nothing in it.
     """
     sheets = _workbook(path) if path.suffix.lower() == ".xlsx" else [("", _text_rows(path))]
-    filled = [(name, rows) for name, rows in sheets if any(any(row) for row in rows)]
-    found = [Sheet(name, _addressed(path, name, rows)) for name, rows in filled]
+    all_sheets = [Sheet(name, _addressed(path, name, rows)) for name, rows in sheets]
+    found = [sheet for sheet in all_sheets if any(cell.text for row in sheet.rows for cell in row)]
     if not found:
         raise InputError(f"{path}: the file is empty; fill it or correct data.source")
     return found
@@ -67,7 +73,7 @@ def number_in(text: str, place: str) -> float | None:
     if text.lower() in ("", "-", "na", "n/a", "nan", "none", "null"):
         return None
     try:
-        value = float(text)
+        value = math.nan if "_" in text else float(text)
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
@@ -76,60 +82,98 @@ def number_in(text: str, place: str) -> float | None:
     return value
 
 
-def check_names(path: Path, names: Iterable[str]) -> None:
-    """Refuse a table in which two columns have one name.
-
-    Raises:
-        InputError: it names them.
-    """
-    doubled = sorted(name for name, times in Counter(names).items() if name and times > 1)
-    if doubled:
-        raise InputError(f"{path}: column {', '.join(doubled)} stands twice; keep one")
-
-
-def _addressed(path: Path, sheet: str, rows: list[list[str]]) -> list[list[Cell]]:
+def _addressed(path: Path, sheet: str, rows: list[list[Any]]) -> list[list[Cell]]:
     place = f"sheet {sheet}, " if sheet else ""
-    width = max(len(row) for row in rows)
-    found = []
-    for number, row in enumerate(rows, start=1):
-        texts = enumerate([*row, *[""] * (width - len(row))])
-        found.append([Cell(text, f"{place}cell {letters(column)}{number}", path) for column, text in texts])
-    return found
+    width = max((len(row) for row in rows), default=0)
+    _check_size(path, place, len(rows), width)
+    columns = [letters(column) for column in range(width)]
+    return [
+        [
+            Cell(_shown(value), f"{place}cell {column}{number}", path)
+            for column, value in itertools.zip_longest(columns, row)
+        ]
+        for number, row in enumerate(rows, start=1)
+    ]
 
 
 def _text_rows(path: Path) -> list[list[str]]:
+    text, separator = delimited(path, "save it as CSV UTF-8")
     try:
-        with open(path, encoding="utf-8-sig", newline="") as stream:
-            text = stream.read()
-        separator = max(",;\t", key=text.count)
-        return [[cell.strip() for cell in row] for row in csv.reader(text.splitlines(), delimiter=separator)]
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); check data.source") from None
-    except (UnicodeDecodeError, csv.Error):
-        raise InputError(f"{path}: not a text table; save it as CSV UTF-8") from None
+        return list(csv.reader(io.StringIO(text, newline=""), delimiter=separator))
+    except csv.Error as error:
+        raise InputError(f"{path}: not a text table ({error}); save it as CSV UTF-8") from None
 
 
-def _workbook(path: Path) -> list[tuple[str, list[list[str]]]]:
+def _workbook(path: Path) -> list[tuple[str, list[list[Any]]]]:
+    check_file(path, "check data.source", "workbook")
     try:
         import openpyxl
     except ModuleNotFoundError:
         raise InputError(f"{path}: reading it needs the package openpyxl; {EXTRA}") from None
     try:
-        book = openpyxl.load_workbook(path, data_only=True)
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror or error}); check data.source") from None
-    except (*FAULTS, zipfile.BadZipFile, SyntaxError) as error:
+        with zipfile.ZipFile(path) as archive:
+            if sum(part.file_size for part in archive.infolist()) > MOST_BYTES:
+                raise InputError(f"{path}: unpacks to more than {MOST_BYTES:,} bytes; save it as CSV UTF-8")
+        # read only: nothing is made of what is formatted, merged or linked and holds no value
+        book, formulas = (
+            openpyxl.load_workbook(path, read_only=True, data_only=only) for only in (True, False)
+        )
+        with closing(book), closing(formulas):
+            pairs = zip(book.worksheets, formulas.worksheets, strict=True)
+            return [(sheet.title, _sheet_rows(path, sheet, twin)) for sheet, twin in pairs]
+    except InputError:
+        raise
+    except (*FAULTS, zipfile.BadZipFile, SyntaxError, MemoryError, zlib.error) as error:
         raise InputError(f"{path}: not an XLSX workbook ({type(error).__name__}); save it again") from None
-    sheets = []
-    for sheet in book.worksheets:
-        rows = [[_shown(value) for value in row] for row in sheet.iter_rows(values_only=True)]
-        for area in sheet.merged_cells.ranges:
-            for row in range(area.min_row - 1, area.max_row):
-                for column in range(area.min_col - 1, area.max_col):
-                    rows[row][column] = rows[area.min_row - 1][area.min_col - 1]
-        sheets.append((sheet.title, rows or [[]]))
-    book.close()
-    return sheets
+
+
+def _sheet_rows(path: Path, sheet: Any, formulas: Any) -> list[list[Any]]:
+    """The values of a sheet up to its last filled cell; a formula that no program has computed is refused."""
+    values: dict[tuple[int, int], Any] = {}
+    (stored, merged), (written, _) = _filled_cells(sheet), _filled_cells(formulas)
+    for value, cell in zip(stored, written, strict=True):
+        # "n": nothing is stored, not even an empty text
+        if cell["data_type"] == "f" and value["value"] is None and value["data_type"] == "n":
+            formula = str(getattr(cell["value"], "text", cell["value"]))
+            address = f"sheet {sheet.title}, cell {letters(cell['column'] - 1)}{cell['row']}"
+            problem = (
+                f"the formula {formula} has no stored value; write it, or save the file in a spreadsheet"
+            )
+            raise Cell("", address, path).error(problem)
+        if value["value"] not in (None, ""):
+            values[value["row"], value["column"]] = value["value"]
+    filled = [area for area in merged if (area.min_row, area.min_col) in values]
+    _check_size(
+        path, f"sheet {sheet.title}: merged, ", sum(a.size["rows"] * a.size["columns"] for a in filled), 1
+    )
+    for area in filled:
+        values |= dict.fromkeys(area.cells, values[area.min_row, area.min_col])
+    height, width = (max(places, default=0) for places in zip(*values, (0, 0), strict=True))
+    _check_size(path, f"sheet {sheet.title}, ", height, width)
+    rows: list[list[Any]] = [[None] * width for _ in range(height)]
+    for (row, column), content in values.items():
+        rows[row - 1][column - 1] = content
+    return rows
+
+
+def _filled_cells(sheet: Any) -> tuple[list[dict[str, Any]], list[Any]]:
+    """What the file says of its cells, without all those between them, and the merged areas."""
+    from openpyxl.worksheet._reader import WorkSheetParser
+
+    book = sheet.parent
+    formats = {"date_formats": book._date_formats, "timedelta_formats": book._timedelta_formats}
+    with sheet._get_source() as stream:
+        parser = WorkSheetParser(
+            stream, sheet._shared_strings, data_only=book.data_only, epoch=book.epoch, **formats
+        )
+        cells = [cell for _, row in parser.parse() for cell in row]
+    return cells, parser.merged_cells.mergeCell if parser.merged_cells else []
+
+
+def _check_size(path: Path, place: str, height: int, width: int) -> None:
+    if height * width > MOST_CELLS:
+        last = f"{letters(width - 1)}{height}"
+        raise InputError(f"{path}: {place}reaches to cell {last}; delete what stands far out, or split it")
 
 
 def _shown(value: object) -> str:
@@ -137,12 +181,13 @@ def _shown(value: object) -> str:
         return ""
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
-    return str(value).strip()
+    return as_text(re.sub(r"\s*[\r\n]+\s*", " ", str(value).strip(BLANKS)))
 
 
 CONDITION = {"infected": "infected", "mock": "mock", "uninfected": "mock", "control": "mock"}
 CONDITION |= {UNKNOWN: UNKNOWN}  # may be predicted, not trained on
 
+NOT = ("", "no", "n", "0", "false", "-")  # a well that is not left out
 Text = Annotated[str, BeforeValidator(lambda value: "" if value is None else str(value))]
 
 
@@ -173,7 +218,9 @@ class WellTreatment(Section):
     compound: Text = ""
     dose: float | None = Field(None, ge=0, le=1e12)
     dose_unit: Text = ""
-    exclude: Text = option("", "why the well is left out; empty = it is used")
+    exclude: Annotated[Text, AfterValidator(lambda text: "" if text.lower() in NOT else text)] = option(
+        "", "why the well is left out; empty = it is used"
+    )
     more: dict[str, Any] = option({}, "other columns to keep")
 
     @field_validator("condition")
@@ -237,7 +284,7 @@ def is_layout(path: Path) -> bool:
         InputError: cannot be read as a table.
     """
     sheets = read_sheets(path)
-    names = {_key(cell.text) for row in sheets[0].rows[:1] for cell in row}
+    names = {plain_name(cell.text) for row in sheets[0].rows[:1] for cell in row}
     if "path" in names:
         return False
     return "well" in names or any(_numbered(row) for sheet in sheets for row in sheet.rows)
@@ -245,16 +292,19 @@ def is_layout(path: Path) -> bool:
 
 def _long_header(sheet: Sheet) -> int | None:
     for number, row in enumerate(sheet.rows):
-        names = [_key(cell.text) for cell in row]
+        names = [plain_name(cell.text) for cell in row]
         if any(names):
             return number if "well" in names else None
     return None
 
 
 def _long(path: Path, sheet: Sheet, header: int) -> list[tuple[str, str, Cell]]:
-    names = [_key(cell.text) for cell in sheet.rows[header]]
+    names = [plain_name(cell.text) for cell in sheet.rows[header]]
     check_names(path, names)
+    units = other_unit(names, ("onset_h",))
     for name, cell in zip(names, sheet.rows[header], strict=True):
+        if name in units:
+            raise cell.error(f"column {cell.text}: {units[name]}")
         near = nearest(name, [key for key in KEYS if key not in names], 0.8)
         if name not in KEYS and near:
             raise cell.error(f"unknown column {cell.text}; did you mean {near}?")
@@ -271,7 +321,7 @@ def _long(path: Path, sheet: Sheet, header: int) -> list[tuple[str, str, Cell]]:
 
 def _grids(sheet: Sheet) -> list[tuple[str, str, Cell]]:
     found = []
-    title = _key(sheet.name) if _key(sheet.name) in KEYS else ""
+    title = plain_name(sheet.name) if plain_name(sheet.name) in KEYS else ""
     number = 0
     while number < len(sheet.rows):
         row = sheet.rows[number]
@@ -307,7 +357,7 @@ def _numbered(row: list[Cell]) -> list[int]:
 
 
 def _title(cell: Cell) -> str:
-    key = _key(cell.text)
+    key = plain_name(cell.text)
     if key in KEYS:
         return key
     near = nearest(key, KEYS)
@@ -321,10 +371,6 @@ def _place(cell: Cell) -> str:
     if place is None or plate_format([place]) is None:
         raise cell.error(f"{cell.text!r} is no well of a plate of up to 1536 wells; write A1 to AF48")
     return well_name(*place)
-
-
-def _key(text: str) -> str:
-    return re.sub(r"\W+", "_", text.strip().lower()).strip("_")
 
 
 def _well(well: str, values: Values, blind: bool) -> WellTreatment:
@@ -362,7 +408,10 @@ def _well(well: str, values: Values, blind: bool) -> WellTreatment:
         first = error.errors()[0]
         key = str(first["loc"][0]) if first["loc"] else "condition"
         cell = values.get(key) or next(iter(values.values()))
-        raise cell.error(f"well {well}: {first['msg'].removeprefix('Value error, ')}") from None
+        problem = first["msg"].removeprefix("Value error, ")
+        if first["type"] != "value_error":
+            problem = f"{key}: {problem[0].lower()}{problem[1:]}, got {cell.text!r}; correct it"
+        raise cell.error(f"well {well}: {problem}") from None
 
 
 def _condition(cell: Cell) -> tuple[str, float | None]:
@@ -379,8 +428,6 @@ def _number(cell: Cell) -> float | None:
 
 
 def _reason(cell: Cell) -> str:
-    if cell.text.lower() in ("", "no", "n", "0", "false", "-"):
-        return ""
     if cell.text.lower() in ("yes", "y", "x", "1", "true"):
         return f"marked {cell.text} in {cell.address}"
     return cell.text

@@ -15,13 +15,13 @@ import pandas as pd
 
 from hpiclock.config.schema import DataConfig, FolderPair
 from hpiclock.errors import InputError, nearest
-from hpiclock.files import write_csv
+from hpiclock.files import check_file, write_csv
 from hpiclock.plate.manifest import Problem, Source, StackEntry, error_of, note_of, plate_maps
 from hpiclock.plate.manifest.plate_maps import PlateMap, WellTreatment
 from hpiclock.plate.readers import SUFFIXES, Scene, list_stacks
 from hpiclock.plate.readers.stills import PLACES, template
 from hpiclock.progress import progress
-from hpiclock.tables import UNKNOWN
+from hpiclock.tables import MANIFEST, PREDICTIONS, UNKNOWN, check_names, other_unit, plain_name
 from hpiclock.wells import normal_well
 
 NO_MATCH = "its name does not follow the name pattern"
@@ -32,6 +32,10 @@ TEXTS = ("plate", "well", "position", "series")
 NUMBERS = ("moi", "interval_h", "start_h", "onset_h", "hours")
 MEASURED = ("stack_id", "n_frames", "height", "width", "dtype", "times_h", "pixel_um")
 QUARANTINE = ("path", "reason")
+KNOWN = {*REQUIRED, *TEXTS, *NUMBERS, *MEASURED, *QUARANTINE}
+# columns that a source cannot have: they are made from it
+RESERVED = {*PREDICTIONS.columns} - {*MANIFEST.columns, *NUMBERS}
+RESERVED |= {"called", "member", "distance", "p_calibrated", "p_infected_sd", "time_pred_sd"}
 HELP = "set data.source to a folder pair, a plate map (.yaml, .csv, .xlsx), a manifest (.csv) or their folder"
 
 
@@ -43,18 +47,26 @@ def find_stacks(data: DataConfig, *, blind: bool = False) -> Source:
         blind: conditions may be unknown: a folder (or store) of stacks will do.
 
     Raises:
-        InputError: no such source, nothing in it, or a table that cannot be read.
+        InputError: no such source, nothing in it, a table that cannot be read, or a column that is made.
     """
+    source = _find_stacks(data, blind)
+    if made := sorted(RESERVED & {key for entry in source.entries for key in entry.extra}):
+        raise InputError(
+            f"{data.source}: column {', '.join(made)} is what hpiclock makes; give it another name"
+        )
+    return source
+
+
+def _find_stacks(data: DataConfig, blind: bool) -> Source:
     if isinstance(data.source, FolderPair):
         infected, mock = _folder(data.source.infected), _folder(data.source.uninfected)
         return _from_folders({"infected": infected, "mock": mock}, data)
     if not data.source:
         raise InputError(f"data.source is empty; {HELP}")
     path = Path(os.path.abspath(os.path.expanduser(data.source)))
-    if path.is_dir():
+    if os.path.isdir(path):
         return _from_folder(path, data, blind)
-    if not path.exists():
-        raise InputError(f"{path}: no such file or folder; {HELP}")
+    check_file(path, HELP, "file or folder")
     if blind and path.suffix.lower() in SUFFIXES:
         return _from_folders({UNKNOWN: path}, data)
     return _from_file(path, data, blind)
@@ -142,7 +154,7 @@ def _treated(entry: StackEntry, well: WellTreatment, plate: PlateMap, path: Path
 
 def _folder(text: str) -> Path:
     path = Path(os.path.abspath(os.path.expanduser(text)))
-    if not path.is_dir() and not (path.is_file() and path.suffix.lower() in SUFFIXES):
+    if not os.path.isdir(path) and not (os.path.isfile(path) and path.suffix.lower() in SUFFIXES):
         raise InputError(f"{path}: no such folder; correct data.source")
     return path
 
@@ -292,6 +304,8 @@ def read_manifest_csv(path: Path, data: DataConfig, *, blind: bool = False) -> S
         raise InputError(f"{path}: {lacks}; a manifest needs path and condition")
     if rows.empty:
         raise InputError(f"{path}: no rows in it; list one stack per row")
+    for name, hint in other_unit(rows.columns, ("interval_h", "start_h", "onset_h", "hours")).items():
+        raise InputError(f"{path}: column {name}: {hint}")
     problems = _misspelled(path, rows)
     pattern = compile_pattern(data.name_pattern, "data.name_pattern")
     extra = _typed(rows.drop(columns=[*REQUIRED, *TEXTS, *NUMBERS, *MEASURED], errors="ignore"))
@@ -343,7 +357,7 @@ def _entry(path: Path, place: str, row: dict[str, str]) -> StackEntry:
 
 def _beside(table: Path, text: str) -> Path:
     path = Path(os.path.abspath(table.parent / os.path.expanduser(text)))
-    if not path.exists() and "\\" in text:  # written on Windows
+    if not os.path.exists(path) and "\\" in text:  # written on Windows
         return Path(os.path.abspath(table.parent / text.replace("\\", "/")))
     return path
 
@@ -364,10 +378,10 @@ def read_text_table(path: Path) -> pd.DataFrame:
     """
     rows = [[cell.text for cell in row] for row in plate_maps.read_sheets(path)[0].rows]
     numbers = [number for number, row in enumerate(rows, start=1) if any(row)]
-    names = rows[numbers[0] - 1]
+    names = [plain if (plain := plain_name(name)) in KNOWN else name for name in rows[numbers[0] - 1]]
     while names and not names[-1]:
         names = names[:-1]
-    plate_maps.check_names(path, names)
+    check_names(path, names)
     for number in numbers[1:]:
         if any(rows[number - 1][len(names) :]):
             raise InputError(f"{path}: row {number} has more cells than the header; correct the row")
