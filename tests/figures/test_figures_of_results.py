@@ -225,6 +225,8 @@ def test_generalization_figure_has_the_references_panels_and_the_counts(made_win
         "AUC within plate and hour", "accuracy", "F1", "precision", "recall", "time MAE (h)", "frames"
     ]  # fmt: skip
     assert sorted(t.get_text() for t in figure.axes[5].get_legend().get_texts()) == ["infected", "mock"]
+    # frames of infected wells before their onset may be labelled uninfected, and are of no mock well
+    assert sorted(t.get_text() for t in figure.axes[6].get_legend().get_texts()) == ["infected", "uninfected"]
 
 
 def test_coverage_stands_against_the_promise_with_width_n_and_reasons():
@@ -253,6 +255,8 @@ def test_detection_curve_steps_and_counts_those_still_watched():
     assert list(line_named(ax, "watched no longer").get_xdata()) == [4.0]
     counted = {round(t.get_position()[0], 6): t.get_text() for t in ax.child_axes[0].texts}
     assert (counted[0.0], counted[4.0], counted[5.0]) == ("4", "4", "1")
+    named = figures.detection_curve(curve.assign(rule="controls"), level=0.95)
+    assert named.get_legend().get_title().get_text() == "At the controls' threshold"
 
 
 def test_of_many_detection_curves_only_that_of_all_has_a_band():

@@ -134,12 +134,12 @@ SAID = {
 }  # fmt: skip
 # cells of tables: the word at the row's beginning, the column
 SHOWN = {
-    ("the model", "AUC at equal hours"): ("all", "auc_stratified"),
-    ("the model", "AUC, all hours"): ("all", "auc"),
+    ("the model", "AUC within plate and hour"): ("all", "auc_stratified"),
+    ("the model", "AUC over plates and hours"): ("all", "auc"),
     ("the model", "time error, infected"): ("infected", "mae"),
     ("the hour alone", "time error, infected"): ("infected", "mae_of_clock"),
-    ("before onset", "AUC at equal hours"): ("before onset", "auc_stratified"),
-    ("after eclipse", "AUC at equal hours"): ("after eclipse", "auc_stratified"),
+    ("before onset", "AUC within plate and hour"): ("before onset", "auc_stratified"),
+    ("after eclipse", "AUC within plate and hour"): ("after eclipse", "auc_stratified"),
 }
 
 

@@ -35,7 +35,7 @@ def folder_with(tmp_path, **changes):
 def test_the_count_of_frames_stands_beside_the_permutation(tmp_path):
     table = readable_audit(folder_with(tmp_path, n=252).tables["permutations"], "permutations")
     assert table["frames"].item() == 252
-    assert table["AUC at equal hours (95% interval)"].item() == "0.90 (0.80 to 0.95)"
+    assert table["AUC within plate and hour (95% interval)"].item() == "0.90 (0.80 to 0.95)"
 
 
 def test_an_audit_of_an_older_version_is_made_anew_and_not_shown(tmp_path, monkeypatch):

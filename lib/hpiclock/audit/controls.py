@@ -77,8 +77,8 @@ def judge_well(evidence: Evidence) -> Answer:
     when, one = next(iter(found.items()))
     wells = one.units.wells
     words = (
-        f"AUC of the test at equal hours {when} {short_interval(*one.auc[:3])} ({len(one.rows)} frames, "
-        f"{wells[0]} infected and {wells[1]} mock wells); {one.words()}"
+        f"AUC of the test within plate and hour, {when}, {short_interval(*one.auc[:3])} "
+        f"({len(one.rows)} frames, {wells[0]} infected and {wells[1]} mock wells); {one.words()}"
     )
     if not one.units.replicated:
         return Answer(
@@ -116,7 +116,7 @@ def judge_early(evidence: Evidence) -> Answer:
     first, last = one.rows["hours"].min(), one.rows["hours"].max()
     words = (
         f"test, {BEFORE_FIRST_ONSET} ({first:g}{'' if first == last else f' to {last:g}'} h, "
-        f"{one.units.wells[0]} infected and {one.units.wells[1]} mock wells): AUC at equal hours "
+        f"{one.units.wells[0]} infected and {one.units.wells[1]} mock wells): AUC within plate and hour "
         f"{short_interval(*one.auc[:3])}; {one.words()}"
     )
     limits = f"{0.5 - margin:g} to {0.5 + margin:g}"

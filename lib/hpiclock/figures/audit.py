@@ -45,7 +45,7 @@ def controls_over_hpi(controls: pd.DataFrame, *, level: float, ax: Axes | None =
     ax.axvspan(min(rows["start_h"].min(), 0), 0, color=style.PALE, zorder=0, label="before the onset")
     interval = f"{level:.0%} interval of each window"
     style.band(ax, x, rows["low"], rows["high"], colour, alpha=0.2, label=interval)
-    ax.plot(x, rows["auc"], color=colour, marker="o", label="AUC at equal hours since start")
+    ax.plot(x, rows["auc"], color=colour, marker="o", label="AUC within plate and hour")
     first = controls.loc[controls["what"].eq("first window above chance"), "start_h"]
     visible = controls.loc[controls["what"].eq("first visible in truth"), "start_h"]
     for start in first:
@@ -64,7 +64,7 @@ def controls_over_hpi(controls: pd.DataFrame, *, level: float, ax: Axes | None =
 
 @styled
 def shortcut_scores(baselines: pd.DataFrame, *, level: float, ax: Axes | None = None) -> Axes:
-    """Draw the AUC at equal hours of the model and of each shortcut, and theirs before the onset.
+    """Draw the AUC within plate and hour of the model and of each shortcut, and theirs before the onset.
 
     Args:
         baselines: ``source auc low high auc_before``, a row each, the model first.
@@ -74,7 +74,7 @@ def shortcut_scores(baselines: pd.DataFrame, *, level: float, ax: Axes | None = 
     ax = ax or style.new_axes(style.PAGE_IN * 0.9, 0.8 + 0.26 * len(baselines))
     sources = baselines["source"].tolist()
     label = f"all hours, with {level:.0%} interval"
-    _auc_rows(ax, baselines, sources, style.INFECTED, label, "AUC at equal hours since start, test wells")
+    _auc_rows(ax, baselines, sources, style.INFECTED, label, "AUC within plate and hour, test wells")
     before: Any = {"color": style.INK, "mfc": "white", "label": "before the onset (honest: 0.5)"}
     ax.plot(baselines["auc_before"], range(len(baselines)), "D", **before)
     style.legend_outside(ax)
@@ -100,7 +100,7 @@ def experiment_scores(sampling: pd.DataFrame, *, level: float, ax: Axes | None =
         else f"trained on {row.train}, tested on {row.test}"
         for row in rows.itertuples()
     ]
-    _auc_rows(ax, rows, names, style.MOCK, "", f"AUC over all hours, {level:.0%} interval")
+    _auc_rows(ax, rows, names, style.MOCK, "", f"AUC over plates and hours, {level:.0%} interval")
     for cut in np.flatnonzero(rows["experiment"].ne(rows["experiment"].shift()))[1:]:
         ax.axhline(cut - 0.5, color=style.PALE, linewidth=0.8)
     return ax

@@ -12,6 +12,7 @@ from IPython.display import Markdown
 from hpiclock.analysis.acquisition_shift import STATISTIC_WORDS
 from hpiclock.audit import ANSWERS, EARLY, ELAPSED, FINE, HOUR, WELL, counts_text, is_current, named
 from hpiclock.format import number_text, p_text, short_interval, significant_text
+from hpiclock.metrics import METRICS
 from hpiclock.report.text import Column, or_blank, readable, two_digits
 from hpiclock.runs.run import VERDICT, Run
 from hpiclock.tables import read_any
@@ -60,7 +61,7 @@ def hours_of(start_h: float, end_h: float) -> str:
 
 
 interval = partial(short_interval, missing="")
-AUC = Column("AUC at equal hours (95% interval)", ("auc", "low", "high"), interval)
+AUC = Column(f"{METRICS['auc_stratified'].label} (95% interval)", ("auc", "low", "high"), interval)
 NOTE = Column("note", "note", or_blank)
 P, SMALLEST_P = Column("p", "p", p_text), Column("smallest p", "floor", p_text)
 BY_CLASS = [Column("infected wells", "n_infected"), Column("mock wells", "n_mock")]
@@ -87,7 +88,7 @@ TABLES: dict[str, list[Column]] = {
     "baselines": [
         Column("sees", "source"),
         AUC,
-        Column("AUC, all hours", "auc_all", two_digits),
+        Column(METRICS["auc"].label, "auc_all", two_digits),
         Column("AUC before the onset", "auc_before", two_digits),
         Column("time error, infected (MAE, h)", "mae", two_digits),
         Column("frames", "n"),
@@ -205,7 +206,7 @@ def gap_sentences(sampling: pd.DataFrame) -> Markdown:
         if all(len(value) for value in values):
             first, second = (float(value.iloc[0]) for value in values)
             gap = round(first - second, 2) + 0.0  # no -0.00
-            lines.append(f"- {words}: {gap:+.2f} ({first:.2f} against {second:.2f}).")
+            lines.append(f"- {words}: {gap:+.2f} ({first:.2f} against {second:.2f}, over plates and hours).")
     return Markdown("\n".join(lines) or "No two experiments can be compared: too few wells.")
 
 
