@@ -43,6 +43,7 @@ from hpiclock.tables import (
     write,
 )
 from hpiclock.targets import hpi
+from hpiclock.workflows.identity import check_identity
 from hpiclock.workflows.predict import trained_model
 
 FOLDER = "audit"
@@ -213,6 +214,7 @@ def audit_run(run: Run, out: str | Path | None = None, *, say: Say = print) -> p
         check_output_folder(out, own=outputs_of(VERDICT))
     # a run that may only be read is audited elsewhere
     with nullcontext(say) if out else run.logged(say, opening="audit: ") as tell:
+        check_identity(run, say=tell)
         found = compute_audit(run, say=tell)
     folder = Path(out) if out else run.folder
     tables = make_folder(folder / FOLDER)
@@ -233,7 +235,9 @@ def open_audit(run: Run, *, say: Say = print) -> Audit:
     made = [run.path(VERDICT), *(run.path(FOLDER, f"{name}.csv") for name in TABLES)]
     predictions = run.path("predictions.parquet")
     fresh = predictions.is_file() and all(up_to_date(path, predictions) for path in made)
-    if not (fresh and is_current(read_any(run.path(VERDICT)))):
+    if fresh and is_current(read_any(run.path(VERDICT))):
+        check_identity(run, say=say)
+    else:
         audit_run(run, say=say)
     return read_audit(run.folder)
 

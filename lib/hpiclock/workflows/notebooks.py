@@ -18,6 +18,7 @@ from hpiclock.files import remove_content
 from hpiclock.progress import progress
 from hpiclock.report.pages import folder_placeholders, keep_notebook, without_machine_paths
 from hpiclock.runs.run import CONFIG, Run, default_folder
+from hpiclock.workflows.identity import check_identity
 
 PARAMETERS = ("config", "overrides", "run_dir")
 AUDIT = "05"  # its verdict stands at the top of 03 and 04, so it runs before them
@@ -70,6 +71,7 @@ def run_chain(
         partial.unlink()  # of a chain that was killed
     with run.logged():
         try:
+            check_identity(run, say=log.warning)
             _execute_all(chosen, config, overrides, run)
         except NotebookFailed:
             _publish(run)  # the page shows where it stopped

@@ -17,8 +17,9 @@ from hpiclock.config.schema import Config
 from hpiclock.figures.style import figure_of
 from hpiclock.files import check_output_folder, write_csv
 from hpiclock.runs.results import Tables, first_threshold_rule, write_tables
-from hpiclock.runs.run import DESIGN, outputs_of, write_figures
+from hpiclock.runs.run import CONFIG, DESIGN, Run, outputs_of, write_figures
 from hpiclock.tables import PREDICTIONS, write
+from hpiclock.workflows.identity import check_identity
 
 
 def study_tables(predictions: pd.DataFrame, cfg: Config) -> Tables:
@@ -47,6 +48,8 @@ def study_file(source: str | Path, out: Path, cfg: Config) -> list[str]:
     """
     check_output_folder(out, over=[source], own=outputs_of(DESIGN))
     predictions, notes = read_predictions(source)
+    if (Path(source).parent / CONFIG).is_file():
+        check_identity(Run.open(Path(source).parent), say=notes.append)
     tables = study_tables(predictions, cfg)
     write(PREDICTIONS, predictions, out / "predictions.parquet")
     write_tables(tables, out)

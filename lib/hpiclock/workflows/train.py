@@ -43,6 +43,7 @@ from hpiclock.training.losses import TIMED, WORDS, Losses, check_trainable, task
 from hpiclock.training.model import TwoHeads, build_model
 from hpiclock.workflows.audit import design_audit
 from hpiclock.workflows.explain import keep_gradcam
+from hpiclock.workflows.identity import check_identity
 from hpiclock.workflows.predict import BEST, keep_reference
 from hpiclock.workflows.study import study_tables
 
@@ -69,6 +70,7 @@ def train(cfg: Config, run_dir: str | Path | None, *, say: Say = print) -> Run:
         say = say if group.is_main else (lambda _: None)  # the main process prints for all
         run = Run.start(cfg, run_dir)
         if run.state == "done":
+            check_identity(run, say=say)
             say(f"{run.name} is done; its results are kept")
             return run
         plate = open_plate(cfg)
@@ -118,6 +120,7 @@ def fit(
     check_trainable(cfg, frames)
     changed = changed_by_hand(cfg, model, losses, frames, plate, weights=run.state == "new")
     _refuse_another(run, changed)
+    check_identity(run, plate, say=say)
     if run.state == "done":
         say(f"{run.name} is done; its results are kept")
         same = changed.get("the model") == run.by_hand.get("the model")
@@ -264,7 +267,7 @@ def _save_inputs(
     run.save_table("manifest.csv", MANIFEST, plate.manifest)
     run.save_table("frames.parquet", FRAMES, frames)
     run.save_text("split.json", plate.split.dumps())
-    facts = {"cache": cache.key, "split_sha256": plate.split.sha256}
+    facts = {"cache": cache.key, "pixels_sha256": cache.sha256, "split_sha256": plate.split.sha256}
     before, notes = run.by_hand, []
     hand = changed if run.state == "new" else before | changed  # what was begun and never kept does not count
     if hand:
