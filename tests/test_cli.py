@@ -1,5 +1,6 @@
 """The command line: bad input is one line and exit code 2 with nothing written; help loads nothing heavy."""
 
+import errno
 import os
 import re
 import shutil
@@ -357,6 +358,33 @@ def test_a_disk_that_fills_up_is_one_line(hpiclock: Command, monkeypatch: pytest
     ended = hpiclock("index")
     assert ended.code == 1
     assert ended.err == "hpiclock: reports/index.html: No space left on device; make room and start again\n"
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENAMETOOLONG])
+def test_a_file_that_cannot_be_had_is_one_line(
+    hpiclock: Command, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    def closed(_: Path) -> None:
+        raise OSError(number, os.strerror(number), "reports/index.html")
+
+    monkeypatch.setattr("hpiclock.report.pages.write_index", closed)
+    ended = hpiclock("index")
+    words = "check its rights, or name another place"
+    assert ended.err == f"hpiclock: reports/index.html: {os.strerror(number)}; {words}\n"
+    assert ended.code == 2
+
+
+def test_a_working_folder_that_is_gone_is_one_line(
+    hpiclock: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    ended = hpiclock("manifest", "plate")
+    assert (ended.code, ended.err) == (
+        2,
+        "hpiclock: the working folder was removed; go to one that is there\n",
+    )
 
 
 def test_an_error_of_the_program_is_not_hidden(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

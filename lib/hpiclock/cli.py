@@ -17,6 +17,7 @@ from typer import Argument, Option
 from hpiclock.errors import InputError, RunFailed
 
 MAIN_PROCESS_S = 30.0  # for which other processes of torchrun wait before they end with an error
+NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)
 
 app = typer.Typer(
     help="Is this field infected, for how long, and can I believe the answer?",
@@ -295,6 +296,7 @@ def _is_main_process() -> bool:
 def main() -> None:
     """Run the command line; bad input ends with one line and exit code 2."""
     try:
+        _in_a_folder()
         code = app(prog_name="hpiclock", standalone_mode=False)
     except UsageError as error:
         if type(error).__name__ == "NoArgsIsHelpError":
@@ -307,10 +309,19 @@ def main() -> None:
     except RunFailed as error:
         _end(str(error), 1)
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            _end(f"{error.filename or 'a file'}: {error.strerror}; make room and start again", 1)
+        if error.errno not in NO_ACCESS or not error.filename:
             raise
-        _end(f"{error.filename or 'a file'}: {error.strerror}; make room and start again", 1)
+        _end(f"{error.filename}: {error.strerror}; check its rights, or name another place", 2)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _in_a_folder() -> None:
+    try:
+        os.getcwd()
+    except OSError:
+        raise InputError("the working folder was removed; go to one that is there") from None
 
 
 def _end(message: str, code: int) -> NoReturn:

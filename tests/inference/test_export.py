@@ -1,6 +1,9 @@
 """A model as ONNX and as safetensors says what the model says."""
 
 import json
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -79,3 +82,27 @@ def test_the_callers_model_stays_as_and_where_it_is(tmp_path, grey, monkeypatch,
     for name, value in model.state_dict().items():
         assert value.data_ptr() == before[name][0]
         torch.testing.assert_close(value, before[name][1], rtol=0, atol=0)
+
+
+QUIET = """
+import os, pathlib, sys
+sys.addaudithook(lambda event, _: event.startswith("socket.") and os._exit(9))
+import numpy as np
+from hpiclock.inference.export import run_onnx
+print(sorted(run_onnx(pathlib.Path(sys.argv[1]), np.zeros((1, 32, 32), np.uint8))))
+links = [os.readlink(link.path) for link in os.scandir("/proc/self/fd") if os.path.lexists(link.path)]
+assert not [link for link in links if link.startswith("socket:")], links
+"""
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="open sockets are listed on Linux only")
+def test_onnxruntime_asks_nobody_and_leaves_nothing_in_the_home_folder(tmp_path) -> None:
+    write_onnx(made()[1], 32, tmp_path / "model.onnx")
+    home = tmp_path / "home"
+    home.mkdir()
+    env = {key: value for key, value in os.environ.items() if key != "ORT_DISABLE_TELEMETRY"}
+    env = {key: value for key, value in env.items() if not key.startswith("XDG_")} | {"HOME": str(home)}
+    command = [sys.executable, "-c", QUIET, str(tmp_path / "model.onnx")]
+    done = subprocess.run(command, env=env, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "['hours', 'p_infected']\n"), done.stderr
+    assert not list(home.rglob("*"))

@@ -2,6 +2,7 @@
 
 import time
 from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -106,6 +107,20 @@ def test_weights_that_are_no_numbers_are_refused(tmp_path, value):
     write_checkpoint(tmp_path / "best.pt", states(parts), {})
     with pytest.raises(InputError, match=r"best\.pt: holds weights that are no numbers"):
         read_checkpoint(tmp_path / "best.pt", {"model": nn.Linear(3, 2)}, CPU)
+
+
+def test_a_disk_that_is_full_names_the_checkpoint_and_keeps_the_old_one(tmp_path, monkeypatch):
+    write_checkpoint(tmp_path / "best.pt", states(trained()), {"epoch": 1})
+
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left") as error:
+        write_checkpoint(tmp_path / "best.pt", states(trained()), {"epoch": 2})
+    assert error.value.filename == str(tmp_path / "best.pt")
+    assert read_checkpoint(tmp_path / "best.pt", {}, CPU) == {"epoch": 1}
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_no_checkpoint_names_the_command(tmp_path):

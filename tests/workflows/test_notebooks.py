@@ -1,16 +1,19 @@
 """Notebooks run with parameters, keep what they made, and fail in one line that names the place."""
 
 import re
+from pathlib import Path
 
 import nbformat
+import papermill
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from hpiclock.config.load import load_config
 from hpiclock.errors import InputError
 from hpiclock.report.pages import without_machine_paths
 from hpiclock.runs.run import Run
 from hpiclock.workflows import notebooks
-from hpiclock.workflows.notebooks import NotebookFailed, choose, run_chain
+from hpiclock.workflows.notebooks import NotebookFailed, choose, open_config, open_run, run_chain
 
 PARAMETERS = 'config = "../configs/none.yaml"\noverrides = {}\nrun_dir = ""'
 OPEN = (
@@ -211,3 +214,68 @@ def test_an_interrupted_run_leaves_the_old_notebook(project, monkeypatch):
         run_chain("configs/plate.yaml", {}, run_dir="", notebooks="01")
     assert report.run.path("01_look.ipynb").read_bytes() == before
     assert not list(report.run.folder.glob(".*"))
+
+
+CHECKED = (
+    "from hpiclock.workflows.notebooks import open_config\nprint(open_config(config, overrides).experiment)"
+)
+
+
+def test_an_unknown_parameter_stops_the_notebook(project):
+    write_notebook(project / "notebooks" / "01_look.ipynb", CHECKED)
+    parameters = {"config": "configs/plate.yaml", "overides": {"train.epochs": 3}}
+    with pytest.raises(papermill.PapermillExecutionError) as error:
+        papermill.execute_notebook(
+            project / "notebooks" / "01_look.ipynb",
+            project / "out.ipynb",
+            parameters=parameters,
+            kernel_name="python3",
+            progress_bar=False,
+        )
+    line = "parameter overides: this notebook has none of that name; did you mean overrides?"
+    assert line in str(error.value)
+
+
+@pytest.mark.usefixtures("project")
+def test_parameters_of_another_kind_are_one_line():
+    for config, overrides, line in (
+        (3, {}, "config: the name of a file, got 3"),
+        (
+            "configs/plate.yaml",
+            "{train.epochs: 3}",
+            r"overrides: a table of keys, e\.g\. .* got '{train\.epochs",
+        ),
+        ("configs/plate.yaml", ["train.epochs"], "overrides: a table of keys"),
+    ):
+        with pytest.raises(InputError, match=line):
+            open_config(config, overrides)
+    with pytest.raises(InputError, match="run_dir: the name of a folder, got 5"):
+        open_run("configs/plate.yaml", {}, 5)
+
+
+def test_the_config_of_the_notebooks_is_found_from_any_folder(project, monkeypatch):
+    write_notebook(project / "notebooks" / "01_look.ipynb")
+    assert open_config("../configs/plate.yaml", {}).experiment == "plate"  # this is not the notebooks' folder
+    with pytest.raises(InputError, match="no such config file"):
+        open_config("../configs/none.yaml", {})
+    monkeypatch.chdir(project / "configs")
+    assert open_config("../configs/plate.yaml", {}).data.source == str(project / "stacks")
+
+
+@pytest.mark.usefixtures("project")
+def test_a_notebook_shows_the_config_of_the_run_that_it_shows():
+    made = Run.create(load_config("configs/plate.yaml", {"train.epochs": 9}), "elsewhere")
+    assert open_run("configs/plate.yaml", {}, "elsewhere").cfg == made.cfg
+    with pytest.raises(InputError, match="no run here"):
+        open_run("configs/plate.yaml", {}, "")
+    Run.create(load_config("configs/plate.yaml", {"train.epochs": 9}), "")
+    with pytest.raises(InputError, match=r"holds a run with another config \(train\.epochs was 9, now \d+\)"):
+        open_run("configs/plate.yaml", {}, "")
+
+
+@pytest.mark.parametrize("name", ["03_evaluation", "04_temporal_generalization", "05_confound_audit"])
+def test_the_notebooks_of_a_run_take_their_config_from_it(name):
+    notebook = nbformat.read(Path(__file__).parents[2] / "notebooks" / f"{name}.ipynb", as_version=4)
+    code = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "code")
+    assert "run = open_run(config, overrides, run_dir)\ncfg = run.cfg\ncfg" in code
+    assert "load_config" not in code

@@ -1,11 +1,14 @@
 """Run the report notebooks with parameters, one or a chain, and leave executed notebooks and pages."""
 
+import ast
 import logging
 import os
 import re
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,8 @@ import nbformat
 
 import hpiclock
 from hpiclock.config.load import NOT_PATHS, PATH_KEYS, load_config
-from hpiclock.errors import InputError, RunFailed
+from hpiclock.config.schema import Config
+from hpiclock.errors import InputError, RunFailed, nearest
 from hpiclock.files import remove_content
 from hpiclock.progress import progress
 from hpiclock.report.pages import folder_placeholders, keep_notebook, without_machine_paths
@@ -159,6 +163,56 @@ def notebooks_folder() -> Path:
         if any(folder.glob("[0-9][0-9]_*.ipynb")):
             return folder.resolve()
     raise InputError("no folder notebooks/ with numbered notebooks here; run this in the clone of hpiclock")
+
+
+def open_config(config: str | Path, overrides: Mapping[str, Any]) -> Config:
+    """Return the config of a notebook's parameters; a path that is not found here is one of the notebooks'.
+
+    Raises:
+        InputError: a parameter of another kind, one that the notebook does not have (papermill runs on with
+            the defaults), or a bad config.
+    """
+    _refuse_unknown(getattr(sys.modules.get("__main__"), "In", []))
+    if not isinstance(config, str | Path):
+        raise InputError(f"config: the name of a file, got {config!r}")
+    if not isinstance(overrides, Mapping):
+        example = "{'train.epochs': 30} (papermill: -y \"overrides: {train.epochs: 30}\")"
+        raise InputError(f"overrides: a table of keys, e.g. {example}, got {overrides!r}")
+    if not Path(config).exists() and (notebooks_folder() / config).is_file():
+        config = notebooks_folder() / config
+    return load_config(config, overrides)
+
+
+def open_run(config: str | Path, overrides: Mapping[str, Any], run_dir: str | Path | None) -> Run:
+    """Return the run that a notebook shows: that in ``run_dir``, else the default one of the config.
+
+    Raises:
+        InputError: as :func:`open_config` says; no run there, or the default folder holds another config.
+    """
+    if not isinstance(run_dir, str | Path | None):
+        raise InputError(f"run_dir: the name of a folder, got {run_dir!r}")
+    cfg = open_config(config, overrides)
+    if run_dir:
+        return Run.open(run_dir)
+    Run.start(cfg)
+    return Run.open(default_folder(cfg))
+
+
+def _refuse_unknown(cells: Sequence[str]) -> None:
+    """Refuse what papermill's cell sets and the cell before it, tagged ``parameters``, does not."""
+    for before, cell in pairwise(cells):
+        if cell.startswith("# Parameters\n"):
+            known = _assigned(before)
+            for name in _assigned(cell):
+                if name not in known:
+                    near = nearest(name, known)
+                    hint = f"did you mean {near}?" if near else f"there are {', '.join(known)}"
+                    raise InputError(f"parameter {name}: this notebook has none of that name; {hint}")
+
+
+def _assigned(cell: str) -> list[str]:
+    targets = (node.targets[0] for node in ast.parse(cell).body if isinstance(node, ast.Assign))
+    return [target.id for target in targets if isinstance(target, ast.Name)]
 
 
 def choose(folder: Path, numbers: str) -> list[Path]:
