@@ -85,6 +85,13 @@ def test_a_well_is_detected_when_half_of_its_fields_are() -> None:
     assert wells.index.tolist() == ["A01", "B01", "A02", "A03"]
 
 
+def test_wells_of_which_nothing_is_known_are_read_without_hours_post_infection():
+    bare = plate(condition="unknown", onset_h=np.nan, hpi=np.nan, label=pd.NA)
+    wells = readout_by_well(bare, threshold=0.5, frames=2, hour=4.0).set_index("well")
+    assert wells["detected_hpi"].isna().all()
+    assert wells.loc["A03", ["detected_after_h", "detected_h"]].tolist() == [2.0, 4.0]
+
+
 def test_the_hour_is_one_that_was_imaged() -> None:
     assert hour_of(plate(), None) == 6.0
     assert hour_of(plate(), 7.3) == 8.0

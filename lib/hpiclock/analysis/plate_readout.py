@@ -131,7 +131,8 @@ def _half_detected(rows: pd.DataFrame, threshold: float, frames: int, unit: str)
     times = detection_times(rows, thresholds={"decision": threshold}, frames=frames)
     seen = times[["after_h", "time_h"]].astype(float).where(times["detected"].astype(bool))
     seen = seen.set_axis([f"detected_after_{unit}", f"detected_{unit}"], axis=1)
-    return times[WELL].join(seen).groupby(WELL).agg(time_of_half)
+    wells = times[WELL].join(seen).groupby(WELL)
+    return pd.DataFrame({name: wells[name].agg(time_of_half) for name in seen})
 
 
 def time_of_half(times: pd.Series) -> float:
