@@ -1,14 +1,12 @@
 """How every figure is drawn: sizes, colours of treatments, axes, bands, legends, undefined values, words."""
 
-from __future__ import annotations
-
 import re
 import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import matplotlib as mpl
 import numpy as np
@@ -337,7 +335,7 @@ class Treatment:
     moi: float | None
 
     @classmethod
-    def of(cls, row: Any) -> Treatment:
+    def of(cls, row: Any) -> Self:
         """Return the treatment of a row with ``condition`` and ``moi``; an MOI of mock has no meaning."""
         known = row.condition == "infected" and np.isfinite(row.moi)
         return cls(str(row.condition), float(row.moi) if known else None)

@@ -6,10 +6,8 @@ in units of the farthest held-out stack of the training plate: wells that the mo
 under the same microscope.
 """
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import pandas as pd
@@ -61,7 +59,7 @@ class TrainingReference(NamedTuple):
             np.savez(stream, allow_pickle=False, **self._asdict())
 
     @classmethod
-    def load(cls, path: Path) -> TrainingReference:
+    def load(cls, path: Path) -> Self:
         """Read what :meth:`save` wrote.
 
         Raises:

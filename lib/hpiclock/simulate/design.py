@@ -1,9 +1,7 @@
 """What a simulated plate is made of: its wells, its clock, its culture, its microscope, its planted flaws."""
 
-from __future__ import annotations
-
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
@@ -78,7 +76,7 @@ class Design(Section):
     plant: PlantedFlaws = PlantedFlaws()
 
     @model_validator(mode="after")
-    def _possible(self) -> Design:
+    def _possible(self) -> Self:
         for well, moi in self.wells.items():
             if (place := parse_well(well)) is None or plate_format([place]) is None:
                 raise ValueError(f"well {well} is not a well such as B3")

@@ -5,12 +5,10 @@ and in BatchNorm. So the number of processes changes rounding and nothing else, 
 on the devices (dropout) or per pixel (noise), which each process draws for itself.
 """
 
-from __future__ import annotations
-
 import contextlib
 import os
 from collections.abc import Iterator
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import numpy as np
 import torch
@@ -115,7 +113,7 @@ class SynchronizedBatchNorm(nn.BatchNorm2d):
     """
 
     @classmethod
-    def of(cls, layer: nn.BatchNorm2d) -> SynchronizedBatchNorm:
+    def of(cls, layer: nn.BatchNorm2d) -> Self:
         """Return a layer with the parameters and running values of another."""
         new = cls(layer.num_features, layer.eps, layer.momentum, layer.affine, layer.track_running_stats)
         new.load_state_dict(layer.state_dict())

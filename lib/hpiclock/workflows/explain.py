@@ -18,16 +18,7 @@ from hpiclock.analysis.units import choose_resampling_unit
 from hpiclock.audit.permutation import mean_over_wells
 from hpiclock.files import atomic, make_folder, up_to_date, write_csv
 from hpiclock.plate.cache import FrameCache, open_cache
-from hpiclock.runs.results import (
-    CHECKS,
-    EXPLANATIONS,
-    MOST_SIDE,
-    KeptExplanations,
-    Maps,
-    chosen_frames,
-    load_arrays,
-    save_arrays,
-)
+from hpiclock.runs import results
 from hpiclock.runs.run import Run, Say
 from hpiclock.tables import FRAMES, MANIFEST, PREDICTIONS, n_wells, read_any
 from hpiclock.workflows.audit import thin_frames
@@ -41,7 +32,7 @@ RANDOM = "random order"
 CURVE = ["head", "method", "removed", "value", "low", "high", "n", "n_wells"]
 
 
-def attribution_maps(model: TwoHeads, images: Images, methods: tuple[str, ...] = ()) -> Maps:
+def attribution_maps(model: TwoHeads, images: Images, methods: tuple[str, ...] = ()) -> results.Maps:
     """Return the map of every head by every method, or by these."""
     from hpiclock.inference.attribution import attribution_map, heads_of, methods_for
 
@@ -54,7 +45,7 @@ def attribution_maps(model: TwoHeads, images: Images, methods: tuple[str, ...] =
 
 
 def randomization_rows(
-    model: TwoHeads, images: Images, maps: Maps, rows: pd.DataFrame, *, level: float, seed: int
+    model: TwoHeads, images: Images, maps: results.Maps, rows: pd.DataFrame, *, level: float, seed: int
 ) -> pd.DataFrame:
     """Return how similar the maps are to those of a model whose weights are drawn anew, ever deeper."""
     from hpiclock.inference.attribution import DEPTHS, INTEGRATED, cascading_randomization
@@ -69,14 +60,14 @@ def randomization_rows(
 
 
 def similarity_rows(
-    check: str, maps: Maps, theirs: Maps, rows: pd.DataFrame, *, level: float, **about: str
+    check: str, maps: results.Maps, theirs: results.Maps, rows: pd.DataFrame, *, level: float, **about: str
 ) -> list[dict[str, object]]:
     """Return the rank correlation of maps with those of another model, a row for each head and method."""
     similar = {key: saliency.rank_correlation(maps[key], other) for key, other in theirs.items()}
     return [_row(check, key, found, rows, level=level, **about) for key, found in similar.items()]
 
 
-def border_rows(maps: Maps, rows: pd.DataFrame, *, level: float) -> pd.DataFrame:
+def border_rows(maps: results.Maps, rows: pd.DataFrame, *, level: float) -> pd.DataFrame:
     """Return the share of each map's weight, whatever its sign, that lies on the border of the picture."""
     ring = saliency.border_mask(next(iter(maps.values())).shape[-1])
     inside = {key: saliency.share_inside(np.abs(found), ring) for key, found in maps.items()}
@@ -86,7 +77,7 @@ def border_rows(maps: Maps, rows: pd.DataFrame, *, level: float) -> pd.DataFrame
 
 
 def deletion_rows(
-    model: TwoHeads, images: Images, maps: Maps, rows: pd.DataFrame, *, level: float, seed: int
+    model: TwoHeads, images: Images, maps: results.Maps, rows: pd.DataFrame, *, level: float, seed: int
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Delete tiles in the order of each map and at random.
 
@@ -157,19 +148,19 @@ def keep_gradcam(run: Run, model: TwoHeads, cache: FrameCache, predictions: pd.D
 
     test = predictions[predictions["split"].eq("test")]
     threshold = choose_threshold(predictions, rule=run.cfg.study.threshold).value
-    rows = pd.concat([chosen_frames(test), frames_to_list(test, threshold=threshold)])
+    rows = pd.concat([results.chosen_frames(test), frames_to_list(test, threshold=threshold)])
     rows = rows.drop_duplicates(["stack_id", "frame"])
     if rows.empty or methods_for(model, run.cfg.image.size) != METHODS:
         return
     images = images_of(model, cache, rows)
     found = {head: coarse_gradcam(model, images, head=head) for head in heads_of(model)}
     maps = {head: coarse.numpy().astype(np.float16) for head, coarse in found.items()}
-    make_folder(run.path(EXPLANATIONS))
+    make_folder(run.path(results.EXPLANATIONS))
     keys = {"stack_id": rows["stack_id"].to_numpy(str), "frame": rows["frame"].to_numpy(int)}
-    save_arrays(run.path(EXPLANATIONS, "gradcam.npz"), keys | maps)
+    results.save_arrays(run.path(results.EXPLANATIONS, "gradcam.npz"), keys | maps)
 
 
-def explain_run(run: Run, *, say: Say = print) -> KeptExplanations:
+def explain_run(run: Run, *, say: Say = print) -> results.KeptExplanations:
     """Return maps by every method and what checks them: those in the run's folder, else new ones.
 
     ``explanations/`` holds ``maps.npz`` (a map of each head and method), ``checks.csv`` (``check head method
@@ -187,35 +178,37 @@ def explain_run(run: Run, *, say: Say = print) -> KeptExplanations:
         InputError: a run without a checkpoint, or stacks that cannot be read.
     """
     predictions = run.read_table("predictions.parquet", PREDICTIONS)
-    frames = chosen_frames(predictions[predictions["split"].eq("test")])
+    frames = results.chosen_frames(predictions[predictions["split"].eq("test")])
     if frames.empty:
-        return KeptExplanations()
-    made, given = run.path(EXPLANATIONS, "checks.csv"), run.path("predictions.parquet")
+        return results.KeptExplanations()
+    made, given = run.path(results.EXPLANATIONS, "checks.csv"), run.path("predictions.parquet")
     if not up_to_date(made, given):
         with run.logged(say, opening="maps: ") as tell:
             _examine(run, predictions, frames, tell)
-    maps: Maps = {}
-    for name, found in load_arrays(run.path(EXPLANATIONS, "maps.npz")).items():
+    maps: results.Maps = {}
+    for name, found in results.load_arrays(run.path(results.EXPLANATIONS, "maps.npz")).items():
         head, _, method = name.partition("/")
         maps[head, method] = found
     checks = read_any(made).fillna({"depth": "", "note": ""})
-    return KeptExplanations(frames, maps, checks, read_any(run.path(EXPLANATIONS, "deletion.csv")))
+    deletion = read_any(run.path(results.EXPLANATIONS, "deletion.csv"))
+    return results.KeptExplanations(frames, maps, checks, deletion)
 
 
 def _examine(run: Run, predictions: pd.DataFrame, frames: pd.DataFrame, say: Say) -> None:
     from hpiclock.inference import attribution
 
     cfg, manifest = run.cfg, run.read_table("manifest.csv", MANIFEST)
-    level, folder = cfg.study.level, make_folder(run.path(EXPLANATIONS))
+    level, folder = cfg.study.level, make_folder(run.path(results.EXPLANATIONS))
     cache = open_cache(manifest, cfg.data, cfg.image)
     model = trained_model(run)
-    if not run.path(EXPLANATIONS, "gradcam.npz").is_file():  # a run that was trained before maps were kept
+    if not (folder / "gradcam.npz").is_file():  # a run that was trained before maps were kept
         keep_gradcam(run, model, cache, predictions)
     say("where the model looks")
     images = attribution.images_of(model, cache, frames)
     maps = attribution_maps(model, images)
-    named = {f"{head}/{by}": saliency.shrink_maps(found, MOST_SIDE) for (head, by), found in maps.items()}
-    save_arrays(folder / "maps.npz", named)
+    side = results.MOST_SIDE
+    named = {f"{head}/{by}": saliency.shrink_maps(found, side) for (head, by), found in maps.items()}
+    results.save_arrays(folder / "maps.npz", named)
     say("models with other weights, deleted tiles")
     curves, gaps = deletion_rows(model, images, maps, frames, level=level, seed=cfg.seed)
     anew = randomization_rows(model, images, maps, frames, level=level, seed=cfg.seed)
@@ -227,7 +220,7 @@ def _examine(run: Run, predictions: pd.DataFrame, frames: pd.DataFrame, say: Say
     shuffled = similarity_rows("labels shuffled", maps, theirs, frames, level=level, note=note)
     checks = pd.concat([anew, gaps, border, pd.DataFrame(shuffled)], ignore_index=True)
     write_csv(curves, folder / "deletion.csv")
-    write_csv(checks[CHECKS], folder / "checks.csv")  # last: where they are, all is
+    write_csv(checks[results.CHECKS], folder / "checks.csv")  # last: where they are, all is
 
 
 def feature_map(run: Run, *, method: str = "PCA") -> pd.DataFrame:
@@ -245,7 +238,7 @@ def feature_map(run: Run, *, method: str = "PCA") -> pd.DataFrame:
     Raises:
         InputError: a run without a checkpoint, stacks that cannot be read, UMAP that is not installed.
     """
-    path = run.path(EXPLANATIONS, f"feature_map_{method.lower()}.parquet")
+    path = run.path(results.EXPLANATIONS, f"feature_map_{method.lower()}.parquet")
     predictions = run.read_table("predictions.parquet", PREDICTIONS)
     if not up_to_date(path, run.path("predictions.parquet")):
         places = project_features(_features(run), method=method, seed=run.cfg.seed)
