@@ -14,8 +14,11 @@ from hpiclock.analysis.sentences import design_sentences
 from hpiclock.plate.frames import open_plate, prepare_frames, split_frames, treatment_table
 from hpiclock.plate.preprocess import frame_images, grey_levels, pick_frames
 from hpiclock.report import audit_text
-from hpiclock.report.explore_frames import error_browser, plate_browser
-from hpiclock.report.explore_metrics import run_comparer, threshold_explorer, window_explorer
+from hpiclock.report.explore_frames import ErrorBrowser as error_browser
+from hpiclock.report.explore_frames import PlateBrowser as plate_browser
+from hpiclock.report.explore_metrics import RunComparer as run_comparer
+from hpiclock.report.explore_metrics import ThresholdExplorer as threshold_explorer
+from hpiclock.report.explore_metrics import WindowExplorer as window_explorer
 from hpiclock.report.text import (
     BASELINES,
     opening,

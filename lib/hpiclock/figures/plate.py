@@ -57,19 +57,16 @@ def plate_map(manifest: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     if len(manifest["plate"].unique()) > 1:
         raise InputError("plate_map draws one plate and got several; use plate_map_figure")
     wells = manifest.drop_duplicates("well").set_index("well")
-    positions = manifest.groupby("well").size()
+    wells["positions"] = manifest.groupby("well").size()
     places, (n_rows, n_columns), named = layout_of(list(wells.index))
     ax = ax or style.new_axes(*_plate_size(n_rows, n_columns))
     for row, column in np.ndindex(n_rows, n_columns):
         ax.add_patch(Circle((column, row), 0.44, facecolor="none", edgecolor=style.PALE, linewidth=0.6))
     for well, (row, column) in places.items():
-        treatment = Treatment.of(wells.loc[well])
-        colour = treatment.colour
+        colour = Treatment.of(wells.loc[well]).colour
         ax.add_patch(Circle((column, row), 0.44, facecolor=colour, edgecolor="none", label=str(well)))
-        onset_h = float(wells.at[well, "onset_h"])
-        text = _well_text(str(well), treatment, onset_h, int(positions[well]), n_columns)
-        ink = style.text_colour(colour)
         if n_columns <= 12:  # on denser plates no word fits into a well
+            text, ink = _well_text(wells.loc[well], n_columns), style.text_colour(colour)
             ax.text(column, row, text, ha="center", va="center", fontsize=5.5, color=ink)
     ax.set(xlim=(-0.5, n_columns - 0.5), ylim=(n_rows - 0.5, -0.5))
     ax.set_aspect("equal", anchor="NW")
@@ -125,12 +122,12 @@ def _plate_labels(ax: Axes, named: bool) -> None:
         ax.set(xticks=[], yticks=[], xlabel="wells in the order of their names, which tell no place")
 
 
-def _well_text(well: str, treatment: Treatment, onset_h: float, positions: int, n_columns: int) -> str:
-    known = treatment.condition == "infected" and np.isfinite(onset_h)
-    onset = f"{onset_h:g}{' h' if n_columns <= 8 else ''}" if known else ""
+def _well_text(well: Any, n_columns: int) -> str:
+    onset = f"{well.onset_h:g}" if well.condition == "infected" and np.isfinite(well.onset_h) else ""
     if n_columns > 8:
         return onset
-    lines = (well, treatment.label, f"onset {onset}" if onset else "", f"{positions} pos.")
+    onset = f"onset {onset} h" if onset else ""
+    lines = (str(well.name), Treatment.of(well).label, onset, f"{well.positions} pos.")
     return "\n".join(dict.fromkeys(line for line in lines if line))  # a well may be called mock
 
 

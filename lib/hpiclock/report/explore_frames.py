@@ -99,11 +99,19 @@ class PlateSelection:
 
 
 class PlateBrowser(Explorer[PlateSelection]):
-    """See :func:`plate_browser`."""
+    """Look through a run's plate: choose a well, a position, and scrub or play through its hours.
 
-    def __init__(self, source: Source) -> None:
-        """Open the first infected stack of the first split, at its last frame."""
-        self._source = source
+    It opens the first infected stack of the first split, at its last frame.
+
+    Args:
+        run: a finished run, or its folder.
+
+    Raises:
+        InputError: no finished run.
+    """
+
+    def __init__(self, run: Run | str | Path) -> None:
+        self._source = source = Source(run)
         self._stacks = source.predictions.drop_duplicates("stack_id")
         self._pictures = Pictures(source.cfg)
         self._of_stack: tuple[str, live.StackDrawing] | None = None
@@ -190,18 +198,6 @@ class PlateBrowser(Explorer[PlateSelection]):
         return rows[rows["stack_id"].eq(chosen.iloc[0])].sort_values("hours")
 
 
-def plate_browser(run: Run | str | Path) -> PlateBrowser:
-    """Look through a run's plate: choose a well, a position, and scrub or play through its hours.
-
-    Args:
-        run: a finished run, or its folder.
-
-    Raises:
-        InputError: no finished run.
-    """
-    return PlateBrowser(Source(run))
-
-
 REASONS = ("time error", "missed infection", "false alarm")
 EVERY = "all"
 HEADS = {"time error": "time"}  # whose map is shown; of the other errors the class head's
@@ -225,11 +221,21 @@ class ErrorSelection:
 
 
 class ErrorBrowser(Explorer[ErrorSelection]):
-    """See :func:`error_browser`."""
+    """Look at the frames that a run gets most wrong: by kind of error, condition, well and hours.
 
-    def __init__(self, source: Source, heat_maps: HeatMaps | None) -> None:
-        """Begin with the worst of all."""
-        self._source, self._heat_maps = source, heat_maps
+    Args:
+        run: a finished run, or its folder.
+        heat_maps: given the rows of some frames (PREDICTIONS) and ``class`` or ``time``, returns (n, height,
+            width): what speaks for infected, or for more hours (positive), and what against; NaN where it is
+            not known; drawn in a second row. None = the Grad-CAM maps that the run keeps, if it does.
+
+    Raises:
+        InputError: no finished run.
+    """
+
+    def __init__(self, run: Run | str | Path, *, heat_maps: HeatMaps | None = None) -> None:
+        self._source = source = Source(run)
+        self._heat_maps = heat_maps = heat_maps or read_heat_maps(source.run)
         self._rows = source.of_split(source.splits[0])
         self._pictures = Pictures(source.cfg)
         first, last = float(self._rows["hours"].min()), float(self._rows["hours"].max())
@@ -293,22 +299,6 @@ class ErrorBrowser(Explorer[ErrorSelection]):
         options = [(_line(row), int(str(row.rank))) for row in self._worst.itertuples()]
         self.controls["rank"].options = options or [("none", 0)]
         self.controls["rank"].value = 1 if options else 0
-
-
-def error_browser(run: Run | str | Path, *, heat_maps: HeatMaps | None = None) -> ErrorBrowser:
-    """Look at the frames that a run gets most wrong: by kind of error, condition, well and hours.
-
-    Args:
-        run: a finished run, or its folder.
-        heat_maps: given the rows of some frames (PREDICTIONS) and ``class`` or ``time``, returns (n, height,
-            width): what speaks for infected, or for more hours (positive), and what against; NaN where it is
-            not known; drawn in a second row. None = the Grad-CAM maps that the run keeps, if it does.
-
-    Raises:
-        InputError: no finished run.
-    """
-    source = Source(run)
-    return ErrorBrowser(source, heat_maps or read_heat_maps(source.run))
 
 
 def _line(row: Any) -> str:

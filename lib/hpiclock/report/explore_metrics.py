@@ -38,11 +38,17 @@ class ThresholdSelection:
 
 
 class ThresholdExplorer(Explorer[ThresholdSelection]):
-    """See :func:`threshold_explorer`."""
+    """Move the threshold of a run and see confusion, rates with intervals, and detection follow.
 
-    def __init__(self, source: Source) -> None:
-        """Begin with the run's own threshold."""
-        self._source = source
+    Args:
+        run: a finished run, or its folder.
+
+    Raises:
+        InputError: no finished run.
+    """
+
+    def __init__(self, run: Run | str | Path) -> None:
+        self._source = source = Source(run)
         self._own = round(source.threshold.value, 2)
         hpi = source.predictions["hpi"].to_numpy(float)
         last = float(np.nanmax(hpi)) if np.isfinite(hpi).any() else 1.0
@@ -73,18 +79,6 @@ class ThresholdExplorer(Explorer[ThresholdSelection]):
         return self._drawing, f"{words}is no longer tested on them."
 
 
-def threshold_explorer(run: Run | str | Path) -> ThresholdExplorer:
-    """Move the threshold of a run and see confusion, rates with intervals, and detection follow.
-
-    Args:
-        run: a finished run, or its folder.
-
-    Raises:
-        InputError: no finished run.
-    """
-    return ThresholdExplorer(Source(run))
-
-
 HOURS = (0.5, 1.0, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0, 24.0)
 
 
@@ -106,11 +100,18 @@ class WindowSelection:
 
 
 class WindowExplorer(Explorer[WindowSelection]):
-    """See :func:`window_explorer`."""
+    """Change width, stride, metric and unit of the windows of a run and see the figure follow.
 
-    def __init__(self, source: Source) -> None:
-        """Begin with the windows of the run's config."""
-        self._source, cfg = source, source.cfg
+    Args:
+        run: a finished run, or its folder.
+
+    Raises:
+        InputError: no finished run.
+    """
+
+    def __init__(self, run: Run | str | Path) -> None:
+        self._source = source = Source(run)
+        cfg = source.cfg
         self._windows = cache(
             lambda split: InteractiveWindows(source.of_split(split), source.threshold.value, cfg.study)
         )
@@ -163,18 +164,6 @@ class WindowExplorer(Explorer[WindowSelection]):
         return self._drawing, f"{words}. The last window: {rows['note'].iloc[-1]}."
 
 
-def window_explorer(run: Run | str | Path) -> WindowExplorer:
-    """Change width, stride, metric and unit of the windows of a run and see the figure follow.
-
-    Args:
-        run: a finished run, or its folder.
-
-    Raises:
-        InputError: no finished run.
-    """
-    return WindowExplorer(Source(run))
-
-
 def _named(group: str) -> list[tuple[str, str]]:
     return [(METRICS[metric].label, metric) for metric in metrics_of(group, "windows")]
 
@@ -198,12 +187,25 @@ class RunsSelection:
 
 
 class RunComparer(Explorer[RunsSelection]):
-    """See :func:`run_comparer`."""
+    """Choose runs from a list and see their curves side by side, with the config keys in which they differ.
 
-    def __init__(self, runs: Sequence[Run]) -> None:
-        """Begin with the first few runs."""
-        self._runs = {run.name: run for run in runs}
-        self._windows: dict[tuple[str, str], pd.DataFrame] = {}
+    Args:
+        runs: finished runs, or a folder; every finished run below it is offered, the newest first.
+
+    Raises:
+        InputError: no finished run.
+    """
+
+    def __init__(self, runs: Sequence[Run] | str | Path) -> None:
+        where = ""
+        if isinstance(runs, str | Path):
+            configs = sorted(Path(runs).rglob(CONFIG), key=lambda path: (-path.stat().st_mtime, path))
+            where, runs = f"{runs}: ", [Run.open(config.parent) for config in configs]
+        done = [run for run in runs if run.state == "done" and run.path(FOLDER).is_dir()]
+        if not done:
+            raise InputError(f"{where}no finished run to compare; hpiclock train or sweep makes them")
+        self._runs = {run.name: run for run in done}
+        self._of = cache(self._read_windows)
         names = list(self._runs)
         options = [(f"{name}{_headline(run)}", name) for name, run in self._runs.items()]
         listed: Any = {"options": options, "value": names[:AT_FIRST], "rows": min(max(len(names), 2), 8)}
@@ -239,33 +241,10 @@ class RunComparer(Explorer[RunsSelection]):
             words += "differ."
         return live.Drawing(figure_of(ax)), f"{len(chosen)} runs, test frames. {words}"
 
-    def _of(self, name: str, axis: str) -> pd.DataFrame:
-        if (name, axis) not in self._windows:
-            table = read_any(self._runs[name].path(FOLDER, f"windows_{axis}.csv"))
-            table = of_split({"windows": table}, "windows")
-            self._windows[name, axis] = table[list(METRICS_TABLE.columns)].assign(run=name)
-        return self._windows[name, axis]
-
-
-def run_comparer(runs: Sequence[Run] | str | Path) -> RunComparer:
-    """Choose runs from a list and see their curves side by side, with the config keys in which they differ.
-
-    Args:
-        runs: finished runs, or a folder; every finished run below it is offered, the newest first.
-
-    Raises:
-        InputError: no finished run.
-    """
-    if isinstance(runs, str | Path):
-        configs = sorted(Path(runs).rglob(CONFIG), key=lambda path: (-path.stat().st_mtime, path))
-        found = [Run.open(config.parent) for config in configs]
-    else:
-        found = list(runs)
-    done = [run for run in found if run.state == "done" and run.path(FOLDER).is_dir()]
-    if not done:
-        where = f"{runs}: " if isinstance(runs, str | Path) else ""
-        raise InputError(f"{where}no finished run to compare; hpiclock train or sweep makes them")
-    return RunComparer(done)
+    def _read_windows(self, name: str, axis: str) -> pd.DataFrame:
+        table = read_any(self._runs[name].path(FOLDER, f"windows_{axis}.csv"))
+        windows = of_split({"windows": table}, "windows")
+        return windows[list(METRICS_TABLE.columns)].assign(run=name)
 
 
 def config_differences(runs: Sequence[Run]) -> pd.DataFrame:

@@ -119,8 +119,6 @@ def _spread(culture: Culture, biology: Biology, infected: Array, patience: Array
         for_h = np.clip(now - biology.release_h - infected[:n], 0, step_h)  # of this step
         releasing = np.flatnonzero(for_h)
         healthy = np.flatnonzero(np.isinf(infected[:n]))
-        if not releasing.size or not healthy.size:
-            continue
         xy = np.stack([culture.x[t, :n], culture.y[t, :n]], axis=1)
         close = np.exp(-((cdist(xy[healthy], xy[releasing]) / (1.4 * culture.pitch_px)) ** 2))
         patience[healthy] -= biology.spread_per_h * (close + 0.1 / n) @ for_h[releasing]

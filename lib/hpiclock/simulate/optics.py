@@ -116,8 +116,6 @@ class Field:
     def _strands(self, canvas: Canvas, near: Array, x: Array, y: Array, age: Array) -> None:
         cpe = self.cpe
         mine = np.flatnonzero((age > VISIBLE_H) & ~cpe.rounds[near])
-        if not mine.size:
-            return
         cell = near[mine]
         strength = 1.5 * _ramp(age[mine] - VISIBLE_H, 4.0)
         strength *= 1 - 0.7 * _ramp(age[mine] - cpe.lysis_h[cell] - 6.0, 8.0)
@@ -136,8 +134,6 @@ class Field:
         cpe = self.cpe
         since = age[:, None] - cpe.bleb_h[near]
         cell, bleb = np.nonzero(since > 0)
-        if not cell.size:
-            return
         which = near[cell], bleb
         away = 1 + 0.04 * np.minimum(since[cell, bleb], 12.0)
         strength = 2.0 * np.clip(since[cell, bleb] / 1.5, 0, 1)

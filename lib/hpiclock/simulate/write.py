@@ -135,13 +135,7 @@ def well_stacks(design: Design, plan: WellPlan, *, seed: int) -> Iterator[Simula
 
 
 def _stack(
-    design: Design,
-    plan: WellPlan,
-    position: int,
-    field: Field,
-    lens: Optics,
-    corner: Corner,
-    camera: Rng,
+    design: Design, plan: WellPlan, position: int, field: Field, lens: Optics, corner: Corner, camera: Rng
 ) -> SimulatedStack:
     scope, hours = design.microscope, field.culture.hours
     window = design.plant.infected_h if plan.moi > 0 else design.plant.mock_h
