@@ -163,7 +163,7 @@ def feature_map_figure(places: pd.DataFrame, *, method: str, reading: Mapping[st
     if places.empty:
         return style.empty_figure("no held-out frame, so no map of features")
     fig = style.new_figure(style.PAGE_IN, 4.8)
-    panels = fig.subplots(2, 3)
+    panels = fig.subplots(2, 3, sharex=True, sharey=True)
     by_hours, by_hpi, by_class, by_well, paths, words = panels.ravel()
     _by_time(by_hours, places, "hours", "viridis")
     _by_time(by_hpi, places, "hpi", "plasma")
@@ -182,9 +182,8 @@ def feature_map_figure(places: pd.DataFrame, *, method: str, reading: Mapping[st
     by_class.set_title("class", **title)
     by_well.set_title(count_text(n_wells(places), "well") + in_turn, **title)
     paths.set_title("one stack of each well over time, to ▲", **title)
-    limits = {axis: _with_margin(places[axis].to_numpy(float)) for axis in ("x", "y")}
     for ax in panels.ravel()[:5]:
-        ax.set(xticks=[], yticks=[], xlabel="", ylabel="", xlim=limits["x"], ylim=limits["y"])
+        ax.set(xticks=[], yticks=[], xlabel="", ylabel="", xmargin=0.06, ymargin=0.06)
     for ax in panels[:, 0]:
         ax.set_ylabel(_axis_name(places, "y", method))
     for ax in panels[1, :2]:
@@ -233,11 +232,6 @@ def _paths(ax: Axes, places: pd.DataFrame) -> None:
         treatment = Treatment.of(rows.iloc[0])
         ax.plot(rows["x"], rows["y"], **treatment.line, linewidth=0.6, alpha=0.55)
         ax.plot(rows["x"].iloc[-1], rows["y"].iloc[-1], "^", color=treatment.colour, markersize=4)
-
-
-def _with_margin(values: np.ndarray) -> tuple[float, float]:
-    margin = 0.06 * (float(np.ptp(values)) or 1.0)
-    return float(values.min()) - margin, float(values.max()) + margin
 
 
 def _reading(ax: Axes, reading: Mapping[str, str]) -> None:

@@ -126,7 +126,7 @@ def _apart(expected: dict[str, np.ndarray], found: dict[str, np.ndarray], name: 
 def _config(run: Run) -> dict[str, Any]:
     tables = read_study_tables(run.folder)
     temperature = tables["temperature"]["temperature"]
-    about: dict[str, Any] = plain(
+    return plain(
         {
             "made_from": run.name,
             "model": run.cfg.model.model_dump(mode="json") | {"weights": "none"},
@@ -140,4 +140,3 @@ def _config(run: Run) -> dict[str, Any]:
             "temperature": float(temperature.iloc[0]) if len(temperature) else None,
         }
     )
-    return about
