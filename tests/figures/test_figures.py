@@ -159,7 +159,7 @@ def test_learning_panels_are_those_that_were_recorded():
         {"epoch": 1, "split": "val", "metric": ["loss", "auc", "f1"], "value": [1.0, np.nan, 0.5]}
     )
     assert [ax.get_ylabel() for ax in figures.learning_curves_figure(history).axes] == ["loss (weighted sum)"]
-    assert [ax.get_ylabel() for ax in figures.validation_metrics_figure(history).axes] == ["F1"]
+    assert [ax.get_ylabel() for ax in figures.validation_metrics_figure(history).axes] == ["F1 at P = 0.5"]
 
 
 def test_gallery_begins_a_line_for_each_reason(scored_plate):

@@ -177,7 +177,8 @@ def band(ax: Axes, x: Any, low: Any, high: Any, colour: str, **options: Any) -> 
         ax.fill_between(x, low, high, where=known, **area)
     padded = np.pad(known, 1)
     alone = known & ~(padded[:-2] | padded[2:])  # an area has no width at a single point
-    ax.vlines(x[alone], low[alone], high[alone], color=colour, alpha=0.6)
+    if alone.any():
+        ax.vlines(x[alone], low[alone], high[alone], color=colour, alpha=0.6)
 
 
 def estimates(
