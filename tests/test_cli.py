@@ -429,3 +429,14 @@ def test_no_words_at_all_show_the_help(hpiclock: Command) -> None:
     ended = hpiclock()
     assert ended.code == 2
     assert "Commands:" in ended.err + ended.out
+
+
+@pytest.mark.parametrize("words", [["predict", "{}", "x"], ["audit", "{}"], ["index", "{}"], ["train", "{}"]])
+def test_a_path_that_cannot_be_is_one_line(words, monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr("sys.argv", ["hpiclock", *(word.format(tmp_path / ("x" * 300)) for word in words)])
+    with pytest.raises(SystemExit) as ended:
+        cli.main()
+    said = capsys.readouterr().err
+    assert ended.value.code == 2
+    assert said.count("\n") == 1
+    assert "File name too long" in said or "no such folder" in said

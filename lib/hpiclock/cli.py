@@ -17,7 +17,7 @@ from typer import Argument, Option
 from hpiclock.errors import InputError, RunFailed
 
 MAIN_PROCESS_S = 30.0  # for which other processes of torchrun wait before they end with an error
-NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP)
+NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR)
 
 app = typer.Typer(
     help="Is this field infected, for how long, and can I believe the answer?",

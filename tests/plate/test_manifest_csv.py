@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from hpiclock.config.schema import DataConfig
+from hpiclock.errors import InputError
 from hpiclock.plate.manifest.survey import load_manifest
 
 Refusal = Callable[..., str]
@@ -218,3 +219,17 @@ def test_a_source_that_is_no_file_is_refused_and_never_waited_for(
     elif kind == "device":
         path = Path("/dev/zero")
     assert "set data.source to a folder pair" in refusal(DataConfig(source=str(path)))
+
+
+def test_names_with_braces_are_read_and_bytes_that_are_no_text_are_named(
+    tmp_path: Path, write_stack: Callable[..., Path]
+) -> None:
+    folder = tmp_path / "{x} %s {0}"
+    for name in ("s1_A1_p1{x}.tif", "s1_A2_p1{frame}.tif"):
+        write_stack(folder / name)
+    (folder / "plate.yaml").write_text("wells: {A1: {condition: infected}, A2: {condition: mock}}")
+    manifest, _ = load_manifest(DataConfig(source=str(folder)), ONSET_H)
+    assert manifest["well"].tolist() == ["A01", "A02"]
+    write_stack(tmp_path / "a.tif").rename(folder / os.fsdecode(b"s1_A2_p2\xff.tif"))
+    with pytest.raises(InputError, match="its name is not text in UTF-8; rename it"):
+        load_manifest(DataConfig(source=str(folder)), ONSET_H)

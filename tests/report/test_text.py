@@ -1,9 +1,16 @@
 """Readable tables are made from their columns; what cannot be told says so in its cell."""
 
+import html
+import re
+from pathlib import Path
+
 import numpy as np
+import openpyxl
 import pandas as pd
 import pytest
+from nbconvert.filters.markdown_mistune import markdown2html_mistune as markdown2html
 
+from hpiclock.report import text as text_of_page
 from hpiclock.report.audit_text import gap_sentences, onset_claims, readable_audit
 from hpiclock.report.text import Column, or_blank, or_dash, readable, readable_readout
 
@@ -80,3 +87,27 @@ def test_every_statistic_that_is_unlike_is_shown(unlike, shown):
 
 def test_blank_stands_for_nothing_alone():
     assert [or_blank(value) for value in (NAN, None, "few", 0)] == ["", "", "few", 0]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[x](javascript:alert(1))", "![x](http://evil.org/a.png)", "<img src=x onerror=alert(1)>",
+        "<script>x</script>", "https://evil.org", "www.evil.org", "<https://evil.org>", "[x][y]",
+        "[x]: javascript:a", "a\n\n# b\n<b>c</b>", "$\\href{javascript:a}{x}$", "\\<b>", "</td><b>",
+        "AUC 0.9 [0.8, 1.0], p < 0.05 at C:\\data",
+    ],
+)  # fmt: skip
+def test_a_name_from_the_data_is_no_link_and_no_tag(text: str) -> None:
+    shown = markdown2html(f"- {text_of_page.as_markdown(text)}")
+    assert not re.search("<(?!/?(ul|li|p)>)", shown), shown
+    assert html.unescape(re.sub("</?(ul|li|p)>", "", shown)).strip() == " ".join(text.splitlines())
+
+
+def test_a_workbook_holds_no_formula_and_what_it_cannot_hold_is_left_out(tmp_path: Path) -> None:
+    table = pd.DataFrame({"plate": ["=1+1", "@x", "a\x01b"], "=cmd()": [1.0, -2.0, 3.0]})
+    text_of_page.write_workbook({"wells": table}, tmp_path / "w.xlsx")
+    rows = list(openpyxl.load_workbook(tmp_path / "w.xlsx")["wells"].iter_rows())
+    assert all(cell.data_type != "f" for row in rows for cell in row)
+    assert [row[0].value for row in rows] == ["plate", "'=1+1", "'@x", "ab"]
+    assert rows[2][1].value == -2

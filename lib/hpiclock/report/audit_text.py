@@ -13,7 +13,7 @@ from hpiclock.analysis.acquisition_shift import STATISTIC_WORDS
 from hpiclock.audit import ANSWERS, EARLY, ELAPSED, FINE, HOUR, WELL, counts_text, is_current, named
 from hpiclock.format import number_text, p_text, short_interval, significant_text
 from hpiclock.metrics import METRICS
-from hpiclock.report.text import Column, or_blank, readable, two_digits
+from hpiclock.report.text import Column, as_markdown, or_blank, readable, two_digits
 from hpiclock.runs.run import VERDICT, Run
 from hpiclock.tables import read_any
 
@@ -189,8 +189,9 @@ def verdict_sentences(verdict: pd.DataFrame) -> Markdown:
     lines = []
     for answer, opening in OPENINGS.items():
         for row in rows[rows["verdict"].eq(answer)].itertuples():
-            settle = f" *What would settle it:* {row.remedy}." if row.remedy else ""
-            lines.append(f"- **{row.question}** {opening}: {str(row.evidence).rstrip('.')}.{settle}")
+            settle = f" *What would settle it:* {as_markdown(str(row.remedy))}." if row.remedy else ""
+            evidence = as_markdown(str(row.evidence)).rstrip(".")
+            lines.append(f"- **{row.question}** {opening}: {evidence}.{settle}")
     for answer in (*FINE, "not tested"):
         if names := list(rows.loc[rows["verdict"].eq(answer), "question"]):
             lines.append(f"- {answer.capitalize()}: {named(names)}.")

@@ -5,6 +5,7 @@ written; :func:`readable` makes it.
 """
 
 import io
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -156,11 +157,20 @@ def readable_steadiness(steadiness: pd.DataFrame, *, level: float) -> pd.DataFra
     return readable(steadiness, columns, index=4)
 
 
+# What makes a link, a picture, a tag or a formula of Markdown of a text.
+_MARKUP = re.compile(r"\\|\$|<(?=[A-Za-z/!?])|(?<=\])[(:\[]|(?<=:)//|(?<=www)\.")
+
+
+def as_markdown(text: str) -> str:
+    """Return Markdown, in one line, that shows a text as it is: names in it come from the data."""
+    return _MARKUP.sub(r"\\\g<0>", " ".join(text.splitlines()))
+
+
 def sentences(tables: Mapping[str, pd.DataFrame], topics: list[str]) -> Markdown:
     """Return the study's conclusions on these topics as a list to show; what cannot be told is marked."""
     rows = tables["conclusions"]
     rows = rows[rows["topic"].isin(topics)]
-    lines = [f"- {MARKS.get(row.verdict, '')}{row.sentence}" for row in rows.itertuples()]
+    lines = [f"- {MARKS.get(row.verdict, '')}{as_markdown(row.sentence)}" for row in rows.itertuples()]
     return Markdown("\n".join(lines) or "Nothing can be said.")
 
 
@@ -433,5 +443,5 @@ def simulated_first(notes: Iterable[str]) -> list[str]:
 
 def opening(notes: Iterable[str]) -> None:
     """Show what stands first on a page: what the data cannot tell, and which numbers are primary."""
-    lines = "\n".join(f"> - {note}" for note in simulated_first(notes))
+    lines = "\n".join(f"> - {as_markdown(note)}" for note in simulated_first(notes))
     display(Markdown((f"> **Read this first**\n>\n{lines}\n\n" if lines else "") + PRIMARY))

@@ -201,6 +201,10 @@ def list_folders(folders: Sequence[Path], pattern: str, key: str) -> Listed:
 
 
 def _entries(path: Path, pattern: re.Pattern[str], problems: list[Problem]) -> Iterator[StackEntry]:
+    if any("\ud800" <= sign <= "\udfff" for sign in str(path)):  # bytes that are no text
+        shown = os.fsencode(path).decode(errors="replace")
+        problems.append(error_of(shown, "its name is not text in UTF-8", "rename it"))
+        return
     match = pattern.search(path.name)
     numbered = template(path.name, match) if match else None
     scenes = [Scene(str(path.with_name(numbered)))] if numbered else _images(path)

@@ -161,7 +161,7 @@ def source_files(path: str | Path) -> list[Path]:
         InputError: no such file.
     """
     path = Path(path)
-    if "{" in path.name:
+    if "{" in path.name and not path.exists():
         return _reader_in("stills", path, "SeriesReader").files(path)
     file, _ = split_scene(path)
     if file.is_dir():
@@ -181,7 +181,7 @@ def open_reader(path: Path) -> Reader:
     Raises:
         InputError: no such file, of no known format, or several images and none chosen.
     """
-    if "{" in path.name:
+    if "{" in path.name and not path.exists():
         return _reader_in("stills", path, "SeriesReader")(path)
     path, number = split_scene(path)
     found = _reader_for(path).scenes(path) if number is None else []
