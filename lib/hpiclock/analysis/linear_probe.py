@@ -132,7 +132,8 @@ def project_features(features: pd.DataFrame, *, method: str, seed: int) -> pd.Da
 
 
 def _pca(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    fitted = PCA(n_components=2, svd_solver="full").fit(values)
+    with np.errstate(invalid="ignore"):  # features that do not vary have no shares
+        fitted = PCA(n_components=2, svd_solver="full").fit(values)
     return fitted.transform(values), fitted.explained_variance_ratio_
 
 

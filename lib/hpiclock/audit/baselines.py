@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 from sklearn.model_selection import GroupKFold, StratifiedGroupKFold, StratifiedKFold
-from sklearn.neighbors import NearestCentroid
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.pipeline import make_pipeline
 
 from hpiclock.analysis import units
@@ -56,7 +56,9 @@ def shortcut_baselines(
         x, label = rows[names].to_numpy(float), units.label_codes(rows)
         train, test = (rows["split"].eq(split).to_numpy() for split in ("train", "test"))
         learned = train & (label >= 0)
-        score = fit_class_probe(x[learned], label[learned]).decision_function(x[test])
+        score = np.full(int(test.sum()), np.nan)  # one class only: nothing to learn
+        if len(np.unique(label[learned])) == 2:
+            score = fit_class_probe(x[learned], label[learned]).decision_function(x[test])
         time = _time_by(rows, x, train, test)
         error = (time - rows.loc[test, "time_target"]).abs().mean()
         found.append(_source_row(name, rows[test], score, float(error), level))
@@ -270,8 +272,11 @@ def _probe_time(rows: pd.DataFrame, x: np.ndarray, wells: np.ndarray) -> _Probe 
 
 def _named(x: np.ndarray, names: np.ndarray, train: np.ndarray, test: np.ndarray) -> np.ndarray:
     """Return which of the test frames the nearest centroid names right: (tested frames,) bool."""
-    classifier = make_pipeline(*reduction_steps(x[train]), NearestCentroid()).fit(x[train], names[train])
-    return classifier.predict(x[test]) == names[test]
+    steps = make_pipeline(*reduction_steps(x[train])).fit(x[train])
+    # NearestCentroid refuses features that do not vary within a class
+    centroids = pd.DataFrame(steps.transform(x[train])).groupby(names[train]).mean()
+    nearest = KNeighborsClassifier(1).fit(centroids.to_numpy(), centroids.index.to_numpy())
+    return nearest.predict(steps.transform(x[test])) == names[test]
 
 
 def sampling_experiments(

@@ -62,8 +62,8 @@ def hours_auc(frames: pd.DataFrame, infected: np.ndarray | None = None) -> tuple
     """Return how well the hour alone tells infected frames (AUC), and the share of frames at shared hours.
 
     The score of a frame is the infected share of its hour among the *other* wells, both classes counted
-    alike, in tenths (a frame that one well lacks moves the shares of all hours a little): the best function
-    of the hour, whatever its shape; 0.5 for all where wells share their hours.
+    alike: the best function of the hour, whatever its shape; 0.5 for all where wells share their hours.
+    Frames of an hour are counted a well: one that a well lacks changes nothing at other hours.
 
     Args:
         frames: with ``plate well stack_id condition hours``.
@@ -78,9 +78,10 @@ def hours_auc(frames: pd.DataFrame, infected: np.ndarray | None = None) -> tuple
         own = np.zeros((well.max() + 1, hour.max() + 1))
         np.add.at(own, (well[kind], hour[kind]), 1)
         others = own.sum(0)[hour] - own[well, hour]
-        of_class.append(others / np.maximum(own.sum() - own.sum(1)[well], 1))
+        has = own.any(1)
+        of_class.append(others / np.maximum(has.sum() - has[well], 1))
     either = of_class[0] + of_class[1]
-    score = np.where(either > 0, of_class[0] / np.where(either > 0, either, 1.0), 0.5).round(1)
+    score = np.where(either > 0, of_class[0] / np.where(either > 0, either, 1.0), 0.5).round(12)
     both = np.intersect1d(hour[infected], hour[~infected])
     return _auc(score, infected), float(np.isin(hour, both).mean())
 

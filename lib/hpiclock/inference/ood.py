@@ -49,8 +49,12 @@ class TrainingReference(NamedTuple):
         return np.sqrt(squared / len(self.mean))
 
     def relative_distance(self, features: np.ndarray) -> np.ndarray:
-        """Return the distance of each row in units of that of the farthest held-out stack."""
-        return self.distance(features) / float(self.held_out[-1])
+        """Return the distance of each row in units of that of the farthest held-out stack.
+
+        NaN where that is 0: features that do not vary tell nothing.
+        """
+        farthest = float(self.held_out[-1])
+        return self.distance(features) / (farthest if farthest > 0 else np.nan)
 
     def save(self, path: Path) -> None:
         """Write it as NPZ."""
