@@ -78,7 +78,7 @@ def hours_auc(frames: pd.DataFrame, infected: np.ndarray | None = None) -> tuple
         own = np.zeros((well.max() + 1, hour.max() + 1))
         np.add.at(own, (well[kind], hour[kind]), 1)
         others = own.sum(0)[hour] - own[well, hour]
-        has = own.any(1)
+        has = own.sum(1) > 0
         of_class.append(others / np.maximum(has.sum() - has[well], 1))
     either = of_class[0] + of_class[1]
     score = np.where(either > 0, of_class[0] / np.where(either > 0, either, 1.0), 0.5).round(12)

@@ -4,6 +4,7 @@ from typing import Any
 
 import pandas as pd
 
+from hpiclock.acquisition import EMPTY_FRAMES
 from hpiclock.errors import InputError
 from hpiclock.format import count_text
 from hpiclock.plate.cache import cache_key, open_cache
@@ -68,7 +69,9 @@ def _differences(old: pd.DataFrame, new: pd.DataFrame) -> list[str]:
         if len(other):
             example = f"{other[0]} was {a[other[0]]}, now {b[other[0]]}"
             found.append(f"{name} of {count_text(len(other), 'stack')} ({example})")
-    if not found and not expand_frames(old)["hours"].equals(expand_frames(new)["hours"]):
+    # which frames are empty is known once their pixels were read, and is compared with these
+    every = (expand_frames(table.drop(columns=EMPTY_FRAMES, errors="ignore")) for table in (old, new))
+    if not found and not next(every)["hours"].equals(next(every)["hours"]):
         found.append("hours of frames")
     return found
 
