@@ -6,6 +6,7 @@ from torch import nn
 
 from hpiclock.config.schema import ModelConfig, TrainConfig
 from hpiclock.errors import InputError
+from hpiclock.training import device
 from hpiclock.training.device import (
     autocast,
     device_facts,
@@ -27,9 +28,9 @@ def test_the_cpu_can_be_asked_for():
 
 def test_auto_takes_what_is_there(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    for there, device in ((True, "mps"), (False, "cpu")):
+    for there, kind in ((True, "mps"), (False, "cpu")):
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda there=there: there)
-        assert pick_device(TrainConfig()).type == device
+        assert pick_device(TrainConfig()).type == kind
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert pick_device(TrainConfig()).type == "cuda"
 
@@ -126,3 +127,26 @@ def test_a_device_without_memory_for_a_batch_reads_it_in_parts():
     assert sum(n for n in seen if n <= 3) == 11
     with pytest.raises(torch.OutOfMemoryError):
         in_halves_on_memory_error(lambda part: read(part.new_zeros(4)), images)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "chosen"),
+    [
+        ({4: 1.0, 2: 2.0, 1: 4.0}, 4),
+        ({4: 8.0, 2: 3.0, 1: 4.0}, 2),  # two busy neighbours
+        ({4: 8.0, 2: 9.0, 1: 4.0}, 1),
+        ({4: 1.25, 2: 1.0, 1: 1.5}, 4),  # not by much: sums are to round as ever
+    ],
+)
+def test_as_many_threads_compute_as_are_quickest_now(monkeypatch, seconds, chosen):
+    now, threads, steps = [0.0], [4], []
+    monkeypatch.setattr(device.torch, "set_num_threads", lambda n: threads.append(n))
+    monkeypatch.setattr(device.time, "perf_counter", lambda: now[0])
+
+    def step():
+        steps.append(threads[-1])
+        now[0] += seconds[threads[-1]]
+
+    assert device.quickest_threads(step, 4) == (chosen, seconds)
+    assert threads[-1] == chosen
+    assert [steps.count(n) for n in (4, 2, 1)] == [4, 4, 4]

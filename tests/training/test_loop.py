@@ -350,3 +350,34 @@ def test_a_machine_that_cannot_compile_says_so_in_one_line(learn, monkeypatch):
     torch._dynamo.reset()
     with pytest.raises(InputError, match=r"^train.compile: .*set it to false$"):
         learn(config(epochs=1, compile=True))
+
+
+def test_counting_threads_teaches_nothing_and_a_resumed_run_takes_the_same_number(learn, monkeypatch):
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(1)
+        plain = learn(config(epochs=2, threads=1), "plain").model.state_dict()
+
+        def busy(step, most):
+            step()
+            torch.set_num_threads(1)
+            return 1, {most: 4.0, 1: 2.0}
+
+        torch.set_num_threads(2)
+        monkeypatch.setattr(loop, "MEASURED_FROM", 1)
+        monkeypatch.setattr(loop, "FAR_LONGER", 0.0)  # every epoch takes far longer
+        monkeypatch.setattr(loop, "quickest_threads", busy)
+        counted = learn(config(epochs=2), "counted")
+        assert [line for line in counted.lines if line.startswith("Images/s")] == [
+            "Images/s by number of threads 2: 1, 1: 2; 1 compute. Sums round otherwise than with 2: weights "
+            "then agree closely, not to the last bit",
+            "Images/s by number of threads 2: 1, 1: 2; 1 compute",
+        ]
+        for name, value in counted.model.state_dict().items():
+            assert torch.equal(value, plain[name]), name
+
+        torch.set_num_threads(2)
+        learn(config(epochs=2), "counted")
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(before)

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import time
 from collections.abc import Callable
 
 import torch
@@ -13,6 +14,8 @@ from hpiclock.training.model import TwoHeads
 
 KINDS = ("cpu", "cuda", "mps")
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16}
+MEASURED = 3  # steps with each number of threads
+MUCH_QUICKER = 1.5  # times
 AUTO_PRECISION = "HPICLOCK_PRECISION"  # the environment variable that says what ``auto`` means
 BF16_UNITS = ("avx512_bf16", "amx_bf16", "sve_bf16")  # without them a CPU only imitates bfloat16
 
@@ -84,6 +87,32 @@ def pick_precision(train: TrainConfig, model: nn.Module, device: torch.device) -
         units: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
         fast = any(units.get(name) for name in BF16_UNITS)
     return torch.bfloat16 if fast and not depthwise else torch.float32
+
+
+def quickest_threads(step: Callable[[], object], most: int) -> tuple[int, dict[int, float]]:
+    """Let the CPU compute with as many threads as are quickest now; return their number and all seconds.
+
+    Where others keep the cores busy, every step waits for the thread that waits for a core: fewer are then
+    quicker by far. All threads are kept unless fewer are much quicker, for sums round otherwise with fewer.
+
+    Args:
+        step: what is measured.
+        most: threads to begin with; half of them, a quarter, ... one are tried, too.
+    """
+    seconds = {}
+    for threads in (most >> halved for halved in range(most.bit_length())):
+        torch.set_num_threads(threads)
+        step()  # memory is laid out at the first one
+        took = []
+        for _ in range(MEASURED):
+            began = time.perf_counter()
+            step()
+            took.append(time.perf_counter() - began)
+        seconds[threads] = sorted(took)[MEASURED // 2]
+    quickest = min(seconds, key=lambda threads: seconds[threads])
+    chosen = quickest if seconds[most] > MUCH_QUICKER * seconds[quickest] else most
+    torch.set_num_threads(chosen)
+    return chosen, seconds
 
 
 def autocast(device: torch.device, precision: torch.dtype) -> contextlib.AbstractContextManager[None]:

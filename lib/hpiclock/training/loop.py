@@ -2,7 +2,8 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -18,7 +19,7 @@ from hpiclock.errors import InputError, RunFailed
 from hpiclock.progress import progress
 from hpiclock.training.batches import UNLABELLED, Batches
 from hpiclock.training.checkpoint import Checkpoints, read_checkpoint
-from hpiclock.training.device import autocast
+from hpiclock.training.device import autocast, quickest_threads
 from hpiclock.training.distributed import ProcessGroup, synchronize_batchnorm
 from hpiclock.training.evaluate import evaluate, predict
 from hpiclock.training.losses import Losses, LossValues
@@ -76,21 +77,42 @@ def compile_ahead(step: nn.Module, batch: tuple[Tensor, ...], sizes: Sequence[in
     from torch._dynamo.exc import TorchDynamoException  # takes a second
 
     began = time.perf_counter()
-    kept = {name: value.clone() for name, value in step.state_dict().items()}
     try:
-        for size in sizes:
-            step(*(part[:size] for part in batch)).total.backward()
+        with _nothing_learnt(step):
+            for size in sizes:
+                step(*(part[:size] for part in batch)).total.backward()
     except TorchDynamoException as error:
         reason = str(error).strip().splitlines()[0]
         raise InputError(f"train.compile: {reason}; install what is missing, or set it to false") from error
-    step.zero_grad(set_to_none=True)
-    step.load_state_dict(kept)
     if batch[0].is_cuda:
         torch.cuda.synchronize(batch[0].device)
     return time.perf_counter() - began
 
 
+@contextmanager
+def _nothing_learnt(step: nn.Module) -> Iterator[None]:
+    """Drop gradients at the end, and put back what BatchNorm has seen."""
+    kept = {name: value.clone() for name, value in step.state_dict().items()}
+    yield
+    step.zero_grad(set_to_none=True)
+    step.load_state_dict(kept)
+
+
+def choose_threads(step: nn.Module, batch: tuple[Tensor, ...], most: int) -> str:
+    """Take the number of CPU threads that is quickest now (:func:`quickest_threads`); return a line of it."""
+    with _nothing_learnt(step):
+        before = torch.get_num_threads()
+        threads, seconds = quickest_threads(lambda: step(*batch).total.backward(), most)
+    rates = ", ".join(f"{n}: {len(batch[0]) / took:.0f}" for n, took in seconds.items())
+    line = f"Images/s by number of threads {rates}; {threads} compute"
+    if threads == before:
+        return line
+    return f"{line}. Sums round otherwise than with {before}: weights then agree closely, not to the last bit"
+
+
 Scores = dict[str, float]  # by metric
+MEASURED_FROM = 100  # steps to come: of fewer the measurement would be a good part
+FAR_LONGER = 2.0  # times that an epoch takes before threads are counted again
 LOWER_IS_BETTER = ("mae", "loss")
 TIE = 1e-4  # validation AUC saturates: scores closer than this are equal, and the lower losses win
 UNITS = {"auc": "AUC {:.4f}", "accuracy": "accuracy {:.3f}", "f1": "F1 {:.3f}", "mae": "MAE {:.2f} h"}
@@ -155,10 +177,12 @@ def fit(
     rows: list[dict[str, Any]] = []
     best = {"epoch": 0, "value": math.nan, "top": -math.inf, "losses": math.inf}
 
-    first = 1
+    first, most = 1, torch.get_num_threads()
     if (folder / "last.pt").is_file():
         extra = read_checkpoint(folder / "last.pt", parts, device)
         rows, best, first = extra["history"], extra["best"], extra["epoch"] + 1
+        if options.threads is None and device.type == "cpu":
+            torch.set_num_threads(extra.get("threads", most))  # as before, so that sums round as before
         say(_resume(extra["epoch"], options.epochs, device))
 
     shuffled = partial(train.epoch, seed=cfg.seed, augment=options.augment, balanced=options.balanced)
@@ -166,7 +190,14 @@ def fit(
         seconds = compile_ahead(training_step.train(), next(shuffled(first)), train.sizes)
         say(f"Compiled for {device.type} in {seconds:.0f} s")
 
+    # several processes share the cores as torchrun says, and a compiled step is made for its threads
+    measured = most > 1 and device.type == "cpu" and options.threads is None and group.size == 1
+    measured &= not options.compile and (options.epochs - first + 1) * steps >= MEASURED_FROM
+    if measured and first == 1:
+        say(choose_threads(training_step.train(), next(shuffled(first)), most))
+    quickest_s = math.inf
     for epoch in range(first, options.epochs + 1):
+        began = time.perf_counter()
         if options.patience and epoch - best["epoch"] > options.patience and best["epoch"]:
             say(f"Stopped early: no new best for {options.patience} epochs")
             break
@@ -198,8 +229,13 @@ def fit(
         if group.is_main:
             if new_best:
                 checkpoints.best({"epoch": epoch, "value": best["value"]})
-            checkpoints.last({"epoch": epoch, "history": rows, "best": best})
+            threads = torch.get_num_threads()
+            checkpoints.last({"epoch": epoch, "history": rows, "best": best, "threads": threads})
+        took_s = time.perf_counter() - began
+        quickest_s = min(quickest_s, took_s)
         say(_log_line(epoch, options.epochs, trained, validated, options.best if new_best else ""))
+        if measured and epoch < options.epochs and took_s > FAR_LONGER * quickest_s:
+            say(choose_threads(training_step.train(), next(shuffled(epoch + 1)), most))
 
     checkpoints.flush()
     group.wait()  # until it is written

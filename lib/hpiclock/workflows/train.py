@@ -161,7 +161,7 @@ def fit(
     history = pd.concat([fitted.history, pd.DataFrame(rows)], ignore_index=True)
     if group.is_main:
         run.save_table("history.csv", HISTORY, history)
-        run.record(**facts)
+        run.record(**device_facts(model, group.size))  # the number of threads is chosen on the way
     return history
 
 
