@@ -50,3 +50,12 @@ def test_every_target_of_the_makefile_that_a_page_names_is_there():
     named = set(re.findall(r"`make ([a-z-]+)`", text))
     assert named
     assert named <= targets
+
+
+def test_every_promise_is_held_by_a_test_that_is_there():
+    text = (ROOT / "docs" / "promises.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text)
+    rows = [line for line in text.splitlines() if line.startswith("| ")]
+    assert all("`tests/" in row for row in rows if not row.startswith(("| promise", "| ---")))
+    there = {path: (ROOT / path).read_text(encoding="utf-8") for path, _ in named}
+    assert [f"{path}::{test}" for path, test in named if f"def {test}(" not in there[path]] == []
