@@ -142,14 +142,14 @@ def test_interval_from_config_when_the_file_has_none(
     assert manifest["interval_h"].eq(0.25).all()
 
 
-def test_intervals_that_disagree_are_an_error_naming_both(pair: Path, refusal: Refusal) -> None:
-    message = refusal(both(pair).model_copy(update={"interval_h": 1.0}))
-    assert "1 h apart by data.interval_h, 0.5 h by the file's metadata; correct one" in message
-    assert message.endswith("lists them)")  # all three stacks have it
-    assert "(2 more:" in message
-    load_manifest(
-        both(pair).model_copy(update={"interval_h": 0.5004}), ONSET_H
-    )  # a rounded value is the same
+def test_a_stated_interval_overrules_the_file_and_both_are_shown(pair: Path) -> None:
+    manifest, notes = load_manifest(both(pair).model_copy(update={"interval_h": 1.0}), ONSET_H)
+    assert manifest["interval_h"].eq(1.0).all()
+    assert [note.partition(": ")[2] for note in notes] == [
+        "frames are 1 h apart by data.interval_h; the file's 0.5 h are not used"
+    ] * 3
+    _, notes = load_manifest(both(pair).model_copy(update={"interval_h": 0.5004}), ONSET_H)
+    assert notes == []  # a rounded value is the same
 
 
 def test_frame_sizes_mixed_inside_a_plate_are_an_error(

@@ -145,10 +145,6 @@ def test_stated_frame_count_that_differs_is_noted(stacks: Path) -> None:
             "a.tif: listed twice (list.csv row 2 and list.csv row 3)",
         ),
         ("path,condition\nz.tif,mock\n", "z.tif: no such file"),
-        (
-            "path,condition,interval_h\na.tif,mock,1\n",
-            "frames are 1 h apart by interval_h of list.csv row 2, 0.5 h by the file's metadata",
-        ),
     ],
 )
 def test_a_wrong_table_is_one_line_that_names_row_and_column(

@@ -262,12 +262,16 @@ def test_pages_of_two_sizes_in_one_file_are_refused(tmp_path: Path, refusal: Ref
     assert "pages of different sizes (6 x 8, 6 x 9)" in refusal(tmp_path / "a.tif")
 
 
-def test_ome_tiff_with_missing_planes_or_broken_xml_is_refused(tmp_path: Path, refusal: Refusal) -> None:
+def test_ome_tiff_with_missing_planes_has_gaps_and_with_broken_xml_is_refused(
+    tmp_path: Path, refusal: Refusal
+) -> None:
     path = tmp_path / "a.ome.tif"
     tifffile.imwrite(path, levels(3, HEIGHT, WIDTH), metadata={"axes": "TYX"})
     whole = path.read_bytes()
     path.write_bytes(whole.replace(b'SizeT="3"', b'SizeT="5"'))
-    assert "missing" in refusal(path)
+    with open_stack(path) as opened:
+        assert opened.facts.n_frames == 3
+        assert opened.facts.notes == ("2 of its 5 frames are not there (3, 4): gaps at their hours",)
     path.write_bytes(whole.replace(b"</Pixels>", b"</Pixel> "))
     assert "its OME-XML cannot be read" in refusal(path)
 

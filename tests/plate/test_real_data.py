@@ -39,9 +39,10 @@ def test_syncytia_frames_differ_over_time() -> None:
     assert np.abs(first.astype(float) - last).mean() > 1
 
 
-def test_wrong_interval_for_syncytia_is_refused() -> None:
-    with pytest.raises(InputError, match=r"0\.5 h apart by data.interval_h, 0\.25 h by the file's metadata"):
-        load_manifest(DataConfig(source=str(REAL / "syncytia"), interval_h=0.5), 0.0)
+def test_another_interval_for_syncytia_is_used_and_said() -> None:
+    manifest, notes = load_manifest(DataConfig(source=str(REAL / "syncytia"), interval_h=0.5), 0.0)
+    assert manifest["interval_h"].eq(0.5).all()
+    assert any("0.5 h apart by data.interval_h; the file's 0.25 h are not used" in note for note in notes)
 
 
 def test_a_label_file_is_no_manifest_and_the_error_says_what_is_missing() -> None:

@@ -91,7 +91,7 @@ class DataConfig(Section):
         "regular expression searched in the file name; named groups become columns",
     )
     interval_h: Hours | None = option(None, "hours between frames; null = from the file", gt=0)
-    start_h: Hours = option(0.0, "hours at frame 0")
+    start_h: Hours = option(0.0, "hours at a plate's first frame; 0 = what names and files say, if anything")
     channel: int | str | None = option(None, "index or name; needed when a file has several")
     z: int | Literal["max", "mean"] | None = option(None, "plane or projection")
     cache_dir: str = option("../cache", "where converted frames are kept")

@@ -231,7 +231,9 @@ def treatment_table(manifest: pd.DataFrame) -> pd.DataFrame:
 
     Columns: ``plate condition moi wells stacks frames first_h last_h onset_h`` (onsets as a range).
     """
-    last = manifest["start_h"] + (manifest["n_frames"] - 1) * manifest["interval_h"].fillna(0.0)
+    elapsed = (manifest["n_frames"] - 1) * manifest["interval_h"].fillna(0.0)
+    recorded = {stack: times[-1] for stack, times in acquisition_times(manifest).items()}
+    last = manifest["start_h"] + manifest["stack_id"].map(recorded).fillna(elapsed)
     rows = manifest.assign(last_h=last, well=manifest["well"].where(manifest["well"] != ""))
     table = rows.groupby(["plate", "condition", "moi"], dropna=False, as_index=False).agg(
         wells=("well", "nunique"),

@@ -11,7 +11,6 @@ from typing import Any, Literal, NamedTuple
 import pandas as pd
 
 from hpiclock.errors import InputError
-from hpiclock.plate.readers.stills import PLACES
 from hpiclock.wells import normal_well
 
 SIMULATED = "Simulated data"  # how the note begins that stands first on every page
@@ -86,6 +85,7 @@ class StackEntry:
     start_h: float | None = None
     hours: float | None = None
     n_named: int | None = None  # frames that the name or the table promises
+    first_frame: int | None = None  # and the number of the first of them
     named_by: str = "its name"
     listed: bool = False  # a row of a table, written on purpose
     extra: dict[str, object] = field(default_factory=dict)

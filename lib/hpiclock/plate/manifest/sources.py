@@ -6,6 +6,7 @@ Also the quarantine list: stacks that are left out, and why.
 import math
 import os
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,8 +18,8 @@ from hpiclock.config.schema import DataConfig, FolderPair
 from hpiclock.errors import InputError, nearest
 from hpiclock.files import check_file, write_csv
 from hpiclock.plate.manifest import Problem, Source, StackEntry, error_of, note_of, plate_maps
-from hpiclock.plate.manifest.plate_maps import PlateMap, WellTreatment
-from hpiclock.plate.readers import SUFFIXES, Scene, list_stacks
+from hpiclock.plate.manifest.plate_maps import SHEETS, PlateMap, WellTreatment
+from hpiclock.plate.readers import SUFFIXES, Scene, list_stacks, source_files
 from hpiclock.plate.readers.stills import PLACES, template
 from hpiclock.progress import progress
 from hpiclock.tables import MANIFEST, PREDICTIONS, UNKNOWN, check_names, other_unit, plain_name
@@ -31,6 +32,12 @@ REQUIRED = ("path", "condition")
 TEXTS = ("plate", "well", "position", "series")
 NUMBERS = ("moi", "interval_h", "start_h", "onset_h", "hours")
 MEASURED = ("stack_id", "n_frames", "height", "width", "dtype", "times_h", "pixel_um")
+# what the programs of microscopes, cameras and computers put beside the pictures
+SERVICE = ("@eadir", "__macosx", "thumbs.db", "desktop.ini", "$recycle.bin", "#recycle", "lost+found")
+THUMBNAIL = "_thumb"
+_FRAMES = re.compile(r"_t(\d+)-(\d+)(?!\d)")
+_NO_TEXT = re.compile("[\\x00-\\x1f\\x7f\\ud800-\\udfff]")  # control characters, bytes that are no UTF-8
+COMPANIONS = {".yaml", ".yml", ".json", ".xml", ".ome", ".txt", ".md", ".log", ".pdf", ".html"}
 QUARANTINE = ("path", "reason")
 KNOWN = {*REQUIRED, *TEXTS, *NUMBERS, *MEASURED, *QUARANTINE}
 # columns that a source cannot have: they are made from it
@@ -122,7 +129,9 @@ def _from_platemap(path: Path, data: DataConfig, blind: bool) -> Source:
         if well is None:
             where = f"well {entry.well} is not in the plate map {path}"
             remedy = "add the well to the map, with exclude: why, if unused"
-            problems.append(error_of(entry.path, where if entry.well else "its name says no well", remedy))
+            if not entry.well:
+                where, remedy = "its name says no well", f"name it in {key}: (?P<well>...), or row and column"
+            problems.append(error_of(entry.path, where, remedy))
         elif well.exclude:
             problems.append(note_of(entry.path, f"well {entry.well} is left out: {well.exclude}"))
         else:
@@ -187,36 +196,73 @@ def list_folders(folders: Sequence[Path], pattern: str, key: str) -> Listed:
     for folder in folders:
         files = _files(folder, problems)
         bar = progress(files, desc="looking into files", total=len(files), delay=2, leave=False)
-        entries = [entry for path in bar for entry in _entries(path, compiled, problems)]
-        found.append(list({entry.path: entry for entry in reversed(entries)}.values())[::-1])
+        films: dict[Path, list[StackEntry]] = {}  # by its path, or the template of the parts of one
+        partless = [path for path in bar if not _list_file(path, folder, compiled, films, problems)]
+        entries = [
+            mine[0] if len(mine) == 1 else replace(mine[0], path=film, n_named=None, first_frame=None)
+            for film, mine in films.items()
+        ]
+        problems += _unowned(partless, entries)
+        found.append(entries)
     unmatched = [Path(problem.path).name for problem in problems if problem.problem == NO_MATCH]
     if unmatched and not any(found):
         usual = pattern == DataConfig().name_pattern  # a regular expression that its reader did not write
         wanted = "a name such as s1_B03_p2 (series, well, position)" if usual else repr(pattern)
         raise InputError(
             f"{key}: {wanted} is found in none of {len(unmatched)} file names, e.g. {unmatched[0]}; "
-            "write a pattern for these names (empty = names say nothing) or list the files in a manifest CSV"
+            "write a pattern for these names (with / in it, it is searched in the path below the folder; "
+            "empty = names say nothing) or list the files in a manifest CSV"
         )
     return found, problems
 
 
-def _entries(path: Path, pattern: re.Pattern[str], problems: list[Problem]) -> Iterator[StackEntry]:
-    if any("\ud800" <= sign <= "\udfff" for sign in str(path)):  # bytes that are no text
-        shown = os.fsencode(path).decode(errors="replace")
-        problems.append(error_of(shown, "its name is not text in UTF-8", "rename it"))
-        return
-    match = pattern.search(path.name)
-    numbered = template(path.name, match) if match else None
-    scenes = [Scene(str(path.with_name(numbered)))] if numbered else _images(path)
+def _list_file(
+    path: Path,
+    folder: Path,
+    pattern: re.Pattern[str],
+    films: dict[Path, list[StackEntry]],
+    problems: list[Problem],
+) -> int:
+    """Add the stacks of a file to ``films``; return how many images it holds, or is a part of by its name."""
+    # most patterns are of the file's name alone; one with a folder in it sees where the file lies
+    below = path.relative_to(folder).as_posix() if "/" in pattern.pattern and path != folder else path.name
+    above = Path(str(path)[: -len(below)])
+    match = pattern.search(below)
+    numbered = template(below, match) if match else None
+    scenes = [Scene(str(above / numbered))] if numbered else _images(path)
     for scene in scenes:
-        entry = StackEntry(Path(scene.path), well=scene.well, position=scene.position)
-        name = f"{path.name}/{scene.name}" if len(scenes) > 1 else path.name
+        entry = StackEntry(Path(scene.path), well=scene.well, position=scene.position, series=scene.series)
+        name = f"{below}/{scene.name}" if len(scenes) > 1 else below
         complete = complete_from_name(entry, name, pattern)
         if complete is None and not scene.well:
             remedy = "rename it, move it out, or set data.name_pattern"
             problems.append(error_of(scene.path, NO_MATCH, remedy))
-        else:
-            yield complete or entry
+            continue
+        film = template(below, match, parts=True) if match and len(scenes) == 1 and not numbered else None
+        mine = films.setdefault(above / film if film else entry.path, [])
+        if not numbered or not mine:
+            mine.append(complete or entry)
+    return len(scenes)
+
+
+def _unowned(paths: list[Path], entries: list[StackEntry]) -> list[Problem]:
+    """A note for files that hold no stack of their own and are part of none that is listed."""
+    if not paths:
+        return []
+    used = {file for entry in entries for file in _files_of(entry.path)}
+    why = "holds no stack of its own and is part of none that is listed"
+    return [
+        note_of(path, why, "its set is described by another file: put them together")
+        for path in paths
+        if path not in used
+    ]
+
+
+def _files_of(path: Path) -> list[Path]:
+    try:
+        return source_files(path)
+    except InputError:
+        return []  # opening it will say what is wrong
 
 
 def _images(path: Path) -> list[Scene]:
@@ -227,17 +273,29 @@ def _images(path: Path) -> list[Scene]:
 
 
 def _files(folder: Path, problems: list[Problem]) -> list[Path]:
+    if folder.suffix.lower() in SUFFIXES:
+        return [folder]
     unreadable: list[Problem] = []
-    files = [folder] if folder.suffix.lower() in SUFFIXES else list(_walk(folder, set(), unreadable))
+    other: list[Path] = []
+    files = list(_walk(folder, set(), unreadable, other))
     if not files and unreadable:
         raise InputError(unreadable[0].line())
     if not files:
-        raise InputError(f"{folder}: no image files ({', '.join(SUFFIXES)}) in it; correct data.source")
+        held = f" (there are {_suffixes(other)})" if other else ""
+        raise InputError(f"{folder}: no image files ({', '.join(SUFFIXES)}) in it{held}; correct data.source")
     problems += unreadable
+    if other:
+        why = f"{len(other)} files of other kinds are passed over ({_suffixes(other)}), the first {other[0]}"
+        problems.append(note_of(folder, why))
     return files
 
 
-def _walk(folder: Path, seen: set[str], problems: list[Problem]) -> Iterator[Path]:
+def _suffixes(paths: list[Path]) -> str:
+    kinds = Counter(THUMBNAIL if THUMBNAIL in path.stem else path.suffix or "no suffix" for path in paths)
+    return ", ".join(f"{kind}: {n}" for kind, n in kinds.most_common(5))
+
+
+def _walk(folder: Path, seen: set[str], problems: list[Problem], other: list[Path]) -> Iterator[Path]:
     real = os.path.realpath(folder)
     if real in seen:  # a link that leads back
         return
@@ -249,12 +307,20 @@ def _walk(folder: Path, seen: set[str], problems: list[Problem]) -> Iterator[Pat
         return
     for name in names:
         path = folder / name
-        if name.startswith("."):
+        if name.startswith(".") or name.lower() in SERVICE:
             continue
-        if path.suffix.lower() in SUFFIXES:
+        if _NO_TEXT.search(name):
+            shown = os.fsencode(path).decode("utf-8", "backslashreplace")
+            shown = _NO_TEXT.sub(lambda odd: repr(odd[0])[1:-1], shown)
+            problems.append(error_of(shown, "its name is not text in UTF-8", "rename it"))
+        elif THUMBNAIL in path.stem.lower():
+            other.append(path)
+        elif path.suffix.lower() in SUFFIXES:
             yield path
         elif path.is_dir():
-            yield from _walk(path, seen, problems)
+            yield from _walk(path, seen, problems, other)
+        elif path.suffix.lower() not in (*SHEETS, *COMPANIONS):
+            other.append(path)
 
 
 def complete_from_name(entry: StackEntry, name: str, pattern: re.Pattern[str]) -> StackEntry | None:
@@ -268,12 +334,22 @@ def complete_from_name(entry: StackEntry, name: str, pattern: re.Pattern[str]) -
         return None
     groups = {key: value for key, value in match.groupdict().items() if value is not None}
     first, last = groups.pop("first_frame", ""), groups.pop("last_frame", "")
-    n_named = int(last) - int(first) + 1 if first.isdecimal() and last.isdecimal() else None
+    if (
+        "first_frame" not in pattern.groupindex
+    ):  # a pattern of a person's own need not name what all names say
+        frames = _FRAMES.search(name)
+        first, last = frames.groups() if frames else ("", "")
+    counted = first.isdecimal() and last.isdecimal()
+    n_named = int(last) - int(first) + 1 if counted else None
+    if "row" in groups and "column" in groups and "well" not in groups:
+        row = f"R{groups['row']}C" if groups["row"].isdecimal() else groups["row"]
+        groups["well"] = row + groups["column"]
     groups["well"] = normal_well(groups.get("well", ""))
     places: dict[str, Any] = {key: getattr(entry, key) or groups.get(key, "") for key in TEXTS}
     more = {key: value for key, value in groups.items() if key not in (*TEXTS, *PLACES)}
     n_named = n_named if entry.n_named is None else entry.n_named
-    return replace(entry, n_named=n_named, extra=more | entry.extra, **places)
+    first_frame = int(first) if counted else entry.first_frame
+    return replace(entry, n_named=n_named, first_frame=first_frame, extra=more | entry.extra, **places)
 
 
 def compile_pattern(pattern: str, place: str) -> re.Pattern[str]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,12 +24,10 @@ from hpiclock.plate.manifest import (
     problem_table,
 )
 from hpiclock.plate.manifest.sources import find_stacks, read_quarantine
-from hpiclock.plate.readers import StackFacts, open_stack
+from hpiclock.plate.manifest.times import Start, read_times, settle_starts
+from hpiclock.plate.readers import open_stack
 from hpiclock.progress import progress
 from hpiclock.tables import CONDITIONS, MANIFEST, NEW_MANIFEST, UNKNOWN, check
-
-# Intervals that differ by less than this share are one; frames off the raster by less of it are on it.
-INTERVAL_TOLERANCE = 0.01
 
 
 class Survey(NamedTuple):
@@ -107,6 +106,7 @@ def _survey(data: DataConfig, onset_h: float, blind: bool) -> tuple[pd.DataFrame
     found = find_stacks(data, blind=blind)
     problems = list(found.problems)
     rows: list[dict[str, Any]] = []
+    starts: list[Start] = []
     entries, left_out = _without_quarantined(found.entries, data)
     problems += left_out
     why = "its condition is unknown: it can be predicted, not trained on"
@@ -115,13 +115,16 @@ def _survey(data: DataConfig, onset_h: float, blind: bool) -> tuple[pd.DataFrame
     # a bar only for scans that take long enough to wonder
     for entry in progress(entries, desc="opening stacks", total=len(entries), delay=2, leave=False):
         try:
-            row, notes = _measure(entry, data, onset_h)
+            row, start, notes = _measure(entry, data, onset_h)
         except InputError as error:
             problems.append(Problem.from_error(entry.path, error))
         else:
             rows.append(row)
+            starts.append(start)
             problems += notes
-    for row, name in zip(rows, _stack_ids(pd.DataFrame(rows)) if rows else (), strict=True):
+    problems += settle_starts(rows, starts)
+    listed = [start.exact for start in starts]
+    for row, name in zip(rows, _stack_ids(pd.DataFrame(rows), listed) if rows else (), strict=True):
         row["stack_id"] = name
     problems += check_across_stacks(entries, pd.DataFrame(rows))
     wrong = {problem.path for problem in problems if problem.severity == "error"}
@@ -149,24 +152,27 @@ def _without_quarantined(
     return [entry for entry in entries if str(entry.path) not in reasons], problems
 
 
-def _measure(entry: StackEntry, data: DataConfig, onset_h: float) -> tuple[dict[str, Any], list[Problem]]:
+def _measure(
+    entry: StackEntry, data: DataConfig, onset_h: float
+) -> tuple[dict[str, Any], Start, list[Problem]]:
     with open_stack(entry.path, channel=data.channel, z=data.z) as stack:
         facts = stack.facts
         channel_name = stack.channel_name
         stack.frame(facts.n_frames - 1)  # the end of a file is what a broken copy lacks
         first = stack.frame(0)
     notes = list(facts.notes)
-    if entry.n_named is not None and entry.n_named != facts.n_frames:
-        notes.append(f"{entry.named_by} says {entry.n_named} frames, the file holds {facts.n_frames}")
+    held = max(facts.raster, default=facts.n_frames - 1) + 1  # those that were not written count, too
+    if entry.n_named is not None and entry.n_named != held:
+        begun = f" (from {entry.first_frame})" if entry.first_frame else ""
+        notes.append(f"{entry.named_by} says {entry.n_named} frames{begun}, the file holds {held}")
+        entry = replace(entry, first_frame=None)
     if entry.hours is not None and facts.n_frames > 1:
-        held = f"the file holds {facts.n_frames} frames"
-        raise InputError(f"{entry.path}: hours is for stills, {held}; use start_h")
-    interval_h = _interval(entry, data, facts)
-    start_h = next(h for h in (entry.hours, entry.start_h, data.start_h) if h is not None)
+        raise InputError(f"{entry.path}: hours is for stills, the file holds {held} frames; use start_h")
+    times, start, problems = read_times(entry, data, facts)
     row: dict[str, Any] = {"path": str(entry.path), "plate": entry.plate, "well": entry.well}
     row |= {"position": entry.position or entry.path.stem, "condition": entry.condition}
     row |= {name: getattr(facts, name) for name in ("n_frames", "height", "width", "dtype")}
-    row |= {"interval_h": np.nan if interval_h is None else interval_h, "start_h": start_h}
+    row |= {"interval_h": times["interval_h"], "start_h": np.nan}
     row |= {"moi": np.nan if entry.moi is None else entry.moi, "onset_h": np.nan}
     if entry.condition == "infected":
         row["onset_h"] = onset_h if entry.onset_h is None else entry.onset_h
@@ -175,45 +181,19 @@ def _measure(entry: StackEntry, data: DataConfig, onset_h: float) -> tuple[dict[
     optional["channels"] = " / ".join(facts.channels) if len(facts.channels) > 1 else ""
     optional["grey_max"] = float(first.max()) if first.min() < first.max() < np.inf else None
     row |= {key: value for key, value in optional.items() if value}
-    if interval_h is not None and facts.times_h:
-        off_h = np.asarray(facts.times_h) - interval_h * np.arange(facts.n_frames)
-        if np.abs(off_h).max() > INTERVAL_TOLERANCE * interval_h:
-            row["times_h"] = json.dumps(facts.times_h)
-            most = float(off_h[np.abs(off_h).argmax()])
-            how = f"up to {most * 60:+.3g} min off the nominal {interval_h:g} h raster"
-            notes.append(f"its frames were taken {how}; the recorded times are used")
+    row |= times
     row |= {key: value for key, value in entry.extra.items() if key not in row}
-    return row, [note_of(entry.path, note) for note in notes]
+    return row, start, [note_of(entry.path, note) for note in notes] + problems
 
 
-def _interval(entry: StackEntry, data: DataConfig, facts: StackFacts) -> float | None:
-    """The interval on which the config, the table and the file agree."""
-    stated = {
-        "data.interval_h": data.interval_h,
-        f"interval_h of {entry.place or 'the source'}": entry.interval_h,
-        "the file's metadata": facts.interval_h,
-    }
-    known = {name: value for name, value in stated.items() if value is not None}
-    if facts.n_frames == 1:
-        return next(iter(known.values()), None)
-    if not known:
-        unknown = f"the file does not say how far apart its {facts.n_frames} frames are"
-        raise InputError(f"{entry.path}: {unknown}; set data.interval_h")
-    (first, value), *others = known.items()
-    for name, other in others:
-        if abs(other - value) > INTERVAL_TOLERANCE * value:
-            apart = f"{value:g} h apart by {first}, {other:g} h by {name}"
-            raise InputError(f"{entry.path}: frames are {apart}; correct one")
-    return value
-
-
-def _stack_ids(stacks: pd.DataFrame) -> pd.Series:
-    """Name stacks plate/well/position, with the series or the hour where that is not enough."""
+def _stack_ids(stacks: pd.DataFrame, listed: list[bool]) -> pd.Series:
+    """Name stacks plate/well/position, with the series or a stated hour where that is not enough."""
     position = [f"p{text}" if text.isdecimal() else text for text in stacks["position"].astype(str)]
     places = zip(stacks["plate"], stacks["well"], position, strict=True)
     names = pd.Series(["/".join(filter(None, place)) for place in places], stacks.index)
     series = stacks["series"].fillna("") if "series" in stacks.columns else pd.Series("", stacks.index)
-    for longer in ("s" + series, "t" + stacks["start_h"].map("{:g}".format)):
+    hour = ("t" + stacks["start_h"].map("{:g}".format)).where(listed, "")
+    for longer in ("s" + series, hour):
         names = names.mask(longer.groupby(names).transform("nunique") > 1, names + "/" + longer)
     return names
 
@@ -244,7 +224,10 @@ def _duplicated_ids(stacks: pd.DataFrame) -> Iterator[Problem]:
     for name, same in stacks.groupby("stack_id", sort=False):
         first, *others = dict.fromkeys(same["path"])
         for path in others:
-            remedy = "tell them apart by plate, well, position or series (name pattern or manifest CSV)"
+            remedy = (
+                "name what differs in the name pattern: (?P<plate>...), (?P<position>...), or, if they are "
+                "one film, (?P<first_frame>...)-(?P<last_frame>...), or days to milliseconds"
+            )
             yield error_of(path, f"two stacks of one place {name}: also {first}", remedy)
 
 

@@ -3,26 +3,38 @@
 from __future__ import annotations
 
 import importlib
+import math
 import os
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from itertools import product
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, Self
 
 import numpy as np
 
 from hpiclock.errors import InputError
+from hpiclock.files import check_file
 
+# hours of what a clock in a file name counts; with a year and a month, days are those of a date
+CLOCK = {"days": 24.0, "hours": 1.0, "minutes": 1 / 60, "seconds": 1 / 3600, "milliseconds": 1 / 3.6e6}
+PLACES = ("frame", "first_frame", "last_frame", "year", "month", *CLOCK, "channel", "z")  # in a template
+MAX_PLANES = 1_000_000  # of one stack
 RGB = ("red", "green", "blue")
 GREY = "grey"
-# what readers and codecs raise for damaged data
-FAULTS = (ValueError, RuntimeError, OSError, IndexError, TypeError, KeyError, EOFError, AttributeError)
+_PLACE = re.compile(r"\{(" + "|".join(PLACES) + r")\}")
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601, the weights of Pillow's mode L
 EXTRA = "pip install 'hpiclock[formats]'"
 Z = int | Literal["max", "mean"]
+Plane = tuple[int, int, int]  # time point, channel (0 for all of a colour image), focus plane
+FEW_PIXELS = 5  # a side shorter than this is an axis taken for another
+# what readers and codecs raise for damaged data
+FAULTS = (ValueError, RuntimeError, OSError, IndexError, TypeError, KeyError, EOFError, AttributeError)
+BOMB_BYTES, BOMB_RATIO = 1 << 26, 1000  # a plane above this size, as a multiple of its file, is none
 
 
 @dataclass(frozen=True)
@@ -30,12 +42,16 @@ class StackFacts:
     """What a file says about the stack it holds.
 
     Attributes:
-        n_frames: time points.
+        n_frames: time points that are there.
         height: pixels.
         width: pixels.
         dtype: NumPy's name of the grey levels, e.g. ``uint16``.
         interval_h: hours between frames, None where the file does not say.
         times_h: acquisition time of each frame, hours after frame 0, None where the file does not say.
+        raster: where frames stand among equal intervals, e.g. ``(0, 1, 3)`` where one was not written.
+        start_h: hours of frame 0 after the zero of the recorded times, None where the file does not say.
+        zero_h: that zero, hours since 1970 (UTC), None where the file does not say.
+        first_frame: the number of frame 0 in the names of the files, None where they count none.
         channels: one name per channel; ``red, green, blue`` for colour images.
         n_z: focus planes.
         axes: the axes of the file as it stands, e.g. ``TCYX``.
@@ -50,6 +66,10 @@ class StackFacts:
     dtype: str
     interval_h: float | None = None
     times_h: tuple[float, ...] | None = None
+    raster: tuple[int, ...] = ()
+    start_h: float | None = None
+    zero_h: float | None = None
+    first_frame: int | None = None
     channels: tuple[str, ...] = ("0",)
     n_z: int = 1
     axes: str = "YX"
@@ -65,6 +85,7 @@ class Scene(NamedTuple):
     name: str = ""
     well: str = ""
     position: str = ""
+    series: str = ""
 
 
 class Stack:
@@ -72,10 +93,14 @@ class Stack:
 
     def __init__(self, path: Path, reader: Reader, channel: int | None, z: Z) -> None:
         self.path = path
-        self.facts = reader.facts
         self._reader = reader
         self._channel = channel  # None: luminance of a colour image
         self._z = z
+        colour = channel is None or reader.facts.channels == RGB
+        planes = range(reader.facts.n_z) if isinstance(z, str) else (z,)
+        absent = {t for t, c, at in reader.absent if c == (0 if colour else channel) and at in planes}
+        self._there = [t for t in range(reader.facts.n_frames) if t not in absent]
+        self.facts = _facts_there(path, reader.facts, self._there)
 
     @property
     def channel_name(self) -> str:
@@ -94,8 +119,8 @@ class Stack:
         if not 0 <= index < self.facts.n_frames:
             raise InputError(f"{self.path}: no frame {index}; it holds frames 0-{self.facts.n_frames - 1}")
         if isinstance(self._z, int):
-            return self._plane(index, self._z)
-        planes = np.stack([self._plane(index, z) for z in range(self.facts.n_z)])
+            return self._plane(self._there[index], self._z)
+        planes = np.stack([self._plane(self._there[index], z) for z in range(self.facts.n_z)])
         if self._z == "max":
             return planes.max(axis=0)
         return _rounded(planes.mean(axis=0, dtype=np.float64), planes.dtype)
@@ -132,7 +157,7 @@ def open_stack(path: str | Path, *, channel: int | str | None = None, z: Z | Non
             possible.
     """
     path = Path(path)
-    with _permitted(path):
+    with _one_line(path):
         reader = open_reader(path)
     try:
         return Stack(path, reader, _pick_channel(path, reader.facts, channel), _pick_z(path, reader.facts, z))
@@ -150,7 +175,7 @@ def list_stacks(path: str | Path) -> list[Scene]:
         InputError: as :func:`open_stack`.
     """
     path = Path(path)
-    with _permitted(path):
+    with _one_line(path):
         return _reader_for(path).scenes(path)
 
 
@@ -161,18 +186,20 @@ def source_files(path: str | Path) -> list[Path]:
         InputError: no such file.
     """
     path = Path(path)
-    if "{" in path.name and not path.exists():
-        return _reader_in("stills", path, "SeriesReader").files(path)
-    file, _ = split_scene(path)
-    if file.is_dir():
-        return sorted(Path(folder) / name for folder, _, names in os.walk(file) for name in names)
-    return _reader_for(file).files(file)
+    with _one_line(path):
+        if is_template(path):
+            return _reader_in("stills", path, "SeriesReader").files(path)
+        file, _ = split_scene(path)
+        return _reader_for(file).files(file)
 
 
-# suffix -> the module whose ImageReader reads such files
-FORMATS = {".tif": "tiff", ".tiff": "tiff"} | dict.fromkeys((".png", ".jpg", ".jpeg"), "stills")
+# suffix -> the module whose ImageReader reads such files; .btf, .tf2 and .tf8 are BigTIFF
+FORMATS = dict.fromkeys((".tif", ".tiff", ".btf", ".tf2", ".tf8"), "tiff") | dict.fromkeys(
+    (".png", ".jpg", ".jpeg"), "stills"
+)
 FORMATS |= {".zarr": "ome_zarr", ".nd2": "nd2", ".czi": "czi", ".lif": "lif"}
 SUFFIXES = tuple(FORMATS)
+MARKS = ("zarr.json", ".zattrs", ".zgroup")  # a folder with one of them is a Zarr group
 
 
 def open_reader(path: Path) -> Reader:
@@ -181,7 +208,7 @@ def open_reader(path: Path) -> Reader:
     Raises:
         InputError: no such file, of no known format, or several images and none chosen.
     """
-    if "{" in path.name and not path.exists():
+    if is_template(path):
         return _reader_in("stills", path, "SeriesReader")(path)
     path, number = split_scene(path)
     found = _reader_for(path).scenes(path) if number is None else []
@@ -189,6 +216,11 @@ def open_reader(path: Path) -> Reader:
         held = f"{len(found)} images in one file"
         raise InputError(f"{path}: {held}; name one of them, {found[0].path} to {found[-1].path}")
     return _reader_for(path)(path, number or 0)
+
+
+def is_template(path: Path) -> bool:
+    """Return whether a path names a series (``B03_t{frame}.tif``) and no file has this very name."""
+    return _PLACE.search(str(path)) is not None and not path.exists()
 
 
 def split_scene(path: Path) -> tuple[Path, int | None]:
@@ -216,8 +248,8 @@ class Reader(ABC):
 
     KIND = "an image"  # for the line on a file that is none
     IMAGE = "image"  # the microscope's word for one of several
-    DAMAGE: tuple[type[Exception], ...] = FAULTS  # what the library raises when it opens a damaged file
     facts: StackFacts
+    absent: Collection[Plane] = ()  # planes of ``facts`` that were never written
 
     def __init__(self, path: Path, scene: int = 0) -> None:
         self.path = path
@@ -229,6 +261,7 @@ class Reader(ABC):
                 held = f"{self.IMAGE}s {min(images)}-{max(images)}"
                 raise InputError(f"{path}: no {self.IMAGE} {scene}; it holds {held}")
             self.facts = self._read_facts()
+            self._refuse_what_cannot_be()
             self._opened = opened.pop_all()
 
     @classmethod
@@ -247,6 +280,8 @@ class Reader(ABC):
     @classmethod
     def files(cls, path: Path) -> list[Path]:
         """List the files from which an image is read."""
+        if path.is_dir():
+            return sorted(Path(folder) / name for folder, _, names in os.walk(path) for name in names)
         return [path]
 
     def plane(self, frame: int, channel: int, z: int) -> np.ndarray:
@@ -259,7 +294,7 @@ class Reader(ABC):
             return self._read_plane(frame, channel, z)
         except InputError:
             raise
-        except FAULTS as error:
+        except Exception as error:  # whatever a codec raises, the plate survives it
             raise self.error(
                 f"frame {frame} cannot be read ({first_line(error)}); copy or export it again"
             ) from None
@@ -277,9 +312,9 @@ class Reader(ABC):
     def _faults_named(cls, path: Path) -> Iterator[None]:
         try:
             yield
-        except InputError:
+        except (InputError, PermissionError, ModuleNotFoundError):
             raise
-        except cls.DAMAGE as error:
+        except Exception as error:  # whatever a library raises for a file, the plate survives it
             raise cls._damaged(path, error) from None
 
     @classmethod
@@ -308,21 +343,35 @@ class Reader(ABC):
     def _facts(self, sizes: Mapping[str, int], dtype: Any, **more: Any) -> StackFacts:
         """Build the facts from the sizes of the axes (T, C, Z, Y, X, S); ``more`` are its other fields.
 
+        ``times_h`` are the times of all time points as they are recorded, hours, NaN for none;
+        :class:`Stack` counts them from its frame 0.
+
         Raises:
             InputError: other axes, or pixels that are not grey levels.
         """
         other = [axis for axis, size in sizes.items() if axis not in "TCZYXS" and size > 1]
         if other or not {"Y", "X"} <= set(sizes):
             raise self.error(f"axes {''.join(sizes)} are not understood; export it as OME-TIFF")
-        times_h = more.get("times_h")
-        if more.get("interval_h") is None and times_h is not None:
-            more["interval_h"] = float(np.median(np.diff(times_h)))
         dtype = np.dtype(dtype)
         if dtype.kind not in "uif":
             raise self.error(f"pixels of type {dtype} are not grey levels; save as uint8, uint16 or float32")
+        all_planes(self.path, sizes)
         more.setdefault("axes", "".join(sizes))
         name, size = dtype.newbyteorder("=").name, (sizes["Y"], sizes["X"])
         return StackFacts(sizes.get("T", 1), *size, name, n_z=sizes.get("Z", 1), **more)
+
+    def _refuse_what_cannot_be(self) -> None:
+        """Refuse frames of a few pixels on one side, and frames that their file cannot hold."""
+        side, other = sorted((self.facts.height, self.facts.width))
+        if side < FEW_PIXELS:
+            size = f"{self.facts.height} x {self.facts.width} px (axes {self.facts.axes})"
+            remedy = (
+                "an axis of channels or times stands last? save it as OME-TIFF with the axes T, C, Z, Y, X"
+            )
+            raise self.error(f"frames of {size} are no pictures; {remedy}")
+        plane = side * other * np.dtype(self.facts.dtype).itemsize
+        if plane > BOMB_BYTES:
+            refuse_bomb(self.path, plane, sum(file.stat().st_size for file in self.files(self.path)))
 
 
 def channel_names(names: Iterable[str | None], n_channels: int) -> tuple[str, ...]:
@@ -331,12 +380,77 @@ def channel_names(names: Iterable[str | None], n_channels: int) -> tuple[str, ..
     return tuple(name or str(number) for number, name in enumerate(known[:n_channels]))
 
 
-def hours_after_first(hours: Iterable[float | None], n_frames: int) -> tuple[float, ...] | None:
-    """Return recorded times less the first one; None unless every frame has one and they rise."""
-    times = np.array(list(hours), dtype=float)  # None becomes NaN
-    if n_frames == 1 or len(times) != n_frames or not (np.diff(times) > 0).all():
+def refuse_bomb(path: Path, plane_bytes: int, file_bytes: int) -> None:
+    """Refuse a plane that its file is too small to hold, before memory is asked for it.
+
+    Raises:
+        InputError: more than :data:`BOMB_RATIO` times the file.
+    """
+    if plane_bytes > BOMB_BYTES and plane_bytes > BOMB_RATIO * file_bytes:
+        held = f"promises frames of {plane_bytes / 1e6:,.0f} MB in a file of {file_bytes / 1e6:.2g} MB"
+        raise InputError(f"{path}: {held}; it is damaged: export it again or take it out")
+
+
+def all_planes(path: Path, sizes: Mapping[str, int]) -> Iterator[Plane]:
+    """Return all planes of a stack of these sizes (T, C, Z).
+
+    Raises:
+        InputError: more than any stack has.
+    """
+    axes = [sizes.get(axis, 1) for axis in "TCZ"]
+    if math.prod(axes) > MAX_PLANES:
+        raise InputError(f"{path}: promises {math.prod(axes):,} planes; it is damaged: export it again")
+    return product(*map(range, axes))  # type: ignore[return-value]
+
+
+def refuse_special(path: Path) -> None:
+    """Refuse a pipe, a socket or a device: opening one may wait for ever, or never end.
+
+    Raises:
+        InputError: one of them stands there.
+    """
+    if path.exists() and not path.is_dir():
+        check_file(path, "take it out or name a file")
+
+
+def hours_since_1970(text: str | None) -> float | None:
+    """Read a time in ISO 8601 (UTC where no zone is given) as hours since 1970; None where it is none."""
+    try:
+        stamp = datetime.fromisoformat((text or "").strip())
+        return (stamp if stamp.tzinfo else stamp.replace(tzinfo=UTC)).timestamp() / 3600
+    except (ValueError, OverflowError):
         return None
-    return tuple((times - times[0]).tolist())
+
+
+def _facts_there(path: Path, facts: StackFacts, there: list[int]) -> StackFacts:
+    """The facts of the time points that are there, recorded times counted from the first of them."""
+    if not there:
+        raise InputError(f"{path}: none of its {facts.n_frames} frames was written; take it out")
+    raster = np.array(facts.raster or range(facts.n_frames))[there]
+    recorded = np.array([np.nan] * facts.n_frames if facts.times_h is None else facts.times_h, float)[there]
+    whole = range((promised := facts.raster or range(facts.n_frames))[0], promised[-1] + 1)
+    notes = list(facts.notes)
+    if lost := sorted(set(whole).difference(raster.tolist())):
+        named = ", ".join(map(str, lost[:5])) + (", ..." if len(lost) > 5 else "")
+        notes.append(f"{len(lost)} of its {len(whole)} frames are not there ({named}): gaps at their hours")
+    steps = np.diff(recorded)
+    times_h, interval_h, start_h = None, facts.interval_h, facts.start_h
+    if np.isfinite(recorded).all() and (steps > 0).all():
+        start_h = float(recorded[0]) + (start_h or 0.0)
+        raster = raster - raster[0]
+        if len(there) > 1:
+            times_h = tuple((recorded - recorded[0]).tolist())
+            interval_h = interval_h or float(np.median(steps / np.diff(raster)))
+    gaps = raster if (raster != np.arange(len(there))).any() else ()
+    return replace(
+        facts,
+        n_frames=len(there),
+        times_h=times_h,
+        raster=tuple(int(place) for place in gaps),
+        start_h=start_h,
+        interval_h=interval_h,
+        notes=tuple(notes),
+    )
 
 
 def _per_name(units: dict[str, float]) -> dict[str, float]:
@@ -386,8 +500,9 @@ def _reader_for(path: Path) -> type[Reader]:
         raise InputError(f"{path}: a link to a file that is not there; restore the file or remove the link")
     if not path.exists():
         raise InputError(f"{path}: no such file; correct the path")
+    refuse_special(path)
     if path.is_dir():
-        if not any((path / name).is_file() for name in ("zarr.json", ".zattrs", ".zgroup")):
+        if not any((path / name).is_file() for name in MARKS):
             raise InputError(f"{path}: a folder, not a file; rename it or take it out")
         return _reader_in("ome_zarr", path)
     if path.stat().st_size == 0:
@@ -410,12 +525,16 @@ def _reader_in(module: str, path: Path, name: str = "ImageReader") -> type[Reade
 
 
 @contextmanager
-def _permitted(path: Path) -> Iterator[None]:
+def _one_line(path: Path) -> Iterator[None]:
     try:
         yield
+    except InputError:
+        raise
     except OSError as error:
         why = error.strerror or error
         raise InputError(f"{path}: cannot be opened ({why}); check its permissions") from None
+    except Exception as error:  # whatever a file holds, the plate survives it
+        raise InputError(f"{path}: cannot be read ({first_line(error)}); export it again") from None
 
 
 def _pick_channel(path: Path, facts: StackFacts, channel: int | str | None) -> int | None:
@@ -425,7 +544,9 @@ def _pick_channel(path: Path, facts: StackFacts, channel: int | str | None) -> i
     if channel is None:
         if len(names) == 1:
             return 0
-        raise InputError(f"{path}: {len(names)} channels; set data.channel to one of {', '.join(choices)}")
+        over = " (or, if they are frames over time, save it with axes TYX)" if facts.axes[0] == "S" else ""
+        remedy = f"set data.channel to one of {', '.join(choices)}{over}"
+        raise InputError(f"{path}: {len(names)} channels; {remedy}")
     if isinstance(channel, str) and channel in names:
         return names.index(channel)
     if channel == GREY and (names == RGB or len(names) == 1):  # grey and colour stills may be mixed

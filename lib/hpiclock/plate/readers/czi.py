@@ -8,12 +8,22 @@ from typing import Any
 import numpy as np
 from pylibCZIrw import czi
 
-from hpiclock.plate.readers import RGB, Reader, StackFacts, channel_names, in_hours
+from hpiclock.plate.readers import (
+    RGB,
+    Plane,
+    Reader,
+    StackFacts,
+    all_planes,
+    channel_names,
+    hours_since_1970,
+    in_hours,
+)
 from hpiclock.wells import normal_well
 
 _GREY = {"Gray8": "uint8", "Gray16": "uint16", "Gray32Float": "float32"}
 _DTYPES = _GREY | {"Bgr24": "uint8", "Bgr48": "uint16"}
-_DIMENSIONS = "./Metadata/Information/Image/Dimensions/"
+_IMAGE = "./Metadata/Information/Image/"
+_DIMENSIONS = _IMAGE + "Dimensions/"
 
 
 class ImageReader(Reader):
@@ -43,6 +53,7 @@ class ImageReader(Reader):
         box = file.total_bounding_box
         self._first = {axis: low for axis, (low, _) in box.items()}
         sizes = {axis: high - low for axis, (low, high) in box.items()}
+        first, n_frames = self._first.get("T", 0), sizes.get("T", 1)
         kind = file.get_channel_pixel_type(0)
         if kind not in _DTYPES:
             raise self.error(f"pixels {kind} are not understood; export it as OME-TIFF")
@@ -51,13 +62,34 @@ class ImageReader(Reader):
         names = [one.get("Name") for one in xml.findall(_DIMENSIONS + "Channels/Channel")]
         scale = xml.findtext("./Metadata/Scaling/Items/Distance[@Id='X']/Value")
         step = xml.findtext(_DIMENSIONS + "T/Positions/Interval/Increment")
+        offsets = (xml.findtext(_DIMENSIONS + "T/Positions/List/Offsets") or "").split()
+        zero = xml.findtext(_DIMENSIONS + "T/StartTime") or xml.findtext(_IMAGE + "AcquisitionDateAndTime")
+        self.absent = self._never_written(sizes)
         return self._facts(
             sizes | {"Y": rectangle.h, "X": rectangle.w},
             _DTYPES[kind],
-            interval_h=in_hours(float(step), "s") if step and sizes.get("T", 1) > 1 else None,
+            interval_h=in_hours(float(step), "s") if step and n_frames > 1 else None,
+            times_h=[float(s) / 3600 for s in offsets] if len(offsets) == n_frames > 1 else None,
+            raster=tuple(range(first, first + n_frames)),
+            start_h=float(xml.findtext(_DIMENSIONS + "T/Positions/Interval/Start") or 0) / 3600,
+            zero_h=hours_since_1970(zero),
             channels=RGB if self._is_rgb else channel_names(names, sizes.get("C", 1)),
             pixel_um=float(scale) * 1e6 if scale else None,  # metres
         )
+
+    def _never_written(self, sizes: dict[str, int]) -> set[Plane]:
+        """Planes without a subblock: a scene that stopped early, frames that were dropped."""
+        written: set[Plane] = set()
+
+        def note(_: int, block: Any) -> bool:
+            at = block.coordinate.to_dict()
+            if self._scene is None or at.get("S", self._scene) == self._scene:
+                t, c, z = (at.get(axis, 0) - self._first.get(axis, 0) for axis in "TCZ")
+                written.add((t, 0 if self._is_rgb else c, z))
+            return True
+
+        self._file.enumerate_subblocks(note)
+        return set(all_planes(self.path, sizes | {"C": 1} if self._is_rgb else sizes)) - written
 
     def _read_plane(self, frame: int, channel: int, z: int) -> np.ndarray:
         wanted = {"T": frame, "Z": z, "C": 0 if self._is_rgb else channel}

@@ -1,0 +1,414 @@
+"""Planes that were never written are gaps at their hours; late films are late; any file is survived."""
+
+import json
+import os
+import socket
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+import zarr
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+from pylibCZIrw import czi
+
+from hpiclock.config.schema import DataConfig
+from hpiclock.errors import InputError
+from hpiclock.plate.frames import expand_frames, treatment_table
+from hpiclock.plate.manifest.survey import load_manifest, survey
+from hpiclock.plate.readers import list_stacks, open_stack
+
+Refusal = Callable[..., str]
+SIDE = 16
+WELLS = {"A1": "infected", "A2": "mock"}
+
+
+def grey(frame: int, well: int = 0) -> np.ndarray:
+    """A frame whose grey levels say its number; all wells are alike bright."""
+    rng = np.random.default_rng(1000 * well + frame)
+    image = rng.integers(400, 600, (SIDE, SIDE), dtype=np.uint16)
+    image[0, :3] = 0, 1000, frame
+    return image
+
+
+def numbers(path: str | Path, **options: object) -> list[int]:
+    with open_stack(path, **options) as stack:  # type: ignore[arg-type]
+        return [int(stack.frame(index)[0, 2]) for index in range(stack.facts.n_frames)]
+
+
+def plate(folder: Path, **keys: object) -> DataConfig:
+    lines = [f"{key}: {value}" for key, value in ({"plate": "p"} | keys).items()] + ["wells:"]
+    lines += [f"  {well}: {{condition: {condition}}}" for well, condition in WELLS.items()]
+    (folder / "plate.yaml").write_text("\n".join(lines) + "\n")
+    return DataConfig(source=str(folder / "plate.yaml"))
+
+
+def ome_xml(uuid: str, blocks: list[tuple[int, int, str, str]], date: str = "") -> str:
+    """``blocks``: time, page, name and UUID of the file of each plane of one image."""
+    planes = "".join(
+        f'<TiffData IFD="{page}" FirstT="{t}" PlaneCount="1"><UUID FileName="{name}">{its}</UUID></TiffData>'
+        for t, page, name, its in blocks
+    )
+    sizes = f'SizeX="{SIDE}" SizeY="{SIDE}" SizeZ="1" SizeC="1" SizeT="{len(blocks)}"'
+    acquired = f"<AcquisitionDate>{date}</AcquisitionDate>" if date else ""
+    space = 'xmlns="http://www.openmicroscopy.org/Schemas/OME/2016-06"'
+    return (
+        f'<OME {space} UUID="{uuid}"><Image ID="I:0">{acquired}'
+        '<Pixels ID="P:0" DimensionOrder="XYZCT" Type="uint16" TimeIncrement="0.5" TimeIncrementUnit="h" '
+        f'{sizes}><Channel ID="C:0" SamplesPerPixel="1"/>{planes}</Pixels></Image></OME>'
+    )
+
+
+def hours(data: DataConfig) -> dict[str, list[float]]:
+    frames = expand_frames(load_manifest(data, 0.0)[0])
+    return {str(well): mine["hours"].round(6).tolist() for well, mine in frames.groupby("well")}
+
+
+def notes(data: DataConfig) -> list[str]:
+    return load_manifest(data, 0.0)[1]
+
+
+# --- planes that are not there
+
+
+def test_frames_that_a_czi_lacks_are_gaps_in_every_scene(tmp_path: Path) -> None:
+    path = tmp_path / "a.czi"
+    with czi.create_czi(str(path)) as document:
+        for scene, written in enumerate(((0, 1, 2), (1, 2, 5))):
+            for t in written:
+                place = {"scene": scene, "location": (scene * 100, 0)}
+                document.write(grey(t)[..., None], plane={"T": t, "C": 0, "Z": 0}, **place)
+        document.write_metadata("plate")
+    assert numbers(f"{path}#0") == [0, 1, 2]
+    assert numbers(f"{path}#1") == [1, 2, 5]
+    with open_stack(f"{path}#1") as stack:
+        assert stack.facts.raster == (1, 2, 5)
+        assert stack.facts.notes == ("3 of its 6 frames are not there (0, 3, 4): gaps at their hours",)
+
+
+@pytest.mark.parametrize("version", [2, 3])
+def test_a_plane_without_a_chunk_is_a_gap_not_zeros(tmp_path: Path, version: int) -> None:
+    path = tmp_path / "a.zarr"
+    group = zarr.open_group(str(path), mode="w", zarr_format=version)
+    made = group.create_array(
+        "0", shape=(6, 2, SIDE, SIDE), chunks=(1, 1, 8, 8), dtype="uint16", fill_value=0
+    )
+    axes = [{"name": name} for name in "tcyx"]
+    axes[0] |= {"type": "time", "unit": "hour"}
+    level = {"path": "0", "coordinateTransformations": [{"type": "scale", "scale": [0.5, 1, 1, 1]}]}
+    image = {"axes": axes, "datasets": [level], "version": "0.4"}
+    group.attrs.update({"ome": {"multiscales": [image]}} if version == 3 else {"multiscales": [image]})
+    for t in range(6):
+        made[t, 0] = grey(t)
+        if t not in (0, 3):
+            made[t, 1] = grey(t)
+    assert numbers(path, channel=0) == [0, 1, 2, 3, 4, 5]
+    assert numbers(path, channel=1) == [1, 2, 4, 5]
+
+
+@pytest.mark.parametrize("lost", [(0,), (2, 3), (5,)])
+def test_files_of_an_ome_set_that_are_gone_are_gaps(tmp_path: Path, lost: tuple[int, ...]) -> None:
+    names = [f"s1_A1_p1_{t}.ome.tif" for t in range(6)]
+    for t, name in enumerate(names):
+        blocks = [(number, 0, other, str(number)) for number, other in enumerate(names)]
+        tifffile.imwrite(tmp_path / name, grey(t), description=ome_xml(str(t), blocks), metadata=None)
+    for t in lost:
+        (tmp_path / names[t]).unlink()
+    owners = [scene for t in range(6) if t not in lost for scene in list_stacks(tmp_path / names[t])]
+    assert len(owners) == 1
+    assert numbers(owners[0].path) == [t for t in range(6) if t not in lost]
+    (tmp_path / "s1_A2_p1.tif").touch()
+    found = survey(plate(tmp_path), 0.0)
+    times = expand_frames(found.manifest)["hours"].tolist()
+    assert times == [t / 2 for t in range(6) if t not in lost]
+
+
+# --- hours of the plate
+
+
+@pytest.mark.parametrize(("first", "expected"), [(0, 0), (20, 20), (1, 0)])
+def test_the_frames_that_a_name_counts_give_the_start(tmp_path: Path, first: int, expected: int) -> None:
+    for k, well in enumerate(WELLS):
+        stack = np.stack([grey(t, k) for t in range(4)])
+        tifffile.imwrite(tmp_path / f"s1_{well}_p1_t{first}-{first + 3}.tif", stack, photometric="minisblack")
+    whole = [expected + t for t in range(4)]
+    assert hours(plate(tmp_path, interval_h=1)) == {"A01": whole, "A02": whole}
+    table = treatment_table(load_manifest(plate(tmp_path, interval_h=1), 0.0)[0])
+    assert table[["first_h", "last_h"]].to_numpy().tolist() == [[expected, expected + 3]] * 2
+
+
+def test_parts_of_a_film_are_one_stack_and_what_lies_between_them_is_a_gap(tmp_path: Path) -> None:
+    for well, cuts in (("A1", (0, 3, 6)), ("A2", (0, 3, 8))):
+        for low, high in pairwise(cuts):
+            low += (well, low) == ("A2", 3)
+            stack = np.stack([grey(t) for t in range(low, high)])
+            tifffile.imwrite(
+                tmp_path / f"s1_{well}_p1_t{low}-{high - 1}.tif", stack, photometric="minisblack"
+            )
+    data = plate(tmp_path, interval_h=0.5)
+    manifest, _ = load_manifest(data, 0.0)
+    assert manifest["stack_id"].tolist() == ["p/A01/p1", "p/A02/p1"]
+    assert [numbers(path) for path in manifest["path"]] == [[0, 1, 2, 3, 4, 5], [0, 1, 2, 4, 5, 6, 7]]
+    assert hours(data) == {"A01": [t / 2 for t in range(6)], "A02": [t / 2 for t in (0, 1, 2, 4, 5, 6, 7)]}
+
+
+def test_parts_that_overlap_are_refused(tmp_path: Path, refusal: Refusal) -> None:
+    for low in (0, 2):
+        stack = np.stack([grey(t) for t in range(3)])
+        tifffile.imwrite(tmp_path / f"s1_A1_p1_t{low}-{low + 2}.tif", stack, photometric="minisblack")
+    assert "both hold frame 2; keep one" in refusal(tmp_path / "s1_A1_p1_t{first_frame}-{last_frame}.tif")
+
+
+DATES = r"_(?P<well>[A-H]\d+)_(?P<position>\d+)_.*?(?P<days>\d+)d_(?P<hours>\d+)h(?P<minutes>\d+)m"
+
+
+def test_dates_in_names_run_over_the_end_of_a_month_and_a_late_well_is_late(tmp_path: Path) -> None:
+    stamps = ["2023y12m31d_20h00m", "2023y12m31d_22h30m", "2024y01m01d_01h00m", "2024y01m01d_03h30m"]
+    for k, (well, mine) in enumerate((("A1", stamps[:3]), ("A2", stamps[1:]))):
+        for t, stamp in enumerate(mine):
+            tifffile.imwrite(tmp_path / f"VID1_{well}_1_{stamp}.tif", grey(t, k))
+    data = plate(tmp_path).model_copy(update={"name_pattern": DATES})
+    assert hours(data) == {"A01": [0, 2.5, 5], "A02": [2.5, 5, 7.5]}
+    assert any("it begins at 2.5 h by its times" in note for note in notes(data))
+
+
+def test_elapsed_hours_in_names_are_hours_of_the_plate(tmp_path: Path) -> None:
+    for k, (well, mine) in enumerate((("A1", (8, 16, 24)), ("A2", (24, 32, 48)))):
+        for hour in mine:
+            tifffile.imwrite(tmp_path / f"V_{well}_1_{hour // 24:02d}d{hour % 24:02d}h.tif", grey(hour, k))
+    pattern = r"_(?P<well>[A-H]\d+)_(?P<position>\d+)_(?P<days>\d+)d(?P<hours>\d+)h"
+    data = plate(tmp_path).model_copy(update={"name_pattern": pattern})
+    assert hours(data) == {"A01": [8, 16, 24], "A02": [24, 32, 48]}
+
+
+@pytest.mark.parametrize(
+    ("late_min", "stated", "expected"),
+    [(3, {}, 0.0), (600, {}, 10.0), (600, {"start_h": 2}, 12.0), (0, {"start_h": 2}, 2.0)],
+)
+def test_acquisition_dates_make_a_late_stack_late(
+    tmp_path: Path, late_min: int, stated: dict[str, float], expected: float
+) -> None:
+    for k, well in enumerate(WELLS):
+        path = tmp_path / f"s1_{well}_p1.ome.tif"
+        stack = np.stack([grey(t, k) for t in range(3)])
+        date = f"2024-03-01T{8 + (k * late_min) // 60:02d}:{(k * late_min) % 60:02d}:00"
+        xml = ome_xml(well, [(t, t, path.name, well) for t in range(3)], date)
+        tifffile.imwrite(path, stack, description=xml, metadata=None, photometric="minisblack")
+    found = hours(plate(tmp_path, **stated))
+    assert found["A01"] == [stated.get("start_h", 0.0) + t / 2 for t in range(3)]
+    assert found["A02"] == [expected + t / 2 for t in range(3)]
+
+
+def test_timepoint_folders_are_one_film_and_thumbnails_are_passed_over_with_a_word(tmp_path: Path) -> None:
+    for t in range(1, 4):
+        folder = tmp_path / f"TimePoint_{t}"
+        folder.mkdir()
+        for k, well in enumerate(("A01", "A02")):
+            tifffile.imwrite(folder / f"pl_{well}_s1.TIF", grey(t, k))
+            tifffile.imwrite(folder / f"pl_{well}_s1_thumb.TIF", grey(t, k)[::4, ::4])
+    pattern = r"TimePoint_(?P<frame>\d+)/.*_(?P<well>[A-P]\d+)_s(?P<position>\d+)\."
+    data = plate(tmp_path, interval_h=1).model_copy(update={"name_pattern": pattern})
+    assert hours(data) == {"A01": [0, 1, 2], "A02": [0, 1, 2]}
+    assert [note for note in notes(data) if "_thumb: 6" in note]
+
+
+# --- times that cannot be
+
+
+@pytest.mark.parametrize(
+    ("interval_h", "words"),
+    [(1 / 7 / 3600, "0.143 s apart"), (1 / 3600, "1 s apart"), (30.0, "30 h apart"), (20.0, "")],
+)
+def test_an_interval_that_cannot_be_is_questioned(tmp_path: Path, interval_h: float, words: str) -> None:
+    for k, well in enumerate(WELLS):
+        stack = np.stack([grey(t, k) for t in range(3)])
+        metadata = {"axes": "TYX", "finterval": interval_h * 3600}
+        tifffile.imwrite(tmp_path / f"s1_{well}_p1.tif", stack, imagej=True, metadata=metadata)
+    said = notes(plate(tmp_path))
+    assert (words in " ".join(said)) if words else said == []
+
+
+def test_hours_of_months_are_questioned(tmp_path: Path) -> None:
+    for k, well in enumerate(WELLS):
+        stack = np.stack([grey(t, k) for t in range(100)])
+        tifffile.imwrite(tmp_path / f"s1_{well}_p1.tif", stack, photometric="minisblack")
+    assert any("taken at hour 2,376, day 99" in note for note in notes(plate(tmp_path, interval_h=24)))
+
+
+# --- axes
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (6, 2, 16, 16),
+        (2, 6, 16, 16),
+        (16, 16, 2),
+        (6, 16, 16, 2),
+        (48, 80, 6),
+        (64, 80, 12),
+        (3, 2, 2, 16, 16),
+    ],
+)
+def test_axes_that_a_file_does_not_tell_are_refused(
+    tmp_path: Path, shape: tuple[int, ...], refusal: Refusal
+) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.ones(shape, np.uint16), photometric="minisblack")
+    assert "OME-TIFF with the axes T, C, Z, Y, X" in refusal(tmp_path / "a.tif")
+
+
+def test_a_frame_of_a_few_pixels_on_one_side_is_refused_in_any_format(
+    tmp_path: Path, refusal: Refusal
+) -> None:
+    Image.fromarray(np.zeros((40, 3), np.uint8)).save(tmp_path / "a.png")
+    assert "frames of 40 x 3 px (axes YX) are no pictures" in refusal(tmp_path / "a.png")
+
+
+def test_pages_beyond_what_the_header_promises_are_said(tmp_path: Path) -> None:
+    header = "ImageJ=1.53t\nimages=3\nframes=3\nhyperstack=true\nfinterval=1800.0\n"
+    stack = np.stack([grey(t) for t in range(6)])
+    tifffile.imwrite(tmp_path / "a.tif", stack, description=header, metadata=None, photometric="minisblack")
+    with open_stack(tmp_path / "a.tif") as opened:
+        assert opened.facts.notes == ("its header promises 3 pages, the file has 6: the others are not read",)
+
+
+# --- what stands in a folder
+
+
+def test_service_folders_are_passed_over_and_unknown_kinds_are_named_in_one_line(tmp_path: Path) -> None:
+    for k, well in enumerate(WELLS):
+        stack = np.stack([grey(t, k) for t in range(3)])
+        tifffile.imwrite(tmp_path / f"s1_{well}_p1.tif", stack, photometric="minisblack")
+        (tmp_path / f"._s1_{well}_p1.tif").write_bytes(b"\0\5\x16\7")
+    for name in ("@eaDir", "__MACOSX"):
+        (tmp_path / name / "s1_A1_p1.tif").mkdir(parents=True)
+        (tmp_path / name / "s1_A2_p1.tif").write_bytes(b"x")
+    for name in ("Thumbs.db", ".DS_Store", "desktop.ini", "notes.txt"):
+        (tmp_path / name).write_bytes(b"x")
+    assert notes(plate(tmp_path, interval_h=1)) == []
+    for name in ("one.avi", "two.avi", "three.vsi"):
+        (tmp_path / name).write_bytes(b"x")
+    (only,) = notes(plate(tmp_path, interval_h=1))
+    assert "3 files of other kinds are passed over (.avi: 2, .vsi: 1), the first" in only
+
+
+def test_a_renamed_ome_set_is_owned_by_uuid(tmp_path: Path) -> None:
+    for k, (well, other) in enumerate((("A1", "A2"), ("A2", "A1"))):
+        xml = ome_xml(
+            well, [(t, t, f"s1_{other}_p1.ome.tif", well) for t in range(3)]
+        )  # names were exchanged
+        stack = np.stack([grey(t, k) for t in range(3)])
+        path = tmp_path / f"s1_{well}_p1.ome.tif"
+        tifffile.imwrite(path, stack, description=xml, metadata=None, photometric="minisblack")
+    manifest, _ = load_manifest(plate(tmp_path, interval_h=1), 0.0)
+    assert manifest["well"].tolist() == ["A01", "A02"]
+
+
+# --- files that hold anything
+
+
+def bomb(path: Path) -> None:
+    image = np.zeros((16, 16), np.uint8)
+    tifffile.imwrite(path, image, compression="zlib", metadata=None)
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        for name in ("ImageWidth", "ImageLength", "RowsPerStrip"):
+            tiff.pages.first.tags[name].overwrite(60_000)
+
+
+def ome(size: str) -> Callable[[Path], None]:
+    def write(path: Path) -> None:
+        xml = ome_xml("urn", [(t, t, path.name, "urn") for t in range(3)]).replace(
+            'SizeT="3"', f'SizeT="{size}"'
+        )
+        stack = np.stack([grey(t) for t in range(3)])
+        tifffile.imwrite(path, stack, description=xml, metadata=None, photometric="minisblack")
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (bomb, "promises frames of 3,600 MB in a file of"),
+        (ome("x"), "its OME-XML cannot be read (invalid literal"),
+        (ome("999999999"), "promises 999,999,999 planes"),
+        (os.mkfifo, "is a FIFO, not a file"),
+        (lambda path: path.symlink_to("/dev/zero"), "is a device, not a file"),
+        (lambda path: path.mkdir(), "a folder, not a file"),
+        (lambda path: socket.socket(socket.AF_UNIX).bind(str(path)), "is a device, not a file"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_whatever_a_file_is_the_plate_survives_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, make: Callable[[Path], object], words: str
+) -> None:
+    monkeypatch.chdir(tmp_path)  # a socket's path is short
+    stack = np.stack([grey(t) for t in range(3)])
+    tifffile.imwrite(tmp_path / "s1_A1_p1.tif", stack, photometric="minisblack")
+    make(Path("s1_A2_p1.tif"))
+    found = survey(plate(tmp_path, interval_h=1), 0.0)
+    assert found.manifest["well"].tolist() == ["A01"]
+    (row,) = found.problems[found.problems["severity"].eq("error")].to_dict("records")
+    assert row["path"].endswith("s1_A2_p1.tif")
+    assert words in row["problem"]
+    assert row["remedy"]
+
+
+def test_what_a_store_lacks_or_holds_of_another_kind_is_one_line(tmp_path: Path, refusal: Refusal) -> None:
+    for number, attributes in enumerate(({"plate": {}}, {"multiscales": []}, {"multiscales": [{}]})):
+        path = tmp_path / f"{number}.zarr"
+        zarr.open_group(str(path), mode="w", zarr_format=2).attrs.update(attributes)
+        refusal(path)
+    deep = tmp_path / "deep.zarr"
+    deep.mkdir()
+    (deep / ".zgroup").write_text('{"zarr_format": 2}')
+    (deep / ".zattrs").write_text("[" * 100_000 + "]" * 100_000)
+    refusal(deep)
+    piped = tmp_path / "piped.zarr"
+    piped.mkdir()
+    (piped / ".zgroup").write_text('{"zarr_format": 2}')
+    (piped / ".zattrs").write_text(json.dumps({"multiscales": [{"axes": [], "datasets": [{"path": "0"}]}]}))
+    os.mkfifo(piped / "0")
+    assert "is a FIFO, not a file" in refusal(piped)
+
+
+def test_a_codec_that_runs_out_of_memory_is_one_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", np.stack([grey(t) for t in range(3)]), photometric="minisblack")
+    for error in (MemoryError(), RecursionError("too deep"), AssertionError(), ZeroDivisionError()):
+        with open_stack(tmp_path / "a.tif") as opened:
+
+            def fails(*_: object, error: Exception = error) -> None:
+                raise error
+
+            monkeypatch.setattr(opened._reader, "_read_plane", fails)
+            with pytest.raises(InputError, match="frame 1 cannot be read"):
+                opened.frame(1)
+
+
+@given(st.text(min_size=1, max_size=30).filter(lambda name: not set("/\0") & set(name)))
+@settings(
+    max_examples=60,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_any_name_is_read_or_refused_in_one_line(tmp_path: Path, name: str) -> None:
+    try:
+        path = tmp_path / f"s1_A1_p1_{name}.tif"
+        tifffile.imwrite(path, np.stack([grey(t) for t in range(3)]), photometric="minisblack")
+    except (OSError, UnicodeEncodeError):
+        return
+    said: list[str] = []
+    try:
+        found = survey(DataConfig(source=str(tmp_path), interval_h=1.0), 0.0, blind=True)
+        said = [*found.problems["path"], *found.problems["problem"], *found.manifest["path"]]
+    except InputError as error:
+        said = [str(error)]
+    path.unlink()
+    assert said
+    assert not any("\n" in line for line in said)
+    "".join(said).encode()
