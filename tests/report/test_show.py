@@ -26,7 +26,7 @@ def test_a_figure_is_shown_with_its_alternative_text_and_its_sentence(scored_pla
     _, metadata = picture._repr_png_()
     assert metadata["alt"] == figures.alt_text(ax)
     assert metadata["alt"].startswith("Time target against hours")
-    assert metadata["width"] == round(ax.get_figure().get_figwidth() * 100)
+    assert metadata["width"] == 936  # the column of a page
     assert sentence._repr_markdown_() == "Shifted lines are one clock."
 
 

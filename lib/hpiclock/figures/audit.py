@@ -39,7 +39,7 @@ def controls_over_hpi(controls: pd.DataFrame, *, level: float, ax: Axes | None =
         return style.empty(
             ax or style.new_axes(), "no window over hours after the onset holds both conditions"
         )
-    ax = ax or style.new_axes(style.PAGE_IN * 0.75, 2.6)
+    ax = ax or style.new_axes(style.PAGE_IN, 2.6)
     x, colour = style.middles(rows), style.INFECTED
     style.reference_line(ax, y=CHANCE)
     ax.axvspan(min(rows["start_h"].min(), 0), 0, color=style.PALE, zorder=0, label="before the onset")
@@ -71,7 +71,7 @@ def shortcut_scores(baselines: pd.DataFrame, *, level: float, ax: Axes | None = 
         level: of the intervals.
         ax: where to draw; a new figure by default.
     """
-    ax = ax or style.new_axes(style.PAGE_IN * 0.9, 0.8 + 0.26 * len(baselines))
+    ax = ax or style.new_axes(style.PAGE_IN, 0.8 + 0.26 * len(baselines))
     sources = baselines["source"].tolist()
     label = f"all hours, with {level:.0%} interval"
     _auc_rows(ax, baselines, sources, style.INFECTED, label, "AUC within plate and hour, test wells")
@@ -170,7 +170,7 @@ def feature_map_figure(places: pd.DataFrame, *, method: str, reading: Mapping[st
     early = places["hpi"].lt(0) & places["condition"].eq("infected")
     classes = places["condition"].mask(early, "infected, before onset")
     _by_kind(by_class, places.assign(kind=classes), CLASS_COLOURS, CLASS_MARKERS)
-    by_class.legend(loc="best", fontsize=6, handlelength=1, markerscale=2)
+    by_class.legend(loc="best", fontsize=7, handlelength=1, markerscale=2)
     names = places["plate"] + " " + places["well"]
     wells = sorted(names.unique(), key=natural_key)
     colours = {well: WELL_COLOURS[i % len(WELL_COLOURS)] for i, well in enumerate(wells)}
@@ -178,7 +178,7 @@ def feature_map_figure(places: pd.DataFrame, *, method: str, reading: Mapping[st
     in_turn = ", ten colours in turn" if len(wells) > len(WELL_COLOURS) else ""
     _paths(paths, places)
     _reading(words, reading)
-    title: Any = {"fontsize": 6.5, "fontweight": "normal"}
+    title: Any = {"fontsize": 7, "fontweight": "normal"}
     by_class.set_title("class", **title)
     by_well.set_title(count_text(n_wells(places), "well") + in_turn, **title)
     paths.set_title("one stack of each well over time, to ▲", **title)
@@ -209,9 +209,9 @@ def _by_time(ax: Axes, places: pd.DataFrame, column: str, colours: str) -> None:
     if len(known):
         bar = ax.figure.colorbar(drawn, ax=ax, location="top", shrink=0.9, aspect=30, pad=0.03)
         bar.outline.set_visible(False)
-        bar.ax.tick_params(labelsize=6, length=2)
+        bar.ax.tick_params(labelsize=7, length=2)
         pale = " (mock: pale)" if len(rest) else ""
-        bar.set_label(style.TIME_AXES[column] + pale, fontsize=6.5)
+        bar.set_label(style.TIME_AXES[column] + pale, fontsize=7)
 
 
 def _by_kind(ax: Axes, places: pd.DataFrame, colours: dict, markers: dict) -> None:
@@ -237,14 +237,14 @@ def _paths(ax: Axes, places: pd.DataFrame) -> None:
 def _reading(ax: Axes, reading: Mapping[str, str]) -> None:
     ax.set_axis_off()
     text: dict[str, Any] = {"va": "top", "transform": ax.transAxes}
-    ax.text(0, 1, "What the audit found", fontsize=7.5, fontweight="bold", **text)
+    ax.text(0, 1, "What the audit found", fontsize=8, fontweight="bold", **text)
     y = 0.9
     for question, finding in reading.items() or [
         ("", "This run was not audited: hpiclock audit RUN, or notebook 05")
     ]:
         lines = style.wrapped(finding, 36)
-        ax.text(0, y, question, fontsize=6.5, color=style.GREY, **text)
-        ax.text(0, y - (0.065 if question else 0), lines, fontsize=6.5, **text)
+        ax.text(0, y, question, fontsize=7, color=style.GREY, **text)
+        ax.text(0, y - (0.065 if question else 0), lines, fontsize=7, **text)
         y -= 0.085 + 0.065 * (lines.count("\n") + 1)
 
 
@@ -301,11 +301,11 @@ def _similarity(ax: Axes, checks: pd.DataFrame, head: str) -> str:
     if len(shuffled):
         ax.axvline(len(depths) - 0.5, color=style.PALE, linewidth=0.8)
         names.append(SHUFFLED)
-    ax.set_xticks(range(len(names)), names, fontsize=6)
+    ax.set_xticks(range(len(names)), names, fontsize=7)
     drawn = pd.concat([randomized, shuffled])[["value", "low"]].to_numpy(float)
     least = float(np.nanmin(drawn, initial=0.0))
     ax.set(ylim=(min(-0.35, least), 1.05), ylabel="rank correlation of maps")
-    ax.set_title(f"{head} head: similarity to the maps of another model", fontsize=7.5)
+    ax.set_title(f"{head} head: similarity to the maps of another model", fontsize=8)
     last = randomized[randomized["depth"].eq(depths[-1])] if depths else randomized
     what = "rank correlation with the maps of a model whose weights are all drawn anew"
     return f"{head} head, {what}: {_by_method(last)}."
@@ -316,7 +316,7 @@ def _deletion(ax: Axes, deletion: pd.DataFrame, head: str) -> str:
         _with_limits(ax, rows["removed"] * 100, rows, str(method))
     ax.set(xlabel="deleted (% of the picture)", ylabel=KEPT[head])
     ax.set_ylim(*((0, 1.03) if head == "class" else (0, None)))
-    ax.set_title(f"{head} head: most important tiles deleted first", fontsize=7.5)
+    ax.set_title(f"{head} head: most important tiles deleted first", fontsize=8)
     last = float(deletion["removed"].max())
     end = deletion[np.isclose(deletion["removed"], last)]
     return f"{head} head, {KEPT[head]} with {last:.0%} deleted: {_by_method(end)}."

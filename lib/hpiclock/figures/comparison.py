@@ -283,5 +283,5 @@ def _sweep_counts(ax: Axes, rows: pd.DataFrame) -> None:
         ax.plot(line["x"], line["n"], color=style.INK, linestyle=CONTROLS[str(controls)][0], linewidth=0.9)
     few, many = int(rows["n_wells"].min()), int(rows["n_wells"].max())
     wells = f"{few} wells" if few == many else f"{few} to {many} wells"
-    ax.set_title(wells, fontsize=6, fontweight="normal", loc="right", pad=1)
+    ax.set_title(wells, fontsize=7, fontweight="normal", loc="right", pad=1)
     ax.set_ylim(0, 1.25 * float(rows["n"].max()) + 1)

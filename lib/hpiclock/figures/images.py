@@ -47,7 +47,7 @@ def film_strip_figure(frames: pd.DataFrame, images: Images) -> Figure:
     fig = style.new_figure(longest * side + 0.8, len(strips) * (side + 0.32))
     fig.set_layout_engine("constrained", w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)
     panels = fig.subplots(len(strips), longest, squeeze=False)
-    _draw_strips(panels, strips, images, _time_text, fontsize=5.5, labelpad=2)
+    _draw_strips(panels, strips, images, _time_text, fontsize=7, labelpad=2)
     words = []
     for line, strip in zip(panels, strips, strict=True):
         name, treatment = style.place_text(strip.iloc[0]), Treatment.of(strip.iloc[0]).label
@@ -81,7 +81,7 @@ def gallery_figure(rows: pd.DataFrame, images: Images, *, columns: int = 4) -> F
     side = style.PAGE_IN / columns
     fig = style.new_figure(n_columns * side, len(strips) * (side + 0.5))
     panels = fig.subplots(len(strips), n_columns, squeeze=False)
-    _draw_strips(panels, strips, images, _caption, width=1.6, fontsize=6, loc="left", labelpad=3)
+    _draw_strips(panels, strips, images, _caption, width=1.6, fontsize=7, loc="left", labelpad=3)
     words = "; ".join(_caption(row).replace("\n", ", ") for strip in strips for row in strip.itertuples())
     return style.describe(fig, f"{count_text(len(rows), 'frame')} with their captions: {words}.")
 
@@ -156,7 +156,7 @@ def grey_level_over_hours(levels: pd.DataFrame, *, value: str, ax: Axes | None =
         value: ``mean`` or ``sd`` (contrast).
         ax: where to draw; a new figure by default.
     """
-    ax = ax or style.new_axes(4.6, 2.4)
+    ax = ax or style.new_axes(style.PAGE_IN, 2.4)
     if levels.empty:
         return style.empty(ax, "no frames, so no grey levels")
     words = draw_stacks(ax, levels, "hours", value)
@@ -230,11 +230,11 @@ def attribution_figure(
         for column, (place, row) in zip(grid.T, strip.iterrows(), strict=False):
             style.picture(column[0], images[place], style.CONDITION_COLOURS[condition])
             time = style.hpi_text(row) or f"{row.hours:g} h"
-            column[0].set_title(time, fontsize=6.5, loc="center", fontweight="normal", pad=2)
+            column[0].set_title(time, fontsize=7, loc="center", fontweight="normal", pad=2)
             for (head, found), ax in zip(maps.items(), column[1:], strict=True):
                 style.picture(ax, images[place], style.PALE)
                 overlay_map(ax, found[place], head, strongest[head], len(images[place]))
-                ax.set_xlabel(_prediction_text(row, head), fontsize=5.5, labelpad=1.5)
+                ax.set_xlabel(_prediction_text(row, head), fontsize=7, labelpad=1.5)
         clock, unit = ("hpi", "hpi") if strip["hpi"].notna().any() else ("hours", "h")
         words.append(f"{condition} from {style.range_text(strip[clock])} {unit}")
     _draw_scales(parts[-1], list(maps))
@@ -264,6 +264,6 @@ def _draw_scales(part: SubFigure, heads: list[str]) -> None:
         ax.set(yticks=[], xlim=(-8, 263))
         ax.spines[:].set_visible(False)
         ax.set_xticks([0, 127.5, 255], [ENDS[head][0], f"{head} head", ENDS[head][1]])
-        ax.tick_params(length=0, labelsize=6.5)
+        ax.tick_params(length=0, labelsize=7)
         for label, side in zip(ax.get_xticklabels(), ("left", "center", "right"), strict=True):
             label.set_horizontalalignment(side)

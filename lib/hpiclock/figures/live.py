@@ -26,8 +26,7 @@ from hpiclock.figures.windows import group_style
 from hpiclock.format import count_text, first_clause
 from hpiclock.metrics import METRICS
 
-SCREEN_DPI = 100  # pixels on screen for an inch on paper
-SHARPNESS = 1.5  # pixels drawn for a pixel on screen: words stay sharp on dense displays
+SHARPNESS = 1.25  # pixels drawn for a pixel on screen: words stay sharp on dense displays
 NONE: list[float] = []  # of artists that have nothing to draw yet
 
 
@@ -41,7 +40,7 @@ class Drawing:
 
     def __init__(self, figure: Figure, moving: Sequence[Artist] = ()) -> None:
         self.figure = figure
-        figure.set_dpi(SCREEN_DPI * SHARPNESS)
+        figure.set_dpi(style.SCREEN_DPI * SHARPNESS)
         self._canvas = FigureCanvasAgg(figure)
         self._moving = moving
         self._still: Any = None
@@ -73,7 +72,7 @@ class Drawing:
 
 def empty_drawing(why: str, size_px: tuple[int, int]) -> Drawing:
     """Return a sentence where a figure would be, of this width and height on screen."""
-    width, height = (side / SCREEN_DPI for side in size_px)
+    width, height = (side / style.SCREEN_DPI for side in size_px)
     return Drawing(style.empty_figure(why, width, height))
 
 
@@ -119,7 +118,7 @@ def plate_and_stack_figure(
     """
     width, height = STACK_IN
     figure = style.new_figure(width, PLATE_IN + height)
-    figure.set_dpi(SCREEN_DPI * SHARPNESS)  # pictures have no more to show, and pages stay small
+    figure.set_dpi(style.SCREEN_DPI * SHARPNESS)  # pictures have no more to show, and pages stay small
     above, below = np.ravel(figure.subfigures(2, 1, height_ratios=(PLATE_IN, height), squeeze=False))
     ax = plate_map(plate, ax=above.subplots())
     well = str(rows["well"].iloc[0])
@@ -234,7 +233,7 @@ def _strip(
     panels: list[Axes] = list(np.atleast_1d(figure.subplots(1, len(shown))))
     known = heat is not None and bool(np.isfinite(heat).any())
     most = float(np.nanmax(np.abs(heat))) if heat is not None and known else 1.0
-    below: Any = {"fontsize": 6, "loc": "left", "labelpad": 3}
+    below: Any = {"fontsize": 7, "loc": "left", "labelpad": 3}
     for number, (ax, row) in enumerate(zip(panels, shown.itertuples(), strict=True)):
         in_question = row.frame == chosen
         colour, width = (style.INK, 2.2) if in_question else (style.PALE, 1)
@@ -247,12 +246,12 @@ def _strip(
         else:
             ax.set_xlabel("no map kept", **below)
     if known:
-        panels[0].set_title(f"map of the {head} head", fontsize=6.5, fontweight="normal")
+        panels[0].set_title(f"map of the {head} head", fontsize=7, fontweight="normal")
         for ax, words, end in zip(panels[1:], ENDS[head], (0.0, 1.0), strict=False):
-            ax.set_title(f"■ {words}", fontsize=6.5, fontweight="normal", color=to_hex(SCALES[head](end)))
+            ax.set_title(f"■ {words}", fontsize=7, fontweight="normal", color=to_hex(SCALES[head](end)))
 
 
-THRESHOLD_IN, WINDOW_IN = (9.0, 2.7), (7.2, 3.4)  # width and height
+THRESHOLD_IN, WINDOW_IN = (7.2, 2.7), (7.2, 3.4)  # width and height
 
 
 class ThresholdDrawing(Drawing):

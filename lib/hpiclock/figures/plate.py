@@ -67,7 +67,7 @@ def plate_map(manifest: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ax.add_patch(Circle((column, row), 0.44, facecolor=colour, edgecolor="none", label=str(well)))
         if n_columns <= 12:  # on denser plates no word fits into a well
             text, ink = _well_text(wells.loc[well], n_columns), style.text_colour(colour)
-            ax.text(column, row, text, ha="center", va="center", fontsize=5.5, color=ink)
+            ax.text(column, row, text, ha="center", va="center", fontsize=7, color=ink)
     ax.set(xlim=(-0.5, n_columns - 0.5), ylim=(n_rows - 0.5, -0.5))
     ax.set_aspect("equal", anchor="NW")
     ax.spines[:].set_visible(False)
@@ -181,7 +181,7 @@ def treatment_curves(
         threshold: drawn where it is given.
         ax: where to draw; a new figure by default.
     """
-    ax = ax or style.new_axes(5.4, 2.8)
+    ax = ax or style.new_axes(style.PAGE_IN, 2.8)
     rows = curves[curves["quantity"].eq(quantity) & curves["value"].notna()]
     if rows.empty:
         return style.empty(ax, f"no {QUANTITIES[quantity]} in these predictions")
@@ -216,7 +216,7 @@ def wells_by_treatment(wells: pd.DataFrame, *, value: str, ax: Axes | None = Non
     if value == "detected_hpi":  # others have no such time
         wells = wells[wells["onset_h"].notna()]
     styles = treatment_styles(wells)
-    ax = ax or style.new_axes(4.6, 0.6 + 0.3 * max(len(styles), 2))
+    ax = ax or style.new_axes(style.PAGE_IN, 0.6 + 0.3 * max(len(styles), 2))
     if wells[value].isna().all():
         return style.empty(ax, f"no well has a value of: {QUANTITIES[value]}")
     rows: Any = {"y": "treatment", "order": list(styles), "ax": ax}
@@ -265,7 +265,7 @@ def dose_response(
     """
     import seaborn as sns
 
-    ax = ax or style.new_axes(4.6, 2.6)
+    ax = ax or style.new_axes(style.PAGE_IN, 2.6)
     dose, response = str(fit["dose"]), str(fit["response"])
     given = with_controls(wells, dose)
     known = given[given["given"].gt(0) & given[response].notna()]
@@ -325,11 +325,11 @@ def plate_heat_map(wells: pd.DataFrame, *, value: str, hour: float, ax: Axes | N
         if np.isnan(number):
             box: Any = {"facecolor": "white", "edgecolor": style.PALE, "hatch": "////"}
             ax.add_patch(Rectangle((column + 0.02, row + 0.02), 0.96, 0.96, **box))
-            ax.text(column + 0.5, row + 0.5, "none", ha="center", va="center", fontsize=6)
+            ax.text(column + 0.5, row + 0.5, "none", ha="center", va="center", fontsize=7)
     cells: Any = {"cmap": "viridis", "square": True, "linewidths": 1, "ax": ax}
     cells |= {"vmin": 0, "vmax": 1} if shares else {}
     if n_columns <= 24:  # on denser plates no number fits into a well
-        size = 6 if n_columns <= 12 else 4
+        size = 7 if n_columns <= 12 else 5
         cells |= {"annot": True, "fmt": ".2f" if shares else ".0f", "annot_kws": {"fontsize": size}}
     step = 1 if n_columns <= 24 else 4
     bar = {"label": QUANTITIES[value], "shrink": 0.8, "pad": 0.02}
@@ -365,7 +365,7 @@ def well_grid_figure(rows: pd.DataFrame, *, threshold: float) -> Figure:
     axes = fig.subplots(len(used_rows), len(used_columns), sharex=True, sharey=True, squeeze=False)
     for ax in axes.flat:
         ax.set(ylim=(-0.05, 1.05), yticks=[0, 1])
-        ax.tick_params(labelsize=5, length=1.5, pad=1)
+        ax.tick_params(labelsize=7, length=1.5, pad=1)
         ax.spines[:].set_linewidth(0.4)
     for well, (row, column) in places.items():
         ax = axes[used_rows.index(row), used_columns.index(column)]
@@ -377,7 +377,7 @@ def well_grid_figure(rows: pd.DataFrame, *, threshold: float) -> Figure:
         if np.isfinite(fields["onset_h"].iloc[0]):
             ax.axvline(fields["onset_h"].iloc[0], color=style.INK, linewidth=0.5)
         if not named:
-            ax.set_title(str(well), fontsize=5, pad=1)
+            ax.set_title(str(well), fontsize=7, pad=1)
     if named:
         for ax, column in zip(axes[0], used_columns, strict=True):
             ax.set_title(f"{column + 1}", fontsize=7, loc="center", pad=2)

@@ -43,7 +43,7 @@ def roc(
         threshold: the frozen decision threshold; its place on each curve is marked.
         ax: where to draw; a new figure by default.
     """
-    ax = ax or style.new_axes(5.2, 2.9)
+    ax = ax or style.new_axes(style.PAGE_IN, 2.9)
     if curve.empty:
         return style.empty(ax, "no ROC curve: it needs scored frames of both classes")
     ax.plot([0, 1], [0, 1], color=style.GREY, linewidth=0.8, linestyle=":", label="chance")
@@ -142,7 +142,7 @@ def reliability(bins: pd.DataFrame, *, level: float, ax: Axes | None = None) -> 
         level: level of the intervals, such as 0.95.
         ax: where to draw; a new figure by default.
     """
-    ax = ax or style.new_axes(style.COLUMN_IN, 3.0)
+    ax = ax or style.new_axes(style.PAGE_IN, 3.2)
     bins = bins[bins["n"].gt(0)]
     if bins.empty:
         return style.empty(ax, "no scored frames, so no reliability curve")
@@ -194,7 +194,7 @@ def score_over_hours(
         clock: ``hours`` since imaging start, or ``hpi`` (infected stacks only).
         ax: where to draw; a new figure by default.
     """
-    ax = ax or style.new_axes(5.2, 2.6)
+    ax = ax or style.new_axes(style.PAGE_IN, 2.6)
     rows = predictions[predictions["p_infected"].notna() & predictions[clock].notna()]
     if rows.empty:
         return style.empty(ax, "no frame has a P(infected) and a time")
@@ -217,7 +217,7 @@ def score_distribution(predictions: pd.DataFrame, *, ax: Axes | None = None) -> 
     """
     import seaborn as sns
 
-    ax = ax or style.new_axes(5.2, 2.4)
+    ax = ax or style.new_axes(style.PAGE_IN, 2.4)
     rows = predictions[predictions["p_infected"].notna() & predictions["label"].notna()]
     if rows.empty:
         return style.empty(ax, "no scored frames, so no scores to show")
@@ -279,7 +279,7 @@ def _draw_regression(ax: Axes, line: pd.DataFrame, ends: np.ndarray) -> str:
     fit = f"slope {style.interval_text(row['slope'], row['slope_low'], row['slope_high'], 2)}"
     text = f"{equation}\n{fit}\n{n_text(row)}"
     box = {"facecolor": "white", "edgecolor": "none", "alpha": 0.8, "pad": 1}
-    ax.text(0.03, 0.97, text, transform=ax.transAxes, ha="left", va="top", fontsize=6, bbox=box)
+    ax.text(0.03, 0.97, text, transform=ax.transAxes, ha="left", va="top", fontsize=7, bbox=box)
     return f" {text.replace(chr(10), '; ')}."
 
 
@@ -304,7 +304,7 @@ def residual_over_hours(residuals: pd.DataFrame, *, ax: Axes | None = None) -> A
         residuals: ``label start_h end_h clock bias sd n n_stacks``, one split; empty bins leave gaps.
         ax: where to draw; a new figure by default.
     """
-    ax = ax or style.new_axes(5.2, 2.6)
+    ax = ax or style.new_axes(style.PAGE_IN, 2.6)
     rows = residuals[residuals["clock"].eq("true")].sort_values("start_h")
     if not rows["bias"].notna().any():
         return style.empty(ax, "no frame has a time error under the true clock")
@@ -337,7 +337,7 @@ def bland_altman(
         level: level of the interval of the bias.
         ax: where to draw; a new figure by default.
     """
-    ax = ax or style.new_axes(5.2, 2.6)
+    ax = ax or style.new_axes(style.PAGE_IN, 2.6)
     rows = _on_clock(predictions, clock)
     if rows.empty:
         return style.empty(ax, f"no frames with a predicted and a true time on the {clock} clock")

@@ -23,6 +23,7 @@ styled = mpl.rc_context(RC)  # decorates a plot function: it runs under RC, the 
 COLUMN_IN = 3.5  # one column of a journal page, inches
 PAGE_IN = 7.2  # two columns
 DPI = 200
+SCREEN_DPI = 130  # pixels on a page for an inch on paper: PAGE_IN fills the column of a page
 
 # Okabe and Ito's colours, which stay apart for colour-blind readers (https://jfly.uni-koeln.de/color/).
 INFECTED = "#D55E00"
@@ -68,6 +69,12 @@ def figure_of(drawn: Axes | Figure | SubFigure) -> Figure:
     if figure is None:
         raise ValueError("these axes belong to no figure")
     return figure
+
+
+def screen_width(figure: Figure) -> int:
+    """Return the width in pixels at which a page shows a figure: all but narrow ones fill its column."""
+    width_in = figure.get_figwidth()
+    return round(SCREEN_DPI * (PAGE_IN if width_in > 0.6 * PAGE_IN else width_in))
 
 
 def empty(ax: Axes, why: str) -> Axes:
@@ -457,7 +464,7 @@ def hatch_undefined(ax: Axes, rows: pd.DataFrame, *, words: bool) -> None:
         if words:
             box = {"fc": "white", "ec": "none", "pad": 1}
             place: Any = {"ha": "center", "va": "center", "transform": ax.get_xaxis_transform()}
-            ax.text((left + right) / 2, 0.5, why, rotation=90, fontsize=6, bbox=box, **place)
+            ax.text((left + right) / 2, 0.5, why, rotation=90, fontsize=7, bbox=box, **place)
 
 
 def mark_undefined(ax: Axes, rows: pd.DataFrame, group: str, colour: str) -> None:

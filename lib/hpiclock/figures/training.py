@@ -50,7 +50,7 @@ def split_overview(frames: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     splits = tiles.assign(split=tiles["split"].map(list(style.SPLIT_COLOURS).index))
     colours: Any = {"cmap": ListedColormap(list(style.SPLIT_COLOURS.values())), "vmin": 0, "vmax": 2}
     counts = tiles.pivot_table(index="y", columns="x", values="n").to_numpy() if longest <= 12 else None
-    numbers: Any = {"annot": counts, "fmt": ".0f", "annot_kws": {"fontsize": 6}, "linewidths": 0.8}
+    numbers: Any = {"annot": counts, "fmt": ".0f", "annot_kws": {"fontsize": 7}, "linewidths": 0.8}
     shown = splits.pivot_table(index="y", columns="x", values="split")
     sns.heatmap(shown, cbar=False, ax=ax, **colours, **numbers)
     mark = 0.3 + 0.01 * longest  # of the treatment, left of the tiles
@@ -147,7 +147,7 @@ def clocks(frames: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         ax: where to draw; a new figure by default.
     """
     known = frames[frames["time_target"].notna()]
-    ax = ax or style.new_axes(5.4, 2.9)
+    ax = ax or style.new_axes(style.PAGE_IN, 2.9)
     if known.empty:
         return style.empty(ax, "no frame has a time target, so there is no clock to draw")
     dashes = cycle(["-", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1))])
@@ -233,9 +233,9 @@ def _panels(history: pd.DataFrame, metrics: tuple[str, ...], best_epoch: int | N
     known = set(history.loc[history["value"].notna(), "metric"])
     drawn = [metric for metric in metrics if metric in known]
     if not drawn:
-        return style.empty_figure(none, style.PAGE_IN * 2 / 3, 2.2)
+        return style.empty_figure(none, style.PAGE_IN, 2.2)
     across = 2 if len(drawn) in (2, 4) else 3
-    size = style.PAGE_IN * max(min(len(drawn), across), 2) / 3, 1.9 * -(-len(drawn) // across) + 0.3
+    size = style.PAGE_IN, 2.1 * -(-len(drawn) // across) + 0.3
     fig, panels = style.panels(len(drawn), *size, across)
     for ax, metric in zip(panels, drawn, strict=True):
         learning_curve(history, metric=metric, best_epoch=best_epoch, ax=ax)

@@ -53,7 +53,7 @@ def metric_by_window(
         compact: a panel of a figure: without legend, reasons in words and frames per window.
         ax: where to draw; a new figure by default.
     """
-    ax = ax or style.new_axes(5.4, 2.9)
+    ax = ax or style.new_axes(style.PAGE_IN, 2.9)
     of_metric = windows[windows["metric"].eq(metric) & windows["start_h"].notna()]
     rows = of_metric[of_metric["group"].isin(groups)].sort_values("start_h")
     name = METRICS[metric].label
@@ -86,14 +86,14 @@ def counts_by_window(windows: pd.DataFrame, *, clock: str = "hours", ax: Axes | 
         clock: ``hours`` or ``hpi``.
         ax: where to draw; a new figure by default.
     """
-    ax = ax or style.new_axes(5.4, 1.2)
+    ax = ax or style.new_axes(style.PAGE_IN, 1.2)
     rows = _frames_per_window(windows)
     if rows.empty:
         return style.empty(ax, "no windows")
     total = _stacked_bars(ax, rows, {"uninfected": "mock", "infected": "infected"})
     stacked = rows[rows["n_stacks"].notna()]
     for x, y, n_stacks in zip(middles(stacked), total[stacked.index], stacked["n_stacks"], strict=True):
-        ax.annotate(f"{n_stacks:.0f}", (x, y), (0, 1), textcoords="offset points", ha="center", fontsize=5.5)
+        ax.annotate(f"{n_stacks:.0f}", (x, y), (0, 1), textcoords="offset points", ha="center", fontsize=7)
     ax.set_ylim(0, 1.3 * max(float(total.max()), 1))
     style.over_time(ax, "frames", rows[["start_h", "end_h"]], clock)
     number = "\n(number: stacks)" if len(stacked) else ""
@@ -152,7 +152,7 @@ def temporal_generalization_figure(windows: pd.DataFrame, *, level: float) -> Fi
         ax.set_xlabel("")
         if metric == "mae":
             lines = [line for line in ax.get_lines() if line.get_label() in groups]
-            ax.legend(handles=lines, loc="lower left", bbox_to_anchor=(0, 0.98), ncols=2, fontsize=6)
+            ax.legend(handles=lines, loc="lower left", bbox_to_anchor=(0, 0.98), ncols=2, fontsize=7)
         reasons += style.undefined_reasons(there[there["metric"].eq(metric) & there["group"].isin(groups)])
     below = counts_by_window(there, ax=fig.add_subplot(grid[2, :]))
     below.legend(loc="lower left", bbox_to_anchor=(0, 0.97), ncols=2)
@@ -229,7 +229,7 @@ def detection_curve(curves: pd.DataFrame, *, level: float, ax: Axes | None = Non
         level: level of the intervals, such as 0.95.
         ax: where to draw; a new figure by default.
     """
-    ax = ax or style.new_axes(5.4, 2.9)
+    ax = ax or style.new_axes(style.PAGE_IN, 2.9)
     if curves.empty:
         return style.empty(ax, "no infected stacks, so nothing to detect")
     few = len(set(curves["group"])) <= 2  # more bands on one another show nothing
@@ -260,15 +260,15 @@ def detection_curve(curves: pd.DataFrame, *, level: float, ax: Axes | None = Non
 def _still_watched(ax: Axes, risks: dict[str, pd.DataFrame]) -> None:
     below = ax.inset_axes((0, -0.3 - 0.09 * len(risks), 1, 0.09 * len(risks)), sharex=ax)
     style.row_axis(below, list(risks))
-    below.tick_params(length=0, labelbottom=False, labelsize=6)
+    below.tick_params(length=0, labelbottom=False, labelsize=7)
     below.spines[:].set_visible(False)
-    below.set_title("not yet detected, still watched (stacks)", fontsize=6, fontweight="normal", pad=2)
+    below.set_title("not yet detected, still watched (stacks)", fontsize=7, fontweight="normal", pad=2)
     for y, rows in enumerate(risks.values()):
         for hour in ax.get_xticks():
             # n_at_risk counts the stacks just before its step
             later = rows.loc[rows["time_h"].ge(hour), "n_at_risk"]
             n = int(later.iloc[0]) if len(later) else 0
-            below.text(float(hour), y, f"{n}", ha="center", va="center", fontsize=6)
+            below.text(float(hour), y, f"{n}", ha="center", va="center", fontsize=7)
 
 
 @styled
@@ -283,7 +283,7 @@ def interval_coverage(coverage: pd.DataFrame, *, ax: Axes | None = None) -> Axes
             ``called mock``, and rows over all hours (``start_h`` missing) are not drawn.
         ax: where to draw; a new figure by default.
     """
-    ax = ax or style.new_axes(5.4, 2.9)
+    ax = ax or style.new_axes(style.PAGE_IN, 2.9)
     rows = coverage[coverage["start_h"].notna()].sort_values("start_h").assign(value=lambda t: t["coverage"])
     if rows.empty:
         return style.empty(ax, "no windows, so no coverage of intervals")

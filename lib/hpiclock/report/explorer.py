@@ -23,8 +23,8 @@ from traitlets import TraitError
 from hpiclock.analysis.detection import Threshold, choose_threshold
 from hpiclock.config.schema import Config
 from hpiclock.errors import InputError
-from hpiclock.figures.live import SCREEN_DPI, Drawing, empty_drawing
-from hpiclock.figures.style import alt_text
+from hpiclock.figures.live import Drawing, empty_drawing
+from hpiclock.figures.style import SCREEN_DPI, alt_text, screen_width
 from hpiclock.plate.preprocess import frame_images
 from hpiclock.report.text import png
 from hpiclock.runs.run import Run
@@ -239,7 +239,7 @@ class Explorer(ABC, Generic[S]):
     def _repr_mimebundle_(self, **_: Any) -> tuple[dict[str, Any], dict[str, Any]]:
         bundle = self.box._repr_mimebundle_() or {}
         figure = self.figure()
-        about = {"alt": alt_text(figure), "width": round(figure.get_figwidth() * SCREEN_DPI)}
+        about = {"alt": alt_text(figure), "width": screen_width(figure)}
         picture = base64.b64encode(png(figure)).decode("ascii")
         return {**bundle, "text/plain": str(self.selection), PNG: picture}, {PNG: about}
 

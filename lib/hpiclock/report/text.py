@@ -24,7 +24,7 @@ from hpiclock.analysis.plate_readout import time_of_half
 from hpiclock.analysis.sentences import BEWARE, CANNOT, SAYS
 from hpiclock.errors import InputError
 from hpiclock.figures.plate import QUANTITIES
-from hpiclock.figures.style import alt_text, figure_of
+from hpiclock.figures.style import alt_text, figure_of, screen_width
 from hpiclock.files import atomic, inert
 from hpiclock.metrics import METRICS
 from hpiclock.plate.frames import treatment_table
@@ -381,7 +381,6 @@ def write_workbook(tables: Mapping[str, pd.DataFrame], path: Path) -> None:
 
 
 _WORDS = "text-align: left; white-space: normal; vertical-align: top"
-_SCREEN_DPI = 100  # pixels in a notebook for an inch on paper
 _LARGE = 400_000  # bytes: a page holds several figures and should be a few MB
 _VISIBLE = 16  # grey levels of 255 by which a colour may be off
 
@@ -389,7 +388,7 @@ _VISIBLE = 16  # grey levels of 255 by which a colour may be off
 def show(drawn: Axes | Figure, caption: str) -> None:
     """Show a figure in a notebook with its alternative text, and one sentence on how to read it under it."""
     figure = figure_of(drawn)
-    width = round(figure.get_figwidth() * _SCREEN_DPI)
+    width = screen_width(figure)
     display(Image(data=png(figure), format="png", width=width, alt=alt_text(figure)))
     if caption:
         display(Markdown(caption))
