@@ -227,6 +227,20 @@ def design(rng):
     )
 
 
+def answers(tables, rng):
+    """The answer on top: with and without rates, wells by class, and a linear model to compare with."""
+    metrics = tables["metrics"].copy()
+    extra = metrics[metrics["group"].eq("after eclipse")]
+    rates = [extra.assign(metric=name) for name in ("recall", "specificity")]
+    note = rng.choice(["few wells.", "unit well: 3 infected, 4 mock"])
+    asked = tables | {"metrics": pd.concat([metrics, *rates]).assign(note=note)}
+    if rng.random() < 0.2:
+        gone = asked["metrics"]["metric"].eq("mae_of_clock")
+        asked["metrics"] = asked["metrics"][~gone]
+    rival = float(rng.choice([NAN, 3.0]))
+    return sentences.answer_sentences(asked, level=0.95, rival_mae=rival).values()
+
+
 @pytest.fixture
 def used(monkeypatch):
     """The names of the templates that were asked for."""
@@ -251,6 +265,7 @@ def test_every_template_is_used_and_finds_its_facts(used):
         tables["metrics"]["split"] = str(rng.choice(["test", "test", "train"]))
         if rng.random() < 0.2:
             tables["metrics"].loc[tables["metrics"]["metric"].eq("mae_of_clock"), "value"] = 0.0
+        written += answers(tables, rng)
         margin = float(rng.choice([0.1, 0.49]))
         found = sentences.conclusions(tables, level=0.95, eclipse_h=6.0, margin=margin)
         written += list(found["sentence"])

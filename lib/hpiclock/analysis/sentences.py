@@ -4,6 +4,7 @@ The words stand in ``sentences.yaml``, a template per sentence; the functions he
 it and decide the verdict.
 """
 
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from itertools import chain
@@ -95,6 +96,88 @@ def conclusions(tables: Tables, *, level: float, eclipse_h: float, margin: float
         named = f"{run}: " if len(runs) > 1 else ""
         rows += [(run, split, topic, verdict, named + sentence) for topic, verdict, sentence in found]
     return table_of(rows, "run split topic verdict sentence")
+
+
+INFECTED_OR_NOT, HOW_LONG = "Infected or mock?", "For how long?"
+
+
+def answer_sentences(tables: Tables, *, level: float, rival_mae: float = np.nan) -> dict[str, str]:
+    """Return the answers to the two questions of every run, in words, from its study's tables.
+
+    Args:
+        tables: of one run, by name.
+        level: of their intervals.
+        rival_mae: time error of a linear model on frame statistics, hours; NaN without an audit.
+    """
+    split = reported_split(tables["metrics"])
+    mine = {name: part_of(table, split=split) for name, table in tables.items()}
+    return {
+        INFECTED_OR_NOT: _answer_class(mine, level, split),
+        HOW_LONG: _answer_time(mine, level, split, rival_mae),
+    }
+
+
+def _answer_class(tables: Tables, level: float, split: str) -> str:
+    rows = part_of(tables["windows_hpi"], group="all", metric="auc_stratified")
+    banded = rows[rows["low_simultaneous"].notna()].sort_values("start_h")
+    after, facts = _metric(tables, "after eclipse", "auc_stratified", level)
+    if split == "train":
+        return words("answer unknown", why="the model was trained on all of these wells")
+    if banded.empty:
+        whole, every = _metric(tables, "all", "auc_stratified", level)
+        why = every["why"] if after.bounded or not whole.bounded else facts["why"]
+        return words("answer unknown", why=why)
+    before, _ = _metric(tables, "before onset", "auc_stratified", level)
+    if before.bounded and not before.contains(0.5):
+        return words("answer before", auc=before)
+    first = _first(banded[banded["low_simultaneous"].gt(0.5)])
+    wells = _class_wells(facts or banded.iloc[0].to_dict(), split)
+    if not first:
+        return words("answer chance", wells=wells)
+    recall, specificity = (
+        _metric(tables, "after eclipse", name, level)[0] for name in ("recall", "specificity")
+    )
+    rates = ""
+    if recall.known and specificity.known:
+        fpr = specificity._replace(
+            value=1 - specificity.value, low=1 - specificity.high, high=1 - specificity.low
+        )
+        rates = words("answer rates", recall=_percent(recall), fpr=_percent(fpr))
+    return words("answer from", wells=wells, level=level, **first) + rates
+
+
+def _answer_time(tables: Tables, level: float, split: str, rival_mae: float) -> str:
+    error, facts = _metric(tables, "infected", "mae", level)
+    if split == "train" or not error.known:
+        why = "the model was trained on all of these wells" if split == "train" else facts["why"]
+        return words("answer unknown", why=why)
+    gain, _ = _metric(tables, "infected", "gain_over_clock", level)
+    clock, _ = _metric(tables, "infected", "mae_of_clock", level)
+    key = "answer vague"
+    if not clock.known:
+        key = "answer no clock"
+    elif gain.bounded and clock.value >= SAME_H and not gain.contains(0):
+        key = "answer better" if gain.value > 0 else "answer worse"
+    limits = f" ({error.low:.1f} to {error.high:.1f})" if error.bounded else " (no interval)"
+    rival = words("answer rival", mae=rival_mae) if np.isfinite(rival_mae) else ""
+    against = words(key, mae=clock.value)
+    return words("answer time", error=error, limits=limits, clock=against, rival=rival)
+
+
+def _class_wells(row: Mapping[str, Any], split: str) -> str:
+    """Return ``7 infected and 7 mock test wells`` of a row of METRICS, as its note says."""
+    unit = re.search(r"\bunit (\w+): (\d+) infected, (\d+) mock", str(row.get("note", "")))
+    if unit is None:
+        return count_text(int(row.get("n_wells", 0)), f"{split} well")
+    counts = [
+        f"{n} {name}" for n, name in zip(unit.groups()[1:], ("infected", "mock"), strict=True) if int(n)
+    ]
+    return f"{' and '.join(counts)} {split} {unit[1]}{'' if sum(map(int, unit.groups()[1:])) == 1 else 's'}"
+
+
+def _percent(share: Estimate) -> str:
+    limits = f" ({share.low:.0%} to {share.high:.0%})" if share.bounded else " (no interval)"
+    return f"{share.value:.0%}{limits}"
 
 
 def part_of(table: pd.DataFrame, **where: str) -> pd.DataFrame:

@@ -16,7 +16,7 @@ from hpiclock.metrics import METRICS
 
 # fmt: off
 __all__ = [
-    "counts_by_window", "detection_curve", "interval_coverage", "metric_by_window",
+    "answer_over_hpi", "counts_by_window", "detection_curve", "interval_coverage", "metric_by_window",
     "temporal_generalization_figure",
 ]
 # fmt: on
@@ -74,6 +74,49 @@ def metric_by_window(
         style.legend_outside(ax)
         counts_by_window(of_metric, clock=clock, ax=style.inset_below(ax))
     return style.describe(ax, f"{name} by window. {'; '.join(words)}.{style.undefined_text(rows)}")
+
+
+@styled
+def answer_over_hpi(windows: pd.DataFrame, *, level: float, eclipse_h: float, ax: Axes | None = None) -> Axes:
+    """Draw from which hour post infection on infected fields are told from mock ones: AUC and recall.
+
+    A bar is a window, at its value; the band of the AUC holds for all windows together. The eclipse is
+    shaded, the first window whose band lies above 0.5 is marked, and the wells of each stand below.
+
+    Args:
+        windows: METRICS rows of ``auc_stratified`` and ``recall`` with ``low_simultaneous``, one split.
+        level: of the band, such as 0.95.
+        eclipse_h: hours after the onset in which nothing can be seen yet.
+        ax: where to draw; a new figure by default.
+    """
+    ax = ax or style.new_axes(style.PAGE_IN, 3.0)
+    rows = windows[windows["group"].eq("all") & windows["start_h"].notna()].sort_values("start_h")
+    auc, recall = (rows[rows["metric"].eq(name)] for name in ("auc_stratified", "recall"))
+    if auc["value"].notna().sum() == 0:
+        return style.empty(ax, "no window of hours post infection holds both classes")
+    ax.axvspan(0, eclipse_h, color=style.PALE, linewidth=0, zorder=0, label=f"eclipse ({eclipse_h:g} h)")
+    style.reference_line(ax, y=0.5, zorder=0)
+    limits = auc["low_simultaneous"], auc["high_simultaneous"]
+    band(ax, middles(auc), *limits, style.INK, alpha=0.14, label=f"{level:.0%} band, all windows")
+    drawn = (auc, METRICS["auc_stratified"].label, style.INK), (recall, "recall at the threshold", "#009E73")
+    for line, name, colour in drawn:
+        ax.hlines(line["value"], line["start_h"], line["end_h"], color=colour, linewidth=2.4, label=name)
+        ax.plot(middles(line), line["value"], color=colour, linewidth=0.7, alpha=0.6)
+    style.over_time(ax, "AUC, recall", auc[["start_h", "end_h"]], "hpi", zero=True)
+    ax.set_ylim(-0.03, 1.05)
+    first = auc[auc["low_simultaneous"].gt(0.5)].head(1)
+    found = "in no window is the band above 0.5"
+    for row in first.itertuples():
+        found = f"first band above 0.5: {row.start_h:g} to {row.end_h:g} h"
+        ax.axvline(row.start_h, color=style.INFECTED, linewidth=1.2, label=found)
+    wells = [f"{n:.0f}" for n in auc["n_wells"]]
+    for x, n in zip(middles(auc), wells, strict=True):
+        ax.text(x, 0.01, n, ha="center", va="bottom", fontsize=7, color=style.INK)
+    ax.text(1.0, 0.06, "wells", ha="right", va="bottom", fontsize=7, transform=ax.transAxes)
+    order = ax.get_legend_handles_labels()
+    ax.legend(*order, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=3, columnspacing=1.2)
+    values = f"AUC {style.range_text(auc['value'], 2)}, recall {style.range_text(recall['value'], 2)}"
+    return style.describe(ax, f"AUC and recall by window of hours post infection: {values}; {found}.")
 
 
 @styled

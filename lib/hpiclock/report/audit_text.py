@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
+from hpiclock import audit
 from hpiclock.analysis.acquisition_shift import STATISTIC_WORDS
-from hpiclock.audit import ANSWERS, EARLY, ELAPSED, FINE, HOUR, WELL, counts_text, is_current, named
+from hpiclock.audit import ANSWERS, EARLY, ELAPSED, FINE, HOUR, OPEN, WELL, counts_text, is_current, named
 from hpiclock.format import number_text, p_text, short_interval, significant_text
 from hpiclock.metrics import METRICS
 from hpiclock.report.text import Column, as_markdown, or_blank, readable, two_digits
@@ -225,6 +226,63 @@ def feature_reading(verdict: pd.DataFrame, probes: pd.DataFrame) -> dict[str, st
     }
     answers = verdict.set_index("question")["verdict"]
     return reading | {question: answers[question] for question in ON_FEATURES if question in answers}
+
+
+# What each question of the audit looks for, as it stands in the answer on top of a page.
+PROBLEMS = {
+    audit.WELL: "well",
+    audit.PLATE: "plate effects",
+    audit.PLACE: "place on the plate",
+    HOUR: "hour",
+    audit.LIGHT: "brightness",
+    audit.FOCUS: "focus",
+    audit.BORDER: "image border",
+    audit.MARK: "burned-in marks",
+    audit.UNSEEN: "trained wells in the test",
+    audit.TWICE: "duplicate fields",
+    audit.SETTINGS: "acquisition settings",
+    audit.EMPTY: "empty frames",
+    EARLY: "early signal",
+    audit.MORE: "frame statistics do as well",
+    audit.CELLS: "background",
+    audit.STEADY: "mock drift",
+    audit.OTHER_LIGHT: "sensitive to light",
+    audit.CLOCKS: "one onset for all",
+    ELAPSED: "elapsed time",
+    audit.ONSET: "stated onset",
+}
+ANSWERED = {  # the words before the problems of these verdicts, what is found first
+    "Found": ("contradicted",),
+    "Cannot be told": OPEN,
+    "Ruled out": ("shown",),
+    "Not seen": ("not seen",),
+}
+MOST_NAMED = 4
+BELIEVED, NEXT = "Can it be believed?", "What next?"
+AUDIT_FIRST = "Audit this run: hpiclock audit, or notebook 05."
+
+
+def believed(verdict: pd.DataFrame | None) -> dict[str, str]:
+    """Return a sentence per verdict, file checks only where they fail, and the next step.
+
+    Args:
+        verdict: of :func:`kept_verdict`.
+    """
+    if verdict is None:
+        return {BELIEVED: "Cannot be told: this run was not audited.", NEXT: AUDIT_FIRST}
+    sentences, steps = [], []
+    for words, answers in ANSWERED.items():
+        rows = verdict[verdict["verdict"].isin(answers)]
+        if set(answers) & set(FINE):
+            rows = rows[rows["kind"].eq("inference")]
+        elif len(rows):
+            steps += list(rows["remedy"].fillna("").loc[lambda found: found.ne("")].value_counts().index[:1])
+        names = [PROBLEMS[question] for question in rows["question"]]
+        more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+        if names:
+            sentences.append(f"{words}: {', '.join(names[:MOST_NAMED])}{more}.")
+    step = steps[0] if steps else "a second plate, left out of training"
+    return {BELIEVED: " ".join(sentences) or "Nothing was tested.", NEXT: f"{step[:1].upper()}{step[1:]}."}
 
 
 def verdict_rows(run: Run) -> tuple[list[dict[str, str]], str]:

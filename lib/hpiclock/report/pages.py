@@ -16,16 +16,22 @@ import pandas as pd
 from PIL import Image
 
 from hpiclock import tables
+from hpiclock.analysis.sentences import answer_sentences, part_of
+from hpiclock.analysis.units import reported_split
+from hpiclock.audit import PLAIN
 from hpiclock.config.load import NOT_PATHS, PATH_KEYS
 from hpiclock.config.schema import iterate_keys
 from hpiclock.errors import InputError, RunFailed
+from hpiclock.figures.style import alt_text, figure_of, screen_width
+from hpiclock.figures.windows import answer_over_hpi
 from hpiclock.files import atomic, check_output
 from hpiclock.format import first_clause, limits_text, n_text, value_text
 from hpiclock.metrics import METRICS
 from hpiclock.plate.manifest import SIMULATED
-from hpiclock.report.audit_text import verdict_rows
-from hpiclock.report.text import PRIMARY, simulated_first
-from hpiclock.runs.run import CONFIG, WHERE_KEYS, Run
+from hpiclock.report.audit_text import believed, kept_verdict, verdict_rows
+from hpiclock.report.text import PRIMARY, READ_FIRST, as_markdown, png, simulated_first
+from hpiclock.runs.results import read_study_tables
+from hpiclock.runs.run import CONFIG, VERDICTS, WHERE_KEYS, Run
 
 TEMPLATE = Path(__file__).with_name("template")
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -59,18 +65,74 @@ def write_pages(run: Run) -> list[Path]:
     without = {f"exclude_{part}": True for part in ("anchor_links", "input_prompt", "output_prompt")}
     template: Any = {"template_name": "hpiclock", "extra_template_basedirs": [str(TEMPLATE)]}
     exporter = HTMLExporter(config=settings, **template, **without)
+    answer = answer_on_top(run)
     common = {"run": run.name, "links": links, "origin": origin(run), "index": index_link(run)}
+    common |= {"answer": answer}
     pages = []
     for path, link in zip(notebooks, links, strict=True):
         page = path.with_suffix(".html")
         shown = for_reading(read[path])
-        notes, primary = (_notes_not_shown(lines, shown) for lines in (simulated_first(run.notes), [PRIMARY]))
+        notes = simulated_first(run.notes)
+        if answer:
+            _without_notes(shown, notes)
+            notes, primary = _not_in_answer(notes), []
+        else:
+            primary = _notes_not_shown([PRIMARY], shown)
+        notes = _notes_not_shown(notes, shown)
         own = {**link, "stopped": _stopped(shown), "notes": notes, "primary": primary}
         body, _ = exporter.from_notebook_node(shown, {"page": common | own})
         with atomic(page) as partial:
             partial.write_text(body, encoding="utf-8")
         pages.append(page)
     return pages
+
+
+def answer_on_top(run: Run, *, pictured: bool = True) -> str:
+    """Return what stands first on every page of a run, as HTML: its answer from its tables, and one figure.
+
+    Empty where there is no study of this version.
+
+    Args:
+        run: any run.
+        pictured: with the figure, some 80 kB.
+    """
+    if run.state != "done" or not run.path("tables", "windows_hpi.csv").is_file():
+        return ""
+    found, study = read_study_tables(run.folder), run.cfg.study
+    if not {"group", "n_wells", "low_simultaneous"} <= set(found["windows_hpi"].columns):
+        return ""
+    baselines, verdict = run.path("audit", "baselines.csv"), kept_verdict(run)
+    rival = float("nan")
+    if verdict is not None and baselines.is_file():
+        seen = tables.read_any(baselines).set_index("source")["mae"]
+        rival = float(seen.get(PLAIN, rival))
+    rows = answer_sentences(found, level=study.level, rival_mae=rival) | believed(verdict)
+    facts: dict[str, Any] = {"picture": "", "alt": "", "width": 0}
+    if pictured:
+        windows = part_of(found["windows_hpi"], split=reported_split(found["metrics"]))
+        figure = figure_of(answer_over_hpi(windows, level=study.level, eclipse_h=study.eclipse_h))
+        facts = {"picture": base64.b64encode(png(figure)).decode("ascii"), "alt": alt_text(figure)}
+        facts["width"] = screen_width(figure)
+    notes = (note for note in run.notes if note.startswith(SIMULATED))
+    simulated = next((f"{note.split(':')[0]}: {note.split('; ')[-1]}" for note in notes), "")
+    return render("answer.html.j2", run=run.name, simulated=simulated, rows=rows.items(), **facts)
+
+
+def _not_in_answer(notes: list[str]) -> list[str]:
+    """Return the notes that the answer does not hold: not that data are simulated, nor the audit's counts."""
+    return [note for note in notes if not note.startswith((SIMULATED, *VERDICTS.values()))]
+
+
+def _without_notes(notebook: nbformat.NotebookNode, notes: list[str]) -> None:
+    """Take from the notebook's own opening what stands on top of the page."""
+    said = {f"> - {as_markdown(note)}" for note in notes}
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            text = output.get("data", {}).get("text/markdown", "")
+            if text.startswith(READ_FIRST):
+                lines = [line for line in text.splitlines() if line not in said]
+                kept = "\n".join(lines)
+                output.data["text/markdown"] = kept if "> - " in kept else kept.removeprefix(READ_FIRST)
 
 
 def render(template: str, **facts: Any) -> str:
@@ -337,15 +399,17 @@ def entry(run: Run, reports: Path, *, pictured: bool) -> dict[str, Any]:
         notebook = page.with_suffix(".ipynb")
         named = title(nbformat.read(notebook, as_version=4), page) if notebook.is_file() else page.stem
         pages.append({"href": f"{here}/{page.name}", "title": named})
-    picture, words = _picture(run.path(FIGURE)) if pictured else ("", "")
     verdict, counts = verdict_rows(run)
+    answer = answer_on_top(run, pictured=pictured)
+    picture, words = _picture(run.path(FIGURE)) if pictured and not answer else ("", "")
     versions = run.read_json("provenance.json")["packages"]
     return {
         "name": run.name,
         "anchor": here.replace("/", "-"),
         "state": run.state,
         "origin": origin(run).removeprefix(f"{run.name} · "),
-        "notes": simulated_first(run.notes),
+        "answer": answer,
+        "notes": _not_in_answer(run.notes) if answer else simulated_first(run.notes),
         "verdict": verdict,
         "verdict_counts": counts,
         "answers": headline_results(run),

@@ -435,6 +435,9 @@ PRIMARY = (
 )
 
 
+READ_FIRST = "> **Read this first**"
+
+
 def simulated_first(notes: Iterable[str]) -> list[str]:
     """Return the notes, each once, those that say that data are simulated before all others."""
     return sorted(dict.fromkeys(notes), key=lambda note: not note.startswith(SIMULATED))
@@ -443,4 +446,4 @@ def simulated_first(notes: Iterable[str]) -> list[str]:
 def opening(notes: Iterable[str]) -> None:
     """Show what stands first on a page: what the data cannot tell, and which numbers are primary."""
     lines = "\n".join(f"> - {as_markdown(note)}" for note in simulated_first(notes))
-    display(Markdown((f"> **Read this first**\n>\n{lines}\n\n" if lines else "") + PRIMARY))
+    display(Markdown((f"{READ_FIRST}\n>\n{lines}\n\n" if lines else "") + PRIMARY))
