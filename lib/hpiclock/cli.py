@@ -15,6 +15,7 @@ import typer
 from typer import Argument, Option
 
 from hpiclock.errors import InputError, RunFailed
+from hpiclock.files import spare_home
 
 MAIN_PROCESS_S = 30.0  # for which other processes of torchrun wait before they end with an error
 NO_ACCESS = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTDIR)
@@ -41,7 +42,7 @@ RunDir = Annotated[str, Option("--run-dir", help="the run's folder; default: rep
 def synth(
     folder: Annotated[Path, Argument(help="where the plate is written")],
     design: Annotated[str, Option(help="which plate")] = "demo",
-    seed: Annotated[int, Option(help="the same seed gives the same plate")] = 0,
+    seed: Annotated[int, Option(min=0, help="the same seed gives the same plate")] = 0,
 ) -> None:
     """Write a simulated plate: TIFF stacks, plate map and truth.csv."""
     from hpiclock.simulate import design as designs
@@ -297,6 +298,7 @@ def main() -> None:
     """Run the command line; bad input ends with one line and exit code 2."""
     try:
         _in_a_folder()
+        spare_home()
         code = app(prog_name="hpiclock", standalone_mode=False)
     except UsageError as error:
         if type(error).__name__ == "NoArgsIsHelpError":

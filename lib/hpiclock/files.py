@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import codecs
 import csv
 import errno
@@ -315,3 +316,19 @@ def make_folder(folder: str | Path) -> Path:
 def cannot_write(path: str | Path, error: OSError) -> InputError:
     """Return the one line that says why nothing can be written there."""
     return InputError(f"{path}: cannot be written ({error.strerror}); name another place")
+
+
+def spare_home() -> None:
+    """Keep libraries out of a home folder in which they have no folder yet, here and in kernels.
+
+    Matplotlib keeps a list of fonts and IPython a profile: both get a folder that goes with this process.
+    """
+    homes = {
+        "MPLCONFIGDIR": "~/.matplotlib ~/.config/matplotlib ~/.cache/matplotlib",
+        "IPYTHONDIR": "~/.ipython",
+    }
+    for name, folders in homes.items():
+        if name in os.environ or any(os.path.isdir(os.path.expanduser(one)) for one in folders.split()):
+            continue
+        os.environ[name] = tempfile.mkdtemp(prefix="hpiclock-")
+        atexit.register(shutil.rmtree, os.environ[name], ignore_errors=True)

@@ -412,3 +412,22 @@ def test_any_name_is_read_or_refused_in_one_line(tmp_path: Path, name: str) -> N
     assert said
     assert not any("\n" in line for line in said)
     "".join(said).encode()
+
+
+@pytest.mark.parametrize(
+    ("axes", "shape"),
+    [("YXT", (16, 20, 3)), ("TYXC", (2, 16, 20, 3)), ("YTX", (16, 3, 20)), ("TXY", (3, 20, 16))],
+)
+def test_pages_that_are_no_whole_frames_are_refused(
+    tmp_path: Path, refusal: Refusal, axes: str, shape: tuple[int, ...]
+) -> None:
+    image = np.random.default_rng(0).integers(0, 999, shape, dtype=np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", image, photometric="minisblack", metadata={"axes": axes})
+    line = refusal(tmp_path / "a.tif")
+    assert f"axes {axes}" in line
+    assert "its pages are no whole frames; save it as ImageJ or OME-TIFF" in line
+
+
+def test_an_image_that_a_plain_tiff_does_not_hold_is_no_damage(tmp_path: Path, refusal: Refusal) -> None:
+    tifffile.imwrite(tmp_path / "a.tif", grey(0))
+    assert "no image 9; it holds one: leave #9 away" in refusal(Path(f"{tmp_path / 'a.tif'}#9"))

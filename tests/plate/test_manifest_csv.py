@@ -229,3 +229,18 @@ def test_names_with_braces_are_read_and_bytes_that_are_no_text_are_named(
     write_stack(tmp_path / "a.tif").rename(folder / os.fsdecode(b"s1_A2_p2\xff.tif"))
     with pytest.raises(InputError, match="its name is not text in UTF-8; rename it"):
         load_manifest(DataConfig(source=str(folder)), ONSET_H)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "says"),
+    [
+        ("exclude", "yes", "column exclude: stacks are left out by data.quarantine; take it out"),
+        ("n_frames", "3 or 4", "row 2, column n_frames: '3 or 4' is not a whole number; correct it"),
+    ],
+)
+def test_what_would_be_passed_over_is_refused(
+    tmp_path: Path, refusal: Refusal, column: str, value: str, says: str
+) -> None:
+    path = tmp_path / "list.csv"
+    path.write_text(f"path,condition,{column}\na.tif,mock,{value}\n")
+    assert refusal(DataConfig(source=str(path))).endswith(says)

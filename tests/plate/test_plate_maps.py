@@ -165,3 +165,18 @@ def test_a_well_that_says_it_is_not_left_out_stays(tmp_path: Path) -> None:
         "A01": ("", ""),
         "B01": ("", "007"),
     }
+
+
+@pytest.mark.parametrize("word", ["off", "None", "n/a"])
+def test_a_word_for_no_leaves_no_well_out(tmp_path: Path, word: str) -> None:
+    path = tmp_path / "plate.yaml"
+    path.write_text(f"wells:\n  A1: {{condition: mock, exclude: {word}}}\n")
+    assert read_platemap(path).wells["A01"].exclude == ""
+
+
+@pytest.mark.parametrize("line", ["plate: [p]", "plate: {a: b}"])
+def test_a_list_is_no_name(tmp_path: Path, line: str) -> None:
+    path = tmp_path / "plate.yaml"
+    path.write_text(f"{line}\nwells:\n  A1: {{condition: mock}}\n")
+    with pytest.raises(InputError, match="plate: input should be a valid string"):
+        read_platemap(path)

@@ -187,8 +187,14 @@ def _shown(value: object) -> str:
 CONDITION = {"infected": "infected", "mock": "mock", "uninfected": "mock", "control": "mock"}
 CONDITION |= {UNKNOWN: UNKNOWN}  # may be predicted, not trained on
 
-NOT = ("", "no", "n", "0", "false", "-")  # a well that is not left out
-Text = Annotated[str, BeforeValidator(lambda value: "" if value is None else str(value))]
+NOT = ("", "no", "n", "0", "false", "off", "none", "na", "n/a", "nan", "-")  # a well that is not left out
+
+
+def _one_text(value: object) -> object:
+    return value if isinstance(value, (list, dict)) else "" if value is None else str(value)
+
+
+Text = Annotated[str, BeforeValidator(_one_text)]
 
 
 def read_condition(text: str) -> str:

@@ -386,6 +386,8 @@ def read_manifest_csv(path: Path, data: DataConfig, *, blind: bool = False) -> S
         raise InputError(f"{path}: no rows in it; list one stack per row")
     for name, hint in other_unit(rows.columns, ("interval_h", "start_h", "onset_h", "hours")).items():
         raise InputError(f"{path}: column {name}: {hint}")
+    if "exclude" in rows.columns and not rows["exclude"].str.lower().isin(plate_maps.NOT).all():
+        raise InputError(f"{path}: column exclude: stacks are left out by data.quarantine; take it out")
     problems = _misspelled(path, rows)
     pattern = compile_pattern(data.name_pattern, "data.name_pattern")
     extra = _typed(rows.drop(columns=[*REQUIRED, *TEXTS, *NUMBERS, *MEASURED], errors="ignore"))
@@ -412,6 +414,9 @@ def _entry(path: Path, place: str, row: dict[str, str]) -> StackEntry:
         value = numbers[name]
         if value is not None and value < lowest:
             raise InputError(f"{place}, column {name}: {row[name]} cannot be; write a number it can have")
+    n_frames = row.get("n_frames", "")
+    if n_frames and not n_frames.isdecimal():
+        raise InputError(f"{place}, column n_frames: {n_frames!r} is not a whole number; correct it")
     if condition == "mock":
         if numbers["moi"]:
             raise InputError(f"{place}, column moi: mock with MOI {numbers['moi']:g}; leave it empty or 0")
@@ -425,12 +430,12 @@ def _entry(path: Path, place: str, row: dict[str, str]) -> StackEntry:
         condition=condition,
         plate=row.get("plate", ""),
         place=place.removeprefix(f"{path.parent}{os.sep}").replace(":", ""),
-        named_by="the table" if row.get("n_frames", "").isdecimal() else "its name",
+        named_by="the table" if n_frames else "its name",
         well=normal_well(row.get("well", "")),
         position=row.get("position", ""),
         series=row.get("series", ""),
         listed=True,
-        n_named=int(row["n_frames"]) if row.get("n_frames", "").isdecimal() else None,
+        n_named=int(n_frames) if n_frames else None,
         **numbers,  # type: ignore[arg-type]
     )
 

@@ -139,6 +139,8 @@ class ImageReader(Reader):
                 else (shapes, "sizes")
             )
             raise self.error(f"pages of different {what} ({', '.join(kinds[:3])}); save one per file")
+        if number >= len(everything):
+            raise self.error(f"no image {number}; it holds one: leave #{number} away")
         self._series = series = everything[number]
         self._page_axes = series.keyframe.axes
         self._contiguous = series.dataoffset
@@ -269,6 +271,9 @@ class ImageReader(Reader):
         if len(axes) > len(sizes) or len(other) > 1 or (other and "T" in sizes):
             raise self.error(f"{told} are not understood; {remedy}")
         last = self._series.shape[-1]
+        leading = self._series.axes.removesuffix(self._page_axes)
+        if {"Y", "X"} & set(leading) or leading == self._series.axes:  # its pages are no frames
+            raise self.error(f"{told}: its pages are no whole frames; {remedy}")
         if other and "S" not in sizes and last * STRIP < min(sizes[other[0]], sizes.get("Y", 1)):
             raise self.error(f"{told}: the last one looks like channels or times; {remedy}")
         return other[0] if other else "T"  # pages in a row, without a name for the row: time
