@@ -23,9 +23,9 @@ import pandas as pd
 from hpiclock.analysis.acquisition_shift import acquisition_shift
 from hpiclock.config.schema import DataConfig, ImageConfig
 from hpiclock.plate.cache import open_cache
-from hpiclock.plate.frames import expand_frames
 from hpiclock.plate.manifest.survey import load_manifest
 from hpiclock.plate.quality import stack_statistics
+from hpiclock.plate.timeline import expand_frames
 from hpiclock.simulate.design import design, grid
 from hpiclock.simulate.write import synthesize
 

@@ -111,6 +111,7 @@ FRAMES = Table(
     key=("stack_id", "frame"),
 )
 
+# time_mock time_infected: hours, of a model with a time head per clock; see time_given
 PREDICTIONS = Table(
     "predictions",
     FRAMES.columns
@@ -162,6 +163,29 @@ TEXT = {
     for name, column in table.columns.items()
     if column.dtype == _text().dtype
 } | {"method"}  # of the intervals in metrics.csv; runs of 0.1.0 have no such column
+
+
+def time_given(rows: pd.DataFrame, infected: np.ndarray) -> np.ndarray:
+    """Return the predicted time where the class is given: (rows,) hours.
+
+    A model with a time head per clock (columns ``time_mock time_infected``) says one time for each class; of
+    another ``time_pred`` is the time whatever the class.
+
+    Args:
+        rows: PREDICTIONS.
+        infected: (rows,) bool, the class: the true one, under the true clock, or the predicted one.
+    """
+    if "time_infected" not in rows.columns:
+        return rows["time_pred"].to_numpy(float)
+    of_class = np.where(infected, rows["time_infected"], rows["time_mock"])
+    # a table of several runs may hold models of both kinds
+    return np.where(np.isnan(of_class), rows["time_pred"], of_class).astype(float)
+
+
+def under_true_clock(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return PREDICTIONS with the ``time_pred`` that the model says where the true class is given."""
+    given = time_given(rows, rows["label"].eq(1).fillna(False).to_numpy(bool))
+    return rows.assign(time_pred=np.where(rows["label"].isna(), rows["time_pred"], given))
 
 
 def check(table: Table, data: pd.DataFrame, *, place: str = "") -> pd.DataFrame:

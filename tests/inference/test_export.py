@@ -27,13 +27,13 @@ def made(**changes: object):
 
 @pytest.fixture
 def grey() -> np.ndarray:
-    return np.random.default_rng(0).integers(0, 256, (5, 32, 32)).astype(np.uint8)
+    return np.random.default_rng(0).integers(0, 256, (5, 1, 32, 32)).astype(np.uint8)
 
 
 def test_answers_are_those_of_the_model_on_normalised_frames(grey) -> None:
     _, model = made()
     with torch.inference_mode():
-        output = model((torch.from_numpy(grey)[:, None].float() / 255 - 0.5) / 0.25)
+        output = model((torch.from_numpy(grey).float() / 255 - 0.5) / 0.25)
     said = model_outputs(model, grey)
     np.testing.assert_allclose(said["p_infected"], output.class_logits.softmax(1)[:, 1], rtol=1e-5)
     np.testing.assert_allclose(said["hours"], output.time * 7 + 20, rtol=1e-5)
@@ -89,7 +89,7 @@ import os, pathlib, sys
 sys.addaudithook(lambda event, _: event.startswith("socket.") and os._exit(9))
 import numpy as np
 from hpiclock.inference.export import run_onnx
-print(sorted(run_onnx(pathlib.Path(sys.argv[1]), np.zeros((1, 32, 32), np.uint8))))
+print(sorted(run_onnx(pathlib.Path(sys.argv[1]), np.zeros((1, 1, 32, 32), np.uint8))))
 links = [os.readlink(link.path) for link in os.scandir("/proc/self/fd") if os.path.lexists(link.path)]
 assert not [link for link in links if link.startswith("socket:")], links
 """

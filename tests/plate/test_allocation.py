@@ -8,8 +8,8 @@ import pytest
 from hpiclock.allocation import allocation_units, infer_allocation
 from hpiclock.config.schema import DataConfig
 from hpiclock.errors import InputError
-from hpiclock.plate.frames import expand_frames
 from hpiclock.plate.manifest.survey import load_manifest
+from hpiclock.plate.timeline import expand_frames
 
 
 def wells(infected, mock, plate="P"):

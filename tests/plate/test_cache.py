@@ -20,6 +20,7 @@ from hpiclock.plate import cache
 from hpiclock.plate.cache import cache_key, open_cache
 from hpiclock.plate.preprocess import stack_images
 from hpiclock.plate.readers import open_stack
+from hpiclock.plate.timeline import expand_frames
 
 FRAMES = {"a": 3, "b": 5, "c": 2}
 
@@ -112,7 +113,21 @@ def test_every_setting_that_changes_a_pixel_changes_the_key(manifest: pd.DataFra
         keys.add(cache_key(manifest, data.model_copy(update=change), ImageConfig(size=16)))
     assert len(keys) == len(SETTINGS) + 1 + 3
     # and all fields of the section are among those that were changed: a new one must be thought of here
-    assert set().union(*SETTINGS) == set(ImageConfig.model_fields) - {"max_clipped"}  # it only refuses
+    others = {"max_clipped", "context_h"}  # they refuse, and say what is read together
+    assert set().union(*SETTINGS) == set(ImageConfig.model_fields) - others
+
+
+def test_frames_that_are_read_together_are_kept_once(manifest: pd.DataFrame, data: DataConfig) -> None:
+    text = dict.fromkeys(("plate", "well", "position", "condition"), "a")
+    manifest = manifest.assign(**text, moi=1.0, onset_h=0.0, start_h=0.0, interval_h=1.0)
+    alone, together = (
+        open_cache(manifest, data, ImageConfig(size=16, context_h=hours)) for hours in ((0,), (0, "start"))
+    )
+    assert alone.key == together.key
+    frames = expand_frames(manifest)
+    rows = together.context_rows(frames)
+    assert np.array_equal(rows[:, :1], alone.context_rows(frames))
+    assert np.array_equal(rows[:, 1], frames["stack_id"].map(together.offset))
 
 
 @pytest.mark.parametrize("change", ["touched", "one byte", "shorter", "other frames", "renamed stack"])

@@ -14,9 +14,10 @@ from hpiclock.config.load import config_of
 from hpiclock.config.schema import DataConfig, ImageConfig
 from hpiclock.errors import InputError
 from hpiclock.plate.cache import open_cache
-from hpiclock.plate.frames import empty_notes, expand_frames, without_empty
+from hpiclock.plate.frames import empty_notes, without_empty
 from hpiclock.plate.preprocess import EMPTY, one_level, stack_images, stack_limits
 from hpiclock.plate.readers import open_stack
+from hpiclock.plate.timeline import expand_frames
 
 SIDE = 64
 SDS = {"a": 15, "b": 60, "c": 15}

@@ -8,7 +8,8 @@ import pytest
 
 from hpiclock.config.schema import FramesConfig
 from hpiclock.errors import InputError
-from hpiclock.plate.frames import expand_frames, match_controls, select_frames
+from hpiclock.plate.frames import match_controls, select_frames
+from hpiclock.plate.timeline import expand_frames
 
 
 def manifest(**changes: object) -> pd.DataFrame:

@@ -96,7 +96,7 @@ def test_a_split_that_is_given_back_is_used(tmp_path: Path, plate: Path) -> None
 def test_recorded_times_replace_the_raster(plate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     late = [0.0, 0.5, 1.0, 1.5, 2.0, 2.5, 3.25]
     monkeypatch.setattr(
-        "hpiclock.plate.frames.acquisition_times",
+        "hpiclock.plate.timeline.acquisition_times",
         lambda manifest: {manifest["stack_id"].iloc[0]: np.array(late)},
     )
     data = prepare_frames(config(plate))

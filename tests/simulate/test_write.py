@@ -12,8 +12,8 @@ import tifffile
 
 from hpiclock.config.schema import DataConfig
 from hpiclock.errors import InputError
-from hpiclock.plate.frames import expand_frames
 from hpiclock.plate.manifest.survey import load_manifest
+from hpiclock.plate.timeline import expand_frames
 from hpiclock.simulate import write
 from hpiclock.simulate.design import design
 from hpiclock.simulate.write import synthesize

@@ -1,5 +1,6 @@
 """Batches: every frame once, no small rest, balanced classes, an order that can be repeated."""
 
+from dataclasses import replace
 from itertools import chain
 
 import numpy as np
@@ -111,3 +112,28 @@ def test_reading_takes_no_smaller_batches_than_training(make_plate, monkeypatch)
     monkeypatch.setattr(module, "READING_PIXELS", 1)
     sizes = [len(b.label) for b in make_plate([0] * 10).batches(batch_size=5).in_order()]
     assert sizes == [5, 5]
+
+
+@pytest.fixture
+def with_context(make_plate):
+    plate = make_plate([0, 1, 0, 1, 0, 1], size=2)
+    earlier = np.maximum(np.arange(6)[:, None] - [0, 1, 3], 0)
+    return plate._replace(cache=replace(plate.cache, context=earlier))
+
+
+def test_earlier_frames_are_read_with_their_frame(with_context):
+    (batch,) = with_context.batches(6).in_order()
+    grey = (batch.images[..., 0, 0] * 0.25 + 0.5) * 255  # (batch, frames)
+    assert grey.round().int().tolist() == [[5, 4, 2], [4, 3, 1], [3, 2, 0], [2, 1, 0], [1, 0, 0], [0, 0, 0]]
+
+
+def test_all_frames_of_a_field_are_changed_in_one_way(with_context):
+    images = np.random.default_rng(0).integers(0, 256, (6, 16, 16), dtype=np.uint8)
+    images[:] = images[0]  # one picture: what differs was changed differently
+    cache = replace(with_context.cache, images=images)
+    batches = with_context._replace(cache=cache).batches(3)
+    augment = AugmentConfig(quarter_turns=True, contrast=0.3, brightness=0.2, blur_px=2)
+    for batch in batches.epoch(1, seed=0, augment=augment, balanced=False):
+        assert batch.images.shape == (3, 3, 16, 16)
+        assert torch.equal(batch.images, batch.images[:, :1].expand_as(batch.images))
+        assert not torch.equal(batch.images[0], batch.images[1])

@@ -3,6 +3,8 @@
 The arithmetic is the same on every device, so it is tested on the CPU's.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -89,6 +91,23 @@ def test_batches_from_the_device_are_those_from_the_cpu(make_plate, monkeypatch)
     monkeypatch.setattr(module, "augment_frames", None)  # the CPU has no more to do
     for expected, got in zip(here, dealt(), strict=True):
         assert all(torch.equal(a, b) for a, b in zip(expected, got, strict=True))
+
+
+def test_earlier_frames_lie_on_the_device_once(make_plate, monkeypatch):
+    images = np.random.default_rng(0).integers(0, 256, (6, 16, 16), dtype=np.uint8)
+    plate = make_plate([0, 1] * 3, images=images)
+    earlier = np.maximum(np.arange(6)[:, None] - [0, 2], 0)
+    plate = plate._replace(cache=replace(plate.cache, context=earlier), frames=plate.frames.head(4))
+
+    def dealt():
+        batches = plate.batches()
+        one = [batch.images.clone() for batch in batches.epoch(1, seed=4, augment=EXACT, balanced=False)]
+        return one + [batch.images.clone() for batch in batches.in_order()]
+
+    here = dealt()
+    monkeypatch.setattr(module, "fits_on_device", lambda n_bytes, _: n_bytes == images.nbytes)
+    monkeypatch.setattr(module, "augment_frames", None)
+    assert all(torch.equal(a, b) for a, b in zip(here, dealt(), strict=True))
 
 
 def test_frames_read_a_second_time_come_from_the_device(make_plate, monkeypatch):

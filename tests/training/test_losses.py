@@ -7,7 +7,7 @@ import torch
 
 from hpiclock.config.schema import ModelConfig, ObjectiveConfig
 from hpiclock.training.losses import Losses
-from hpiclock.training.model import Output, TwoHeads
+from hpiclock.training.model import Output, TwoHeads, build_model
 
 
 @pytest.fixture
@@ -98,3 +98,14 @@ def test_a_missing_label_has_no_time():
         "infected": [False, False, True],
         "uninfected": [False, True, False],
     }
+
+
+def test_a_clocks_head_learns_from_frames_of_its_own_class():
+    model = build_model(ModelConfig(backbone="shufflenet_v2_x0_5", hidden_dim=8, time_heads="per_clock"))
+    losses = Losses(ObjectiveConfig(), model_config := ModelConfig(time_heads="per_clock"))
+    assert model_config.time_on == "both"
+    output = model.eval()(torch.randn(3, 1, 32, 32))
+    losses(model, output, torch.tensor([1, 1, 1]), torch.tensor([1.0, 2.0, 3.0])).total.backward()
+    of_mock, of_infected = model.time_head[-1].weight.grad.abs().sum(1)
+    assert of_mock == 0
+    assert of_infected > 0

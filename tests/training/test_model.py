@@ -118,7 +118,7 @@ def single_task(**changes):
 def test_a_single_task_has_a_single_head(tasks, there):
     with torch.inference_mode():
         output = single_task(tasks=tasks)(torch.zeros(2, 1, 32, 32))
-    assert tuple(part is not None for part in output) == there
+    assert tuple(part is not None for part in output[:2]) == there
 
 
 def test_the_time_head_may_read_the_class():
@@ -147,3 +147,44 @@ def test_hours_and_the_learnt_scale_are_inverse():
 
 def test_without_pretraining_the_weights_are_not_even_looked_for():
     build_model(ModelConfig(backbone="shufflenet_v2_x0_5", weights="/nowhere/weights.pt"), pretrained=False)
+
+
+def test_several_frames_enter_through_the_first_convolution():
+    model = build_model(ModelConfig(backbone="resnet10", hidden_dim=8), n_frames=3, seed=0).eval()
+    assert model.backbone.conv1.weight.shape == (64, 3, 7, 7)
+    with torch.inference_mode():
+        images = torch.randn(2, 3, 32, 32)
+        assert model(images).time.shape == (2,)
+        assert not torch.equal(model(images).time, model(images.flip(1)).time)  # their order counts
+    with pytest.raises(InputError, match=r"model\.in_channels: several frames"):
+        build_model(ModelConfig(backbone="resnet10", in_channels=3), n_frames=3)
+
+
+def test_pretrained_kernels_see_equal_frames_as_one(tmp_path):
+    backbone = make_backbone("resnet10")
+    backbone.bn1.running_mean.fill_(0.1)  # weights that never saw data are refused
+    torch.save(backbone.state_dict(), tmp_path / "weights.pt")
+    cfg = ModelConfig(backbone="resnet10", weights=str(tmp_path / "weights.pt"), hidden_dim=8)
+    one, three = (build_model(cfg, n_frames=n, seed=0).double().eval() for n in (1, 3))
+    image = torch.randn(2, 1, 32, 32, dtype=torch.float64)
+    with torch.inference_mode():
+        together = three.features(image.expand(-1, 3, -1, -1))
+        assert torch.allclose(one.features(image), together, rtol=1e-6, atol=1e-8)
+
+
+def test_each_clock_has_a_time_head_and_the_class_says_which_is_read():
+    model = single_task(time_heads="per_clock")
+    with torch.inference_mode():
+        output = model(torch.randn(16, 1, 32, 32))
+    infected = output.class_logits[:, 1] > output.class_logits[:, 0]
+    assert output.times.shape == (16, 2)
+    assert torch.equal(output.time, output.time_given(infected.long()))
+    assert torch.equal(output.time_given(torch.ones(16, dtype=torch.long)), output.times[:, 1])
+
+
+@pytest.mark.parametrize("other", [{"tasks": ("time",)}, {"time_on": "infected", "tasks": ("time",)}])
+def test_one_class_has_one_time(other):
+    with torch.inference_mode():
+        output = single_task(time_heads="per_clock", **other)(torch.randn(2, 1, 32, 32))
+    assert output.times is None
+    assert output.time.shape == (2,)

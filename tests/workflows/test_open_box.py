@@ -157,7 +157,7 @@ def test_notebook_03_computes_the_metrics_that_the_run_keeps(settings, commanded
 
 NETWORK = """
 from torch import nn
-model.backbone = nn.Sequential(nn.Conv2d(1, 4, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten())
+model.backbone = nn.Sequential(nn.Conv2d(3, 4, 3, 2), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten())
 model.class_head, model.time_head = nn.Linear(16, 2), nn.Linear(16, 1)
 """
 LOSS = "from torch import nn\nlosses.time_loss = nn.L1Loss(reduction='none')"

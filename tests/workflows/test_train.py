@@ -32,7 +32,7 @@ FILES = {
     *("temporal_generalization.png", "training_curves.png", "validation_metrics.png"),
     *("prediction_scatter_regression.png", "training_summary.txt"),
 }
-CLASS = ("cls_accuracy", "cls_precision", "cls_recall", "cls_f1", "cls_auc")
+CLASS = ("cls_accuracy", "cls_precision", "cls_recall", "cls_f1", "cls_auc", "cls_auc_stratified")
 TIME = ("reg_mae", "reg_rmse", "reg_mse")
 
 

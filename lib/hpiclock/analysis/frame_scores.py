@@ -16,7 +16,7 @@ from scipy.stats import rankdata
 
 from hpiclock.analysis.clustered import one_way_anova
 from hpiclock.analysis.units import MIN_GROUPS, condition_codes, group_codes, label_codes, well_codes
-from hpiclock.tables import plate_hour_strata
+from hpiclock.tables import plate_hour_strata, time_given, under_true_clock
 
 
 @dataclass(frozen=True)
@@ -106,7 +106,7 @@ def frame_scores(rows: pd.DataFrame, *, threshold: float, group: np.ndarray) -> 
     """
     p = rows["p_infected"].to_numpy(float)
     target = rows["time_target"].to_numpy(float)
-    guess = rows["time_pred"].to_numpy(float)
+    guess = under_true_clock(rows)["time_pred"].to_numpy(float)
     by_predicted_clock = target_under_predicted_clock(rows, threshold=threshold)
     nothing = np.full(len(rows), np.nan)
     return FrameScores(
@@ -122,7 +122,7 @@ def frame_scores(rows: pd.DataFrame, *, threshold: float, group: np.ndarray) -> 
         target=target,
         error=guess - target,
         target_predicted=by_predicted_clock,
-        error_predicted=guess - by_predicted_clock,
+        error_predicted=time_given(rows, p >= threshold) - by_predicted_clock,
         off_clock=nothing,
         off_mean=nothing,
     )

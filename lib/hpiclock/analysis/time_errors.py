@@ -10,22 +10,23 @@ import pandas as pd
 from hpiclock.analysis.clustered import one_way_anova, t_interval, too_few_groups
 from hpiclock.analysis.frame_scores import FrameScores, target_under_predicted_clock
 from hpiclock.analysis.units import choose_resampling_unit, each_run_and_split, group_codes, in_window
-from hpiclock.tables import CLOCKS, hour_strata, n_wells, table_of
+from hpiclock.tables import CLOCKS, hour_strata, n_wells, table_of, time_given, under_true_clock
 
 
 def time_errors(predictions: pd.DataFrame, *, threshold: float) -> pd.DataFrame:
     """Return the rows with ``error_h``, ``clock_pred`` and ``error_predicted_clock_h`` added.
 
-    Errors are predicted less true time, in hours. ``clock_pred`` is missing where P(infected) is;
-    ``error_predicted_clock_h`` is missing for mock frames called infected, which have no onset.
+    Errors are predicted less true time, in hours; ``error_h`` is that where the true class is given.
+    ``clock_pred`` is missing where P(infected) is; ``error_predicted_clock_h`` is missing for mock frames
+    called infected, which have no onset.
     """
     called = predictions["p_infected"] >= threshold
     clock = pd.Series(np.where(called, *CLOCKS), predictions.index, dtype=object)
     target = target_under_predicted_clock(predictions, threshold=threshold)
     return predictions.assign(
-        error_h=predictions["time_pred"] - predictions["time_target"],
+        error_h=under_true_clock(predictions)["time_pred"] - predictions["time_target"],
         clock_pred=clock.where(predictions["p_infected"].notna()),
-        error_predicted_clock_h=predictions["time_pred"] - target,
+        error_predicted_clock_h=time_given(predictions, called.to_numpy()) - target,
     )
 
 
@@ -149,7 +150,8 @@ def limits_of_agreement(predictions: pd.DataFrame, *, level: float) -> pd.DataFr
 
 def _by_clock(predictions: pd.DataFrame) -> Iterator[tuple[tuple[str, ...], pd.DataFrame]]:
     needed = ["label", "time_pred", "time_target"]
-    for key, rows in each_run_and_split(predictions[predictions[needed].notna().all(axis=1)]):
+    known = under_true_clock(predictions[predictions[needed].notna().all(axis=1)])
+    for key, rows in each_run_and_split(known):
         for clock in CLOCKS:
             part = rows[rows["clock"].eq(clock)].reset_index(drop=True)
             if len(part):

@@ -20,7 +20,7 @@ from hpiclock.audit import LIGHT_CHANGES, LITTLE_AUC, LITTLE_P, PLAIN, Answer, E
 from hpiclock.audit.design import hours_auc
 from hpiclock.audit.permutation import ScoreEstimate, auc_gain, condition_auc, mean_over_wells, score_auc
 from hpiclock.format import first_clause, short_interval
-from hpiclock.tables import n_wells, plate_hour_strata
+from hpiclock.tables import n_wells, plate_hour_strata, under_true_clock
 
 MODEL, CLOCK = "the model", "the hour alone"
 MORE_TEST, SIMPLER = "more wells in the test", "use the simpler model, or train longer"
@@ -353,12 +353,13 @@ def perturbation_effects(test: pd.DataFrame, changed: pd.DataFrame, *, level: fl
     ``time_pred``; ``auc`` is that of the changed frames, among frames of the same hour.
 
     Args:
-        test: rows of a PREDICTIONS table, the frames as they are.
+        test: rows of a PREDICTIONS table, the frames as they are, under the true clock.
         changed: ``change stack_id frame p_infected time_pred`` of the same frames.
         level: of the intervals over wells.
     """
     found: list[Row] = []
     keys = ["stack_id", "frame"]
+    changed = under_true_clock(changed.merge(test[[*keys, "label"]], on=keys))
     for change, part in changed.groupby("change", sort=False):
         rows = test.merge(part[[*keys, "p_infected", "time_pred"]], on=keys, suffixes=("", "_changed"))
         score = rows["p_infected_changed"].to_numpy(float)

@@ -122,6 +122,20 @@ class ImageConfig(Section):
     max_clipped: float = option(
         0.5, "share of a stack's pixels beyond low and high from which it is refused", gt=0, le=1
     )
+    context_h: tuple[Hours | Literal["start"], ...] = option(
+        (0.0,),
+        "hours of the frames of a field that are read together, the frame itself (0) first; e.g. [0, -4, -8] "
+        "or [0, -4, start], the first frame",
+        min_length=1,
+        max_length=8,
+    )
+
+    @model_validator(mode="after")
+    def _context(self) -> ImageConfig:
+        first, *earlier = self.context_h
+        if first != 0 or len({*earlier}) < len(earlier) or any(h != "start" and h >= 0 for h in earlier):
+            raise ValueError("context_h is 0, then different hours below 0 (or start), e.g. [0, -4, -8]")
+        return self
 
     @model_validator(mode="after")
     def _limits(self) -> ImageConfig:
@@ -231,6 +245,9 @@ class ModelConfig(Section):
     tasks: tuple[Task, ...] = Field(("class", "time"), min_length=1)
     time_on: Literal["both", "infected", "uninfected"] = option("both", "whose time is learnt")
     time_sees_class: bool = option(False, "the time head also reads the class logits")
+    time_heads: Literal["one", "per_clock"] = option(
+        "one", "per_clock = one for each class where both tasks are learnt; P(infected) says which is read"
+    )
     hidden_dim: int = Field(256, ge=1, le=16_384)
     dropout: float = Field(0.2, ge=0, lt=1)
 
@@ -243,6 +260,12 @@ class ModelConfig(Section):
         if self.time_on != "both" and "time" not in self.tasks:
             raise ValueError("time_on has no meaning without the task time")
         return self
+
+    @property
+    def n_times(self) -> int:
+        """How many times the model says of a frame: one, or one for each class."""
+        both = set(self.tasks) == {"class", "time"} and self.time_on == "both"
+        return 2 if both and self.time_heads == "per_clock" else 1
 
 
 class ObjectiveConfig(Section):

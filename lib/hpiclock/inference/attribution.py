@@ -26,7 +26,7 @@ from hpiclock.training.loop import fit
 from hpiclock.training.losses import Losses, trainable_frames
 from hpiclock.training.model import TwoHeads, build_model
 
-Images = Tensor  # (n, 1, size, size), normalised
+Images = Tensor  # (n, n_frames, size, size), normalised
 HEADS = ("class", "time")
 GRADCAM, INTEGRATED, SALIENCY = "Grad-CAM", "integrated gradients", "saliency"
 METHODS = (GRADCAM, INTEGRATED, SALIENCY)
@@ -80,7 +80,7 @@ def gradcam_layer(model: TwoHeads, size: int) -> str:
     hooks = [part.register_forward_hook(partial(note, name)) for name, part in parts]
     try:
         with torch.inference_mode():
-            model.eval().features(torch.zeros(1, 1, size, size, device=model.device))
+            model.eval().features(torch.zeros(1, model.n_frames, size, size, device=model.device))
     finally:
         for hook in hooks:
             hook.remove()
@@ -92,7 +92,10 @@ def gradcam_layer(model: TwoHeads, size: int) -> str:
 
 
 def attribution_map(model: TwoHeads, images: Tensor, *, head: str, method: str) -> Tensor:
-    """Return the attribution map of a head: (batch, 1, s, s) normalised -> (batch, s, s), float32 on the CPU.
+    """Return the attribution map of a head: (batch, n_frames, s, s) -> (batch, s, s), float32 on the CPU.
+
+    Of several frames it is the map of the frame itself, not of the earlier ones that are read with it;
+    Grad-CAM weighs features in which all of them are.
 
     Positive speaks for infected (class) or for more hours (time), negative against; saliency alone has no
     sign and says how strongly a pixel moves the answer. All are computed in float32 by captum.
@@ -119,7 +122,7 @@ def coarse_gradcam(model: TwoHeads, images: Tensor, *, head: str) -> Tensor:
 
 
 def images_of(model: TwoHeads, cache: FrameCache, frames: pd.DataFrame) -> Tensor:
-    """Return frames as the model reads them, all at once: (n, 1, size, size), normalised, on its device."""
+    """Return frames as the model reads them: (n, n_frames, size, size), normalised, on its device."""
     return torch.cat([images.clone() for images in plain_images(cache, frames, model.device)])
 
 
@@ -146,7 +149,7 @@ def _in_parts(
     one = OneHead(model, head).eval()
     # contiguous: gradients of channels-last images come in their own order of sums
     parts = [method(one, part.float().contiguous()).detach().float().cpu() for part in images.split(AT_ONCE)]
-    return torch.cat(parts)[:, 0]  # (batch, 1, s, s) -> (batch, s, s)
+    return torch.cat(parts)[:, 0]  # (batch, n_frames, s, s) -> (batch, s, s): of the frame itself
 
 
 def _coarse(one: OneHead, images: Tensor) -> Tensor:
@@ -203,7 +206,9 @@ def train_on_shuffled_labels(cfg: Config, cache: FrameCache, frames: pd.DataFram
     changes = {"epochs": EPOCHS, "max_steps": steps, "patience": None, "compile": False}
     short = cfg.model_copy(update={"train": cfg.train.model_copy(update=changes)})
     with torch.random.fork_rng(devices=[]):
-        model = place_model(build_model(cfg.model, seed=cfg.seed + 1), cfg.train)
+        model = place_model(
+            build_model(cfg.model, n_frames=len(cfg.image.context_h), seed=cfg.seed + 1), cfg.train
+        )
     deal = partial(Batches, cache, batch_size=cfg.train.batch_size, device=model.device)
     train, val = (deal(usable[usable["split"].eq(split)]) for split in ("train", "val"))
     losses = Losses(cfg.objective, cfg.model)
@@ -231,7 +236,7 @@ def delete_tiles(model: TwoHeads, images: Tensor, order: np.ndarray, *, head: st
 
     Args:
         model: in evaluation mode.
-        images: (n, 1, s, s), normalised.
+        images: (n, n_frames, s, s), normalised.
         order: (n, TILES * TILES) the tiles of each image, row by row, as they are to go.
         head: whose output; see :class:`~hpiclock.inference.attribution.OneHead`.
     """

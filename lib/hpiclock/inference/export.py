@@ -1,7 +1,8 @@
 """A trained model for other programs: ONNX, and a pair of safetensors and config.
 
-Both take frames as the cache holds them, grey levels 0-255 at training size, (batch, 1, size, size), and give
-``p_infected`` and ``hours``, (batch,) each, as far as the model has the head.
+Both take frames as the cache holds them, grey levels 0-255 at training size, (batch, n_frames, size, size):
+the frame and the earlier ones of ``image.context_h``. They give ``p_infected`` and ``hours``, (batch,) each,
+as far as the model has the head.
 """
 
 import copy
@@ -35,7 +36,7 @@ class ExportedModel(nn.Module):
         self.model = model
 
     def forward(self, grey: Tensor) -> tuple[Tensor, ...]:
-        """(batch, 1, size, size) float32 in 0..255 -> P(infected) and hours, (batch,) each."""
+        """(batch, n_frames, size, size) float32 in 0..255 -> P(infected) and hours, (batch,) each."""
         output = self.model((grey / 255 - GREY_MEAN) / GREY_SD)
         outputs = []
         if output.class_logits is not None:
@@ -52,10 +53,10 @@ class ExportedModel(nn.Module):
 
 
 def model_outputs(model: TwoHeads, grey: np.ndarray) -> dict[str, np.ndarray]:
-    """Return a model's outputs for frames (batch, size, size), grey levels 0-255, in float32 on the CPU."""
+    """Return a model's outputs for grey levels 0-255, (batch, n_frames, size, size), float32 on the CPU."""
     reader = _on_cpu(model)
     with torch.inference_mode():
-        outputs = reader(torch.from_numpy(grey.astype(np.float32))[:, None])
+        outputs = reader(torch.from_numpy(grey.astype(np.float32)))
     return {name: part.numpy() for name, part in zip(reader.names, outputs, strict=True)}
 
 
@@ -67,7 +68,7 @@ def write_onnx(model: TwoHeads, size: int, path: Path) -> None:
     """
     _needed()
     reader = _on_cpu(model)
-    example = torch.zeros(2, 1, size, size)
+    example = torch.zeros(2, model.n_frames, size, size)
     # the exporter reports its own steps at length
     logging.getLogger("onnxscript").setLevel(logging.ERROR)
     with atomic(path) as partial, warnings.catch_warnings():
@@ -87,13 +88,13 @@ def write_onnx(model: TwoHeads, size: int, path: Path) -> None:
 
 
 def run_onnx(path: Path, grey: np.ndarray) -> dict[str, np.ndarray]:
-    """Return an ONNX file's outputs for frames (batch, size, size), grey levels 0-255."""
+    """Return an ONNX file's outputs for grey levels 0-255, (batch, n_frames, size, size)."""
     _needed()
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     names = [output.name for output in session.get_outputs()]
-    outputs = session.run(names, {"grey": grey.astype(np.float32)[:, None]})
+    outputs = session.run(names, {"grey": grey.astype(np.float32)})
     return dict(zip(names, outputs, strict=True))
 
 
@@ -119,7 +120,9 @@ def read_safetensors(folder: Path) -> TwoHeads:
     """
     try:
         config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-        model = build_model(ModelConfig.model_validate(config["model"]), pretrained=False)
+        n_frames = len(config.get("image", {}).get("context_h", [0]))
+        built = ModelConfig.model_validate(config["model"])
+        model = build_model(built, n_frames=n_frames, pretrained=False)
         model.load_state_dict(load_file(folder / WEIGHTS))
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         why = str(error).splitlines()[0]

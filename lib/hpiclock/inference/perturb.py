@@ -35,7 +35,7 @@ def shuffled_tiles(grey: Tensor) -> Tensor:
     """Cut into tiles put back in another order, the same for all: no structure above a tile is left."""
     side = grey.shape[-1] // TILES * TILES
     tile = side // TILES
-    # (batch, 1, side, side) -> (batch, tile * tile, TILES * TILES)
+    # (batch, n_frames, side, side) -> (batch, n_frames * tile * tile, TILES * TILES)
     columns = F.unfold(grey[..., :side, :side], tile, stride=tile)
     order = torch.from_numpy(np.random.default_rng(0).permutation(TILES * TILES)).to(grey.device)
     mixed = grey.clone()
@@ -48,15 +48,15 @@ def background_only(grey: Tensor) -> Tensor:
     mean = F.avg_pool2d(grey, 5, stride=1, padding=2, count_include_pad=False)
     square = F.avg_pool2d(grey**2, 5, stride=1, padding=2, count_include_pad=False)
     rough = square - mean**2
-    limit, _ = rough.flatten(1).kthvalue(rough[0].numel() // 3, dim=1, keepdim=True)
-    return torch.where(rough <= limit[..., None, None], grey, _mean(grey))
+    limit, _ = rough.flatten(2).kthvalue(rough[0, 0].numel() // 3, dim=2, keepdim=True)
+    return torch.where(rough <= limit[..., None], grey, _mean(grey))
 
 
 def _mean(grey: Tensor) -> Tensor:
     return grey.mean((-2, -1), keepdim=True)
 
 
-# each of images (batch, 1, side, side) in 0..1
+# each of images (batch, n_frames, side, side) in 0..1
 PERTURBATIONS: dict[str, Perturbation] = {
     "brighter": lambda grey: grey + 0.1,  # by a tenth of the grey range
     "darker": lambda grey: grey - 0.1,
@@ -69,8 +69,23 @@ PERTURBATIONS: dict[str, Perturbation] = {
     "border only": lambda grey: torch.where(_ring(grey), grey, _mean(grey)),
     "background only": background_only,
 }
+# of what is read together with a frame: no movement, or movement that no culture makes
+OF_CONTEXT: dict[str, Perturbation] = {
+    "one frame repeated": lambda grey: grey[:, :1].expand_as(grey),
+    "earlier frames exchanged": lambda grey: torch.cat([grey[:, :1], grey[:, 1:].flip(1)], dim=1),
+    "order reversed": lambda grey: grey.flip(1),
+}
 # little biology is left in these
 SHORTCUTS = ("heavy blur", "border only", "background only", "shuffled tiles")
+
+
+def changes_for(n_frames: int) -> tuple[str, ...]:
+    """Return the names of the changes of images in which so many frames are read together.
+
+    Of two frames there is no other order of the earlier one.
+    """
+    of_context = [name for name in OF_CONTEXT if n_frames > 2 or name != "earlier frames exchanged"]
+    return (*PERTURBATIONS, *(of_context if n_frames > 1 else ()))
 
 
 def predict_perturbed(
@@ -78,13 +93,14 @@ def predict_perturbed(
 ) -> pd.DataFrame:
     """Return a model's predictions of changed frames: ``change stack_id frame p_infected time_pred``.
 
-    A prediction whose head the model lacks is missing.
+    With a time head per clock ``time_mock`` and ``time_infected`` are there, too. A prediction whose head
+    the model lacks is missing.
 
     Args:
         model: a trained model on its device.
         cache: the frames' pixels.
         frames: a FRAMES table.
-        changes: keys of :data:`PERTURBATIONS`.
+        changes: keys of :data:`PERTURBATIONS`, and of :data:`OF_CONTEXT` where several frames are read.
     """
     names = list(changes)
     images = plain_images(cache, frames, model.device, "changed images")
@@ -94,15 +110,15 @@ def predict_perturbed(
     parts = []
     for number, name in enumerate(names):
         predicted = pd.concat(tables[number :: len(names)], ignore_index=True)
-        parts.append(pd.concat([keys.assign(change=name), predicted], axis=1))
-    return pd.concat(parts, ignore_index=True)[["change", "stack_id", "frame", "p_infected", "time_pred"]]
+        parts.append(pd.concat([keys.assign(change=name)[["change", *keys]], predicted], axis=1))
+    return pd.concat(parts, ignore_index=True)
 
 
 def perturb(images: Tensor, change: str) -> Tensor:
-    """Change normalised images (batch, 1, side, side) by a key of :data:`PERTURBATIONS`, empty for none."""
+    """Change normalised images (batch, n_frames, side, side) by a name, empty for none."""
     if not change:
         return images
-    grey = PERTURBATIONS[change](images * GREY_SD + GREY_MEAN).clamp(0, 1)
+    grey = (PERTURBATIONS | OF_CONTEXT)[change](images * GREY_SD + GREY_MEAN).clamp(0, 1)
     return (grey - GREY_MEAN) / GREY_SD
 
 
@@ -112,8 +128,9 @@ def _blurred(grey: Tensor, sigma: float) -> Tensor:
     kernel = torch.exp(-0.5 * (line / sigma) ** 2)
     kernel = kernel / kernel.sum()
     padded = F.pad(grey, (reach, reach, reach, reach), mode="reflect")
-    across = F.conv2d(padded, kernel[None, None, None, :])
-    return F.conv2d(across, kernel[None, None, :, None])
+    n_frames = grey.shape[1]
+    across = F.conv2d(padded, kernel.expand(n_frames, 1, 1, -1), groups=n_frames)
+    return F.conv2d(across, kernel[:, None].expand(n_frames, 1, -1, 1), groups=n_frames)
 
 
 def _ring(grey: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ from hpiclock.files import atomic
 from hpiclock.inference.ood import TrainingReference
 from hpiclock.inference.perturb import perturb
 from hpiclock.plate.cache import FrameCache
+from hpiclock.tables import time_given
 from hpiclock.training.batches import plain_images
 from hpiclock.training.checkpoint import read_checkpoint
 from hpiclock.training.device import place_model
@@ -27,7 +28,10 @@ def load_model(cfg: Config, checkpoint: Path) -> TwoHeads:
     Raises:
         InputError: no checkpoint, or one of another model; a device that is not to be had.
     """
-    model = place_model(build_model(cfg.model, size=cfg.image.size, pretrained=False), cfg.train)
+    model = place_model(
+        build_model(cfg.model, n_frames=len(cfg.image.context_h), size=cfg.image.size, pretrained=False),
+        cfg.train,
+    )
     read_checkpoint(checkpoint, {"model": model}, model.device)
     return model.eval()
 
@@ -62,14 +66,15 @@ def predict(
 
 
 def trained_times_only(predicted: pd.DataFrame, model: ModelConfig, *, threshold: float) -> pd.Series:
-    """Return ``time_pred`` without the times of a class whose time the model did not learn.
+    """Return the time of each frame, missing for a class whose time the model did not learn.
 
     The class is the predicted one: on a new plate the true one is not known.
     """
     if "class" not in model.tasks:
         return predicted["time_pred"]
-    called = (predicted["p_infected"] >= threshold).astype(int)
-    return predicted["time_pred"].where(called.isin(TIMED[model.time_on]))
+    called = predicted["p_infected"] >= threshold
+    times = pd.Series(time_given(predicted, called.to_numpy()), predicted.index)
+    return times.where(called.astype(int).isin(TIMED[model.time_on]))
 
 
 def embed(
@@ -107,5 +112,5 @@ def _key(model: TwoHeads, cache: FrameCache, frames: pd.DataFrame, change: str) 
     for name, tensor in model.backbone.state_dict().items():
         digest.update(name.encode())
         digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())
-    digest.update(cache.rows(frames).tobytes())
+    digest.update(cache.context_rows(frames).tobytes())
     return digest.hexdigest()[:24]

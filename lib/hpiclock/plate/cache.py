@@ -15,7 +15,7 @@ import zlib
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,6 +29,7 @@ from hpiclock.config.schema import DataConfig, ImageConfig
 from hpiclock.errors import InputError
 from hpiclock.plate.preprocess import stack_images
 from hpiclock.plate.readers import open_stack, source_files
+from hpiclock.plate.timeline import context_of, expand_frames
 from hpiclock.progress import progress
 
 FORMAT = 4  # raise it when the conversion changes pixels
@@ -60,6 +61,8 @@ class FrameCache:
 
     ``checksums`` are those of the stacks' pixels, as they were converted, by stack_id, with the number of
     frames and those without a picture; ``intact`` are the stacks that were found to have them still.
+    ``context`` (n, k) says which images are read together with each, itself first (``image.context_h``); none
+    where every frame is read alone.
     """
 
     images: np.ndarray
@@ -67,6 +70,7 @@ class FrameCache:
     key: str
     checksums: Checksums = field(default_factory=dict)
     intact: set[str] = field(default_factory=set)
+    context: np.ndarray | None = None
 
     @property
     def sha256(self) -> str:
@@ -102,7 +106,16 @@ class FrameCache:
             damaged = f"stack {new[same.index(False)]} is not as it was converted"
             raise InputError(f"{getattr(self.images, 'filename', self.key)}: {damaged}; {MADE_ANEW}")
         self.intact.update(new)
+        return self.index(frames)
+
+    def index(self, frames: pd.DataFrame) -> np.ndarray:
+        """Return what :meth:`rows` does, without a look at the pixels."""
         return frames["stack_id"].map(self.offset).to_numpy(np.int64) + frames["frame"].to_numpy(np.int64)
+
+    def context_rows(self, frames: pd.DataFrame) -> np.ndarray:
+        """Return the indices into ``images`` of what is read for each row: (rows, k), its own first."""
+        rows = self.rows(frames)
+        return rows[:, None] if self.context is None else self.context[rows]
 
 
 def open_cache(manifest: pd.DataFrame, data: DataConfig, image: ImageConfig, *, key: str = "") -> FrameCache:
@@ -136,7 +149,14 @@ def open_cache(manifest: pd.DataFrame, data: DataConfig, image: ImageConfig, *, 
     checksums = _ready(folder)
     if images.shape != shape or not offset.keys() <= checksums.keys():
         raise InputError(f"{folder}: is damaged; {MADE_ANEW}")
-    return FrameCache(images, offset, key, checksums)
+    cache = FrameCache(images, offset, key, checksums)
+    if len(image.context_h) == 1:
+        return cache
+    frames = expand_frames(cache.find_empty(manifest))  # a frame without a picture is a gap
+    at = cache.index(frames)
+    context = np.repeat(np.arange(n)[:, None], len(image.context_h), axis=1)
+    context[at] = at[context_of(frames, image.context_h).rows]
+    return replace(cache, context=context)
 
 
 def cache_key(manifest: pd.DataFrame, data: DataConfig, image: ImageConfig) -> str:
@@ -148,7 +168,7 @@ def cache_key(manifest: pd.DataFrame, data: DataConfig, image: ImageConfig) -> s
         seen |= {file: _fingerprint(file) for file in mine if file not in seen}
         files.append([seen[file] for file in mine])
     stacks = list(zip(manifest["stack_id"], manifest["n_frames"].tolist(), files, strict=True))
-    pixels = image.model_dump(exclude={"max_clipped"})  # which only refuses
+    pixels = image.model_dump(exclude={"max_clipped", "context_h"})  # which change none
     settings = {"image": pixels, "channel": data.channel, "z": data.z, "format": FORMAT}
     text = json.dumps([stacks, settings], sort_keys=True)
     return f"{image.size}px-{hashlib.sha256(text.encode()).hexdigest()[:16]}"

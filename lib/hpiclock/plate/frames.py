@@ -6,7 +6,6 @@ import numpy as np
 import pandas as pd
 
 from hpiclock.acquisition import empty_frames
-from hpiclock.allocation import COLUMNS as ALLOCATION
 from hpiclock.config.schema import ClassWindow, Config, FramesConfig, SplitFrames
 from hpiclock.errors import InputError
 from hpiclock.format import count_text
@@ -14,42 +13,11 @@ from hpiclock.plate.cache import FrameCache
 from hpiclock.plate.manifest.survey import acquisition_times, load_manifest
 from hpiclock.plate.preprocess import refuse_mixed_levels
 from hpiclock.plate.splits import SplitPlan, split_wells
-from hpiclock.tables import FRAMES, IDENTITY, MANIFEST, SAME_H, SPLITS, check, plate_hour_strata
+from hpiclock.plate.timeline import context_note, expand_frames, is_empty
+from hpiclock.tables import FRAMES, MANIFEST, SAME_H, SPLITS, check, plate_hour_strata
 from hpiclock.targets import add_targets
 
 CLASS_OF = {"infected": "infected", "mock": "uninfected"}  # condition -> section of the config
-
-
-def expand_frames(manifest: pd.DataFrame) -> pd.DataFrame:
-    """Return one row per frame of every stack: identity (and ``allocation block``), ``frame``, ``hours``.
-
-    Frames that were found to hold no picture (``empty_frames``) are left out.
-
-    Args:
-        manifest: a MANIFEST table; a stack without true acquisition times runs at its ``interval_h``.
-
-    Raises:
-        InputError: acquisition times for another number of frames than the stack holds.
-    """
-    named = [*IDENTITY, *(name for name in ALLOCATION if name in manifest.columns)]
-    stacks = manifest.loc[manifest.index.repeat(manifest["n_frames"]), [*named, "start_h", "interval_h"]]
-    frame = stacks.groupby(level=0).cumcount().to_numpy()
-    elapsed = frame * stacks["interval_h"].fillna(0.0).to_numpy()
-    ends = manifest["n_frames"].cumsum().to_numpy()
-    times_h = acquisition_times(manifest)
-    for stack_id, n, end in zip(manifest["stack_id"], manifest["n_frames"], ends, strict=True):
-        times = times_h.get(stack_id, elapsed[end - n : end])
-        if np.shape(times) != (n,):
-            raise InputError(f"stack {stack_id}: {len(times)} acquisition times for {n} frames; correct them")
-        elapsed[end - n : end] = times
-    rows = stacks[named].assign(frame=frame, hours=stacks["start_h"].to_numpy() + elapsed)
-    return rows[~_is_empty(rows, manifest)].reset_index(drop=True)
-
-
-def _is_empty(frames: pd.DataFrame, manifest: pd.DataFrame) -> np.ndarray:
-    gone = {(stack, at) for stack, numbers in empty_frames(manifest).items() for at in numbers}
-    pairs = zip(frames["stack_id"], frames["frame"], strict=True)
-    return np.fromiter((pair in gone for pair in pairs), bool, len(frames))
 
 
 def select_frames(frames: pd.DataFrame, config: FramesConfig) -> pd.DataFrame:
@@ -134,7 +102,7 @@ def open_plate(cfg: Config, kept: pd.DataFrame | None = None) -> Plate:
     refuse_mixed_levels(manifest, cfg.image)
     split = split_wells(manifest, cfg.split)
     frames = expand_frames(manifest)
-    return Plate(manifest, frames, split, (*notes, *split.notes))
+    return Plate(manifest, frames, split, (*notes, *split.notes, *context_note(frames, cfg.image.context_h)))
 
 
 def split_frames(frames: pd.DataFrame, split: SplitPlan, cfg: Config) -> pd.DataFrame:
@@ -177,7 +145,7 @@ def leave_out_empty(plate: Plate, cache: FrameCache, cfg: Config) -> Plate:
 
 def without_empty(frames: pd.DataFrame, manifest: pd.DataFrame, cfg: Config) -> pd.DataFrame:
     """Return the frames of a split (FRAMES) that are not ``empty_frames`` of the manifest."""
-    gone = _is_empty(frames, manifest)
+    gone = is_empty(frames, manifest)
     if not gone.any():
         return frames
     kept = frames[~gone]

@@ -21,7 +21,7 @@ READING_PIXELS = 1 << 21  # a batch that is only read may be this large: some 0.
 
 
 class Batch(NamedTuple):
-    """Frames and their targets: images (batch, 1, size, size), label and time target (batch,)."""
+    """Frames and their targets: images (batch, n_frames, size, size), label and time target (batch,)."""
 
     images: Tensor
     label: Tensor
@@ -57,7 +57,7 @@ class Batches:
         self.group = group
         self.device = device
         self.images = np.asarray(cache.images)  # numba reads plain arrays, not the memmap subclass
-        self.rows = cache.rows(frames)
+        self.rows = cache.context_rows(frames)  # (rows, n_frames)
         self.label = frames["label"].fillna(UNLABELLED).to_numpy(np.int64)
         self.time_target_h = frames["time_target"].to_numpy(np.float32)
         self.n_batches = -(-len(frames) // batch_size)
@@ -66,6 +66,7 @@ class Batches:
         self.size = self.images.shape[1]
         self._buffer = torch.empty(0)
         self._there: GpuFrames | None = None
+        self._at = self.rows  # where the device keeps them
         self._was_read = False
 
     def __len__(self) -> int:
@@ -97,12 +98,14 @@ class Batches:
             share = self.group.share(len(mine))
             drawn = draw_augmentation(len(mine), augment, rng)
             draws, mine = AugmentationDraws(*(values[share] for values in drawn)), mine[share]
+            # one draw for all frames of a field
+            draws = AugmentationDraws(*(np.repeat(values, self.rows.shape[1]) for values in draws))
             if there is None:
-                host = self._host(len(mine))
-                augment_frames(self.images, self.rows[mine], draws, host.numpy(), noise)
+                host = self._host(self.rows[mine].size)
+                augment_frames(self.images, self.rows[mine].ravel(), draws, host.numpy(), noise)
                 images = self._put(host)
             else:
-                images = there.augmented(mine, draws, noise)
+                images = there.augmented(self._at[mine].ravel(), draws, noise)
             yield self._batch(images, mine)
 
     def in_order(self, desc: str = "") -> Iterator[Batch]:
@@ -110,7 +113,11 @@ class Batches:
 
         Among several processes each gets its share of the table. With ``desc`` a bar counts the frames.
         """
-        largest = max(READING_PIXELS // self.size**2, -(-len(self.rows) // max(self.n_batches, 1)), 1)
+        largest = max(
+            READING_PIXELS // (self.size**2 * self.rows.shape[1]),
+            -(-len(self.rows) // max(self.n_batches, 1)),
+            1,
+        )
         share = self.group.share(len(self.rows))
         there = self._on_device() if self._was_read else None
         self._was_read = True
@@ -119,18 +126,20 @@ class Batches:
             for start in range(share.start, share.stop, largest):
                 mine = np.arange(start, min(start + largest, share.stop))
                 if there is None:
-                    host = self._host(len(mine))
-                    normalize_frames(self.images, self.rows[mine], host.numpy())
+                    host = self._host(self.rows[mine].size)
+                    normalize_frames(self.images, self.rows[mine].ravel(), host.numpy())
                     images = self._put(host)
                 else:
-                    images = there.plain(mine)
+                    images = there.plain(self._at[mine].ravel())
                 yield self._batch(images, mine)
                 if count is not None:
                     count.update(len(mine))
 
     def _on_device(self) -> GpuFrames | None:
-        if self._there is None and fits_on_device(len(self.rows) * self.size**2, self.device):
-            self._there = GpuFrames(self.images, self.rows, self.device)
+        if self._there is None:
+            used, at = np.unique(self.rows, return_inverse=True)  # each frame once, whatever reads it
+            if fits_on_device(len(used) * self.size**2, self.device):
+                self._there, self._at = GpuFrames(self.images, used, self.device), at.reshape(self.rows.shape)
         return self._there
 
     def _host(self, n: int) -> Tensor:
@@ -144,7 +153,8 @@ class Batches:
 
     def _batch(self, images: Tensor, mine: np.ndarray) -> Batch:
         label, time_target_h = torch.from_numpy(self.label[mine]), torch.from_numpy(self.time_target_h[mine])
-        return Batch(images[:, None], self._put(label), self._put(time_target_h))
+        images = images.view(len(mine), -1, self.size, self.size)
+        return Batch(images, self._put(label), self._put(time_target_h))
 
     def _put(self, values: Tensor) -> Tensor:
         return to_device(values, self.device)
@@ -153,7 +163,7 @@ class Batches:
 def plain_images(
     cache: FrameCache, frames: pd.DataFrame, device: torch.device, desc: str = ""
 ) -> Iterator[Tensor]:
-    """Yield the normalised images of a FRAMES table in its order, (batch, 1, size, size) each."""
+    """Yield the normalised images of a FRAMES table in its order, (batch, n_frames, size, size) each."""
     for batch in Batches(cache, frames, batch_size=1, device=device).in_order(desc):
         yield batch.images
 

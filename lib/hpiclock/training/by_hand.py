@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from hpiclock.config.schema import Config
-from hpiclock.plate.frames import Plate, expand_frames, split_frames
+from hpiclock.plate.frames import Plate, split_frames
 from hpiclock.plate.splits import split_wells
+from hpiclock.plate.timeline import expand_frames
 from hpiclock.targets import add_targets
 from hpiclock.training.losses import Losses
 from hpiclock.training.model import build_model
@@ -34,7 +35,7 @@ def changed_by_hand(
     manifest = plate.manifest
     every = add_targets(expand_frames(manifest), cfg.targets)
     with torch.random.fork_rng(devices=[]):
-        own = build_model(cfg.model, seed=cfg.seed, pretrained=weights)
+        own = build_model(cfg.model, n_frames=len(cfg.image.context_h), seed=cfg.seed, pretrained=weights)
     configured = split_frames(every, split_wells(manifest, cfg.split), cfg)
     pairs = {
         "the model": (structure(model), structure(own)),

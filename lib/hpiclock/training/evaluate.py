@@ -56,6 +56,9 @@ def predict(model: TwoHeads, batches: Batches, *, desc: str = "") -> Output:
 def output_table(model: TwoHeads, output: Output, dtype: torch.dtype = torch.float64) -> pd.DataFrame:
     """Return ``p_infected`` and ``time_pred`` (hours) per row; a head that the model lacks gives NaN.
 
+    With a time head per clock ``time_mock`` and ``time_infected`` are there, too (hours); ``time_pred`` is
+    that of the class with P of a half and more.
+
     P(infected) is computed in ``dtype``: in float64 confident frames keep their order.
 
     Raises:
@@ -71,6 +74,8 @@ def output_table(model: TwoHeads, output: Output, dtype: torch.dtype = torch.flo
         answers["p_infected"] = output.class_logits.cpu().to(dtype).softmax(1)[:, 1].double().numpy()
     if output.time is not None:
         answers["time_pred"] = model.hours(output.time).cpu().double().numpy()
+    if output.times is not None:
+        answers[["time_mock", "time_infected"]] = model.hours(output.times).cpu().double().numpy()
     return answers
 
 
@@ -96,9 +101,9 @@ def evaluate(
         range_h: of the time targets; ``combined`` measures the time error against its width.
     """
     with torch.inference_mode():
-        truth = (torch.from_numpy(values).to(model.device) for values in (label, time_target_h))
+        truth = [torch.from_numpy(values).to(model.device) for values in (label, time_target_h)]
         values = losses.named(*(float(value) for value in losses(model, output, *truth)))
-    p, hours = output_table(model, output).to_numpy().T
+    p = output_table(model, output)["p_infected"]
     if output.class_logits is not None:
         one_class = len(np.unique(label)) < 2
         values["auc"] = math.nan if one_class else float(roc_auc_score(label, p))
@@ -107,6 +112,7 @@ def evaluate(
         values |= {name: float(METRICS[name].value(totals)) for name in ("accuracy", "f1")}
     if output.time is not None:
         timed = losses.timed(torch.from_numpy(label)).numpy()
+        hours = model.hours(output.time_given(truth[0])).cpu().double().numpy()
         errors = (time_target_h[timed], hours[timed])
         values["mae"] = float(mean_absolute_error(*errors)) if timed.any() else math.nan
     if output.class_logits is not None and output.time is not None:

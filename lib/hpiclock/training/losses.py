@@ -65,7 +65,8 @@ class Losses(nn.Module):
         if output.time is not None:
             # a masked mean, not a selection: no shape depends on the data, so no device has to wait
             weight = self.timed(label).float()
-            error = self.time_loss(output.time.float(), model.standardise(time_target_h))
+            time = output.time_given(label).float()
+            error = self.time_loss(time, model.standardise(time_target_h))
             of_time = (error * weight).sum() / weight.sum().clamp(min=1.0)
         if shares is not None:
             of_class, of_time = of_class * shares[0], of_time * shares[1]

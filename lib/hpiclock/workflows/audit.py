@@ -26,10 +26,10 @@ from hpiclock.errors import InputError
 from hpiclock.files import check_output, check_output_folder, make_folder, up_to_date, write_csv
 from hpiclock.plate.cache import FrameCache, open_cache
 from hpiclock.plate.duplicates import burned_in_marks, load_fields, overlapping_fields
-from hpiclock.plate.frames import expand_frames
 from hpiclock.plate.manifest.sources import write_quarantine
 from hpiclock.plate.manifest.survey import survey
 from hpiclock.plate.quality import KINDS, cached_statistics, frame_statistics, passport, quarantine_rows
+from hpiclock.plate.timeline import expand_frames
 from hpiclock.report.text import passport_lines, survey_lines
 from hpiclock.runs.run import VERDICT, Run, Say, outputs_of
 from hpiclock.tables import (
@@ -40,6 +40,7 @@ from hpiclock.tables import (
     PREDICTIONS,
     has_columns,
     read_any,
+    under_true_clock,
     write,
 )
 from hpiclock.targets import hpi
@@ -259,7 +260,8 @@ def compute_audit(run: Run, *, say: Say) -> Audit:
     """Compute the verdict and every table of a run, and write nothing."""
     cfg, level = run.cfg, run.cfg.study.level
     manifest, used = run.read_table("manifest.csv", MANIFEST), run.read_table("frames.parquet", FRAMES)
-    predictions = run.read_table("predictions.parquet", PREDICTIONS)
+    # every row of the audit compares with models that are told the class
+    predictions = under_true_clock(run.read_table("predictions.parquet", PREDICTIONS))
     test = predictions[predictions["split"].eq("test")]
     held_out = predictions[predictions["split"].ne("train")]
     plate = undropped_frames(manifest)
@@ -354,7 +356,7 @@ def _of_model(
     run: Run, manifest: pd.DataFrame, frames: pd.DataFrame, tested: pd.DataFrame
 ) -> tuple[pd.DataFrame, dict[str, pd.DataFrame], pd.DataFrame]:
     """Return the model's features, features of shortcuts by name, and predictions of changed frames."""
-    from hpiclock.inference.perturb import PERTURBATIONS, SHORTCUTS, predict_perturbed
+    from hpiclock.inference.perturb import SHORTCUTS, changes_for, predict_perturbed
     from hpiclock.inference.predict import embed
 
     cfg = run.cfg
@@ -365,4 +367,4 @@ def _of_model(
         embed(model, cache, frames, folder=folder, change=change) for change in ("", *SHORTCUTS)
     )
     sources = {PLAIN: cached_statistics(cache, frames)} | dict(zip(SHORTCUTS, of_shortcuts, strict=True))
-    return features, sources, predict_perturbed(model, cache, tested, changes=PERTURBATIONS)
+    return features, sources, predict_perturbed(model, cache, tested, changes=changes_for(model.n_frames))

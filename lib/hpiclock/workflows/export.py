@@ -103,16 +103,16 @@ def export(run: Run, folder: Path, *, say: Say) -> Path:
 
 
 def _frames(run: Run) -> tuple[np.ndarray, str]:
-    """Return frames to compare on, (n, size, size): of the training plate, or noise without it."""
-    size = run.cfg.image.size
+    """Return inputs to compare on, (n, n_frames, size, size): of the training plate, or noise without it."""
+    image = run.cfg.image
     try:
-        cache = open_cache(run.read_table("manifest.csv", MANIFEST), run.cfg.data, run.cfg.image)
+        cache = open_cache(run.read_table("manifest.csv", MANIFEST), run.cfg.data, image)
     except InputError:  # the run was moved without its plate
-        rng = np.random.default_rng(0)
-        return rng.integers(0, 256, (VERIFIED_FRAMES, size, size)).astype(np.uint8), "random images"
+        shape = (VERIFIED_FRAMES, len(image.context_h), image.size, image.size)
+        return np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8), "random images"
     frames = run.read_table("frames.parquet", FRAMES)
     some = frames.iloc[:: max(len(frames) // VERIFIED_FRAMES, 1)][:VERIFIED_FRAMES]
-    return np.asarray(cache.images[cache.rows(some)]), "frames of its plate"
+    return np.asarray(cache.images)[cache.context_rows(some)], "frames of its plate"
 
 
 def _apart(expected: dict[str, np.ndarray], found: dict[str, np.ndarray], name: str) -> dict[str, float]:
@@ -133,7 +133,7 @@ def _config(run: Run) -> dict[str, Any]:
             "image": run.cfg.image.model_dump(mode="json"),
             "channel": run.cfg.data.channel,
             "z": run.cfg.data.z,
-            "input": "grey levels 0-255 after `image`, float32, (batch, 1, size, size)",
+            "input": "grey levels 0-255 after `image`, float32, (batch, frames of context_h, size, size)",
             "answers": {"p_infected": "P(infected)", "hours": "hours on the clock of the called class"},
             "clock": run.cfg.targets.clock,
             "threshold": float(tables["threshold"]["value"].iloc[0]),

@@ -28,10 +28,11 @@ from hpiclock.config.schema import Config, iterate_keys
 from hpiclock.errors import InputError
 from hpiclock.files import atomic, check_output, make_folder, write_csv
 from hpiclock.plate.cache import FrameCache, open_cache
-from hpiclock.plate.frames import empty_notes, expand_frames
+from hpiclock.plate.frames import empty_notes
 from hpiclock.plate.manifest.survey import load_manifest
 from hpiclock.plate.preprocess import harmonize
 from hpiclock.plate.quality import stack_statistics
+from hpiclock.plate.timeline import context_note, expand_frames
 from hpiclock.progress import progress
 from hpiclock.runs.results import read_study_tables
 from hpiclock.runs.run import Run, Say, plain
@@ -347,10 +348,15 @@ def predict(
     image, adapted = harmonize(known, manifest, cfg.image)
     cache = open_cache(manifest, cfg.data, image)
     manifest = cache.find_empty(manifest)
-    notes += [*adapted, *empty_notes(manifest), *cache.clipped_notes()]
+    frames = frames_of_new_plate(manifest, cfg)
+    notes += [
+        *adapted,
+        *empty_notes(manifest),
+        *cache.clipped_notes(),
+        *context_note(frames, image.context_h),
+    ]
     for note in notes:
         say(f"note: {note}")
-    frames = frames_of_new_plate(manifest, cfg)
     if frames.empty:
         raise InputError(f"{source}: no frame holds a picture: all are of one grey level; export them again")
     members = [load_member(run, say) for run in runs]

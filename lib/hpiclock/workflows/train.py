@@ -76,7 +76,13 @@ def train(cfg: Config, run_dir: str | Path | None, *, say: Say = print) -> Run:
         plate = open_plate(cfg)
         frames = split_frames(add_targets(plate.frames, cfg.targets), plate.split, cfg)
         check_trainable(cfg, frames)
-        model = build_model(cfg.model, seed=cfg.seed, size=cfg.image.size, pretrained=run.state == "new")
+        model = build_model(
+            cfg.model,
+            n_frames=len(cfg.image.context_h),
+            seed=cfg.seed,
+            size=cfg.image.size,
+            pretrained=run.state == "new",
+        )
         losses = Losses(cfg.objective, cfg.model)
         fit(model, losses, frames, plate, run, group=group, say=say)
         predictions = predict(model, frames, run, group=group)

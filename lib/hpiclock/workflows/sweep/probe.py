@@ -13,7 +13,8 @@ from hpiclock.config.schema import Config
 from hpiclock.config.sweep import Sweep
 from hpiclock.errors import InputError
 from hpiclock.plate.cache import open_cache
-from hpiclock.plate.frames import Plate, expand_frames, leave_out_empty, prepare_frames, select_frames
+from hpiclock.plate.frames import Plate, leave_out_empty, prepare_frames, select_frames
+from hpiclock.plate.timeline import expand_frames
 from hpiclock.progress import progress
 from hpiclock.runs.run import Run, Say
 from hpiclock.targets import add_targets
@@ -95,7 +96,10 @@ def _features(plan: Sweep, cfg: Config, dataset: Plate) -> pd.DataFrame:
         source = run.cfg
         model = load_model(source.model_copy(update={"train": cfg.train}), run.path("checkpoints", "best.pt"))
     else:
-        model = place_model(build_model(cfg.model, seed=cfg.seed, size=cfg.image.size), cfg.train)
+        model = place_model(
+            build_model(cfg.model, n_frames=len(cfg.image.context_h), seed=cfg.seed, size=cfg.image.size),
+            cfg.train,
+        )
     cache = open_cache(dataset.manifest, source.data, source.image)
     return embed(model, cache, every, folder=Path(cfg.data.cache_dir))
 
