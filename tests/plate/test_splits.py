@@ -1,6 +1,7 @@
 """Splits: no group on two sides, every MOI spread, folds that partition, files that come back."""
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -349,5 +350,7 @@ def test_files_that_are_no_splits(tmp_path: Path, text: str) -> None:
 def test_a_split_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"no such split file; leave split\.file empty"):
         read_split(tmp_path / "none.json", DEMO)
-    with pytest.raises(InputError, match="cannot be read"):
-        read_split(tmp_path, DEMO)
+    os.mkfifo(tmp_path / "pipe.json")
+    for name, is_a in (("", "a folder"), ("pipe.json", "a FIFO")):
+        with pytest.raises(InputError, match=f"is {is_a}, not a split file"):
+            read_split(tmp_path / name, DEMO)

@@ -12,6 +12,7 @@ import pandas as pd
 
 from hpiclock.config.schema import SplitConfig
 from hpiclock.errors import InputError
+from hpiclock.files import check_file
 from hpiclock.tables import CONDITIONS, SPLITS
 
 Rng = np.random.Generator
@@ -103,13 +104,12 @@ def _missing_classes(sides: pd.Series, manifest: pd.DataFrame) -> list[tuple[str
 
 
 def _parse(path: Path) -> tuple[SplitPlan, Any]:
+    check_file(path, "leave split.file empty to draw a split", "split file")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         stacks = pd.DataFrame(content["stacks"])[COLUMNS]
         stacks = stacks.astype({"stack_id": str, "group": str, "split": str, "test_fold": int})
         plan = SplitPlan(stacks, str(content["unit"]), tuple(str(note) for note in content["notes"]))
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such split file; leave split.file empty to draw a split") from None
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror}); check split.file") from None
     except (ValueError, KeyError, TypeError, AttributeError):
