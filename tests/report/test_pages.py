@@ -218,6 +218,21 @@ def test_that_data_are_simulated_stands_first_on_pages_and_index_and_the_endpoin
         assert soup.main.text.count(PRIMARY) == 1
 
 
+def test_a_page_lists_its_parts_and_folds_the_config_at_its_end(run):
+    shown = new_output("execute_result", data={"text/html": run.cfg._repr_html_()})
+    cells = [code("cfg", shown), new_markdown_cell("## Wells"), new_markdown_cell("## Hours")]
+    write_executed(run.path("01_look.ipynb"), *cells)
+    write_pages(run)
+    soup = soup_of(run.path("01_look.html"))
+    links = soup.select("nav.contents a")
+    assert [link.text for link in links] == ["Wells", "Hours"]
+    assert all(soup.find(id=link["href"][1:]).name == "h2" for link in links)
+    last = [tag for tag in soup.main.children if tag.name][-1]
+    assert last.name == "details"
+    assert not last.has_attr("open")
+    assert len(soup.select("main table")) == len(last.select("table")) == 1
+
+
 def test_pages_link_to_each_other_and_to_the_index(run):
     for name in ("01_look", "02_train"):
         write_executed(run.path(f"{name}.ipynb"), heading=f"# The {name}")

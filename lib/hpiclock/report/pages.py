@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,8 @@ PICTURES = ("image/png", "image/svg+xml")
 DISPLAY_PRIORITY = ["text/html", "text/markdown", *PICTURES, "text/plain"]
 REMOVING = {"remove_cell", "remove_input", "remove_output"}
 ERROR_MARKER_TAG = "papermill-error-cell-tag"
+CONFIG_SHOWN = "other keys stand at their defaults"  # the words under a config's table
+CONTENTS = "<!-- contents -->"
 _BAR = re.compile(r"\d+%\|")
 
 
@@ -80,9 +83,10 @@ def write_pages(run: Run) -> list[Path]:
             primary = _notes_not_shown([PRIMARY], shown)
         notes = _notes_not_shown(notes, shown)
         own = {**link, "stopped": _stopped(shown), "notes": notes, "primary": primary}
+        own["config"] = _take_config(shown)
         body, _ = exporter.from_notebook_node(shown, {"page": common | own})
         with atomic(page) as partial:
-            partial.write_text(body, encoding="utf-8")
+            partial.write_text(_with_contents(body), encoding="utf-8")
         pages.append(page)
     return pages
 
@@ -121,6 +125,26 @@ def answer_on_top(run: Run, *, pictured: bool = True) -> str:
 def _not_in_answer(notes: list[str]) -> list[str]:
     """Return the notes that the answer does not hold: not that data are simulated, nor the audit's counts."""
     return [note for note in notes if not note.startswith((SIMULATED, *VERDICTS.values()))]
+
+
+def _take_config(notebook: nbformat.NotebookNode) -> str:
+    """Take the config's table out of the outputs: a page shows it folded, at its end."""
+    for cell in notebook.cells:
+        for output in cell.get("outputs", []):
+            if CONFIG_SHOWN in output.get("data", {}).get("text/html", ""):
+                cell.outputs = [other for other in cell.outputs if other is not output]
+                return str(output.data["text/html"])
+    return ""
+
+
+def _with_contents(body: str) -> str:
+    """Put links to the parts of a page where the template leaves the place for them."""
+    names = re.findall(r"<h2[^>]*>(.*?)</h2>", body, flags=re.DOTALL)
+    number = count(1)
+    body = re.sub(r"<h2[^>]*>", lambda _: f'<h2 id="part-{next(number)}">', body)
+    links = "".join(f'<li><a href="#part-{at}">{name}</a></li>' for at, name in enumerate(names, 1))
+    nav = f'<nav class="contents" aria-label="Contents"><ul>{links}</ul></nav>' if links else ""
+    return body.replace(CONTENTS, nav, 1)
 
 
 def _without_notes(notebook: nbformat.NotebookNode, notes: list[str]) -> None:
