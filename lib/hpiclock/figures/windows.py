@@ -103,7 +103,7 @@ def answer_over_hpi(windows: pd.DataFrame, *, level: float, eclipse_h: float, ax
         ax.hlines(line["value"], line["start_h"], line["end_h"], color=colour, linewidth=2.4, label=name)
         ax.plot(middles(line), line["value"], color=colour, linewidth=0.7, alpha=0.6)
     style.over_time(ax, "AUC, recall", auc[["start_h", "end_h"]], "hpi", zero=True)
-    ax.set_ylim(-0.03, 1.05)
+    ax.set_ylim(-0.14, 1.05)
     first = auc[auc["low_simultaneous"].gt(0.5)].head(1)
     found = "in no window is the band above 0.5"
     for row in first.itertuples():
@@ -111,8 +111,8 @@ def answer_over_hpi(windows: pd.DataFrame, *, level: float, eclipse_h: float, ax
         ax.axvline(row.start_h, color=style.INFECTED, linewidth=1.2, label=found)
     wells = [f"{n:.0f}" for n in auc["n_wells"]]
     for x, n in zip(middles(auc), wells, strict=True):
-        ax.text(x, 0.01, n, ha="center", va="bottom", fontsize=7, color=style.INK)
-    ax.text(1.0, 0.06, "wells", ha="right", va="bottom", fontsize=7, transform=ax.transAxes)
+        ax.text(x, -0.12, n, ha="center", va="bottom", fontsize=7, color=style.INK)
+    ax.text(1.0, 0.02, "wells", ha="right", va="bottom", fontsize=7, transform=ax.transAxes)
     order = ax.get_legend_handles_labels()
     ax.legend(*order, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=3, columnspacing=1.2)
     values = f"AUC {style.range_text(auc['value'], 2)}, recall {style.range_text(recall['value'], 2)}"
