@@ -14,6 +14,7 @@ from PIL import Image
 from hpiclock import workbook
 from hpiclock.config.load import load_config
 from hpiclock.errors import InputError
+from hpiclock.figures.live import SHARPNESS
 from hpiclock.plate.frames import prepare_frames
 from hpiclock.report.explore_frames import PlateSelection
 from hpiclock.report.pages import WIDGET, keep_notebook
@@ -75,8 +76,8 @@ def test_each_explorer_shows_a_picture_in_a_browser_and_a_figure_without_one(run
     assert len(about["image/png"]["alt"]) > 40
     assert data["text/plain"] == str(explorer.selection)
     live = pixels(explorer.image.value)
-    assert live.shape[1] == pytest.approx(1.5 * int(explorer.image.width), abs=2)
-    assert live.shape[0] == pytest.approx(1.5 * int(explorer.image.height), abs=2)
+    assert live.shape[1] == pytest.approx(SHARPNESS * int(explorer.image.width), abs=2)
+    assert live.shape[0] == pytest.approx(SHARPNESS * int(explorer.image.height), abs=2)
 
 
 def test_a_moved_control_replaces_the_picture_and_not_its_element(run):

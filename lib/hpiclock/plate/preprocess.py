@@ -240,7 +240,12 @@ def harmonize(trained: pd.DataFrame, new: pd.DataFrame, image: ImageConfig) -> t
             of training.
     """
     levels = _grey_levels(trained, new, image)
-    notes = [*_channels(trained, new), *_sizes(trained, new, image), *levels, *_intervals(trained, new)]
+    notes = [
+        *_channels(trained, new),
+        *_sizes(trained, new, image),
+        *levels,
+        *_intervals(trained, new, image),
+    ]
     image, scale = _to_scale(trained, new, image)
     return image, notes + scale
 
@@ -288,13 +293,16 @@ def _sizes(trained: pd.DataFrame, new: pd.DataFrame, image: ImageConfig) -> list
     return [note]
 
 
-def _intervals(trained: pd.DataFrame, new: pd.DataFrame) -> list[str]:
+def _intervals(trained: pd.DataFrame, new: pd.DataFrame, image: ImageConfig) -> list[str]:
     notes = []
+    alone = (
+        "each frame is read alone" if len(image.context_h) == 1 else "earlier frames are found by their hours"
+    )
     was, now = trained["interval_h"].median(), new["interval_h"].median()
     if pd.notna(was) and pd.notna(now) and abs(now / was - 1) > SAME_SIZE:
         notes.append(
-            f"Frames are {now:g} h apart, in training {was:g} h: each frame is read alone, so P(infected) "
-            f"and time do not change, but a detection of k frames in a row spans (k - 1) x {now:g} h here."
+            f"Frames are {now:g} h apart, in training {was:g} h: {alone}, so P(infected) and time do not "
+            f"change, but a detection of k frames in a row spans (k - 1) x {now:g} h here."
         )
     both = (trained, new)
     was, now = ((t["start_h"] + (t["n_frames"] - 1) * t["interval_h"].fillna(0)).max() for t in both)

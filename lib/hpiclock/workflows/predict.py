@@ -58,6 +58,7 @@ BEST = ("checkpoints", "best.pt")
 REFERENCE = ("checkpoints", "likeness.npz")
 STACK_STATISTICS = ("checkpoints", "looks.csv")
 PIECE = 4096  # frames, in whole stacks
+KEY = "key"  # of a folder of pieces: what they were made from
 
 
 def trained_model(run: Run) -> TwoHeads:
@@ -337,9 +338,12 @@ def predict(
             output that would replace anything but an earlier one of this command.
     """
     output = Path(output)
+    pieces = output.with_name(f".{output.name}.pieces")
+    # a kill between the two files leaves one of them, and the pieces
+    ours = _is_readout(output) or (pieces / KEY).is_file()
     for path in (output, output.with_suffix(".json")):
         suffixes = (".parquet", ".csv") if path == output else ()
-        check_output(path, over=[source], suffixes=suffixes, own=lambda _: _is_readout(output))
+        check_output(path, over=[source], suffixes=suffixes, own=lambda _: ours)
     cfg = plate_config(runs, source, changes)
     manifest, notes = _stacks(cfg)
     known = runs[0].read_table("manifest.csv", MANIFEST)
@@ -360,7 +364,6 @@ def predict(
     if frames.empty:
         raise InputError(f"{source}: no frame holds a picture: all are of one grey level; export them again")
     members = [load_member(run, say) for run in runs]
-    pieces = output.with_name(f".{output.name}.pieces")
     predicted = _predict_all(members, cache, frames, pieces)
     rows, thresholds, of_members = combine_members(members, frames, predicted)
     more = _metadata(manifest).drop(columns=rows.columns, errors="ignore")  # frames carry the allocation
@@ -450,7 +453,7 @@ def _predict_all(
 
     parts = [cache.key, *(member.key for member in members), PIECE]
     key = hashlib.sha256(json.dumps(parts).encode()).hexdigest()
-    kept = folder / "key"
+    kept = folder / KEY
     if not kept.is_file() or kept.read_text(encoding="utf-8") != key:
         shutil.rmtree(folder, ignore_errors=True)
         make_folder(folder)
