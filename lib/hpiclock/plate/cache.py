@@ -98,8 +98,8 @@ class FrameCache:
         Raises:
             InputError: pixels of these stacks are not what was converted.
         """
-        asked = frames["stack_id"].unique()
-        new = [name for name in asked if name in self.checksums and name not in self.intact]
+        stacks = frames["stack_id"].unique()
+        new = [name for name in stacks if name in self.checksums and name not in self.intact]
         with ThreadPoolExecutor(_cores()) as pool:  # sums are taken without the interpreter lock
             same = list(pool.map(partial(_is_intact, self.images, self.offset, self.checksums), new))
         if not all(same):

@@ -73,10 +73,10 @@ def context_of(frames: pd.DataFrame, context_h: Sequence[Offset]) -> Context:
         hours = frames["hours"].to_numpy(float)[mine]
         half = 0.5 * float(np.median(np.diff(hours))) if len(hours) > 1 else 0.0
         for column, offset in enumerate(context_h):
-            asked = np.full(len(mine), hours[0]) if offset == "start" else hours + offset
-            nearest = np.abs(hours - asked[:, None]).argmin(axis=1)  # (frames, frames of the stack)
+            target_h = np.full(len(mine), hours[0]) if offset == "start" else hours + offset
+            nearest = np.abs(hours - target_h[:, None]).argmin(axis=1)  # (frames, frames of the stack)
             rows[mine, column] = mine[nearest]
-            stands_in[mine, column] = np.abs(hours[nearest] - asked) > half + 1e-9
+            stands_in[mine, column] = np.abs(hours[nearest] - target_h) > half + 1e-9
     return Context(rows, stands_in)
 
 

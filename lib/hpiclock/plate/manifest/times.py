@@ -133,8 +133,8 @@ def settle_starts(rows: list[dict[str, Any]], starts: list[Start]) -> list[Probl
             )
             tolerance = INTERVAL_TOLERANCE * (row["interval_h"] if row["interval_h"] > 0 else 1.0)
             if start.stated_h is not None and own_h and abs(row["start_h"] - own_h) > tolerance:
-                said = f"it begins at {row['start_h']:.4g} h by {start.stated_by}, at {own_h:.4g} h by {by}"
-                notes.append(note_of(row["path"], f"{said}: what is stated is used"))
+                both = f"it begins at {row['start_h']:.4g} h by {start.stated_by}, at {own_h:.4g} h by {by}"
+                notes.append(note_of(row["path"], f"{both}: what is stated is used"))
             elif start.stated_h is None and own_h:
                 notes.append(
                     note_of(
