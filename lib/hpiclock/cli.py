@@ -221,7 +221,7 @@ def compare(
     from hpiclock.workflows.compare import SUMMARY, compare_runs, find_runs, summary, write_comparison
 
     check_output_folder(out, own=outputs_of(SUMMARY))
-    found = compare_runs(find_runs(runs), first=first)
+    found = compare_runs(find_runs(runs), first=first, say=typer.echo)
     write_comparison(found, out)
     _print(summary(found))
     typer.echo(f"{out}: comparison.csv, comparison.txt, figures/")

@@ -225,7 +225,7 @@ def test_provenance_holds_versions_and_hashes_and_no_machine(config, tmp_path):
     assert facts["packages"]["numpy"] == np.__version__
     assert (facts["seed"], facts["device"]) == (3, "cpu")
     known = {"created", "hpiclock", "python", "platform", "packages", "git", "seed", "device"}
-    assert facts.keys() == known | {"config_sha256", "manifest_sha256"}
+    assert facts.keys() == known | {"config_sha256", "manifest_sha256", "settings_sha256"}
     text = run.path("provenance.json").read_text()
     assert not re.search(r'"/\w', text)
 

@@ -9,9 +9,15 @@ import yaml
 
 from hpiclock.config.load import dump_config
 from hpiclock.errors import InputError
+from hpiclock.runs.run import Run
 from hpiclock.workflows import identity
 from hpiclock.workflows.audit import audit_run, open_audit
+from hpiclock.workflows.compare import compare_runs
+from hpiclock.workflows.export import export
+from hpiclock.workflows.identity import check_what_was_learnt
 from hpiclock.workflows.notebooks import run_chain
+from hpiclock.workflows.predict import predict
+from hpiclock.workflows.readout import open_readout
 from hpiclock.workflows.study import study_file
 from hpiclock.workflows.train import train
 
@@ -123,6 +129,63 @@ def test_neither_audit_nor_study_nor_pages_show_results_of_another_plate(run, tm
         with pytest.raises(InputError, match="its plate changed since: condition of"):
             show()
     assert not (tmp_path / "study").exists()
+
+
+def uses_of(run, folder, say=str):
+    """What makes use of what a finished run has learnt, by its name."""
+    return {
+        "predict": lambda: predict([run], plate_of(run), folder / "new.parquet", changes={}, say=say),
+        "export": lambda: export(run, folder / "exported", say=say),
+        "compare": lambda: compare_runs([run], say=say),
+        "read-out": lambda: open_readout(run, predictions="", source="", more_runs=[], hour=None),
+    }
+
+
+@pytest.mark.parametrize("use", ["predict", "export", "compare", "read-out"])
+def test_a_run_that_learnt_other_labels_is_not_used(run, tmp_path, use):
+    swap_conditions(run)
+    with pytest.raises(InputError, match=r"its plate changed since: condition of .*; train again with the"):
+        uses_of(run, tmp_path)[use]()
+    assert not list(tmp_path.iterdir())
+
+
+def test_stacks_that_came_since_or_a_plate_that_is_gone_stop_no_prediction(run):
+    lines = []
+    add_a_stack(run)
+    check_what_was_learnt([run, run], say=lines.append)
+    assert (
+        lines
+        == [f"note: the plate of {run.name} changed since it was trained: 1 stack new (tiny/A01/p2)"] * 2
+    )
+    shutil.rmtree(plate_of(run))
+    lines.clear()
+    check_what_was_learnt([run, run], say=lines.append)
+    assert len(lines) == 1
+    assert lines[0].startswith(f"note: the plate of {run.name} was not compared")
+
+
+def edited(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+
+
+@pytest.mark.parametrize(
+    ("name", "old", "new"),
+    [
+        ("config.yaml", "crop_border: 0.0", "crop_border: 0.3"),
+        ("manifest.csv", ",infected,", ",mock,"),
+    ],
+)
+def test_a_run_whose_own_files_were_edited_is_not_opened(run, name, old, new):
+    edited(run.path(name), old, new)
+    with pytest.raises(InputError, match=rf"{name}: was changed since this run was made; put the file back"):
+        Run.open(run.folder)
+
+
+def test_where_things_lie_may_be_edited(run):
+    edited(run.path("config.yaml"), "source: ", "source: ../elsewhere/")
+    assert Run.open(run.folder).state == "done"
 
 
 def test_files_with_new_dates_in_a_new_place_are_the_same_plate(run):

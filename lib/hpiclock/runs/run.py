@@ -24,8 +24,8 @@ import pandas as pd
 
 from hpiclock import tables
 from hpiclock.audit import summary_line
-from hpiclock.config.load import dump_config, load_config
-from hpiclock.config.schema import WHERE_KEYS, Config, iterate_keys
+from hpiclock.config.load import PATH_KEYS, dump_config, load_config, read_yaml
+from hpiclock.config.schema import WHERE_KEYS, Config, flat, iterate_keys
 from hpiclock.errors import InputError
 from hpiclock.files import (
     atomic,
@@ -81,6 +81,7 @@ class Run:
         stored = folder / CONFIG
         if stored.is_file():
             _refuse_other(folder, load_config(stored), cfg)
+            cls(folder, cfg)._refuse_altered()
         elif folder.is_file() or (folder.is_dir() and not all(map(is_leftover, folder.iterdir()))):
             raise InputError(f"{folder}: is there and is no run's folder (no {CONFIG}); name a new folder")
         else:
@@ -103,12 +104,14 @@ class Run:
         """Open a run that is there.
 
         Raises:
-            InputError: no run in this folder.
+            InputError: no run in this folder, or a finished one whose settings or manifest changed since.
         """
         folder = Path(os.path.abspath(folder))
         if not (folder / CONFIG).is_file():
             raise InputError(f"{folder}: no run here ({CONFIG} is missing); hpiclock train or run makes one")
-        return cls(folder, load_config(folder / CONFIG))
+        run = cls(folder, load_config(folder / CONFIG))
+        run._refuse_altered()
+        return run
 
     @property
     def name(self) -> str:
@@ -158,12 +161,28 @@ class Run:
         changed = {key: value for key, value in here.items() if began.get(key) != value}
         if changed:
             old["taken_up"] = [*old.get("taken_up", []), {"when": now, **changed}]
-        hashes = {
+        self.save_json(PROVENANCE, old | {"seed": self.cfg.seed} | self._hashes() | facts)
+
+    def _hashes(self) -> dict[str, str]:
+        """Digests of the files that say what was trained on what."""
+        found = {
             f"{file.partition('.')[0]}_sha256": sha256(self.path(file))
             for file in (CONFIG, "manifest.csv")
             if self.path(file).is_file()
         }
-        self.save_json(PROVENANCE, old | {"seed": self.cfg.seed} | hashes | facts)
+        if "config_sha256" in found:
+            found["settings_sha256"] = settings_sha256(self.path(CONFIG))
+        return found
+
+    def _refuse_altered(self) -> None:
+        """Refuse a finished run whose settings or manifest are not those with which it was made."""
+        if self.state != "done" or not self.path(PROVENANCE).is_file():
+            return
+        made, now = self.read_json(PROVENANCE), self._hashes()
+        for file, key in ((CONFIG, "settings_sha256"), ("manifest.csv", "manifest_sha256")):
+            if made.get(key, now.get(key)) != now.get(key):
+                repair = "put the file back as it was, or train again"
+                raise InputError(f"{self.path(file)}: was changed since this run was made; {repair}")
 
     def save_json(self, name: str, data: Any) -> Path:
         """Write valid JSON: NaN and infinity become null, numpy numbers and arrays plain ones."""
@@ -287,6 +306,12 @@ def sha256(path: Path) -> str:
     """Return the SHA-256 of a file, in hex."""
     with open(path, "rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def settings_sha256(path: Path) -> str:
+    """Return the SHA-256 of what a config file says, without where things lie, which may move."""
+    kept = [[key, value] for key, value in flat(read_yaml(path) or {}) if key not in PATH_KEYS]
+    return hashlib.sha256(json.dumps(sorted(kept, key=str), default=str).encode()).hexdigest()
 
 
 def _git(folder: Path, *arguments: str) -> str:

@@ -18,8 +18,9 @@ from hpiclock.errors import InputError
 from hpiclock.files import atomic, make_folder, write_csv
 from hpiclock.format import count_text
 from hpiclock.plate.manifest import SIMULATED
-from hpiclock.runs.run import CONFIG, Run, write_figures
+from hpiclock.runs.run import CONFIG, Run, Say, write_figures
 from hpiclock.tables import PREDICTIONS, read_any
+from hpiclock.workflows.identity import check_what_was_learnt
 
 # What may differ between runs of one variant; where a run computes changes no more than rounding.
 REPEATS = (*WHERE_KEYS, "experiment", "seed", "split.fold", "train.device", "train.threads")
@@ -75,7 +76,7 @@ def _in_folder(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: order.get(path.name, len(order)))
 
 
-def compare_runs(runs: Sequence[Run], *, first: str = "") -> Comparison:
+def compare_runs(runs: Sequence[Run], *, first: str = "", say: Say = print) -> Comparison:
     """Compare runs; those whose configs differ by seed and fold alone are one variant.
 
     Runs that are not finished are left out, and with them their seed where it would be incomplete; what is
@@ -84,9 +85,10 @@ def compare_runs(runs: Sequence[Run], *, first: str = "") -> Comparison:
     Args:
         runs: finished runs.
         first: the variant that the others are held against; empty = that of the first run.
+        say: takes what cannot be told of their plates.
 
     Raises:
-        InputError: runs that cannot be paired, or an unknown name of a variant.
+        InputError: runs that cannot be paired or whose labels changed since, an unknown variant.
     """
     done = [run for run in runs if run.state == "done"]
     if not done:
@@ -99,6 +101,7 @@ def compare_runs(runs: Sequence[Run], *, first: str = "") -> Comparison:
     if first:
         variants = {first: variants[first]} | variants
     variants, gone = _complete(variants)
+    check_what_was_learnt(done, say=say)
     cfg = done[0].cfg
     predictions = {
         name: [run.read_table("predictions.parquet", PREDICTIONS) for run in of_variant]

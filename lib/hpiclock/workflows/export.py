@@ -16,6 +16,7 @@ from hpiclock.report.text import readable_metrics
 from hpiclock.runs.results import read_study_tables
 from hpiclock.runs.run import Run, Say, plain
 from hpiclock.tables import FRAMES, MANIFEST, METRICS
+from hpiclock.workflows.identity import check_what_was_learnt
 from hpiclock.workflows.predict import trained_model
 
 CARD = "MODEL_CARD.md"
@@ -68,7 +69,8 @@ def export(run: Run, folder: Path, *, say: Say) -> Path:
         say: takes a line per file.
 
     Raises:
-        InputError: a run that is not finished, a folder with files in it, or the extra is missing.
+        InputError: a run that is not finished, or whose labels changed since, a folder with files in it, or
+            the extra is missing.
         RunFailed: an exported file gives other predictions.
     """
     from hpiclock.inference import export as formats
@@ -77,6 +79,7 @@ def export(run: Run, folder: Path, *, say: Say) -> Path:
         raise InputError(f"{run.folder}: is not finished (state: {run.state}); hpiclock train --resume it")
     folder = Path(folder)
     check_output_folder(folder)
+    check_what_was_learnt([run], say=say)
     there = folder.is_dir()
     model = trained_model(run).float().cpu()
     grey, whose = _frames(run)

@@ -1,5 +1,6 @@
 """What makes a run this run: config, plate, split and code; a difference stops with what differs."""
 
+from collections.abc import Iterable
 from typing import Any
 
 import pandas as pd
@@ -9,10 +10,12 @@ from hpiclock.errors import InputError
 from hpiclock.format import count_text
 from hpiclock.plate.cache import cache_key, open_cache
 from hpiclock.plate.frames import Plate, expand_frames, open_plate
+from hpiclock.plate.manifest.survey import load_manifest
 from hpiclock.runs.run import PROVENANCE, Run, Say, software
 from hpiclock.tables import MANIFEST
 
 REPAIR = "undo the change, or give another run folder"
+NOT_COMPARED = "note: the plate of {} was not compared with what the run keeps of it: {}"
 
 
 def check_identity(run: Run, plate: Plate | None = None, *, say: Say = print) -> None:
@@ -38,9 +41,10 @@ def check_identity(run: Run, plate: Plate | None = None, *, say: Say = print) ->
         plate = plate or open_plate(run.cfg)
         key = cache_key(plate.manifest, run.cfg.data, run.cfg.image)
     except InputError as error:
-        say(f"note: the plate of {run.name} was not compared with what the run keeps of it: {error}")
+        say(NOT_COMPARED.format(run.name, error))
         return
-    found = list(_differences(run.read_table("manifest.csv", MANIFEST), plate.manifest))
+    counts, found = _differences(run, plate.manifest)
+    found = counts + found
     if not found and began.get("split_sha256", plate.split.sha256) != plate.split.sha256:
         found = ["wells are in other splits"]
     if not found and "pixels_sha256" in began and key != began["cache"]:
@@ -50,16 +54,52 @@ def check_identity(run: Run, plate: Plate | None = None, *, say: Say = print) ->
         raise InputError(f"{run.folder}: its plate changed since: {'; '.join(found)}; {REPAIR}")
 
 
-def _differences(old: pd.DataFrame, new: pd.DataFrame) -> list[str]:
-    """Return in words what differs between two MANIFEST tables, wherever their files are."""
+def check_what_was_learnt(runs: Iterable[Run], *, say: Say = print) -> None:
+    """Refuse to use or to compare runs whose stacks have other labels or times by now than they were given.
+
+    A plate that is not at hand is no fault, and stacks that came or went since are a note: what a run has
+    learnt does not depend on them. Runs of one plate look at it once.
+
+    Args:
+        runs: finished runs.
+        say: takes the notes.
+
+    Raises:
+        InputError: a stack that a run knows is labelled otherwise, or has other hours.
+    """
+    plates: dict[Any, pd.DataFrame | InputError] = {}
+    for run in runs:
+        if not run.path("manifest.csv").is_file():
+            continue
+        source = (run.cfg.data, run.cfg.targets.onset_h)
+        if source not in plates:
+            try:
+                plates[source] = load_manifest(*source)[0]
+            except InputError as error:
+                plates[source] = error
+                say(NOT_COMPARED.format(run.name, error))
+        plate = plates[source]
+        if isinstance(plate, InputError):
+            continue
+        counts, found = _differences(run, plate)
+        if found:
+            again = "train again with the plate as it is, or undo the change"
+            raise InputError(f"{run.folder}: its plate changed since: {'; '.join(found)}; {again}")
+        if counts:
+            say(f"note: the plate of {run.name} changed since it was trained: {'; '.join(counts)}")
+
+
+def _differences(run: Run, new: pd.DataFrame) -> tuple[list[str], list[str]]:
+    """Return in words which stacks of a run are gone or new, and what differs in the others, anywhere."""
+    old = run.read_table("manifest.csv", MANIFEST)
     before, now = old.set_index("stack_id"), new.set_index("stack_id")
-    found = []
+    counts, found = [], []
     for gone, words in (
         (before.index.difference(now.index), "gone"),
         (now.index.difference(before.index), "new"),
     ):
         if len(gone):
-            found.append(f"{count_text(len(gone), 'stack')} {words} ({gone[0]})")
+            counts.append(f"{count_text(len(gone), 'stack')} {words} ({gone[0]})")
     both = now.index.intersection(before.index)
     for name in MANIFEST.columns:
         if name in ("stack_id", "path"):
@@ -70,10 +110,14 @@ def _differences(old: pd.DataFrame, new: pd.DataFrame) -> list[str]:
             example = f"{other[0]} was {a[other[0]]}, now {b[other[0]]}"
             found.append(f"{name} of {count_text(len(other), 'stack')} ({example})")
     # which frames are empty is known once their pixels were read, and is compared with these
-    every = (expand_frames(table.drop(columns=EMPTY_FRAMES, errors="ignore")) for table in (old, new))
-    if not found and not next(every)["hours"].equals(next(every)["hours"]):
+    every = (
+        expand_frames(table[table["stack_id"].isin(both)].drop(columns=EMPTY_FRAMES, errors="ignore"))
+        for table in (old, new)
+    )
+    hours = [frames.set_index(["stack_id", "frame"])["hours"].sort_index() for frames in every]
+    if not found and not hours[0].equals(hours[1]):
         found.append("hours of frames")
-    return found
+    return counts, found
 
 
 def _refuse_other_code(run: Run, began: dict[str, Any]) -> None:

@@ -49,6 +49,7 @@ from hpiclock.tables import (
     write,
 )
 from hpiclock.targets import add_targets
+from hpiclock.workflows.identity import check_what_was_learnt
 
 if TYPE_CHECKING:
     from hpiclock.inference.ood import TrainingReference
@@ -334,8 +335,9 @@ def predict(
         say: takes each line of the log.
 
     Raises:
-        InputError: runs that do not go together, a plate that cannot be matched, nothing to read, or an
-            output that would replace anything but an earlier one of this command.
+        InputError: runs that do not go together or whose labels changed since, a plate that cannot be
+            matched, nothing to read, or an output that would replace anything but an earlier one of this
+            command.
     """
     output = Path(output)
     pieces = output.with_name(f".{output.name}.pieces")
@@ -345,6 +347,7 @@ def predict(
         suffixes = (".parquet", ".csv") if path == output else ()
         check_output(path, over=[source], suffixes=suffixes, own=lambda _: ours)
     cfg = plate_config(runs, source, changes)
+    check_what_was_learnt(runs, say=say)
     manifest, notes = _stacks(cfg)
     known = runs[0].read_table("manifest.csv", MANIFEST)
     if "image.low" in changes or "image.high" in changes:

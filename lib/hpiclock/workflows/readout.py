@@ -22,6 +22,7 @@ from hpiclock.files import make_folder, safe_name, write_csv
 from hpiclock.report.text import readable_readout, readout_summary, write_workbook
 from hpiclock.runs.run import Run, write_figures
 from hpiclock.tables import UNKNOWN
+from hpiclock.workflows.identity import check_what_was_learnt
 from hpiclock.workflows.predict import PlatePredictions, own_test_wells, read_readout
 
 if TYPE_CHECKING:
@@ -229,6 +230,7 @@ def open_readout(
         output = make_folder(run.path("new_plates")) / f"{safe_name(name)}.parquet"
         found = predict(runs, source, output, changes={}, say=lambda _: None)
     else:
+        check_what_was_learnt([run])
         found, name = own_test_wells(run), "own_test_wells"
     return PlateReadOut(found, run.cfg, analysis.hour_of(found.rows, hour), name)
 

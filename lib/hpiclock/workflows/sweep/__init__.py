@@ -136,7 +136,10 @@ def run_sweep(
     yield from _scores_in_words(swept.runs)
     yield f"{swept.folder}: runs.csv, summary.csv, figures/"
     if comparable(plan, swept):
-        found = compare_runs(find_runs([swept.folder]), first=next(iter(plan.file.variants)))
+        said: list[str] = []
+        first = next(iter(plan.file.variants))
+        found = compare_runs(find_runs([swept.folder]), first=first, say=said.append)
+        yield from said
         write_comparison(found, swept.folder)
         for sentence in found.tables["conclusions"]["sentence"].head(FIRST_LINES):
             yield f"- {sentence}"
