@@ -294,8 +294,16 @@ def plain_name(text: str) -> str:
     return re.sub(r"\W+", "_", text.strip().lower()).strip("_")
 
 
+# how hours since imaging start are called, too; with a unit behind it, or the unit alone
+HOURS_STEMS = ("hours", "time", "t_", "elapsed_time", "elapsed", "")
+SHORTEST_UNIT = 3  # letters of a unit that stands alone: m and s are names of many things
+
+
 def other_unit(names: Iterable[str], of_hours: Iterable[str]) -> dict[str, str]:
     """Return what to do with each column that gives hours of the tables in another unit, or in none.
+
+    ``minutes`` and ``time_min`` are ``hours`` in another unit where the table has none. A ``day`` or a
+    ``time`` alone may be a date, and is none.
 
     Args:
         names: the columns of a table.
@@ -304,19 +312,30 @@ def other_unit(names: Iterable[str], of_hours: Iterable[str]) -> dict[str, str]:
     found = {}
     plain = {plain_name(name): name for name in names}
     for wanted in of_hours:
-        stem = wanted.removesuffix("_h")
         for name, written in plain.items() if wanted not in plain else ():
-            if name.startswith(stem) and name != wanted and name.removeprefix(stem).lstrip("_") in UNITS:
-                size = UNITS[name.removeprefix(stem).lstrip("_")]
-                times = (
-                    ""
-                    if size == 1
-                    else f"divide it by {size:g} and "
+            unit = _unit_of(name, wanted)
+            if unit is not None and name != wanted:
+                size = UNITS[unit]
+                how = (
+                    f"divide it by {size:g} and "
                     if size > 1
                     else "multiply it by 24 and "
+                    if size < 1
+                    else ""
                 )
-                found[written] = f"hours are needed; {times}call it {wanted}"
+                found[written] = f"hours are needed; {how}call it {wanted}"
     return found
+
+
+def _unit_of(name: str, wanted: str) -> str | None:
+    """The unit behind a column's name where the name is one of ``wanted``, a column in hours."""
+    for stem in HOURS_STEMS if wanted == "hours" else (wanted.removesuffix("_h"),):
+        unit = name.removeprefix(stem).lstrip("_")
+        named = unit or stem == wanted.removesuffix("_h")
+        if name.startswith(stem) and unit in UNITS and named:
+            alone = not stem and (len(unit) < SHORTEST_UNIT or UNITS[unit] < 1)
+            return None if alone else unit
+    return None
 
 
 def check_names(path: str | Path, names: Iterable[str]) -> None:
@@ -446,6 +465,40 @@ def frame_interval_h(rows: pd.DataFrame) -> float:
     steps = np.diff(hours[order])[np.diff(stack[order]) == 0]
     steps = steps[steps != 0]
     return float(np.median(steps)) if len(steps) else float("nan")
+
+
+SECOND_H, DAY_H = 1 / 3600, 24.0  # frames of an infection are farther apart, and closer
+LONGEST_H = 31 * 24.0  # no time-lapse of one infection runs for longer
+
+
+def doubtful_interval(interval_h: float, n_frames: int, by: str) -> str:
+    """Return why frames so far apart are hardly those of an infection; empty where they may be.
+
+    Args:
+        interval_h: hours between neighbouring frames.
+        n_frames: how many there are.
+        by: who says so, such as ``data.interval_h``.
+    """
+    if SECOND_H * 1.01 < interval_h <= DAY_H:
+        return ""
+    apart = f"{interval_h:g} h" if interval_h > DAY_H else f"{interval_h * 3600:.3g} s"
+    lasts = interval_h * (n_frames - 1)
+    whole = f"{lasts:,.0f} h" if lasts >= 1 else f"{lasts * 3600:.3g} s"
+    return f"frames {apart} apart by {by}, {whole} in all, are not those of an infection"
+
+
+def doubtful_hours(rows: pd.DataFrame, by: str) -> str:
+    """Return what :func:`doubtful_interval` says of the first stack of three frames or more with such hours.
+
+    Args:
+        rows: with ``stack_id`` and ``hours``; frames that stand in several runs count once.
+        by: who says the hours.
+    """
+    for stack, hours in rows.groupby("stack_id", sort=False)["hours"]:
+        steps = np.diff(np.unique(hours.dropna()))
+        if len(steps) > 1 and (why := doubtful_interval(float(np.median(steps)), len(steps) + 1, by)):
+            return f"stack {stack}: {why}"
+    return ""
 
 
 def hour_strata(rows: pd.DataFrame) -> np.ndarray:

@@ -249,6 +249,11 @@ def test_names_in_other_cases_and_with_blanks_are_read() -> None:
     [
         ("hours", "hours_s", "column hours_s: hours are needed; divide it by 3600 and call it hours"),
         ("hours", "Hours (min)", "divide it by 60 and call it hours"),
+        ("hours", "minutes", "column minutes: hours are needed; divide it by 60 and call it hours"),
+        ("hours", "time_min", "divide it by 60 and call it hours"),
+        ("hours", "Time (s)", "divide it by 3600 and call it hours"),
+        ("hours", "t_h", "column t_h: hours are needed; call it hours"),
+        ("hours", "elapsed_days", "multiply it by 24 and call it hours"),
         ("hpi", "hpi_min", "divide it by 60 and call it hpi"),
         ("hpi", "onset_min", "divide it by 60 and call it onset_h"),
         ("hpi", "Hours", "column hours stands twice"),
@@ -258,6 +263,16 @@ def test_a_column_of_another_unit_is_refused(old: str, new: str, words: str) -> 
     with pytest.raises(InputError, match=r"mine\.csv") as refused:
         complete_predictions(long().rename(columns={old: new}), place="mine.csv")
     assert words in str(refused.value)
+
+
+@pytest.mark.parametrize(("step_h", "words"), [(30, "30 h apart"), (1e-4, "0.36 s apart"), (24, "")])
+def test_hours_of_frames_that_cannot_be_so_far_apart_are_questioned(step_h: float, words: str) -> None:
+    table = small().drop(columns=["hpi", "onset_h", "time_target"], errors="ignore")
+    frame = table.groupby("stack_id").cumcount()
+    notes = complete_predictions(table.assign(hours=frame * step_h))[1]
+    said = [note for note in notes if "are not those of an infection" in note]
+    assert len(said) == bool(words)
+    assert words in "".join(said)
 
 
 @pytest.mark.parametrize("kind", ["datetime64[s]", "timedelta64[s]"])

@@ -98,6 +98,26 @@ def test_stills_with_hours_are_stacks_of_one_frame(tmp_path: Path, refusal: Refu
     assert list(manifest["stack_id"]) == [f"{tmp_path.name}/A01/p1/t2.5", f"{tmp_path.name}/A01/p1/t30"]
 
 
+@pytest.mark.parametrize("header", ["day", "time", "m", "temperature", "passage_d"])
+def test_a_column_that_may_be_something_else_is_kept(stacks: Path, header: str) -> None:
+    manifest, _ = load_manifest(listed(stacks, f"path,condition,{header}\na.tif,mock,1\n"), ONSET_H)
+    assert manifest[header].tolist() == [1.0]
+
+
+@pytest.mark.parametrize(
+    ("step", "said"), [(30, "frames 30 h apart by the hours of stills, 60 h in"), (24, "")]
+)
+def test_stills_whose_hours_are_minutes_are_questioned(tmp_path: Path, step: int, said: str) -> None:
+    rows = ["path,condition,well,hours"]
+    for number in range(6):
+        Image.fromarray(np.arange(256, dtype=np.uint8).reshape(16, 16)).save(tmp_path / f"{number}.png")
+        rows.append(f"{number}.png,mock,a{number % 2 + 1},{number // 2 * step}")
+    _, notes = load_manifest(listed(tmp_path, "\n".join(rows)), ONSET_H)
+    found = [note for note in notes if "infection" in note]
+    assert len(found) == bool(said)
+    assert said in "".join(found)
+
+
 def test_hours_of_a_stack_of_many_frames_are_refused(stacks: Path, refusal: Refusal) -> None:
     assert "hours is for stills, the file holds 3 frames; use start_h" in refusal(
         listed(stacks, "path,condition,hours\na.tif,mock,3\n")
@@ -173,6 +193,8 @@ def test_binary_table_is_refused(tmp_path: Path, refusal: Refusal) -> None:
             "column Interval (s): hours are needed; divide it by 3600",
         ),
         ("path,condition,hours_min", "column hours_min: hours are needed; divide it by 60 and call it hours"),
+        ("path,condition,minutes", "column minutes: hours are needed; divide it by 60 and call it hours"),
+        ("path,condition,time_min", "column time_min: hours are needed; divide it by 60 and call it hours"),
         ("path,condition,start_day", "multiply it by 24 and call it start_h"),
         ("path,condition,interval_hours", "column interval_hours: hours are needed; call it interval_h"),
         ("path,condition,p_infected", "column p_infected is what hpiclock makes; give it another name"),

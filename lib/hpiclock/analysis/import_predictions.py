@@ -14,10 +14,12 @@ from hpiclock.errors import InputError
 from hpiclock.files import check_file, read_text
 from hpiclock.tables import (
     CLOCKS,
+    LONGEST_H,
     MOST_BYTES,
     PREDICTIONS,
     check,
     check_names,
+    doubtful_hours,
     other_unit,
     plain_name,
     read_any,
@@ -145,6 +147,8 @@ def complete_predictions(
         if name in rows.columns:
             rows[name] = _numbers(rows[name], place)
     _check_units(rows, place)
+    if doubt := doubtful_hours(rows, "column hours"):
+        notes.append(f"{doubt}; if they are in another unit, give hours")
     _identity(rows, notes)
     _conditions(rows, notes, place)
     _scores(rows, notes)
@@ -199,7 +203,6 @@ def _identity(rows: pd.DataFrame, notes: list[str]) -> None:
         notes.append("frames are not given: they are numbered by their hours")
 
 
-LONGEST_H = 31 * 24.0  # no time-lapse of one infection runs for longer
 UNITS_OF_TIME = {"seconds": 3600.0, "minutes": 60.0, "days": 1 / 24}  # of one hour
 FAR_H = 0.1  # rounding of hours moves a frame by less
 

@@ -12,19 +12,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from hpiclock.config.schema import DataConfig
 from hpiclock.errors import InputError
 from hpiclock.plate.manifest import Problem, StackEntry, note_of
 from hpiclock.plate.readers import StackFacts, is_template
+from hpiclock.tables import LONGEST_H, doubtful_hours, doubtful_interval
 
 # Intervals that differ by less than this share are one; frames off the raster by less of it are on it.
 INTERVAL_TOLERANCE = 0.01
-SECOND_H, DAY_H = (
-    1 / 3600,
-    24.0,
-)  # frames of an infection are farther apart than the one, closer than the other
-LONGEST_H = 720.0  # no film of an infection goes on for longer
 
 
 class Start(NamedTuple):
@@ -102,14 +99,9 @@ def _interval(
     if apart:
         overruled = f"frames are {value:g} h apart by {name}; the file's {apart[0][1]:.3g} h are not used"
         notes.append(note_of(entry.path, overruled))
-    if not SECOND_H * (1 + INTERVAL_TOLERANCE) < value <= DAY_H:
-        written = f"{value:g} h" if value > DAY_H else f"{value * 3600:.3g} s"
-        lasts = value * (facts.n_frames - 1)
-        whole = f"{lasts:,.0f} h" if lasts >= 1 else f"{lasts * 3600:.3g} s"
-        why = f"frames {written} apart by {name}, {whole} in all, are not those of an infection"
-        notes.append(
-            note_of(entry.path, why, "state the hours between frames: data.interval_h, or in the plate map")
-        )
+    if why := doubtful_interval(value, facts.n_frames, name):
+        remedy = "state the hours between frames: data.interval_h, or in the plate map"
+        notes.append(note_of(entry.path, why, remedy))
     return value, not apart
 
 
@@ -144,7 +136,16 @@ def settle_starts(rows: list[dict[str, Any]], starts: list[Start]) -> list[Probl
                     )
                 )
             notes += _far(row)
-    return notes
+    return notes + _stills_far_apart(rows)
+
+
+def _stills_far_apart(rows: list[dict[str, Any]]) -> list[Problem]:
+    """Stills are the frames of their well: their hours say how far apart they are."""
+    stills = [row for row in rows if row["n_frames"] == 1]
+    places = ["/".join(filter(None, (row["plate"], row["well"]))) for row in stills]
+    hours = pd.DataFrame({"stack_id": places, "hours": [row["start_h"] for row in stills]}, dtype=object)
+    why = doubtful_hours(hours.astype({"hours": float}), "the hours of stills")
+    return [note_of("", why, "give hours, not minutes or days")] if why else []
 
 
 def _own_starts(rows: list[dict[str, Any]], starts: list[Start]) -> list[float]:
