@@ -36,6 +36,27 @@ QUICK: Settings = {
 }
 
 
+@pytest.fixture
+def special_file(tmp_path: Path) -> Callable[..., Path]:
+    """Make what is no plain file: a fifo, a folder, a link to itself (loop), a device, a long name."""
+
+    def make(kind: str, name: str = "file") -> Path:
+        path = tmp_path / name
+        if kind == "fifo":
+            os.mkfifo(path)
+        elif kind == "folder":
+            path.mkdir()
+        elif kind == "loop":
+            path.symlink_to(path)
+        elif kind in ("device", "long"):
+            path = Path("/dev/zero") if kind == "device" else tmp_path / ("x" * 300)
+        else:
+            raise ValueError(kind)
+        return path
+
+    return make
+
+
 @pytest.fixture(scope="session")
 def tiny_plate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The plate map of 4 mock and 4 infected wells, one field of 64 px each, 13 frames over 48 h."""

@@ -1,6 +1,6 @@
 """The config: paths, base files, overrides, the text of errors, what differs from the defaults."""
 
-import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -389,18 +389,10 @@ def test_a_long_chain_of_bases_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["fifo", "folder", "loop", "long", "device"])
-def test_a_special_file_is_refused_and_never_waited_for(tmp_path: Path, kind: str) -> None:
-    path = tmp_path / "c.yaml"
-    if kind == "fifo":
-        os.mkfifo(path)
-    elif kind == "folder":
-        path.mkdir()
-    elif kind == "loop":
-        path.symlink_to(path)
-    elif kind == "device":
-        path = Path("/dev/zero")
-    else:
-        path = tmp_path / ("x" * 300)
+def test_a_special_file_is_refused_and_never_waited_for(
+    tmp_path: Path, special_file: Callable[..., Path], kind: str
+) -> None:
+    path = special_file(kind, "c.yaml")
     words = {"fifo": "is a FIFO", "folder": "is a folder", "loop": "cannot be read", "long": "cannot be read"}
     said = refusal(path)
     assert words.get(kind, "is a device") in said

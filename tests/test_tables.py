@@ -1,6 +1,7 @@
 """The tables: what is checked, how errors read, and that a file gives back what was written."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -244,20 +245,10 @@ def test_a_table_is_written_without_formulas(tmp_path: Path) -> None:
     assert read(HISTORY, tmp_path / "h.csv")["metric"].tolist() == ["=1"]
 
 
-def special(folder: Path, kind: str) -> Path:
-    """A path that is no table."""
+def no_table(folder: Path, kind: str) -> Path:
+    """A plain file that is no table."""
     path = folder / "t.csv"
-    if kind == "fifo":
-        os.mkfifo(path)
-    elif kind == "folder":
-        path.mkdir()
-    elif kind == "loop":
-        path.symlink_to(path)
-    elif kind == "device":
-        path = Path("/dev/zero")
-    elif kind == "long":
-        path = folder / ("x" * 300)
-    elif kind == "binary":
+    if kind == "binary":
         path.write_bytes(b"PK\3\4 not really")
     elif kind == "wide":
         path.write_text(",".join(f"c{n}" for n in range(200_000)) + "\n")
@@ -295,8 +286,11 @@ def special(folder: Path, kind: str) -> Path:
         ("no parquet", "cannot be read as a table"),
     ],
 )
-def test_what_is_no_table_is_refused_at_once_in_one_line(tmp_path: Path, kind: str, words: str) -> None:
-    path = special(tmp_path, kind)
+def test_what_is_no_table_is_refused_at_once_in_one_line(
+    tmp_path: Path, special_file: Callable[..., Path], kind: str, words: str
+) -> None:
+    is_special = kind in ("fifo", "folder", "loop", "device", "long")
+    path = special_file(kind) if is_special else no_table(tmp_path, kind)
     with pytest.raises(InputError) as refused:
         read_any(path)
     assert str(refused.value).startswith(f"{path}: ")

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 import pyarrow.types as pa_types
 from pyarrow import ArrowException
 
-from hpiclock.errors import InputError
+from hpiclock.errors import InputError, nearest
 from hpiclock.files import as_written, atomic, check_file, make_folder, read_text, write_csv
 
 IDENTITY = ["stack_id", "path", "plate", "well", "position", "condition", "moi", "onset_h"]
@@ -336,6 +336,21 @@ def _unit_of(name: str, wanted: str) -> str | None:
             alone = not stem and (len(unit) < SHORTEST_UNIT or UNITS[unit] < 1)
             return None if alone else unit
     return None
+
+
+def misspelled(names: Iterable[str], known: Iterable[str]) -> dict[str, str]:
+    """Return what each column is probably meant to be whose name is nearly a known one that is not there.
+
+    Args:
+        names: the columns of a table.
+        known: the names that would be read.
+    """
+    plain = {plain_name(name): name for name in names}
+    free = [name for name in known if name not in plain]
+    near = {written: nearest(name, free, 0.8) for name, written in plain.items() if name not in known}
+    return {
+        name: f"did you mean {meant}? If not, give it another name" for name, meant in near.items() if meant
+    }
 
 
 def check_names(path: str | Path, names: Iterable[str]) -> None:

@@ -131,9 +131,31 @@ def test_a_donor_that_holds_both_conditions_is_noted(stacks: Path) -> None:
     assert notes == [f"{stacks / 'a.tif'}: well slide 7 of plate run7 is infected and mock at once"]
 
 
-def test_a_column_nearly_named_like_another_is_noted(stacks: Path) -> None:
-    _, notes = load_manifest(listed(stacks, "path,condition,well,seris\na.tif,mock,a1,2\n"), ONSET_H)
-    assert notes == [f"{stacks / 'list.csv'}: column seris is kept as it is; did you mean series?"]
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("seris", "series"),
+        ("Wells", "well"),
+        ("conditon", "condition"),
+        ("n_frame", "n_frames"),
+        ("compuond", "compound"),
+    ],
+)
+@pytest.mark.parametrize("blind", [False, True])
+def test_a_column_nearly_named_like_one_that_is_not_there_is_refused(
+    stacks: Path, refusal: Refusal, name: str, meant: str, blind: bool
+) -> None:
+    header, row = ("path", "a.tif") if meant == "condition" else ("path,condition", "a.tif,mock")
+    table = listed(stacks, f"{header},{name}\n{row},2\n")
+    words = f"list.csv: unknown column {name}; did you mean {meant}? If not, give it another name"
+    assert refusal(table, blind=blind).endswith(words)
+
+
+def test_a_column_far_from_any_other_is_kept(stacks: Path) -> None:
+    header = "path,condition,well,series,passage,serie"  # series is there
+    manifest, notes = load_manifest(listed(stacks, f"{header}\na.tif,mock,a1,2,7,8\n"), ONSET_H)
+    assert manifest[["passage", "serie"]].to_numpy().tolist() == [[7, 8]]
+    assert notes == []
 
 
 def test_stated_frame_count_that_differs_is_noted(stacks: Path) -> None:
@@ -227,15 +249,9 @@ def test_a_list_as_people_save_it(stacks: Path, text: str, encoding: str) -> Non
 
 @pytest.mark.parametrize("kind", ["fifo", "loop", "long", "device"])
 def test_a_source_that_is_no_file_is_refused_and_never_waited_for(
-    tmp_path: Path, refusal: Refusal, kind: str
+    special_file: Callable[..., Path], refusal: Refusal, kind: str
 ) -> None:
-    path = tmp_path / ("x" * 300 if kind == "long" else "list.csv")
-    if kind == "fifo":
-        os.mkfifo(path)
-    elif kind == "loop":
-        path.symlink_to(path)
-    elif kind == "device":
-        path = Path("/dev/zero")
+    path = special_file(kind, "list.csv")
     assert "set data.source to a folder pair" in refusal(DataConfig(source=str(path)))
 
 

@@ -20,6 +20,7 @@ from hpiclock.tables import (
     check,
     check_names,
     doubtful_hours,
+    misspelled,
     other_unit,
     plain_name,
     read_any,
@@ -135,6 +136,8 @@ def complete_predictions(
     check_names(place, predictions_like.columns)
     for name, hint in other_unit(predictions_like.columns, HOURS).items():
         raise InputError(f"{place}: column {name}: {hint}")
+    for name, hint in misspelled(predictions_like.columns, PREDICTIONS.columns).items():
+        raise InputError(f"{place}: unknown column {name}; {hint}")
     missing = [name for name in REQUIRED if name not in predictions_like.columns]
     if missing:
         raise InputError(

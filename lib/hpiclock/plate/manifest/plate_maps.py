@@ -20,7 +20,7 @@ from hpiclock.config.schema import Hours, Section, option
 from hpiclock.errors import InputError, nearest
 from hpiclock.files import as_text, check_file
 from hpiclock.plate.readers import EXTRA, FAULTS
-from hpiclock.tables import UNKNOWN, check_names, delimited, other_unit, plain_name
+from hpiclock.tables import UNKNOWN, check_names, delimited, misspelled, other_unit, plain_name
 from hpiclock.wells import letters, normal_well, parse_well, plate_format, well_name
 
 SHEETS = (".csv", ".tsv", ".xlsx")
@@ -307,13 +307,12 @@ def _long_header(sheet: Sheet) -> int | None:
 def _long(path: Path, sheet: Sheet, header: int) -> list[tuple[str, str, Cell]]:
     names = [plain_name(cell.text) for cell in sheet.rows[header]]
     check_names(path, names)
-    units = other_unit(names, ("onset_h",))
+    units, meant = other_unit(names, ("onset_h",)), misspelled(names, KEYS)
     for name, cell in zip(names, sheet.rows[header], strict=True):
         if name in units:
             raise cell.error(f"column {cell.text}: {units[name]}")
-        near = nearest(name, [key for key in KEYS if key not in names], 0.8)
-        if name not in KEYS and near:
-            raise cell.error(f"unknown column {cell.text}; did you mean {near}?")
+        if name in meant:
+            raise cell.error(f"unknown column {cell.text}; {meant[name]}")
     found = []
     for row in sheet.rows[header + 1 :]:
         place = row[names.index("well")]

@@ -15,14 +15,14 @@ from typing import Any
 import pandas as pd
 
 from hpiclock.config.schema import DataConfig, FolderPair
-from hpiclock.errors import InputError, nearest
+from hpiclock.errors import InputError
 from hpiclock.files import check_file, write_csv
 from hpiclock.plate.manifest import Problem, Source, StackEntry, error_of, note_of, plate_maps
 from hpiclock.plate.manifest.plate_maps import SHEETS, PlateMap, WellTreatment
 from hpiclock.plate.readers import SUFFIXES, Scene, list_stacks, source_files
 from hpiclock.plate.readers.stills import PLACES, template
 from hpiclock.progress import progress
-from hpiclock.tables import MANIFEST, PREDICTIONS, UNKNOWN, check_names, other_unit, plain_name
+from hpiclock.tables import MANIFEST, PREDICTIONS, UNKNOWN, check_names, misspelled, other_unit, plain_name
 from hpiclock.wells import normal_well
 
 NO_MATCH = "its name does not follow the name pattern"
@@ -39,6 +39,7 @@ _FRAMES = re.compile(r"_t(\d+)-(\d+)(?!\d)")
 _NO_TEXT = re.compile("[\\x00-\\x1f\\x7f\\ud800-\\udfff]")  # control characters, bytes that are no UTF-8
 COMPANIONS = {".yaml", ".yml", ".json", ".xml", ".ome", ".txt", ".md", ".log", ".pdf", ".html"}
 QUARANTINE = ("path", "reason")
+READ = (*REQUIRED, *TEXTS, *NUMBERS, *MEASURED, "allocation")
 KNOWN = {*REQUIRED, *TEXTS, *NUMBERS, *MEASURED, *QUARANTINE}
 # columns that a source cannot have: they are made from it
 RESERVED = {*PREDICTIONS.columns} - {*MANIFEST.columns, *NUMBERS}
@@ -375,6 +376,10 @@ def read_manifest_csv(path: Path, data: DataConfig, *, blind: bool = False) -> S
         InputError: not such a table, or a value that cannot be; the message names row and column.
     """
     rows = read_text_table(path)
+    for name, hint in other_unit(rows.columns, ("interval_h", "start_h", "onset_h", "hours")).items():
+        raise InputError(f"{path}: column {name}: {hint}")
+    for name, hint in misspelled(rows.columns, (*READ, *plate_maps.KEYS)).items():
+        raise InputError(f"{path}: unknown column {name}; {hint}")
     if blind:
         condition = rows["condition"] if "condition" in rows.columns else pd.Series("", rows.index)
         rows = rows.assign(condition=condition.mask(condition.eq(""), UNKNOWN))
@@ -384,11 +389,8 @@ def read_manifest_csv(path: Path, data: DataConfig, *, blind: bool = False) -> S
         raise InputError(f"{path}: {lacks}; a manifest needs path and condition")
     if rows.empty:
         raise InputError(f"{path}: no rows in it; list one stack per row")
-    for name, hint in other_unit(rows.columns, ("interval_h", "start_h", "onset_h", "hours")).items():
-        raise InputError(f"{path}: column {name}: {hint}")
     if "exclude" in rows.columns and not rows["exclude"].str.lower().isin(plate_maps.NOT).all():
         raise InputError(f"{path}: column exclude: stacks are left out by data.quarantine; take it out")
-    problems = _misspelled(path, rows)
     pattern = compile_pattern(data.name_pattern, "data.name_pattern")
     extra = _typed(rows.drop(columns=[*REQUIRED, *TEXTS, *NUMBERS, *MEASURED], errors="ignore"))
     entries = []
@@ -399,7 +401,7 @@ def read_manifest_csv(path: Path, data: DataConfig, *, blind: bool = False) -> S
         entry = complete_from_name(entry, entry.path.name, pattern) or entry
         plate = entry.plate or Path(os.path.abspath(path)).parent.name
         entries.append(replace(entry, plate=plate, extra=entry.extra | more))
-    return Source(entries, problems)
+    return Source(entries, [])
 
 
 def _entry(path: Path, place: str, row: dict[str, str]) -> StackEntry:
@@ -445,14 +447,6 @@ def _beside(table: Path, text: str) -> Path:
     if not os.path.exists(path) and "\\" in text:  # written on Windows
         return Path(os.path.abspath(table.parent / text.replace("\\", "/")))
     return path
-
-
-def _misspelled(path: Path, rows: pd.DataFrame) -> list[Problem]:
-    optional = (*TEXTS, *NUMBERS)
-    free = [name for name in optional if name not in rows.columns]
-    meant = {name: nearest(str(name), free, 0.8) for name in rows.columns if name not in optional}
-    kept = "column {} is kept as it is"
-    return [note_of(path, kept.format(name), f"did you mean {near}?") for name, near in meant.items() if near]
 
 
 def read_text_table(path: Path) -> pd.DataFrame:
