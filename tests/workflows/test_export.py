@@ -25,7 +25,7 @@ def test_every_file_is_written_and_agrees(run, tmp_path):
     about = json.loads((folder / "model.json").read_text())
     assert about["image"]["size"] == 32
     card = (folder / "MODEL_CARD.md").read_text()
-    for heading in ("Intended use", "Training data", "Metrics on test wells", "The audit's verdict"):
+    for heading in ("Intended use", "Data", "Metrics on test wells", "Confound audit"):
         assert f"\n## {heading}\n" in card
     assert "Not audited" in card
     assert all(f"- {note}" in card for note in run.notes)

@@ -366,7 +366,7 @@ FIGURE = "temporal_generalization.png"
 PICTURED = 8  # newest runs that show it: the page is to be sent around
 # fmt: off
 FILES = (
-    "verdict.csv", "metrics.csv", "results.json", "training_summary.txt",
+    "methods.md", "verdict.csv", "metrics.csv", "results.json", "training_summary.txt",
     "config.yaml", "provenance.json", "run.log",
 )
 # fmt: on

@@ -30,6 +30,7 @@ from hpiclock.plate.manifest.sources import write_quarantine
 from hpiclock.plate.manifest.survey import survey
 from hpiclock.plate.quality import KINDS, cached_statistics, frame_statistics, passport, quarantine_rows
 from hpiclock.plate.timeline import expand_frames
+from hpiclock.report.methods import METHODS, write_methods
 from hpiclock.report.text import passport_lines, survey_lines
 from hpiclock.runs.run import VERDICT, Run, Say, outputs_of
 from hpiclock.tables import (
@@ -222,6 +223,8 @@ def audit_run(run: Run, out: str | Path | None = None, *, say: Say = print) -> p
     for name, table in found.tables.items():
         write_csv(table, tables / f"{name}.csv")
     write_csv(found.verdict, folder / VERDICT)
+    if (folder / METHODS).is_file():  # it tells of the audit
+        write_methods(run)
     return found.verdict
 
 

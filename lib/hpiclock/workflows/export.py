@@ -4,58 +4,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 
 from hpiclock.errors import InputError, RunFailed
 from hpiclock.files import atomic, check_output_folder, make_folder, remove_content
 from hpiclock.plate.cache import open_cache
-from hpiclock.plate.frames import treatment_table
-from hpiclock.report.audit_text import kept_verdict, verdict_lines
-from hpiclock.report.pages import render
-from hpiclock.report.text import readable_metrics
+from hpiclock.report.methods import model_card
 from hpiclock.runs.results import read_study_tables
 from hpiclock.runs.run import Run, Say, plain
-from hpiclock.tables import FRAMES, MANIFEST, METRICS
+from hpiclock.tables import FRAMES, MANIFEST
 from hpiclock.workflows.identity import check_what_was_learnt
 from hpiclock.workflows.predict import trained_model
 
 CARD = "MODEL_CARD.md"
 AGREE = {"p_infected": 1e-4, "hours": 1e-2}  # largest difference between the run and an exported file
 VERIFIED_FRAMES = 16  # of the training plate on which they are compared
-
-
-def model_card(run: Run) -> str:
-    """Return the card as Markdown; its words stand in ``report/template/model_card.md.j2``.
-
-    Raises:
-        InputError: a run whose tables are not there.
-    """
-    cfg, image = run.cfg, run.cfg.image
-    manifest, metrics = run.read_table("manifest.csv", MANIFEST), run.read_table("metrics.csv", METRICS)
-    cut = read_study_tables(run.folder)["threshold"].iloc[0]
-    groups = ["all", "infected", "mock", "before onset", "eclipse", "after eclipse"]
-    verdict = kept_verdict(run)
-    return render(
-        "model_card.md.j2",
-        run=run,
-        cfg=cfg,
-        version=run.read_json("provenance.json")["hpiclock"],
-        treatments=treatment_table(manifest).fillna({"moi": ""}).to_string(index=False),
-        sides=_sides(run.read_table("frames.parquet", FRAMES)).to_string(),
-        limits="" if image.low is None else f" {image.low:g} to {image.high:g}",
-        cut_off=f"{image.crop_border:.0%}",
-        channel="the only one" if cfg.data.channel is None else cfg.data.channel,
-        plane="the only one" if cfg.data.z is None else cfg.data.z,
-        threshold=f"{cut['value']:.3f} ({cut['note']})",
-        metrics=readable_metrics(metrics, groups=groups, split="test").to_string(),
-        verdict="" if verdict is None else "\n".join(verdict_lines(verdict)),
-    )
-
-
-def _sides(frames: pd.DataFrame) -> pd.DataFrame:
-    wells = frames.assign(place=(frames["plate"] + "/" + frames["well"]).where(frames["well"].ne("")))
-    grouped = wells.groupby(["split", "condition"], sort=False)
-    return grouped.agg(wells=("place", "nunique"), stacks=("stack_id", "nunique"), frames=("frame", "size"))
 
 
 def export(run: Run, folder: Path, *, say: Say) -> Path:

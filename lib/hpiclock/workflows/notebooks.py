@@ -269,8 +269,11 @@ def _execute_all(chosen: Sequence[Path], config: str | Path, overrides: Mapping[
 
 
 def _publish(run: Run) -> Report:
+    from hpiclock.report.methods import write_methods
     from hpiclock.report.pages import write_index, write_pages
 
+    if run.state == "done":
+        write_methods(run)
     listed = run.folder.is_relative_to(run.cfg.reports_dir)
     return Report(run, tuple(write_pages(run)), write_index(run.cfg.reports_dir) if listed else None)
 

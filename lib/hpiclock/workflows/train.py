@@ -4,6 +4,7 @@ Notebook 02 makes the same calls, one a cell; :func:`train` makes them in a row.
 """
 
 import os
+import time
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -157,7 +158,9 @@ def fit(
         n_test = int(frames["split"].eq("test").sum())
         counts = f"{len(sides['train'].rows)} train, {len(sides['val'].rows)} val, {n_test} test frames"
         tell(f"{counts}; {cfg.model.backbone} on {_hardware(facts, model)}, {facts['precision']}")
+        whole, began = run.state == "new", time.monotonic()  # of a run that goes on the time is not known
         fitted = loop.fit(model, losses, sides["train"], sides["val"], cfg, run.path("checkpoints"), say=tell)
+        took = {"train_s": round(time.monotonic() - began, 1)} if whole else {}
         test = sides["test"]
         output = evaluate.predict(model, test, desc="testing")
     tested = evaluate.evaluate(
@@ -167,7 +170,9 @@ def fit(
     history = pd.concat([fitted.history, pd.DataFrame(rows)], ignore_index=True)
     if group.is_main:
         run.save_table("history.csv", HISTORY, history)
-        run.record(**device_facts(model, group.size))  # the number of threads is chosen on the way
+        n_parameters = sum(part.numel() for part in model.parameters())
+        # the number of threads is chosen on the way
+        run.record(**device_facts(model, group.size), parameters=n_parameters, **took)
     return history
 
 
