@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -20,7 +21,7 @@ from hpiclock.config.schema import DataConfig
 from hpiclock.errors import InputError
 from hpiclock.plate.frames import expand_frames, treatment_table
 from hpiclock.plate.manifest.survey import load_manifest, survey
-from hpiclock.plate.readers import list_stacks, open_stack
+from hpiclock.plate.readers import hours_since_1970, list_stacks, open_stack
 
 Refusal = Callable[..., str]
 SIDE = 16
@@ -40,7 +41,7 @@ def numbers(path: str | Path, **options: object) -> list[int]:
         return [int(stack.frame(index)[0, 2]) for index in range(stack.facts.n_frames)]
 
 
-def plate(folder: Path, **keys: object) -> DataConfig:
+def plate(folder: Path, /, **keys: object) -> DataConfig:
     lines = [f"{key}: {value}" for key, value in ({"plate": "p"} | keys).items()] + ["wells:"]
     lines += [f"  {well}: {{condition: {condition}}}" for well, condition in WELLS.items()]
     (folder / "plate.yaml").write_text("\n".join(lines) + "\n")
@@ -127,7 +128,116 @@ def test_files_of_an_ome_set_that_are_gone_are_gaps(tmp_path: Path, lost: tuple[
     assert times == [t / 2 for t in range(6) if t not in lost]
 
 
+def test_a_corner_that_no_tile_covers_is_said_and_a_tile_that_is_lost_is_a_gap(tmp_path: Path) -> None:
+    path = tmp_path / "a.czi"
+    corners = ((0, 0), (SIDE, 0), (0, SIDE))  # of the four
+    with czi.create_czi(str(path)) as document:
+        for t in range(4):
+            for place in corners[: 2 if t == 2 else 3]:
+                document.write(grey(t)[..., None], plane={"T": t, "C": 0, "Z": 0}, scene=0, location=place)
+        document.write_metadata("mosaic")
+    assert numbers(path) == [0, 1, 3]
+    with open_stack(path) as stack:
+        assert stack.facts.raster == (0, 1, 3)
+        assert "25% of its mosaic was never imaged: that part of each frame is filled" in stack.facts.notes[0]
+        image = stack.frame(0)
+    np.testing.assert_array_equal(image[:SIDE, SIDE:], grey(0))
+    there = np.concatenate([grey(0).ravel()] * 3)
+    assert set(image[SIDE:, SIDE:].ravel()) == {int(np.median(there))}
+
+
+class Nd2:
+    """What our reader asks of the package, of two positions and three frames of two planes."""
+
+    dtype, is_rgb = np.dtype("uint16"), False
+    experiment = (SimpleNamespace(type="TimeLoop", parameters=SimpleNamespace(periodMs=1.8e6)),)
+    loop_indices = tuple({"T": t, "P": p, "Z": z} for t in range(3) for p in range(2) for z in range(2))
+    metadata = SimpleNamespace(channels=[SimpleNamespace(channel=SimpleNamespace(name="BF"))])
+    attributes = SimpleNamespace(widthBytes=2 * SIDE, heightPx=SIDE, compressionType=None)
+
+    def __init__(self, path: Path) -> None:
+        size = path.stat().st_size
+        self.sizes = {"T": 3, "P": 2, "Z": 2, "Y": SIDE, "X": SIDE}
+        # of position 1, frame 1 has no first plane, and the second of frame 2 lies beyond the end
+        offsets = dict.fromkeys(range(12), 0)
+        del offsets[6]
+        offsets[11] = size
+        self._rdr = SimpleNamespace(_frame_offsets=offsets)
+
+    def __enter__(self) -> "Nd2":
+        return self
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def events(self) -> list[dict[str, float]]:
+        return [{"Index": n, "Time [s]": 60.0 + 1800 * at["T"]} for n, at in enumerate(self.loop_indices)]
+
+    def frame_metadata(self, _: int) -> SimpleNamespace:
+        # 2024-03-01 12:01 UTC, one minute after the time from which its times count
+        time = SimpleNamespace(absoluteJulianDayNumber=2460371.0 + 1 / 1440, relativeTimeMs=60_000.0)
+        return SimpleNamespace(channels=[SimpleNamespace(time=time)])
+
+    def voxel_size(self) -> SimpleNamespace:
+        return SimpleNamespace(x=0.65)
+
+    def read_frame(self, number: int) -> np.ndarray:
+        return grey(self.loop_indices[number]["T"], self.loop_indices[number]["P"])
+
+
+def test_planes_that_an_nd2_lacks_are_gaps_and_its_dates_are_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("nd2.ND2File", Nd2)
+    path = tmp_path / "a.nd2"
+    path.write_bytes(bytes(4096))
+    assert [scene.path for scene in list_stacks(path)] == [f"{path}#0", f"{path}#1"]
+    assert numbers(f"{path}#0", z=1) == [0, 1, 2]
+    assert numbers(f"{path}#1", z=0) == [0, 2]
+    assert numbers(f"{path}#1", z=1) == [0, 1]
+    assert numbers(f"{path}#1", z="max") == [0]
+    with open_stack(f"{path}#1", z=0) as stack:
+        facts = stack.facts
+    assert facts.raster == (0, 2)
+    assert facts.interval_h == pytest.approx(0.5)
+    assert facts.times_h == pytest.approx((0.0, 1.0))
+    assert facts.start_h == pytest.approx(1 / 60)
+    assert facts.zero_h == pytest.approx(hours_since_1970("2024-03-01T12:00:00Z"), abs=1e-4)
+
+
 # --- hours of the plate
+
+
+@pytest.mark.parametrize(("starts", "expected"), [((0, 86_400), 24.0), ((None, None), 0.0), ((0, None), 0.0)])
+def test_a_round_of_a_store_begins_when_it_says_or_a_note_says_that_it_does_not(
+    tmp_path: Path, starts: tuple[int | None, ...], expected: float
+) -> None:
+    path = tmp_path / "a.zarr"
+
+    def group(where: Path, attributes: dict[str, object]) -> zarr.Group:
+        made = zarr.open_group(str(where), mode="a", zarr_format=2)
+        made.attrs.update(attributes)
+        return made
+
+    rounds = [{"id": n} | ({} if s is None else {"starttime": s}) for n, s in enumerate(starts)]
+    wells = [
+        {"path": "A/1", "rowIndex": 0, "columnIndex": 0},
+        {"path": "A/2", "rowIndex": 0, "columnIndex": 1},
+    ]
+    group(path, {"plate": {"acquisitions": rounds, "wells": wells}})
+    axes = [{"name": "t", "unit": "hour"}, {"name": "y"}, {"name": "x"}]
+    level = {"path": "0", "coordinateTransformations": [{"type": "scale", "scale": [0.5, 1, 1]}]}
+    for k, well in enumerate(("A/1", "A/2")):
+        fields = [{"path": str(number), "acquisition": number} for number in range(2)]
+        group(path / well, {"well": {"images": fields}})
+        for number in range(2):
+            made = group(path / well / str(number), {"multiscales": [{"axes": axes, "datasets": [level]}]})
+            made.create_array("0", data=np.stack([grey(t, k) for t in range(3)]))
+    data = plate(tmp_path, folder="a.zarr")
+    manifest, said = load_manifest(data, 0.0)
+    assert manifest.groupby("series")["start_h"].unique().map(list).tolist() == [[0.0], [expected]]
+    known = [note for note in said if "series 0, 1 of one field (p/A01/0) begin together, at 0 h" in note]
+    assert len(known) == (expected == 0)
+    assert any("2 of 4 stacks have a date of acquisition" in note for note in said) == (starts == (0, None))
 
 
 @pytest.mark.parametrize(("first", "expected"), [(0, 0), (20, 20), (1, 0)])
@@ -309,6 +419,32 @@ def test_a_renamed_ome_set_is_owned_by_uuid(tmp_path: Path) -> None:
 
 
 # --- files that hold anything
+
+
+TYX = {"axes": "TYX"}
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"imagej": True, "metadata": TYX},
+        {"ome": True, "metadata": TYX},
+        {},
+        {"metadata": None},
+        {"bigtiff": True},
+        {"compression": "zlib"},
+    ],
+)
+def test_pages_that_are_stored_in_different_ways_are_refused(
+    tmp_path: Path, refusal: Refusal, how: dict[str, object]
+) -> None:
+    path = tmp_path / "a.tif"
+    kind = {} if "imagej" in how else {"photometric": "minisblack"}
+    tifffile.imwrite(path, np.stack([grey(t) for t in range(3)]), **how, **kind)  # type: ignore[arg-type]
+    assert numbers(path) == [0, 1, 2]
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        tiff.pages[2].tags["PhotometricInterpretation"].overwrite(0)
+    assert "(MINISBLACK, MINISWHITE)" in refusal(path)
 
 
 def bomb(path: Path) -> None:

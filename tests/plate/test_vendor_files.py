@@ -12,7 +12,7 @@ from pylibCZIrw import czi
 from hpiclock.config.schema import DataConfig
 from hpiclock.errors import InputError
 from hpiclock.plate.manifest.survey import load_manifest
-from hpiclock.plate.readers import list_stacks, open_stack
+from hpiclock.plate.readers import hours_since_1970, list_stacks, open_stack
 
 Refusal = Callable[..., str]
 HEIGHT, WIDTH = 6, 8
@@ -167,7 +167,7 @@ def test_czi_cut_short_is_one_line(tmp_path: Path, refusal: Refusal) -> None:
 FILETIME_2024 = 133_485_408_000_000_000  # 2024-01-01 in units of 100 ns since 1601
 
 
-def lif_image(name: str, block: str, n_frames: int, n_channels: int) -> str:
+def lif_image(name: str, block: str, n_frames: int, n_channels: int, n_stamps: int | None) -> str:
     plane = HEIGHT * WIDTH * 2
     sizes = [
         (1, WIDTH, 2, 0.65e-6),
@@ -185,7 +185,7 @@ def lif_image(name: str, block: str, n_frames: int, n_channels: int) -> str:
         for c in range(n_channels)
     )
     # the second frame came a minute late
-    minutes = [30 * t + (t == 1) for t in range(n_frames) for _ in range(n_channels)]
+    minutes = [30 * t + (t == 1) for t in range(n_frames) for _ in range(n_channels)][:n_stamps]
     stamps = " ".join(f"{FILETIME_2024 + minute * 600_000_000:x}" for minute in minutes)
     return (
         f'<Element Name="{name}"><Memory Size="{plane * n_frames * n_channels}" MemoryBlockID="{block}"/>'
@@ -195,10 +195,12 @@ def lif_image(name: str, block: str, n_frames: int, n_channels: int) -> str:
     )
 
 
-def write_lif(path: Path, stack: np.ndarray) -> Path:
-    """``stack``: images, T, C, Y, X."""
+def write_lif(path: Path, stack: np.ndarray, n_stamps: int | None = None) -> Path:
+    """``stack``: images, T, C, Y, X; ``n_stamps``: planes of each with a time, None = all."""
     n_images, n_frames, n_channels = stack.shape[:3]
-    images = "".join(lif_image(f"pos{i}", f"MemBlock_{i}", n_frames, n_channels) for i in range(n_images))
+    images = "".join(
+        lif_image(f"pos{i}", f"MemBlock_{i}", n_frames, n_channels, n_stamps) for i in range(n_images)
+    )
     xml = (
         '<LMSDataContainerHeader Version="2"><Element Name="project">'
         f"<Children>{images}</Children></Element></LMSDataContainerHeader>"
@@ -227,6 +229,17 @@ def test_lif_images_channels_times_and_pixels(tmp_path: Path) -> None:
         assert facts.pixel_um == pytest.approx(0.65)
         for t in range(3):
             np.testing.assert_array_equal(opened.frame(t), stack[1, t, 1])
+
+
+def test_a_lif_that_was_stopped_has_the_frames_that_its_stamps_tell_and_a_date(tmp_path: Path) -> None:
+    stack = levels(1, 3, 2, HEIGHT, WIDTH)
+    path = write_lif(tmp_path / "a.lif", stack, n_stamps=4)  # of 6 planes
+    with open_stack(path, channel=1) as opened:
+        facts = opened.facts
+        assert (facts.n_frames, facts.times_h) == (2, pytest.approx((0.0, 31 / 60)))
+        assert facts.notes == ("1 of its 3 frames are not there (2): gaps at their hours",)
+        assert facts.zero_h == hours_since_1970("2024-01-01T00:00:00Z")
+        np.testing.assert_array_equal(opened.frame(1), stack[0, 1, 1])
 
 
 def test_lif_cut_short_is_one_line(tmp_path: Path, refusal: Refusal) -> None:

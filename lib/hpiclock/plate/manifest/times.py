@@ -24,6 +24,9 @@ from hpiclock.tables import LONGEST_H, doubtful_hours, doubtful_interval
 INTERVAL_TOLERANCE = 0.01
 
 
+STATE_START = "state start_h in a plate map or manifest CSV"
+
+
 class Start(NamedTuple):
     """What is known of the hour of a stack's frame 0."""
 
@@ -132,11 +135,35 @@ def settle_starts(rows: list[dict[str, Any]], starts: list[Start]) -> list[Probl
                     note_of(
                         row["path"],
                         f"it begins at {own_h:.4g} h by {by}",
-                        "state start_h in a plate map or manifest CSV to overrule",
+                        f"{STATE_START} to overrule",
                     )
                 )
             notes += _far(row)
+        notes += _starts_not_known([rows[i] for i in mine], [starts[i] for i in mine])
     return notes + _stills_far_apart(rows)
+
+
+def _starts_not_known(rows: list[dict[str, Any]], starts: list[Start]) -> list[Problem]:
+    """Dates that only some stacks of a plate have, and rounds of one field that seem to begin together."""
+    notes = []
+    unknown = [not (start.exact or start.named or start.number is not None) for start in starts]
+    dates = [start.zero_h is not None for start, here in zip(starts, unknown, strict=True) if here]
+    if any(dates) and not all(dates):
+        have = f"{sum(dates)} of {len(dates)} stacks have a date of acquisition"
+        why = f"{have}, the others none: no date is used"
+        notes.append(note_of(rows[0]["plate"], why, STATE_START))
+    rounds = defaultdict(set)
+    for row, here in zip(rows, unknown, strict=True):
+        if here and row["n_frames"] > 1 and row.get("series"):
+            rounds[row["plate"], row["well"], row["position"], row["start_h"]].add(row["series"])
+    together = [(place, series) for place, series in rounds.items() if len(series) > 1]
+    if together:
+        (plate, well, position, hour), series = together[0]
+        field = "/".join(filter(None, (plate, well, position)))
+        begin = f"begin together, at {hour:g} h: which was when is not known"
+        why = f"series {', '.join(sorted(series))} of one field ({field}) {begin}"
+        notes.append(note_of("", why, STATE_START))
+    return notes
 
 
 def _stills_far_apart(rows: list[dict[str, Any]]) -> list[Problem]:

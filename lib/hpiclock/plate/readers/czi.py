@@ -1,6 +1,9 @@
 """Zeiss CZI files through Zeiss's own ``pylibCZIrw``."""
 
+import math
 import xml.etree.ElementTree as ElementTree
+from collections import defaultdict
+from collections.abc import Iterable
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,8 @@ from hpiclock.plate.readers import (
 )
 from hpiclock.wells import normal_well
 
+Part = tuple[slice, slice]
+FILLED = "that part of each frame is filled with its median"
 _GREY = {"Gray8": "uint8", "Gray16": "uint16", "Gray32Float": "float32"}
 _DTYPES = _GREY | {"Bgr24": "uint8", "Bgr48": "uint16"}
 _IMAGE = "./Metadata/Information/Image/"
@@ -64,7 +69,9 @@ class ImageReader(Reader):
         step = xml.findtext(_DIMENSIONS + "T/Positions/Interval/Increment")
         offsets = (xml.findtext(_DIMENSIONS + "T/Positions/List/Offsets") or "").split()
         zero = xml.findtext(_DIMENSIONS + "T/StartTime") or xml.findtext(_IMAGE + "AcquisitionDateAndTime")
-        self.absent = self._never_written(sizes)
+        self._look_for_tiles(rectangle, sizes)
+        bare = self._bare.get(min(self._bare, default=(0, 0, 0)), [])
+        share = sum(map(_area, bare)) / (rectangle.w * rectangle.h)
         return self._facts(
             sizes | {"Y": rectangle.h, "X": rectangle.w},
             _DTYPES[kind],
@@ -75,27 +82,63 @@ class ImageReader(Reader):
             zero_h=hours_since_1970(zero),
             channels=RGB if self._is_rgb else channel_names(names, sizes.get("C", 1)),
             pixel_um=float(scale) * 1e6 if scale else None,  # metres
+            notes=(f"{share:.0%} of its mosaic was never imaged: {FILLED}",) if share else (),
         )
 
-    def _never_written(self, sizes: dict[str, int]) -> set[Plane]:
-        """Planes without a subblock: a scene that stopped early, frames that were dropped."""
-        written: set[Plane] = set()
+    def _look_for_tiles(self, rectangle: Any, sizes: dict[str, int]) -> None:
+        """Find what no tile covers of each plane; a plane that lacks tiles that others have is absent.
+
+        Planes without any: a scene that stopped early, frames that were dropped.
+        """
+        tiles: dict[Plane, set[tuple[int, int, int, int]]] = defaultdict(set)
 
         def note(_: int, block: Any) -> bool:
-            at = block.coordinate.to_dict()
-            if self._scene is None or at.get("S", self._scene) == self._scene:
+            at, tile = block.coordinate.to_dict(), block.logicalRect
+            mine = self._scene is None or at.get("S", self._scene) == self._scene
+            if mine and block.physicalSize.w == tile.w:  # else a smaller copy, for looking at
                 t, c, z = (at.get(axis, 0) - self._first.get(axis, 0) for axis in "TCZ")
-                written.add((t, 0 if self._is_rgb else c, z))
+                place = (tile.x - rectangle.x, tile.y - rectangle.y, tile.w, tile.h)
+                tiles[t, 0 if self._is_rgb else c, z].add(place)
             return True
 
         self._file.enumerate_subblocks(note)
-        return set(all_planes(self.path, sizes | {"C": 1} if self._is_rgb else sizes)) - written
+        layouts = {frozenset(mine) for mine in tiles.values()}
+        bare = {layout: _not_covered(layout, rectangle.w, rectangle.h) for layout in layouts}
+        self._bare: dict[Plane, list[Part]] = {at: bare[frozenset(mine)] for at, mine in tiles.items()}
+        lost = {at: sum(map(_area, parts)) for at, parts in self._bare.items()}
+        half_a_tile = min((w * h / 2 for mine in tiles.values() for *_, w, h in mine), default=0)
+        least = min(lost.values(), default=0)
+        whole = {at for at, area in lost.items() if area - least < half_a_tile}
+        self._bare = {at: parts for at, parts in self._bare.items() if at in whole}
+        self.absent = set(all_planes(self.path, sizes | {"C": 1} if self._is_rgb else sizes)) - whole
 
     def _read_plane(self, frame: int, channel: int, z: int) -> np.ndarray:
         wanted = {"T": frame, "Z": z, "C": 0 if self._is_rgb else channel}
         at = {axis: self._first[axis] + index for axis, index in wanted.items() if axis in self._first}
         image = self._file.read(plane=at, scene=self._scene)
-        return image[:, :, 2 - channel] if self._is_rgb else image[:, :, 0]  # stored blue, green, red
+        image = image[:, :, 2 - channel] if self._is_rgb else image[:, :, 0]  # stored blue, green, red
+        if parts := self._bare[frame, wanted["C"], z]:
+            there = np.ones(image.shape, bool)
+            for part in parts:
+                there[part] = False
+            image[~there] = np.median(image[there]).astype(image.dtype)
+        return image
+
+
+def _not_covered(tiles: Iterable[tuple[int, int, int, int]], width: int, height: int) -> list[Part]:
+    """The parts of a mosaic that none of its tiles (x, y, width, height) covers."""
+    tiles = list(tiles)
+    xs = np.unique(np.clip([0, width, *(x + more for x, _, w, _ in tiles for more in (0, w))], 0, width))
+    ys = np.unique(np.clip([0, height, *(y + more for _, y, _, h in tiles for more in (0, h))], 0, height))
+    covered = np.zeros((len(ys) - 1, len(xs) - 1), bool)
+    for x, y, w, h in tiles:
+        rows, columns = np.searchsorted(ys, (y, y + h)), np.searchsorted(xs, (x, x + w))
+        covered[slice(*rows), slice(*columns)] = True
+    return [(slice(*ys[i : i + 2]), slice(*xs[j : j + 2])) for i, j in np.argwhere(~covered)]
+
+
+def _area(part: Part) -> int:
+    return int(math.prod(side.stop - side.start for side in part))
 
 
 def _metadata(file: Any) -> ElementTree.Element:

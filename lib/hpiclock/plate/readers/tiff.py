@@ -15,7 +15,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from xml.etree import ElementTree
 from xml.etree.ElementTree import Element
 
@@ -30,6 +30,7 @@ from hpiclock.wells import well_name
 # what tifffile says, as a log line only, of a file whose end is missing
 _DAMAGE = ("invalid page offset", "invalid value offset", "corrupt", "invalid tag", "series raised")
 _UUID = re.compile(r"(<(?:\w+:)?OME\b[^>]*?\bUUID=\")([^\"]+)")
+PHOTOMETRIC = 262  # a tag
 STRIP = 3  # unnamed axes: a frame so much narrower than it is high is a channel-last picture
 
 
@@ -132,12 +133,12 @@ class ImageReader(Reader):
         everything = [one for one in self._tiff.series if one.kind == "ome" or not one.keyframe.is_reduced]
         self._ome, number = self._ome_image(images, self.scene)
         if len(everything) > 1 and self._ome is None:
-            shapes = [" x ".join(map(str, one.shape)) for one in everything]
-            kinds, what = (
-                ([str(one.dtype) for one in everything], "types")
-                if len(set(shapes)) == 1
-                else (shapes, "sizes")
-            )
+            ways = {
+                "sizes": [" x ".join(map(str, one.keyframe.shape)) for one in everything],
+                "types": [str(one.dtype) for one in everything],
+                "kinds": [getattr(one.keyframe.photometric, "name", "") for one in everything],
+            }
+            what, kinds = next(((k, v) for k, v in ways.items() if len(set(v)) > 1), ("kinds", []))
             raise self.error(f"pages of different {what} ({', '.join(kinds[:3])}); save one per file")
         if number >= len(everything):
             raise self.error(f"no image {number}; it holds one: leave #{number} away")
@@ -193,6 +194,9 @@ class ImageReader(Reader):
         """Whether 0 is shown as white; numbers that are no grey levels at all are refused."""
         page = self._series.keyframe
         shown = tifffile.PHOTOMETRIC
+        if len(kinds := self._photometrics()) > 1:
+            stored = ", ".join(getattr(shown(kind), "name", str(kind)) for kind in kinds)
+            raise self.error(f"its pages are stored in different ways ({stored}); export it again")
         stated = "PhotometricInterpretation" in page.tags
         decoded = page.photometric == shown.YCBCR and page.compression in tifffile.TIFF.IMAGE_COMPRESSIONS
         if not stated or decoded or page.photometric in (shown.MINISBLACK, shown.RGB):  # codecs give RGB
@@ -207,6 +211,31 @@ class ImageReader(Reader):
             f"its numbers are {getattr(page.photometric, 'name', page.photometric)}, not grey levels or RGB; "
             "save it as greyscale (ImageJ: Image > Lookup Tables > Grays, then Image > Type)"
         )
+
+    def _photometrics(self) -> list[int]:
+        """How the numbers of its pages are to be shown: this tag alone, as all take 20 times as long."""
+        form, handle, page = self._tiff.tiff, self._tiff.filehandle, self._series.keyframe
+        order: Literal["little", "big"] = "little" if form.byteorder == "<" else "big"
+        stated: dict[int, int] = {}  # by page
+        number, offset, seen = 0, self._tiff.pages.first.offset, set[int]()
+        while offset and offset not in seen:
+            seen.add(offset)
+            handle.seek(offset)
+            n = int.from_bytes(handle.read(form.tagnosize), order)
+            tags, following = handle.read(n * form.tagsize), handle.read(form.offsetsize)
+            if len(following) < form.offsetsize:
+                break
+            codes = np.frombuffer(tags, f"{form.byteorder}u2").reshape(n, -1)  # code, kind, count, value
+            for at in np.flatnonzero(codes[:, 0] == PHOTOMETRIC):
+                stated[number] = int(codes[at, (4 + form.offsetsize) // 2])
+            number, offset = number + 1, int.from_bytes(following, order)
+        if self._contiguous is None:
+            mine = [one.index for one in self._pages if one is not None and one.parent is self._tiff]
+        else:
+            mine = list(
+                range(page.index, page.index + math.prod(self._series.shape) // math.prod(page.shape))
+            )
+        return list(dict.fromkeys(stated[index] for index in mine if index in stated))
 
     def _bit_depth(self) -> int | None:
         stated = self._ome.bit_depth if self._ome is not None else None
