@@ -225,12 +225,24 @@ def test_a_page_lists_its_parts_and_folds_the_config_at_its_end(run):
     write_pages(run)
     soup = soup_of(run.path("01_look.html"))
     links = soup.select("nav.contents a")
-    assert [link.text for link in links] == ["Wells", "Hours"]
-    assert all(soup.find(id=link["href"][1:]).name == "h2" for link in links)
-    last = [tag for tag in soup.main.children if tag.name][-1]
+    assert [link.text for link in links] == ["Wells", "Hours", "Words on this page"]
+    assert [soup.find(id=link["href"][1:]).name for link in links] == ["h2", "h2", "details"]
+    last = [tag for tag in soup.main.children if tag.name][-2]
     assert last.name == "details"
     assert not last.has_attr("open")
     assert len(soup.select("main table")) == len(last.select("table")) == 1
+
+
+def test_a_page_and_the_index_define_the_words_that_they_use_at_their_end(run):
+    write_executed(run.path("01_data_exploration.ipynb"), nbformat.v4.new_markdown_cell("From 6 hpi on."))
+    write_pages(run)
+    for page in (run.path("01_data_exploration.html"), write_index(run.folder.parents[1])):
+        words = soup_of(page).select("details#words")[0]
+        assert not words.has_attr("open")
+        assert words.find_parent("main")
+    defined = [word.text for word in soup_of(run.path("01_data_exploration.html")).select("#words dt")]
+    assert "hpi" in defined
+    assert "integrated gradients" not in defined
 
 
 def test_pages_link_to_each_other_and_to_the_index(run):

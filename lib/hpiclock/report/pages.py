@@ -30,6 +30,7 @@ from hpiclock.format import first_clause, limits_text, n_text, value_text
 from hpiclock.metrics import METRICS
 from hpiclock.plate.manifest import SIMULATED
 from hpiclock.report.audit_text import believed, kept_verdict, verdict_rows
+from hpiclock.report.glossary import terms_in
 from hpiclock.report.text import PRIMARY, READ_FIRST, as_markdown, png, simulated_first
 from hpiclock.runs.results import read_study_tables
 from hpiclock.runs.run import CONFIG, VERDICTS, WHERE_KEYS, Run
@@ -42,6 +43,7 @@ REMOVING = {"remove_cell", "remove_input", "remove_output"}
 ERROR_MARKER_TAG = "papermill-error-cell-tag"
 CONFIG_SHOWN = "other keys stand at their defaults"  # the words under a config's table
 CONTENTS = "<!-- contents -->"
+GLOSSARY = "<!-- glossary -->"
 _BAR = re.compile(r"\d+%\|")
 
 
@@ -86,7 +88,7 @@ def write_pages(run: Run) -> list[Path]:
         own["config"] = _take_config(shown)
         body, _ = exporter.from_notebook_node(shown, {"page": common | own})
         with atomic(page) as partial:
-            partial.write_text(_with_contents(body), encoding="utf-8")
+            partial.write_text(_with_glossary(_with_contents(body)), encoding="utf-8")
         pages.append(page)
     return pages
 
@@ -143,8 +145,14 @@ def _with_contents(body: str) -> str:
     number = count(1)
     body = re.sub(r"<h2[^>]*>", lambda _: f'<h2 id="part-{next(number)}">', body)
     links = "".join(f'<li><a href="#part-{at}">{name}</a></li>' for at, name in enumerate(names, 1))
-    nav = f'<nav class="contents" aria-label="Contents"><ul>{links}</ul></nav>' if links else ""
+    links += '<li><a href="#words">Words on this page</a></li>'
+    nav = f'<nav class="contents" aria-label="Contents"><ul>{links}</ul></nav>' if names else ""
     return body.replace(CONTENTS, nav, 1)
+
+
+def _with_glossary(body: str) -> str:
+    """Put the definitions of the words that a page uses where the template leaves the place for them."""
+    return body.replace(GLOSSARY, render("glossary.html.j2", terms=terms_in(body)), 1)
 
 
 def _without_notes(notebook: nbformat.NotebookNode, notes: list[str]) -> None:
@@ -398,7 +406,7 @@ def write_index(reports_dir: str | Path) -> Path:
     style = (TEMPLATE / "hpiclock" / "style.css").read_text(encoding="utf-8")
     text = render("index.html.j2", entries=entries, unreadable=unreadable, style=style, primary=PRIMARY)
     with atomic(reports / "index.html") as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(_with_glossary(text), encoding="utf-8")
     return reports / "index.html"
 
 
