@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from hpiclock.analysis.evaluate import pooled_metrics
-from hpiclock.analysis.linear_probe import linear_probe, principal_components
+from hpiclock.analysis.linear_probe import boosted_probe, linear_probe, principal_components
 from hpiclock.config.schema import Config, StudyConfig
 from hpiclock.errors import InputError
 from hpiclock.plate.frames import select_frames
@@ -73,6 +73,28 @@ def test_nothing_is_learnt_from_frames_outside_training():
     )
     val = before["split"].eq("val")
     assert before[val].equals(after[val])
+
+
+def test_a_frame_called_mock_is_timed_by_the_mock_clock():
+    frames, features = plate({"infected": (0, 48), "mock": (0, 48)}, lambda rows: rows["hours"])
+    frames["time_target"] += 100 * frames["label"].eq(0)  # mock hours lie far off
+    said = linear_probe(frames, principal_components(frames, features), run="r", seed=0)
+    assert said["time_infected"].lt(80).all()
+    assert said["time_mock"].gt(80).all()
+    called = said["p_infected"] >= 0.5  # by noise alone
+    assert 0.1 < called.mean() < 0.9
+    assert (said["time_pred"].lt(80) == called).all()
+
+
+def test_boosting_reads_what_no_line_can():
+    frames, features = plate({"infected": (0, 48), "mock": (0, 48)}, lambda rows: rows["hours"])
+    sign = np.where(np.arange(len(frames)) % 2, 1.0, -1.0)
+    features["f1"] = np.where(frames["label"].eq(1), 2.0, 1.0) * sign
+    x = features[["f0", "f1"]].to_numpy()
+    linear, boosted = (read(frames, x, run="r", seed=0) for read in (linear_probe, boosted_probe))
+    right = [(said["p_infected"].ge(0.5) == said["label"].eq(1)).mean() for said in (linear, boosted)]
+    assert right[0] < 0.8
+    assert right[1] > 0.99
 
 
 def test_one_class_is_refused():

@@ -2,14 +2,15 @@
 
 A probe is no training: the features stay what they are. It tells which hours and controls carry the answer,
 not how good a trained model would be.
-
 """
 
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from sklearn.base import clone
 from sklearn.decomposition import PCA
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -69,14 +70,41 @@ def principal_components(frames: pd.DataFrame, features: pd.DataFrame) -> np.nda
 
 
 def linear_probe(frames: pd.DataFrame, z: np.ndarray, *, run: str, seed: int) -> pd.DataFrame:
-    """Fit a class head and a time head per class on the training frames; return PREDICTIONS of the rest.
+    """Fit logistic and ridge regressions on the training frames; return PREDICTIONS of the rest.
 
-    A frame's time is read by the head of its own class, that is under the true clock. Frames without a label
-    get a P(infected) and no time.
+    Times are those of :func:`probe`.
 
     Args:
         frames: FRAMES that a run would use.
         z: (rows, few) their components.
+        run: its name.
+        seed: of the run.
+
+    Raises:
+        InputError: training frames of one class only.
+    """
+    return probe(frames, z, _class_head(), Ridge(alpha=1.0), run=run, seed=seed)
+
+
+def boosted_probe(frames: pd.DataFrame, x: np.ndarray, *, run: str, seed: int) -> pd.DataFrame:
+    """Do as :func:`linear_probe` by gradient boosting, of the absolute error for time; NaN is a value."""
+    times = HistGradientBoostingRegressor(loss="absolute_error", random_state=seed)
+    return probe(frames, x, HistGradientBoostingClassifier(random_state=seed), times, run=run, seed=seed)
+
+
+def probe(
+    frames: pd.DataFrame, x: np.ndarray, class_head: Any, time_head: Any, *, run: str, seed: int
+) -> pd.DataFrame:
+    """Fit a class head, and a time head per class, on the training frames; return PREDICTIONS of the rest.
+
+    As of a model with ``time_heads: per_clock``, ``time_mock`` and ``time_infected`` are what each time head
+    says of a frame, and ``time_pred`` is that of the class with P of a half and more.
+
+    Args:
+        frames: FRAMES that a run would use.
+        x: (rows, columns) what is read.
+        class_head: a classifier of scikit-learn.
+        time_head: a regressor of scikit-learn; each class gets its own.
         run: its name.
         seed: of the run.
 
@@ -88,16 +116,17 @@ def linear_probe(frames: pd.DataFrame, z: np.ndarray, *, run: str, seed: int) ->
     known = train & (label >= 0)
     if len(np.unique(label[known])) < 2:
         raise InputError(f"{run}: its training frames hold one class only; widen its hours")
-    p, time = np.full(len(frames), np.nan), np.full(len(frames), np.nan)
-    p[~train] = _class_head().fit(z[known], label[known]).predict_proba(z[~train])[:, 1]
     target = frames["time_target"].to_numpy(float)
-    for kind in (0, 1):
-        mine = (label == kind) & ~np.isnan(target)
-        if (mine & train).any() and (mine & ~train).any():
-            fitted = Ridge(alpha=1.0).fit(z[mine & train], target[mine & train])
-            time[mine & ~train] = fitted.predict(z[mine & ~train])
-    predictions = frames.assign(run=run, seed=seed, p_infected=p, time_pred=time)
-    return check(PREDICTIONS, predictions[~train])
+    predictions, x_rest = frames[~train].assign(run=run, seed=seed), x[~train]
+    if len(predictions):
+        predictions["p_infected"] = class_head.fit(x[known], label[known]).predict_proba(x_rest)[:, 1]
+        for kind, column in enumerate(("time_mock", "time_infected")):
+            timed = known & (label == kind) & ~np.isnan(target)
+            fitted = clone(time_head).fit(x[timed], target[timed]) if timed.any() else None
+            predictions[column] = np.nan if fitted is None else fitted.predict(x_rest)
+        called = predictions["p_infected"] >= 0.5
+        predictions["time_pred"] = predictions["time_infected"].where(called, predictions["time_mock"])
+    return check(PREDICTIONS, predictions)
 
 
 METHODS = ("PCA", "UMAP")

@@ -45,6 +45,7 @@ from hpiclock.tables import (
     write,
 )
 from hpiclock.targets import hpi
+from hpiclock.workflows.baselines import simulated_truth
 from hpiclock.workflows.identity import check_identity
 from hpiclock.workflows.predict import trained_model
 
@@ -321,14 +322,9 @@ def thin_frames(frames: pd.DataFrame) -> pd.DataFrame:
 
 
 def first_visible_hour(manifest: pd.DataFrame) -> float:
-    """Return the hour after onset from which signs can be seen, where ``truth.csv`` stands by the stacks."""
-    folders = {Path(path).parent for path in manifest["path"]}
-    found = [folder / "truth.csv" for folder in folders | {folder.parent for folder in folders}]
-    there = [path for path in found if path.is_file()]
-    if not there:
-        return float("nan")
-    truth = read_any(there[0])
-    if not {"hpi", "cpe_fraction", "condition"} <= set(truth.columns):
+    """Return the hour after onset from which signs can be seen, where :func:`simulated_truth` says it."""
+    truth = simulated_truth(manifest)
+    if truth is None:
         return float("nan")
     mine = truth[truth["condition"].eq("infected") & (truth["hpi"] >= 0)]
     share = mine.groupby(mine["hpi"].round(2))["cpe_fraction"].mean()
