@@ -26,10 +26,8 @@ def test_on_a_simulated_plate_the_true_cells_stand_beside_the_model(run):
     for column, key in baselines.SCORES.items():
         assert table.loc["the model", column] == pytest.approx(metrics.loc[key, "value"], nan_ok=True)
     clock = table.loc["a clock that sees no image"]
-    assert clock["time error, infected (h)"] == pytest.approx(
-        metrics.loc[("infected", "mae_of_clock"), "value"]
-    )
-    assert clock["mock (h)"] == pytest.approx(0, abs=1e-6)  # a mock well's time is the hour itself
+    assert clock["MAE, infected (h)"] == pytest.approx(metrics.loc[("infected", "mae_of_clock"), "value"])
+    assert clock["MAE, mock (h)"] == pytest.approx(0, abs=1e-6)  # a mock well's time is the hour itself
 
 
 def test_the_true_cells_are_read_of_the_frame_and_of_earlier_ones(run, monkeypatch):
@@ -62,4 +60,4 @@ def test_a_run_that_learns_the_time_of_one_class_has_the_model_alone(quick_run):
     run = quick_run({"model.tasks": ["time"], "model.time_on": "infected", "train.best": "mae"})
     table = beside(run)
     assert np.isnan(table.loc["the model", "AUC within plate and hour"])
-    assert np.isfinite(table.loc["the model", "time error, infected (h)"])
+    assert np.isfinite(table.loc["the model", "MAE, infected (h)"])

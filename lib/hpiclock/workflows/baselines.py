@@ -20,9 +20,9 @@ COUNTED = ("n_cells", "cpe_fraction")  # of truth.csv: what an eye without error
 SCORES = {
     "AUC within plate and hour": ("all", "auc_stratified"),
     "after the eclipse": ("after eclipse", "auc_stratified"),
-    "time error, infected (h)": ("infected", "mae"),
-    "mock (h)": ("mock", "mae"),
-    "infected, predicted clock (h)": ("infected", "mae_predicted_clock"),
+    "MAE, infected (h)": ("infected", "mae"),
+    "MAE, mock (h)": ("mock", "mae"),
+    "MAE, infected, predicted clock (h)": ("infected", "mae_predicted_clock"),
 }
 WITHOUT_IMAGES = {"a clock that sees no image": "mae_of_clock", "always the mean": "mae_of_mean"}
 
@@ -93,4 +93,4 @@ def beside_baselines(run: Run, predictions: pd.DataFrame) -> pd.DataFrame:
         for column, (group, of) in SCORES.items():
             if of == "mae":
                 table.loc[name, column] = of_model.get((metric, group), np.nan)
-    return table.rename_axis("read from")
+    return table
