@@ -40,7 +40,7 @@ MOST_CURVES = 24  # columns of a plate in which a curve can still be seen
 
 @styled
 def plate_map(manifest: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw one plate: a circle per well, coloured by condition and MOI, with onset and positions.
+    """Draw one plate: a circle per well, coloured by condition and MOI, with its onset.
 
     The format is the smallest usual plate that holds all wells. Wells whose names tell no place
     (not like ``B03``) are laid out in the order of their names.
@@ -57,7 +57,6 @@ def plate_map(manifest: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     if len(manifest["plate"].unique()) > 1:
         raise InputError("plate_map draws one plate and got several; use plate_map_figure")
     wells = manifest.drop_duplicates("well").set_index("well")
-    wells["positions"] = manifest.groupby("well").size()
     places, (n_rows, n_columns), named = layout_of(list(wells.index))
     ax = ax or style.new_axes(*_plate_size(n_rows, n_columns))
     for row, column in np.ndindex(n_rows, n_columns):
@@ -75,9 +74,9 @@ def plate_map(manifest: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     ax.set_xticks(range(0, n_columns, step), [str(i + 1) for i in range(0, n_columns, step)])
     ax.set_yticks(range(0, n_rows, step), [letters(i) for i in range(0, n_rows, step)])
     _plate_labels(ax, named)
-    counts = {had: count_text(n_wells(had.rows(manifest)), "well") for had in treatments(manifest)}
+    counts = {had: _counts(had.rows(manifest)) for had in treatments(manifest)}
     handles = [Patch(color=had.colour, label=f"{had.label} ({n})") for had, n in counts.items()]
-    title = "in the well: onset\n(h after start)" if 8 < n_columns <= 12 else None
+    title = "in the well: onset\n(h after start)" if n_columns <= 12 and wells["onset_h"].notna().any() else None
     return style.finish(ax, _plate_words(manifest, n_rows * n_columns), handles=handles, title=title)
 
 
@@ -126,9 +125,13 @@ def _well_text(well: Any, n_columns: int) -> str:
     onset = f"{well.onset_h:g}" if well.condition == "infected" and np.isfinite(well.onset_h) else ""
     if n_columns > 8:
         return onset
-    onset = f"onset {onset} h" if onset else ""
-    lines = (str(well.name), Treatment.of(well).label, onset, f"{well.positions} pos.")
+    lines = (str(well.name), Treatment.of(well).label, onset and f"{onset} h")
     return "\n".join(dict.fromkeys(line for line in lines if line))  # a well may be called mock
+
+
+def _counts(stacks: pd.DataFrame) -> str:
+    wells, fields = n_wells(stacks), len(stacks)
+    return count_text(wells, "well") + (f", {count_text(fields, 'field')}" if fields != wells else "")
 
 
 def _plate_words(manifest: pd.DataFrame, size: int) -> str:

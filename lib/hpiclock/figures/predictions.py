@@ -148,7 +148,7 @@ def reliability(bins: pd.DataFrame, *, level: float, ax: Axes | None = None) -> 
         return style.empty(ax, "no scored frames, so no reliability curve")
     colour = style.SPLIT_COLOURS["test"]
     ax.plot([0, 1], [0, 1], color=style.GREY, linewidth=0.8, linestyle=":", label="perfectly calibrated")
-    ax.plot(bins["p_mean"], bins["rate"], "o-", color=colour, label="share of infected")
+    ax.plot(bins["p_mean"], bins["rate"], "o", color=colour, label="share of infected")
     known = bins[bins["low"].notna() & bins["high"].notna()]
     interval: Any = {"color": colour, "linewidth": 1, "label": f"{level:.0%} interval"}
     ax.vlines(known["p_mean"], known["low"], known["high"], **interval)

@@ -329,7 +329,8 @@ def reason(note: object) -> str:
 # Treatments
 
 # One shade per MOI whatever else stands in the table: 0.01 is pale, 1 the colour of infected, 10 dark.
-_MOI_SHADES = LinearSegmentedColormap.from_list("moi", [(0, "#F9CDA8"), (2 / 3, INFECTED), (1, "#6E2A00")])
+_MOI_STEPS = [(0, "#FBDDC2"), (0.5, "#EFA05A"), (2 / 3, INFECTED), (0.9, "#7A3000"), (1, "#4A1C00")]
+_MOI_SHADES = LinearSegmentedColormap.from_list("moi", _MOI_STEPS)
 MANY = 40  # lines of one treatment; more cannot be told apart
 RASTERIZED = 2000  # points; more vector points make a PDF slow
 

@@ -14,6 +14,7 @@ from typing import Any
 import jinja2
 import nbformat
 import pandas as pd
+from bs4 import BeautifulSoup
 from PIL import Image
 
 from hpiclock import tables
@@ -288,10 +289,31 @@ def _name_table(output: Any, name: str) -> bool:
     text = output.get("data", {}).get("text/html", "")
     if "<table" not in text:
         return False
-    # pandas makes headers of the empty corner cells
-    output.data["text/html"] = re.sub(r"<th([^>]*)></th>", r"<td\1></td>", text)
+    output.data["text/html"] = _tidy_table(text)
     output.metadata.setdefault("text/html", {})["name"] = name.removesuffix(": ")
     return True
+
+
+def _tidy_table(html: str) -> str:
+    """Return a table of pandas with one line of names, and without an index that only counts the rows."""
+    soup = BeautifulSoup(html, "html.parser")
+    for table in soup("table"):
+        lines = [line("th") for line in table.select("thead tr")]
+        if len(lines) > 1 and len(lines[-1]) == len(lines[-2]):  # pandas gives the index a line of its own
+            pairs = list(zip(lines[-2], lines[-1], strict=True))
+            if not any(above.text and below.text for above, below in pairs):
+                for above, below in pairs:
+                    above.string = above.text or below.text
+                lines[-1][0].parent.decompose()
+        counted = [row.th for row in table.select("tbody tr") if row.th]
+        named = len(lines) != 1 or not lines[0] or lines[0][0].text
+        if not named and [cell.text for cell in counted] == [str(i) for i in range(len(counted))]:
+            for cell in (lines[0][0], *counted):
+                cell.decompose()
+        for cell in table("th"):
+            if not cell.text:  # pandas makes headers of the empty corner cells
+                cell.name = "td"
+    return str(soup)
 
 
 def without_machine_paths(text: str, places: Mapping[str, str]) -> str:
