@@ -132,6 +132,12 @@ def over_text(note: str) -> str:
     return f" over {unit[1]}s" + (" taken as independent" if unit[1] == "position" else "")
 
 
+def units_text(note: str) -> str:
+    """Return a note with what was resampled in words: ``unit well: 7`` is ``over 7 wells``."""
+    counted = re.sub(r"\bunit (\w+): (\d+)(?![\d ,]* \w)", r"over \2 \1s", note)
+    return re.sub(r"\bunit (\w+): ", r"over \1s: ", counted)
+
+
 def p_text(p: float, *, least: float = 0.0, missing: str = "") -> str:
     """Return ``0.014``; ``below 0.001`` where p is below ``least``."""
     if np.isnan(p):

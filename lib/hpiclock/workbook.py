@@ -11,6 +11,7 @@ from hpiclock import figures
 from hpiclock.analysis.detection import choose_threshold
 from hpiclock.analysis.evaluate import metrics_by_split
 from hpiclock.analysis.sentences import design_sentences
+from hpiclock.audit.verdict import design_verdict
 from hpiclock.plate.frames import open_plate, prepare_frames, split_frames, treatment_table
 from hpiclock.plate.preprocess import frame_images, grey_levels, pick_frames
 from hpiclock.report import audit_text
@@ -26,9 +27,12 @@ from hpiclock.report.text import (
     readable_comparison,
     readable_metrics,
     readable_steadiness,
+    readable_study,
+    say,
     sentences,
     show,
     show_words,
+    training_summary,
 )
 from hpiclock.runs.results import first_threshold_rule, of_split, read_gradcam, read_study_tables, with_paths
 from hpiclock.runs.run import Run
@@ -38,13 +42,13 @@ from hpiclock.workflows.notebooks import open_config, open_run
 
 # fmt: off
 __all__ = [
-    "BASELINES", "PREDICTIONS", "Run", "add_targets", "audit_text", "choose_threshold",
-    "design_sentences", "error_browser", "figures", "first_threshold_rule", "frame_images",
-    "grey_levels", "metrics_by_split", "of_split", "open_config", "open_plate", "open_run", "opening",
-    "or_dash", "pick_frames", "plate_browser", "prepare_frames", "read_gradcam", "read_study_tables",
-    "readable_comparison", "readable_metrics", "readable_steadiness", "run_comparer", "sentences",
-    "show", "show_words", "split_frames", "threshold_explorer", "treatment_table", "window_explorer",
-    "with_paths",
+    "BASELINES", "PREDICTIONS", "Run", "add_targets", "audit_text", "choose_threshold", "design_sentences",
+    "design_verdict", "error_browser", "figures", "first_threshold_rule", "frame_images", "grey_levels",
+    "metrics_by_split", "of_split", "open_config", "open_plate", "open_run", "opening", "or_dash",
+    "pick_frames", "plate_browser", "prepare_frames", "read_gradcam", "read_study_tables",
+    "readable_comparison", "readable_metrics", "readable_steadiness", "readable_study", "run_comparer",
+    "say", "sentences", "show", "show_words", "split_frames", "threshold_explorer", "training_summary",
+    "treatment_table", "window_explorer", "with_paths",
 ]
 # fmt: on
 

@@ -270,5 +270,8 @@ def test_every_template_is_used_and_finds_its_facts(used):
         found = sentences.conclusions(tables, level=0.95, eclipse_h=6.0, margin=margin)
         written += list(found["sentence"])
         written += list(comparison_sentences(comparison(rng), level=0.95, power=0.8)["sentence"])
+    losses = [(1, split, "loss", 0.5) for split in ("train", "val")] + [(1, "val", "auc", 0.9)]
+    history = pd.DataFrame(losses, columns=["epoch", "split", "metric", "value"])
+    written += sentences.training_sentences(history, best_epoch=1)
     assert used == set(sentences.templates())
     assert not [text for text in written if re.search(r"\bnan\b|\binf\b|[{}]|  |\.\.", text)]

@@ -93,7 +93,7 @@ def test_the_sentence_names_what_is_wrong_and_counts_the_rest():
     table = pd.DataFrame({"question": QUESTIONS, "kind": [check.kind for check in CHECKS]})
     table["verdict"] = table["question"].map(answers).fillna("not tested")
     assert summary_line(table, opening="Confound audit.") == (
-        "Confound audit. Contradicted: infection or well. Cannot be told: infection or place on the plate. "
+        "Confound audit. Found: well-to-well differences. Cannot be told: place on the plate. "
         f"Not seen: 1; file checks passed: 1 of 5; not tested: {len(QUESTIONS) - 4}."
     )
     old = table.assign(verdict="supported").drop(columns="kind")

@@ -221,7 +221,7 @@ def test_generalization_figure_has_the_references_panels_and_the_counts(made_win
         + [made_windows([1.0, 2.0], metric="mae", group=g) for g in ("infected", "mock")]
     )
     figure = figures.temporal_generalization_figure(table, level=0.95)
-    assert [ax.get_ylabel() for ax in figure.axes] == [
+    assert [ax.get_ylabel().replace("\n", " ") for ax in figure.axes] == [
         "AUC within plate and hour", "accuracy", "F1", "precision", "recall", "time MAE (h)", "frames"
     ]  # fmt: skip
     assert sorted(t.get_text() for t in figure.axes[5].get_legend().get_texts()) == ["infected", "mock"]

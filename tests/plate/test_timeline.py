@@ -31,7 +31,7 @@ def test_before_the_first_frame_it_stands_in_and_is_counted():
     assert context.stands_in[:, 1].tolist() == [True, True, False, False]
     (note,) = context_note(frames_at(a=[0, 2, 4, 6]), (0.0, -4.0))
     assert "that 4 h before" in note
-    assert "Of 4 frames 2 lack one" in note
+    assert "Of 4 frames 2 have none" in note
 
 
 def test_a_gap_is_no_frame():

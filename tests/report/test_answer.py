@@ -6,8 +6,9 @@ from bs4 import BeautifulSoup
 
 from hpiclock import audit, figures
 from hpiclock.analysis.sentences import HOW_LONG, INFECTED_OR_NOT, answer_sentences
+from hpiclock.audit import PROBLEMS
 from hpiclock.audit.verdict import CHECKS
-from hpiclock.report.audit_text import BELIEVED, NEXT, PROBLEMS, believed
+from hpiclock.report.audit_text import BELIEVED, NEXT, believed
 from hpiclock.report.pages import render
 
 NAN = float("nan")
@@ -50,13 +51,13 @@ def test_it_says_from_when_on_how_well_and_beside_what():
         "After the eclipse: recall 91% (81% to 96%), false positive rate 0% (0% to 15%)."
     )
     assert found[HOW_LONG] == (
-        "Error 6.7 h (5.0 to 14.0), whether better than a clock without image (8.0 h) cannot be told; "
-        "linear model on frame statistics 3.1 h."
+        "Mean error 6.7 h (5.0 to 14.0), not told apart from a clock without images (8.0 h); "
+        "frame statistics 3.1 h."
     )
 
 
 @pytest.mark.parametrize(
-    ("gain", "says"), [((2.0, 1.0, 3.0), "h (5.0 to 14.0), better"), ((-2.0, -3.0, -1.0), ", worse")]
+    ("gain", "says"), [((2.0, 1.0, 3.0), "h (5.0 to 14.0), less"), ((-2.0, -3.0, -1.0), ", more")]
 )
 def test_the_clock_is_beaten_or_beats_only_where_the_interval_leaves_zero_out(gain, says):
     found = answer_sentences(study(**{"infected/gain_over_clock": gain}), level=0.95)
@@ -88,7 +89,9 @@ def test_what_was_found_stands_first_and_files_only_where_they_fail():
     table.loc[table["question"].eq(audit.MORE), "verdict"] = "contradicted"
     table.loc[table["question"].eq(audit.UNSEEN), "kind"] = "file check"
     said = believed(table)
-    assert said[BELIEVED].startswith("Found: frame statistics do as well. Ruled out: well, ")
+    assert said[BELIEVED].startswith(
+        "Found: frame statistics doing as well. Ruled out: well-to-well differences, "
+    )
     assert PROBLEMS[audit.UNSEEN] not in said[BELIEVED]
     assert said[NEXT] == "More wells per class, infected and mock."
     assert believed(None)[BELIEVED] == "Cannot be told: this run was not audited."

@@ -10,6 +10,7 @@ from hpiclock.analysis import units
 from hpiclock.analysis.clustered import jackknife_variance, samples_by_class, too_few_groups
 from hpiclock.analysis.frame_scores import kinds_of_groups
 from hpiclock.analysis.time_errors import time_errors
+from hpiclock.format import count_text
 from hpiclock.tables import CONDITIONS, table_of
 
 
@@ -110,7 +111,11 @@ def _rate_band(
     """Return the band of a bin from the infected frames and all frames in it of each group: (groups,)."""
     k, n = np.count_nonzero(size), size.sum()
     rate = float(hits.sum() / n)
-    few = f"no interval: {k} groups, at least {units.MIN_GROUPS} needed" if k < units.MIN_GROUPS else ""
+    few = (
+        f"no interval: {count_text(k, 'group')}, at least {units.MIN_GROUPS} needed"
+        if k < units.MIN_GROUPS
+        else ""
+    )
     if few := too_few_groups(samples) or few:
         return float("nan"), float("nan"), few.replace("interval", "band")
     variance, df = jackknife_variance((hits.sum() - hits) / (n - size), list(samples.values()))

@@ -10,6 +10,7 @@ from scipy.special import betaincinv, stdtrit
 from hpiclock.analysis import units
 from hpiclock.config.schema import StudyConfig
 from hpiclock.errors import InputError
+from hpiclock.format import count_text
 from hpiclock.tables import SAME_H, frame_interval_h, table_of
 
 
@@ -110,7 +111,7 @@ def _limits(
     k = len(np.unique(code))
     if k < units.MIN_GROUPS:
         nothing = np.full(len(at), np.nan)
-        return nothing, nothing, f"no interval: {k} {unit}s, at least {units.MIN_GROUPS} needed"
+        return nothing, nothing, f"no interval: {count_text(k, unit)}, at least {units.MIN_GROUPS} needed"
     left_out = np.stack([_survival(time[code != one], event[code != one], at) for one in np.unique(code)])
     inner = (surviving > 0) & (surviving < 1)
     # a curve that is 1 or 0 without one well has no log(-log); half a stack keeps it off the edge

@@ -204,6 +204,24 @@ def design_sentences(rows: pd.DataFrame) -> list[str]:
     return [words(key, where=where, **facts) for key, facts in chain(*parts)]
 
 
+def training_sentences(history: pd.DataFrame, *, best_epoch: int) -> list[str]:
+    """Return which epoch is kept, its losses, and what it reached on validation.
+
+    Args:
+        history: HISTORY (``epoch split metric value``) of a finished run.
+        best_epoch: the one whose weights are kept.
+    """
+    kept = history[history["epoch"].eq(best_epoch)].set_index(["split", "metric"])["value"]
+    reached = [
+        f"{metric.title} {value_text(kept['val', name], metric.unit)}"
+        for name, metric in METRICS.items()
+        if ("val", name) in kept.index
+    ]
+    losses = {split: kept[split, "loss"] for split in ("train", "val")}
+    facts = {"epoch": best_epoch, "last": int(history["epoch"].max()), "reached": ", ".join(reached)}
+    return [words("kept epoch", **facts), words("losses", **losses), words("validation", **facts)]
+
+
 Facts = Iterator[tuple[str, dict[str, Any]]]  # a template and what fills it
 
 

@@ -51,6 +51,29 @@ OTHER_LIGHT = "The same answer under other light?"
 CLOCKS = "Can the two clocks be told apart?"
 ELAPSED = "Time since infection or elapsed time?"
 ONSET = "The same with another onset?"
+# what each question looks for, as notes and answers name it
+PROBLEMS = {
+    WELL: "well-to-well differences",
+    PLATE: "plate effects",
+    PLACE: "place on the plate",
+    HOUR: "hour",
+    LIGHT: "brightness",
+    FOCUS: "focus",
+    BORDER: "image border",
+    MARK: "burned-in marks",
+    UNSEEN: "trained wells in the test",
+    TWICE: "duplicate fields",
+    SETTINGS: "acquisition settings",
+    EMPTY: "empty frames",
+    EARLY: "early signal",
+    MORE: "frame statistics doing as well",
+    CELLS: "background doing as well",
+    STEADY: "mock drift",
+    OTHER_LIGHT: "light dependence",
+    CLOCKS: "one onset for all wells",
+    ELAPSED: "elapsed time",
+    ONSET: "stated onset",
+}
 STATISTIC_KINDS = {LIGHT: ("light",), FOCUS: ("focus", "contrast"), BORDER: ("border",)}
 
 PLAIN = "frame statistics"
@@ -176,20 +199,15 @@ def one_unit(unit: str) -> str:
 
 
 def summary_line(verdict: pd.DataFrame, *, opening: str) -> str:
-    """Return a line after the opening: what is contradicted, what cannot be told, and counts of the rest."""
+    """Return a line after the opening: what was found, what cannot be told, and counts of the rest."""
     if not is_current(verdict):
         return f"{opening} {OUTDATED}"
     parts = []
-    for words, answers in (("contradicted", ("contradicted",)), ("cannot be told", OPEN)):
+    for words, answers in (("found", ("contradicted",)), ("cannot be told", OPEN)):
         if (mine := verdict["verdict"].isin(answers)).any():
-            parts.append(f"{words}: {named(verdict.loc[mine, 'question'])}")
+            parts.append(f"{words}: {', '.join(verdict.loc[mine, 'question'].map(PROBLEMS))}")
     every = (*parts, counts_text(verdict))
     return " ".join([opening, *(f"{part[:1].upper()}{part[1:]}." for part in every if part)])
-
-
-def named(questions: Iterable[str]) -> str:
-    """Return questions as a list within a sentence: ``infection or well, infection or hour``."""
-    return ", ".join(f"{name[:1].lower()}{name[1:]}".rstrip("?") for name in questions)
 
 
 def counts_text(verdict: pd.DataFrame) -> str:

@@ -237,7 +237,7 @@ def judge_nuisance(evidence: Evidence, *, question: str) -> Answer:
 
 
 CONTROLS = ["what", "start_h", "end_h", "auc", "low", "high", "n", "note"]
-WINDOW, FIRST, TRUTH = "window", "first window above chance", "first visible in truth"
+WINDOW, TRUTH = "window", "first visible in truth"
 
 
 def negative_controls(
@@ -246,8 +246,7 @@ def negative_controls(
     """Return the AUC of P(infected) against the condition by hours after onset, mock at the same hours.
 
     Columns: ``what start_h end_h auc low high n note``. ``what`` is a phase (before onset, eclipse, after
-    eclipse), ``window``, ``first window above chance`` (the first whose interval lies above 0.5, and so do
-    those of all later windows), or ``first visible in truth`` where a simulated plate says it.
+    eclipse), ``window``, or ``first visible in truth`` where a simulated plate says it.
 
     Args:
         test: test rows of a PREDICTIONS table.
@@ -269,10 +268,6 @@ def negative_controls(
         inside = in_window(hpi, start, end, last=end == edges[-1][1]) & (infected == 1)
         each.append(row(WINDOW, start, end, units.with_matched_controls(inside, infected, stratum)))
     found = [row(name, np.nan, np.nan, chosen) for name, chosen in phases.items()] + each
-    known = [window for window in each if np.isfinite(window["low"])]
-    above = next((i for i, window in enumerate(known[::-1]) if window["low"] <= 0.5), len(known))
-    if above:  # so many windows at the end lie above chance, one after the other
-        found.append(known[-above] | {"what": FIRST})
     if not np.isnan(visible_h):
         place = {"what": TRUTH, "start_h": visible_h, "end_h": visible_h}
         found.append(place | {"n": 0, "note": "simulated plate"})

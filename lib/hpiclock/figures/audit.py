@@ -46,20 +46,14 @@ def controls_over_hpi(controls: pd.DataFrame, *, level: float, ax: Axes | None =
     interval = f"{level:.0%} interval of each window"
     style.band(ax, x, rows["low"], rows["high"], colour, alpha=0.2, label=interval)
     ax.plot(x, rows["auc"], color=colour, marker="o", label="AUC within plate and hour")
-    first = controls.loc[controls["what"].eq("first window above chance"), "start_h"]
     visible = controls.loc[controls["what"].eq("first visible in truth"), "start_h"]
-    for start in first:
-        style.reference_line(ax, x=start, color=style.INK, linestyle="-", label="above chance from here on")
     for start in visible:
         label = "signs begin in the simulated truth"
         style.reference_line(ax, x=start, color=style.INK, linestyle="--", label=label)
     style.over_time(ax, "AUC", rows[["start_h", "end_h"]], "hpi")
     ax.set_ylim(min(0.0, float(rows["auc"].min())), 1.02)
     windows = f"AUC of P(infected) in {len(rows)} windows of hours after the onset"
-    above = "No window is followed by windows above chance only."
-    if len(first):
-        above = f"It stays above chance from {first.iloc[0]:g} h after the onset on."
-    return style.finish(ax, f"{windows}, {style.range_text(rows['auc'], 2)}. {above}")
+    return style.finish(ax, f"{windows}, {style.range_text(rows['auc'], 2)}.")
 
 
 @styled

@@ -79,7 +79,7 @@ def gallery_figure(rows: pd.DataFrame, images: Images, *, columns: int = 4) -> F
     strips = [part for _, part in rows.groupby([reasons, place // columns], sort=False)]
     n_columns = int(rows["column"].max()) + 1
     side = style.PAGE_IN / columns
-    fig = style.new_figure(n_columns * side, len(strips) * (side + 0.5))
+    fig = style.new_figure(n_columns * side, len(strips) * (side + 0.62))
     panels = fig.subplots(len(strips), n_columns, squeeze=False)
     _draw_strips(panels, strips, images, _caption, width=1.6, fontsize=7, loc="left", labelpad=3)
     words = "; ".join(_caption(row).replace("\n", ", ") for strip in strips for row in strip.itertuples())
@@ -135,7 +135,7 @@ def _caption(row: Any) -> str:
 
 
 def prediction_lines(row: Any) -> list[str]:
-    """Return ``P(infected) 0.30`` and ``predicted 10.0 h, true 6.0 h (+4.0 h)`` of a frame, where known."""
+    """Return ``P(infected) 0.30``, ``predicted 10.0 h``, ``true 6.0 h (+4.0 h)`` of a frame, where known."""
     lines = []
     if np.isfinite(row.p_infected):
         lines.append(f"P(infected) {row.p_infected:.2f}")
@@ -143,7 +143,7 @@ def prediction_lines(row: Any) -> list[str]:
         lines.append(f"predicted {style.number(row.time_pred, 1)} h")
         if np.isfinite(row.time_target):
             error = style.number(row.time_pred - row.time_target, 1, signed=True)
-            lines[-1] += f", true {style.number(row.time_target, 1)} h ({error} h)"
+            lines.append(f"true {style.number(row.time_target, 1)} h ({error} h)")
     return lines
 
 

@@ -240,7 +240,7 @@ def _strip(
         style.picture(ax, pictures[number], colour, width)
         if heat is None:
             ax.set_title(f"{row.hours:g} h", fontsize=7, fontweight="bold" if in_question else "normal")
-            ax.set_xlabel("\n".join(prediction_lines(row)).replace(", true", ",\ntrue"), **below)
+            ax.set_xlabel("\n".join(prediction_lines(row)), **below)
         elif np.isfinite(heat[number]).any():
             overlay_map(ax, heat[number], head, most or 1.0, pictures.shape[1])
         else:

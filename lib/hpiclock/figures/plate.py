@@ -76,7 +76,9 @@ def plate_map(manifest: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
     _plate_labels(ax, named)
     counts = {had: _counts(had.rows(manifest)) for had in treatments(manifest)}
     handles = [Patch(color=had.colour, label=f"{had.label} ({n})") for had, n in counts.items()]
-    title = "in the well: onset\n(h after start)" if n_columns <= 12 and wells["onset_h"].notna().any() else None
+    title = (
+        "in the well: onset\n(h after start)" if n_columns <= 12 and wells["onset_h"].notna().any() else None
+    )
     return style.finish(ax, _plate_words(manifest, n_rows * n_columns), handles=handles, title=title)
 
 

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch, Rectangle
@@ -26,44 +25,52 @@ __all__ = [
 # fmt: on
 
 
+WELLS_IN_LINE, MOST_NAMED_WELLS = 12, 96  # of more wells no name is written
+
+
 @styled
 def split_overview(frames: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw a tile per stack, in the row of its well, coloured by split and labelled with its frames.
+    """Draw a box per well, treatment by treatment, with a tile for each of its stacks in the split's colour.
 
     Args:
         frames: FRAMES (``plate well position stack_id condition moi split``).
         ax: where to draw; a new figure by default.
     """
-    import seaborn as sns
-
     if frames.empty:
         return style.empty(ax or style.new_axes(), "no frames, so no split")
     stack = ["plate", "well", "condition", "moi", "position", "stack_id"]
-    of_stack = frames.groupby(stack, dropna=False, as_index=False)
-    stacks = _in_order(of_stack.agg(split=("split", "first"), n=("split", "size")))
-    of_well = stacks.groupby(["plate", "well", "condition", "moi"], dropna=False, sort=False)
-    tiles = stacks.assign(y=of_well.ngroup(), x=of_well.cumcount())
-    wells = tiles[tiles["x"].eq(0)]
-    longest = int(tiles["x"].max()) + 1
-    tile_in = min(0.5, 5.0 / longest)
-    ax = ax or style.new_axes(longest * tile_in + 2.2, float(np.clip(len(wells) * 0.2 + 0.4, 1.4, 9)))
-    splits = tiles.assign(split=tiles["split"].map(list(style.SPLIT_COLOURS).index))
-    colours: Any = {"cmap": ListedColormap(list(style.SPLIT_COLOURS.values())), "vmin": 0, "vmax": 2}
-    counts = tiles.pivot_table(index="y", columns="x", values="n").to_numpy() if longest <= 12 else None
-    numbers: Any = {"annot": counts, "fmt": ".0f", "annot_kws": {"fontsize": 7}, "linewidths": 0.8}
-    shown = splits.pivot_table(index="y", columns="x", values="split")
-    sns.heatmap(shown, cbar=False, ax=ax, **colours, **numbers)
-    mark = 0.3 + 0.01 * longest  # of the treatment, left of the tiles
-    for well in wells.itertuples():
-        box: Any = {"facecolor": Treatment.of(well).colour, "edgecolor": "white", "linewidth": 0.6}
-        ax.add_patch(Rectangle((-0.1 - mark, well.y), mark, 1, **box))
+    stacks = _in_order(frames.groupby(stack, dropna=False, as_index=False).agg(split=("split", "first")))
+    wells = [
+        part for _, part in stacks.groupby(["plate", "well", "condition", "moi"], dropna=False, sort=False)
+    ]
+    in_line = WELLS_IN_LINE if len(wells) <= MOST_NAMED_WELLS else 3 * WELLS_IN_LINE
+    kinds = [Treatment.of(part.iloc[0]) for part in wells]
+    counts = {kind: kinds.count(kind) for kind in dict.fromkeys(kinds)}
+    lines = {kind: -(-n // in_line) for kind, n in counts.items()}
+    starts = dict(zip(lines, np.cumsum([0, *lines.values()]), strict=False))
+    width = style.PAGE_IN - 1.6
+    ax = ax or style.new_axes(style.PAGE_IN, sum(lines.values()) * min(width / in_line, 0.36) + 0.5)
     several = len(frames["plate"].unique()) > 1
-    names = wells["plate"] + " " + wells["well"] if several else wells["well"]
-    ax.set_yticks(wells["y"] + 0.5, names, rotation=0)
-    ax.set(xlim=(-0.1 - mark, longest), xticks=[], xlabel="", ylabel="well")
+    drawn = dict.fromkeys(lines, 0)
+    for kind, well in zip(kinds, wells, strict=True):
+        line, place = divmod(drawn[kind], in_line)
+        drawn[kind] += 1
+        y, share = starts[kind] + line, 0.92 / len(well)
+        for number, row in enumerate(well.itertuples()):
+            box: Any = {"facecolor": style.SPLIT_COLOURS[row.split], "label": row.stack_id, "linewidth": 0}
+            ax.add_patch(Rectangle((place + number * share, y), share, 0.9, **box))
+        if len(wells) <= MOST_NAMED_WELLS:
+            first = well.iloc[0]
+            name = f"{first['plate']}\n{first['well']}" if several else first["well"]
+            ink = style.text_colour(style.SPLIT_COLOURS[first["split"]])
+            ax.text(place + 0.46, y + 0.45, name, ha="center", va="center", fontsize=7, color=ink)
+    ends = [starts[kind] + n / 2 - 0.05 for kind, n in lines.items()]
+    ax.set_yticks(ends, [f"{kind.label} ({n})" for kind, n in counts.items()])
+    longest = min(in_line, max(counts.values()))
+    ax.set(xlim=(0, longest), ylim=(sum(lines.values()), 0), xticks=[], xlabel="", ylabel="")
     ax.tick_params(length=0)
-    handles: list[Patch | Line2D] = []
-    words = []
+    ax.spines[:].set_visible(False)
+    handles, words = [], []
     for split in [split for split in style.SPLIT_COLOURS if stacks["split"].eq(split).any()]:
         part = stacks[stacks["split"].eq(split)]
         n_stacks = count_text(len(part), "stack")
@@ -71,10 +78,7 @@ def split_overview(frames: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         handles.append(Patch(color=style.SPLIT_COLOURS[split], label=label))
         names = ", ".join(sorted(part["well"].unique(), key=natural_key))
         words.append(f"{split} holds {n_stacks} of wells {names}")
-    square: Any = {"marker": "s", "linestyle": "", "markersize": 5}
-    handles += [Line2D([], [], color=t.colour, label=t.label, **square) for t in treatments(stacks)]
-    title = "a tile per position" + (", number: frames" if longest <= 12 else "")
-    style.legend_outside(ax, handles=handles, title=title, alignment="left")
+    ax.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=3)
     return style.describe(ax, f"Split by well: {'; '.join(words)}.")
 
 
@@ -152,7 +156,9 @@ def clocks(frames: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         return style.empty(ax, "no frame has a time target, so there is no clock to draw")
     dashes = cycle(["-", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1))])
     words = []
-    for (condition, clock, onset_h), rows in known.groupby(["condition", "clock", "onset_h"], dropna=False):
+    counted = known["onset_h"].where(known["clock"].eq("infection"))  # the experiment clock knows no onset
+    of_line = known.groupby(["condition", "clock", counted], dropna=False)
+    for (condition, clock, onset_h), rows in of_line:
         onset = f", onset {onset_h:g} h" if clock == "infection" else ""
         text = f"{condition}: {clock} clock{onset} ({count_text(n_wells(rows), 'well')})"
         line = rows.drop_duplicates("hours").sort_values("hours")

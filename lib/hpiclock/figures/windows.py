@@ -66,7 +66,7 @@ def metric_by_window(
             words.append(_draw_line(ax, line, group, group_style(group, number), level))
     chance_line(ax, metric)
     _value_limits(ax, rows, metric)
-    style.over_time(ax, name, rows[["start_h", "end_h"]], clock)
+    style.over_time(ax, style.wrapped(name, 16) if compact else name, rows[["start_h", "end_h"]], clock)
     hatch_undefined(ax, rows, words=not compact)
     for number, group in enumerate(groups):
         mark_undefined(ax, rows, group, str(group_style(group, number)["color"]))

@@ -93,5 +93,5 @@ def context_note(frames: pd.DataFrame, context_h: Sequence[Offset]) -> tuple[str
         return ()
     return (
         f"Each frame is read together with earlier ones of its field: {asked}. Of {len(frames):,} frames "
-        f"{n:,} lack one, in the first hours or in a gap: the nearest frame there is stands in.",
+        f"{n:,} have none at one of these hours (first hours, or a gap) and get the nearest one instead.",
     )

@@ -9,12 +9,11 @@ import numpy as np
 import pandas as pd
 from IPython.display import Markdown
 
-from hpiclock import audit
 from hpiclock.analysis.acquisition_shift import STATISTIC_WORDS
-from hpiclock.audit import ANSWERS, EARLY, ELAPSED, FINE, HOUR, OPEN, WELL, counts_text, is_current, named
+from hpiclock.audit import ANSWERS, EARLY, ELAPSED, FINE, HOUR, OPEN, PROBLEMS, WELL, counts_text, is_current
 from hpiclock.format import number_text, p_text, short_interval, significant_text
 from hpiclock.metrics import METRICS
-from hpiclock.report.text import Column, as_markdown, or_blank, readable, two_digits
+from hpiclock.report.text import Column, as_markdown, note_words, or_blank, readable, two_digits
 from hpiclock.runs.run import VERDICT, Run
 from hpiclock.tables import read_any
 
@@ -31,11 +30,6 @@ MAP_CHECKS = {
 }
 STANDS = {True: "stands", False: "falls"}
 MARKS: dict[str, str] = dict(zip(ANSWERS, "+o!??-", strict=True))
-OPENINGS = {
-    "contradicted": "Contradicted",
-    "not identifiable": "Cannot be told with this layout",
-    "cannot tell": "Cannot be told with so few wells",
-}
 ON_FEATURES = (WELL, EARLY, HOUR, ELAPSED)  # questions that a map of features lets one see
 WIDTH = 96
 # what is compared, and the rows of the sampling table: experiment, train, test
@@ -63,7 +57,7 @@ def hours_of(start_h: float, end_h: float) -> str:
 
 interval = partial(short_interval, missing="")
 AUC = Column(f"{METRICS['auc_stratified'].label} (95% interval)", ("auc", "low", "high"), interval)
-NOTE = Column("note", "note", or_blank)
+NOTE = Column("note", "note", note_words)
 P, SMALLEST_P = Column("p", "p", p_text), Column("smallest p", "floor", p_text)
 BY_CLASS = [Column("infected wells", "n_infected"), Column("mock wells", "n_mock")]
 TABLES: dict[str, list[Column]] = {
@@ -185,17 +179,20 @@ def verdict_lines(verdict: pd.DataFrame) -> Iterator[str]:
 
 
 def verdict_sentences(verdict: pd.DataFrame) -> Markdown:
-    """Return what the verdict says as a list to show: what is contradicted or cannot be told first."""
-    rows = verdict.fillna({"evidence": "", "remedy": ""})
+    """Return the verdict as a list to show: what is found or open first, and what would settle it."""
+    rows = verdict.fillna({"remedy": ""})
     lines = []
-    for answer, opening in OPENINGS.items():
-        for row in rows[rows["verdict"].eq(answer)].itertuples():
-            settle = f" *What would settle it:* {as_markdown(str(row.remedy))}." if row.remedy else ""
-            evidence = as_markdown(str(row.evidence)).rstrip(".")
-            lines.append(f"- **{row.question}** {opening}: {evidence}.{settle}")
-    for answer in (*FINE, "not tested"):
-        if names := list(rows.loc[rows["verdict"].eq(answer), "question"]):
-            lines.append(f"- {answer.capitalize()}: {named(names)}.")
+    for words, answers in ANSWERED.items():
+        of = rows[rows["verdict"].isin(answers)]
+        if not set(answers) & set(FINE):
+            for row in of.itertuples():
+                settle = f" *What would settle it:* {as_markdown(str(row.remedy))}." if row.remedy else ""
+                lines.append(f"- **{words}:** {PROBLEMS[str(row.question)]}.{settle}")
+        elif len(of):
+            lines.append(f"- {words}: {', '.join(of['question'].map(PROBLEMS))}.")
+    untested = rows.loc[rows["verdict"].eq("not tested"), "question"]
+    if len(untested):
+        lines.append(f"- Not tested: {', '.join(untested.map(PROBLEMS))}.")
     return Markdown("\n".join(lines))
 
 
@@ -228,34 +225,11 @@ def feature_reading(verdict: pd.DataFrame, probes: pd.DataFrame) -> dict[str, st
     return reading | {question: answers[question] for question in ON_FEATURES if question in answers}
 
 
-# What each question of the audit looks for, as it stands in the answer on top of a page.
-PROBLEMS = {
-    audit.WELL: "well",
-    audit.PLATE: "plate effects",
-    audit.PLACE: "place on the plate",
-    HOUR: "hour",
-    audit.LIGHT: "brightness",
-    audit.FOCUS: "focus",
-    audit.BORDER: "image border",
-    audit.MARK: "burned-in marks",
-    audit.UNSEEN: "trained wells in the test",
-    audit.TWICE: "duplicate fields",
-    audit.SETTINGS: "acquisition settings",
-    audit.EMPTY: "empty frames",
-    EARLY: "early signal",
-    audit.MORE: "frame statistics do as well",
-    audit.CELLS: "background",
-    audit.STEADY: "mock drift",
-    audit.OTHER_LIGHT: "sensitive to light",
-    audit.CLOCKS: "one onset for all",
-    ELAPSED: "elapsed time",
-    audit.ONSET: "stated onset",
-}
 ANSWERED = {  # the words before the problems of these verdicts, what is found first
     "Found": ("contradicted",),
     "Cannot be told": OPEN,
     "Ruled out": ("shown",),
-    "Not seen": ("not seen",),
+    "Looked for, not seen": ("not seen",),
 }
 MOST_NAMED = 4
 BELIEVED, NEXT = "Can it be believed?", "What next?"

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import count
+from itertools import count, zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ CONFIG_SHOWN = "other keys stand at their defaults"  # the words under a config'
 CONTENTS = "<!-- contents -->"
 GLOSSARY = "<!-- glossary -->"
 _BAR = re.compile(r"\d+%\|")
+_NUMBER = re.compile(r"\s*[-+−]?[\d.]+(?! \w)")  # a cell that begins like it is no text
 
 
 def write_pages(run: Run) -> list[Path]:
@@ -164,8 +165,8 @@ def _without_notes(notebook: nbformat.NotebookNode, notes: list[str]) -> None:
             text = output.get("data", {}).get("text/markdown", "")
             if text.startswith(READ_FIRST):
                 lines = [line for line in text.splitlines() if line not in said]
-                kept = "\n".join(lines)
-                output.data["text/markdown"] = kept if "> - " in kept else kept.removeprefix(READ_FIRST)
+                output.data["text/markdown"] = "\n".join(lines) if "> - " in "\n".join(lines) else ""
+        cell.outputs = [out for out in cell.get("outputs", []) if out.get("data") != {"text/markdown": ""}]
 
 
 def render(template: str, **facts: Any) -> str:
@@ -304,12 +305,21 @@ def _tidy_table(html: str) -> str:
             if not any(above.text and below.text for above, below in pairs):
                 for above, below in pairs:
                     above.string = above.text or below.text
-                lines[-1][0].parent.decompose()
-        counted = [row.th for row in table.select("tbody tr") if row.th]
+                table.select("thead tr")[-1].decompose()
+        rows = table.select("tbody tr")
+        counted = [row.th for row in rows if row.th]
         named = len(lines) != 1 or not lines[0] or lines[0][0].text
         if not named and [cell.text for cell in counted] == [str(i) for i in range(len(counted))]:
             for cell in (lines[0][0], *counted):
                 cell.decompose()
+        columns = zip(
+            *(row("td")[::-1] for row in rows), strict=False
+        )  # from the right: left of them is the index
+        heads = lines[0][::-1] if lines else []
+        for head, cells in zip_longest(heads, columns):
+            if head is not None and not any(_NUMBER.match(cell.text) for cell in cells or ()):
+                for cell in (head, *(cells or ())):
+                    cell["class"] = "words"
         for cell in table("th"):
             if not cell.text:  # pandas makes headers of the empty corner cells
                 cell.name = "td"

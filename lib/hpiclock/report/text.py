@@ -21,7 +21,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from hpiclock import format
 from hpiclock.analysis.plate_readout import time_of_half
-from hpiclock.analysis.sentences import BEWARE, CANNOT, SAYS
+from hpiclock.analysis.sentences import BEWARE, CANNOT, SAYS, training_sentences
 from hpiclock.errors import InputError
 from hpiclock.figures.plate import QUANTITIES
 from hpiclock.figures.style import alt_text, figure_of, screen_width
@@ -79,6 +79,11 @@ def metric_label(name: str) -> str:
     return METRICS[name].label if name in METRICS else name
 
 
+def note_words(note: Any) -> str:
+    """Return a note of a table to read: ``unit well: 7`` is ``over 7 wells``; nothing where there is none."""
+    return "" if pd.isna(note) else format.units_text(str(note))
+
+
 def limits_or_reason(low: float, high: float, note: str) -> str:
     """Return the limits of an interval, or why there is none."""
     return format.limits_text(low, high, missing=format.first_clause(note))
@@ -109,6 +114,78 @@ def readable_metrics(
     rows = rows[rows["group"].isin(groups) & rows["metric"].isin(names)]
     place = rows["group"].map(groups.index) * len(names) + rows["metric"].map(names.index)
     return readable(rows.iloc[place.argsort(kind="stable")], METRIC_COLUMNS, index=2)
+
+
+THRESHOLDS = {"decision": "decision, chosen on validation", "controls": "of the controls"}
+
+
+def group_words(group: str) -> str:
+    """Return ``MOI 0.3`` for ``moi=0.3``; other groups of frames as they are called."""
+    return group.replace("moi=", "MOI ")
+
+
+def when(after_h: float, at_h: float) -> str:
+    """Return ``between 7.0 and 9.0 h``, or that it did not come."""
+    return format.between_text(after_h, at_h) if np.isfinite(at_h) else "not reached"
+
+
+STUDY_TABLES = {
+    "treatments": [
+        Column("plate", "plate"),
+        Column("condition", "condition"),
+        Column("MOI", "moi", format.significant_text),
+        Column("wells", "wells"),
+        Column("stacks", "stacks"),
+        Column("frames", "frames"),
+        Column("first hour", "first_h", format.significant_text),
+        Column("last hour", "last_h", format.significant_text),
+        Column("onset (h after start)", "onset_h"),
+    ],
+    "stability": [
+        Column("metric", "metric", metric_label),
+        Column("all hours", "whole", two_digits),
+        Column("range over windows", "range", two_digits),
+        Column("range if all windows were alike, 95% below", "range_of_noise", two_digits),
+        Column("smallest p, corrected", "smallest_p", format.p_text),
+        Column("SD over windows", "sd", two_digits),
+        Column("note", "note", note_words),
+    ],
+    "detection": [
+        Column("threshold", "rule", THRESHOLDS.__getitem__),
+        Column("fields", "group", group_words),
+        Column("stacks", "n_stacks"),
+        Column("detected", "n_detected"),
+        Column("half detected (hpi)", ("after_h", "half_h"), when),
+        Column("95% interval (h)", ("low_h", "high_h"), partial(format.limits_text, digits=1, missing="")),
+        Column("note", "note", note_words),
+    ],
+}
+
+
+def readable_study(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Return one table of a plate or of a study to read.
+
+    Args:
+        table: of :func:`hpiclock.plate.frames.treatment_table`, or a study's ``stability`` or ``detection``.
+        name: which one, a key of :data:`STUDY_TABLES`.
+    """
+    return readable(table, STUDY_TABLES[name], index=2 if name == "detection" else 1)
+
+
+def training_summary(history: pd.DataFrame, *, best_epoch: int) -> Markdown:
+    """Return which epoch is kept and what it reached on validation, as a list to show.
+
+    Args:
+        history: HISTORY (``epoch split metric value``) of a finished run.
+        best_epoch: the one whose weights are kept.
+    """
+    found = training_sentences(history, best_epoch=best_epoch)
+    return Markdown("\n".join(f"- {as_markdown(sentence)}" for sentence in found))
+
+
+def say(sentence: str) -> None:
+    """Show a sentence in a notebook, its text as it is."""
+    display(Markdown(as_markdown(sentence)))
 
 
 def readable_comparison(comparison: pd.DataFrame, *, level: float) -> pd.DataFrame:
@@ -275,11 +352,6 @@ def passport_lines(table: pd.DataFrame) -> Iterator[str]:
         yield "  no stack could be opened"
     elif odd.empty:
         yield "  nothing stands out in the stacks that opened"
-
-
-def when(after_h: float, at_h: float) -> str:
-    """Return ``between 7.0 and 9.0 h``, or that it did not come."""
-    return format.between_text(after_h, at_h) if np.isfinite(at_h) else "not reached"
 
 
 def readout_summary(wells: pd.DataFrame, *, detection: str, hour: float) -> pd.DataFrame:
