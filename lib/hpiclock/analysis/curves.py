@@ -112,7 +112,7 @@ def _rate_band(
     k, n = np.count_nonzero(size), size.sum()
     rate = float(hits.sum() / n)
     few = (
-        f"no interval: {count_text(k, 'group')}, at least {units.MIN_GROUPS} needed"
+        f"no interval: {count_text(int(k), 'group')}, at least {units.MIN_GROUPS} needed"
         if k < units.MIN_GROUPS
         else ""
     )

@@ -74,6 +74,15 @@ PROBLEMS = {
     ELAPSED: "elapsed time",
     ONSET: "stated onset",
 }
+# what a verdict says of the problem that its question looks for, what is found first
+SAID: dict[str, str] = {
+    "contradicted": "Found",
+    "cannot tell": "Cannot be told",
+    "not identifiable": "Cannot be told",
+    "shown": "Ruled out",
+    "not seen": "Looked for, not seen",
+    "not tested": "Not tested",
+}
 STATISTIC_KINDS = {LIGHT: ("light",), FOCUS: ("focus", "contrast"), BORDER: ("border",)}
 
 PLAIN = "frame statistics"

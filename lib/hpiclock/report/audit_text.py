@@ -10,7 +10,19 @@ import pandas as pd
 from IPython.display import Markdown
 
 from hpiclock.analysis.acquisition_shift import STATISTIC_WORDS
-from hpiclock.audit import ANSWERS, EARLY, ELAPSED, FINE, HOUR, OPEN, PROBLEMS, WELL, counts_text, is_current
+from hpiclock.audit import (
+    ANSWERS,
+    EARLY,
+    ELAPSED,
+    FINE,
+    HOUR,
+    OPEN,
+    PROBLEMS,
+    SAID,
+    WELL,
+    counts_text,
+    is_current,
+)
 from hpiclock.format import number_text, p_text, short_interval, significant_text
 from hpiclock.metrics import METRICS
 from hpiclock.report.text import Column, as_markdown, note_words, or_blank, readable, two_digits
@@ -182,18 +194,22 @@ def verdict_sentences(verdict: pd.DataFrame) -> Markdown:
     """Return the verdict as a list to show: what is found or open first, and what would settle it."""
     rows = verdict.fillna({"remedy": ""})
     lines = []
-    for words, answers in ANSWERED.items():
-        of = rows[rows["verdict"].isin(answers)]
-        if not set(answers) & set(FINE):
+    for words, of in _by_words(rows):
+        if of["verdict"].isin(["contradicted", *OPEN]).any():
             for row in of.itertuples():
                 settle = f" *What would settle it:* {as_markdown(str(row.remedy))}." if row.remedy else ""
                 lines.append(f"- **{words}:** {PROBLEMS[str(row.question)]}.{settle}")
-        elif len(of):
+        else:
             lines.append(f"- {words}: {', '.join(of['question'].map(PROBLEMS))}.")
-    untested = rows.loc[rows["verdict"].eq("not tested"), "question"]
-    if len(untested):
-        lines.append(f"- Not tested: {', '.join(untested.map(PROBLEMS))}.")
     return Markdown("\n".join(lines))
+
+
+def _by_words(verdict: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield the rows of a verdict by what they say, what is found first."""
+    said = verdict["verdict"].map(SAID)
+    for words in dict.fromkeys(SAID.values()):
+        if said.eq(words).any():
+            yield words, verdict[said.eq(words)]
 
 
 def gap_sentences(sampling: pd.DataFrame) -> Markdown:
@@ -225,12 +241,6 @@ def feature_reading(verdict: pd.DataFrame, probes: pd.DataFrame) -> dict[str, st
     return reading | {question: answers[question] for question in ON_FEATURES if question in answers}
 
 
-ANSWERED = {  # the words before the problems of these verdicts, what is found first
-    "Found": ("contradicted",),
-    "Cannot be told": OPEN,
-    "Ruled out": ("shown",),
-    "Looked for, not seen": ("not seen",),
-}
 MOST_NAMED = 4
 BELIEVED, NEXT = "Can it be believed?", "What next?"
 AUDIT_FIRST = "Audit this run: hpiclock audit, or notebook 05."
@@ -245,11 +255,10 @@ def believed(verdict: pd.DataFrame | None) -> dict[str, str]:
     if verdict is None:
         return {BELIEVED: "Cannot be told: this run was not audited.", NEXT: AUDIT_FIRST}
     sentences, steps = [], []
-    for words, answers in ANSWERED.items():
-        rows = verdict[verdict["verdict"].isin(answers)]
-        if set(answers) & set(FINE):
+    for words, rows in _by_words(verdict[verdict["verdict"].ne("not tested")]):
+        if rows["verdict"].isin(FINE).any():
             rows = rows[rows["kind"].eq("inference")]
-        elif len(rows):
+        else:
             steps += list(rows["remedy"].fillna("").loc[lambda found: found.ne("")].value_counts().index[:1])
         names = [PROBLEMS[question] for question in rows["question"]]
         more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
