@@ -37,8 +37,8 @@ check: $(STAMP) ## style, types and the import map
 	@$(BIN)/mypy
 	@$(BIN)/python -m pytest -q tests/test_import_map.py
 
-lab: $(STAMP) ## JupyterLab in notebooks/
-	@$(BIN)/jupyter lab notebooks
+lab: $(STAMP) ## JupyterLab, opened at README.md, which lists the notebooks
+	@$(BIN)/jupyter lab --LabApp.default_url=/lab/tree/README.md --LabApp.app_settings_dir="$(CURDIR)/.jupyter"
 
 bench: $(STAMP) ## how fast: the pages of reports/benchmarks, one after the other (over an hour)
 	@test -e $(DEMO) || $(BIN)/hpiclock synth $(DEMO)

@@ -1,9 +1,11 @@
 """What the pages name is there: links, commands and their options, modules and files."""
 
 import importlib.util
+import json
 import re
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import typer
 
@@ -59,3 +61,21 @@ def test_every_promise_is_held_by_a_test_that_is_there():
     assert all("`tests/" in row for row in rows if not row.startswith(("| promise", "| ---")))
     there = {path: (ROOT / path).read_text(encoding="utf-8") for path, _ in named}
     assert [f"{path}::{test}" for path, test in named if f"def {test}(" not in there[path]] == []
+
+
+def test_the_readme_shows_the_answer_that_the_example_run_gives():
+    rows = re.findall(r"(?m)^\| \*\*(.+\?)\*\* \| (.+) \|$", (ROOT / "README.md").read_text(encoding="utf-8"))
+    kept = (ROOT / "reports" / "example" / "answer.txt").read_text(encoding="utf-8")
+    assert len(rows) == 3
+    assert all(f"{question} {answer}" in kept for question, answer in rows)
+
+
+def test_the_files_of_the_example_are_of_one_run():
+    example = ROOT / "reports" / "example"
+    metrics = pd.read_csv(example / "metrics.csv")
+    whole = metrics[metrics["split"].eq("test") & metrics["start_h"].isna() & metrics["group"].eq("all")]
+    auc = whole.set_index("metric")["value"]["auc_stratified"]
+    assert f"(AUC {auc:.3f}, " in (example / "conclusions.csv").read_text(encoding="utf-8")
+    tested = json.loads((example / "results.json").read_text(encoding="utf-8"))["test_metrics"]
+    assert tested["cls_auc_stratified"] == pytest.approx(auc)
+    assert f"{auc:.3f}" in (example / "training_summary.txt").read_text(encoding="utf-8")

@@ -4,11 +4,17 @@ import difflib
 from collections.abc import Iterable
 
 
-class InputError(ValueError):
+class _OneLine:
+    def _render_traceback_(self) -> list[str]:
+        # what IPython shows of it in a notebook: the remedy stands in the message, not in the code
+        return [f"{type(self).__name__}: {self}"]
+
+
+class InputError(_OneLine, ValueError):
     """Bad input from outside (file, row, column, key). The command line prints it and exits with 2."""
 
 
-class RunFailed(RuntimeError):
+class RunFailed(_OneLine, RuntimeError):
     """A run stopped on the way: its message says where. The command line prints it and exits with 1."""
 
 

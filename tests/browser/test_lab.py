@@ -1,8 +1,9 @@
-"""Notebooks 03 and 04 in a real JupyterLab: all cells run, and every explorer answers to its controls."""
+"""A real JupyterLab as `make lab` starts it: its start page, two whole notebooks, every explorer by hand."""
 
-import json
 import os
 import secrets
+import shlex
+import shutil
 import socket
 import subprocess
 import sys
@@ -18,9 +19,6 @@ import pytest
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = ("03_evaluation", "04_temporal_generalization")
 DONE = "ALL CELLS RAN"
-CALM = {
-    "@jupyterlab/apputils-extension:notification": {"fetchNews": "false", "checkForUpdates": False}
-}  # no pop-up about news before the first click
 WAIT_MS = 60_000
 # The bytes of the picture in an explorer, as a number: equal pictures have equal numbers.
 PICTURE = """async box => {
@@ -33,11 +31,13 @@ PICTURE = """async box => {
 def notebooks(run, demo_settings, tmp_path_factory):
     """Copies with the parameters of the small run, and a last cell that says that all ran."""
     folder = tmp_path_factory.mktemp("lab")
+    shutil.copyfile(ROOT / "README.md", folder / "README.md")
+    (folder / "notebooks").mkdir()
     values = {
         "config": str(ROOT / "configs" / "demo.yaml"), "overrides": demo_settings, "run_dir": str(run.folder),
     }  # fmt: skip
     for name in NOTEBOOKS:
-        copy = folder / f"{name}.ipynb"
+        copy = folder / "notebooks" / f"{name}.ipynb"
         source = ROOT / "notebooks" / copy.name
         papermill.execute_notebook(source, copy, parameters=values, prepare_only=True, progress_bar=False)
         notebook = nbformat.read(copy, as_version=4)
@@ -46,12 +46,16 @@ def notebooks(run, demo_settings, tmp_path_factory):
     return folder
 
 
+def options_of_make_lab():
+    shown = subprocess.run(["make", "-n", "-C", ROOT, "lab"], capture_output=True, text=True, check=True)
+    (line,) = [line for line in shown.stdout.splitlines() if "/jupyter lab " in line]
+    return shlex.split(line)[2:]
+
+
 @pytest.fixture(scope="module")
 def lab(notebooks, tmp_path_factory):
-    """A JupyterLab over the copies; gives the address of a notebook."""
+    """A JupyterLab over the copies; gives the address of its start page, or that of a notebook."""
     home = tmp_path_factory.mktemp("jupyter")
-    (home / "app").mkdir()
-    (home / "app" / "overrides.json").write_text(json.dumps(CALM))
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -62,9 +66,7 @@ def lab(notebooks, tmp_path_factory):
     command = [
         sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}",
         "--ServerApp.port_retries=0", f"--IdentityProvider.token={token}",
-        f"--ServerApp.root_dir={notebooks}", "--allow-root", "--LabApp.news_url=None",
-        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-        f"--LabServerApp.app_settings_dir={home / 'app'}", f"--LabApp.app_settings_dir={home / 'app'}",
+        f"--ServerApp.root_dir={notebooks}", "--allow-root", *options_of_make_lab(),
     ]  # fmt: skip
     address = f"http://127.0.0.1:{port}"
     with (
@@ -73,7 +75,8 @@ def lab(notebooks, tmp_path_factory):
     ):
         try:
             _wait_for(f"{address}/api/status?token={token}", server)
-            yield lambda name: f"{address}/lab/tree/{name}.ipynb?reset&token={token}"
+            of = "lab/tree/notebooks/{}.ipynb?reset&token={}"
+            yield lambda name: f"{address}/{of.format(name, token) if name else f'?token={token}'}"
         finally:
             server.terminate()
             server.wait(20)
@@ -182,6 +185,17 @@ def test_no_cell_fails_or_complains(notebook, request):
     page = request.getfixturevalue(notebook)
     assert page.locator("[data-mime-type='application/vnd.jupyter.error']").count() == 0
     assert page.locator("[data-mime-type='application/vnd.jupyter.stderr']").count() == 0
+
+
+def test_it_opens_at_the_readme_whose_links_open_the_notebooks_and_asks_nothing(lab, browser):
+    page = browser.new_page(viewport={"width": 1500, "height": 1100})
+    page.goto(lab(""))
+    page.locator(".jp-RenderedMarkdown h1:text-is('hpiclock')").wait_for(timeout=WAIT_MS)
+    page.locator(f".jp-RenderedMarkdown a:text-is('{NOTEBOOKS[0]}')").click()
+    page.locator(".jp-Notebook .jp-CodeCell").first.wait_for(timeout=WAIT_MS)
+    page.wait_for_timeout(2000)  # news are asked for once all is loaded
+    assert page.locator(".jp-Dialog, .Toastify__toast").count() == 0
+    page.close()
 
 
 def test_threshold_explorer(evaluation):

@@ -269,6 +269,18 @@ def test_of_many_detection_curves_only_that_of_all_has_a_band():
     assert len(figures.detection_curve(pd.concat(groups[1:]), level=0.95).collections) == 2
 
 
+def test_the_true_time_breaks_where_the_clock_changes(scored_plate):
+    rows = scored_plate.query("stack_id == 'A02p1'")  # hours 0, 3, 6, 9, onset 3 h
+    before = rows["hours"].lt(3)
+    switched = rows.assign(
+        clock=rows["clock"].mask(before, "experiment"), time_target=rows["time_target"].mask(before, 0.0)
+    )
+    for shown, expected in ((switched, [0, np.nan, 0, 3, 6]), (rows, [-3, 0, 3, 6])):
+        left, right = style.new_figure(6, 3).subplots(1, 2)
+        trajectory(left, right, shown, threshold=0.5)
+        np.testing.assert_array_equal(line_named(right, "true time").get_ydata(), expected)
+
+
 def test_trajectory_points_at_onset_and_cursor(scored_plate):
     rows = scored_plate.query("stack_id == 'A02p1'").assign(time_low=0.0, time_high=5.0)
     left, right = style.new_figure(6, 3).subplots(1, 2)

@@ -1,13 +1,19 @@
-"""Take the outputs that the notebooks keep from an executed run: python tests/notebooks/keep_outputs.py RUN
+"""Take what the repository keeps of an executed demo run: python tests/notebooks/keep_outputs.py RUN
 
-Cells tagged ``keep_output`` get the outputs of the same cell in RUN (a folder under reports/); all others
-lose theirs.
+Notebook cells tagged ``keep_output`` get the outputs of the same cell in RUN (a folder under reports/); all
+others lose theirs. ``reports/example/`` gets the run's numbers and its answer, and the README its figure.
 """
 
+import base64
+import shutil
 import sys
 from pathlib import Path
 
 import nbformat
+from bs4 import BeautifulSoup
+
+from hpiclock.report.pages import answer_on_top
+from hpiclock.runs.run import Run
 
 ROOT = Path(__file__).parents[2]
 
@@ -24,7 +30,21 @@ def keep_outputs(notebook: Path, executed: Path) -> None:
     nbformat.write(source, notebook)
 
 
+def keep_example(run: Run) -> None:
+    """Copy numbers and answer of a run into ``reports/example/``, the figure of the answer into ``docs/``."""
+    example = ROOT / "reports" / "example"
+    for kept in example.iterdir():
+        if (made := next(run.folder.rglob(kept.name), None)) is not None:
+            shutil.copyfile(made, kept)
+    answer = BeautifulSoup(answer_on_top(run), "html.parser")
+    rows = zip(answer.select("dt"), answer.select("dd"), strict=True)
+    (example / "answer.txt").write_text("".join(f"{q.text} {a.text}\n" for q, a in rows), encoding="utf-8")
+    picture = answer.img["src"].partition("base64,")[2]
+    (ROOT / "docs" / "answer_over_hpi.png").write_bytes(base64.b64decode(picture))
+
+
 if __name__ == "__main__":
+    keep_example(Run.open(sys.argv[1]))
     for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
         if (Path(sys.argv[1]) / path.name).is_file():
             keep_outputs(path, Path(sys.argv[1]) / path.name)

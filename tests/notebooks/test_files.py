@@ -7,6 +7,8 @@ from pathlib import Path
 import nbformat
 import pytest
 
+from hpiclock.errors import InputError
+
 ROOT = Path(__file__).parents[2]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 DEFAULTS = {"config": "../configs/demo.yaml", "overrides": {}, "run_dir": ""}
@@ -71,3 +73,22 @@ def test_nothing_of_a_machine_is_in_it(path):
     for word in ("/home/", "/Users/", "/root/", "/tmp/", str(ROOT)):
         assert word not in text
     assert len(text) < 100_000
+
+
+def run_cells(path, overrides):
+    shown: dict[str, object] = {}
+    for cell in cells(path):
+        exec(cell.source, shown)
+        if "parameters" in tags(cell):
+            shown["overrides"] = overrides
+
+
+def test_without_a_plate_or_a_run_it_stops_with_one_line_that_says_how_to_make_it(
+    path, tmp_path, monkeypatch
+):
+    monkeypatch.chdir(path.parent)
+    with pytest.raises(InputError) as stopped:
+        run_cells(path, {"reports_dir": str(tmp_path), "data.source": str(tmp_path / "plate")})
+    assert "\n" not in str(stopped.value)
+    assert any(word in str(stopped.value) for word in ("hpiclock synth", "hpiclock sweep", "run notebook 02"))
+    assert list(tmp_path.iterdir()) == []

@@ -139,6 +139,9 @@ def test_bad_input_leaves_a_trained_run_alone(project):
     with pytest.raises(InputError, match="gone"):
         run_chain("configs/plate.yaml", {}, run_dir="", notebooks="01")
     assert report.run.path("02_read.ipynb").is_file()
+    cells = nbformat.read(report.run.path("01_look.ipynb"), as_version=4).cells
+    (error,) = [out for cell in cells for out in cell.get("outputs", []) if out.output_type == "error"]
+    assert error.traceback == ["InputError: gone"]  # what a notebook shows: no code, one line
 
 
 def test_a_misspelt_parameter_stops_before_anything_runs(project):
@@ -266,7 +269,7 @@ def test_the_config_of_the_notebooks_is_found_from_any_folder(project, monkeypat
 def test_a_notebook_shows_the_config_of_the_run_that_it_shows():
     made = Run.create(load_config("configs/plate.yaml", {"train.epochs": 9}), "elsewhere")
     assert open_run("configs/plate.yaml", {}, "elsewhere").cfg == made.cfg
-    with pytest.raises(InputError, match="no run here"):
+    with pytest.raises(InputError, match="no run yet; run notebook 02_training first"):
         open_run("configs/plate.yaml", {}, "")
     Run.create(load_config("configs/plate.yaml", {"train.epochs": 9}), "")
     with pytest.raises(InputError, match=r"holds a run with another config \(train\.epochs was 9, now \d+\)"):

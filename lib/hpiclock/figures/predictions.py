@@ -373,7 +373,11 @@ def trajectory(
     if "time_low" in rows:
         limits = rows["time_low"], rows["time_high"]
         style.band(time_ax, rows["hours"], *limits, treatment.colour, label="interval of the prediction")
-    time_ax.plot(rows["hours"], rows["time_target"], color=style.INK, linestyle=":", label="true time")
+    switched = np.flatnonzero(rows["clock"].ne(rows["clock"].shift()))[
+        1:
+    ]  # at the onset: no line leads there
+    true_time = (np.insert(rows[name].to_numpy(float), switched, np.nan) for name in ("hours", "time_target"))
+    time_ax.plot(*true_time, color=style.INK, linestyle=":", label="true time")
     time_ax.plot(rows["hours"], rows["time_pred"], **predicted)
     clocks = rows["clock"].unique()  # two where the frames before the onset count as not infected
     time_label = f"{clocks[0]} clock (h)" if len(clocks) == 1 else "time on its clock (h)"

@@ -58,7 +58,9 @@ def find_runs(places: Iterable[str | Path]) -> list[Run]:
     for place in places:
         folder = next((p for p in (Path(place), Path("reports") / place) if p.is_dir()), None)
         if folder is None:
-            raise InputError(f"{place}: no such folder; name the folder of a run or of a sweep")
+            raise InputError(
+                f"{place}: no such folder; name that of a run or a sweep, or make one (hpiclock sweep)"
+            )
         found = [folder] if (folder / CONFIG).is_file() else _in_folder(folder)
         if not found:
             repair = "hpiclock train or sweep makes them"

@@ -194,8 +194,11 @@ def open_run(config: str | Path, overrides: Mapping[str, Any], run_dir: str | Pa
     cfg = open_config(config, overrides)
     if run_dir:
         return Run.open(run_dir)
-    Run.start(cfg)
-    return Run.open(default_folder(cfg))
+    run = Run.start(cfg)
+    if not run.path(CONFIG).is_file():
+        repair = "run notebook 02_training first, or hpiclock train with this config"
+        raise InputError(f"{run.folder}: no run yet; {repair}, or name another run's folder in run_dir")
+    return Run.open(run.folder)
 
 
 def _refuse_unknown(cells: Sequence[str]) -> None:

@@ -74,7 +74,7 @@ def _find_stacks(data: DataConfig, blind: bool) -> Source:
     path = Path(os.path.abspath(os.path.expanduser(data.source)))
     if os.path.isdir(path):
         return _from_folder(path, data, blind)
-    check_file(path, HELP, "file or folder")
+    check_file(path, f"{HELP}, or make a simulated plate: hpiclock synth {data.source}", "file or folder")
     if blind and path.suffix.lower() in SUFFIXES:
         return _from_folders({UNKNOWN: path}, data)
     return _from_file(path, data, blind)
