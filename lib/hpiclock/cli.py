@@ -42,7 +42,7 @@ RunDir = Annotated[str, Option("--run-dir", help="the run's folder; default: rep
 def synth(
     folder: Annotated[Path, Argument(help="where the plate is written")],
     design: Annotated[str, Option(help="which plate")] = "demo",
-    seed: Annotated[int, Option(min=0, help="the same seed gives the same plate")] = 0,
+    seed: Annotated[int, Option(min=0, max=2**32, help="the same seed gives the same plate")] = 0,
 ) -> None:
     """Write a simulated plate: TIFF stacks, plate map and truth.csv."""
     from hpiclock.simulate import design as designs
@@ -233,7 +233,8 @@ def sweep(
     options: Annotated[list[str] | None, Argument(help="after --: more options for Snakemake")] = None,
     changes: Set = None,
     workers: Annotated[
-        int | None, Option(min=1, help="runs at a time; default: one per GPU or core, on a cluster all")
+        int | None,
+        Option(min=1, max=4096, help="runs at a time; default: one per GPU or core, on a cluster all"),
     ] = None,
     engine: Annotated[
         Literal["local", "snakemake", "slurm"], Option(help="who runs them; slurm needs a shared disk")

@@ -111,6 +111,28 @@ def test_a_plane_without_a_chunk_is_a_gap_not_zeros(tmp_path: Path, version: int
     assert numbers(path, channel=1) == [1, 2, 4, 5]
 
 
+def test_a_chunk_that_is_cut_short_or_lost_in_part_of_a_plane_is_said(tmp_path: Path) -> None:
+    path = tmp_path / "a.zarr"
+    group = zarr.open_group(str(path), mode="w", zarr_format=2)
+    made = group.create_array("0", shape=(3, SIDE, SIDE), chunks=(1, SIDE, 8), dtype="uint16")
+    level = {"path": "0", "coordinateTransformations": [{"type": "scale", "scale": [1, 1, 1]}]}
+    group.attrs.update({"multiscales": [{"axes": [{"name": n} for n in "tyx"], "datasets": [level]}]})
+    made[:] = np.stack([grey(t) for t in range(3)])
+    chunk = path / "0" / "1.0.1"
+    for share in (0.5, 0.99, 0):
+        whole = chunk.read_bytes()
+        chunk.write_bytes(whole[: int(share * len(whole))])
+        with open_stack(path) as stack:
+            with pytest.raises(InputError, match=r"frame 1 cannot be read \(0/1\.0\.1 is cut short"):
+                stack.frame(1)
+            assert (stack.frame(2) == grey(2)).all()
+        chunk.write_bytes(whole)
+    assert numbers(path) == [0, 1, 2]
+    chunk.unlink()
+    with open_stack(path) as stack:
+        assert "1 of its 3 planes lack some of their chunks: the parts that" in stack.facts.notes[0]
+
+
 @pytest.mark.parametrize("lost", [(0,), (2, 3), (5,)])
 def test_files_of_an_ome_set_that_are_gone_are_gaps(tmp_path: Path, lost: tuple[int, ...]) -> None:
     names = [f"s1_A1_p1_{t}.ome.tif" for t in range(6)]
@@ -384,6 +406,27 @@ def test_pages_beyond_what_the_header_promises_are_said(tmp_path: Path) -> None:
     tifffile.imwrite(tmp_path / "a.tif", stack, description=header, metadata=None, photometric="minisblack")
     with open_stack(tmp_path / "a.tif") as opened:
         assert opened.facts.notes == ("its header promises 3 pages, the file has 6: the others are not read",)
+
+
+def test_a_film_whose_header_is_lost_is_said_to_be_read_as_one_frame(tmp_path: Path) -> None:
+    stack = np.random.default_rng(0).integers(0, 60_000, (9, 100, 100), dtype=np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", stack, photometric="minisblack", metadata=None)
+    with tifffile.TiffFile(tmp_path / "a.tif", mode="r+b") as tiff:
+        handle = tiff.filehandle
+        handle.seek(tiff.pages.first.offset + 2 + 12 * len(tiff.pages.first.tags))
+        handle.write(bytes(4))  # no next page
+    with open_stack(tmp_path / "a.tif") as opened:
+        assert opened.facts.n_frames == 1
+        assert "belong to no page, it is read as one frame" in opened.facts.notes[0]
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.jpg"])
+def test_a_film_in_a_file_named_like_a_still_is_refused(tmp_path: Path, refusal: Refusal, name: str) -> None:
+    frames = [Image.fromarray((grey(t) >> 2).astype(np.uint8)) for t in range(3)]
+    for kind in ("TIFF", "GIF", *(("PNG",) if name == "a.png" else ())):
+        frames[0].save(tmp_path / name, kind, save_all=True, append_images=frames[1:])
+        said = refusal(tmp_path / name)
+        assert ("holds 3 pictures, of which one" if kind == "PNG" else "not a PNG or JPEG image") in said
 
 
 # --- what stands in a folder

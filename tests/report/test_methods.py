@@ -7,8 +7,8 @@ import pytest
 
 from hpiclock.files import write_csv
 from hpiclock.report.methods import METHODS, REFERENCES, augmentation_text, model_card, write_methods
-from hpiclock.report.pages import TEMPLATE
-from hpiclock.runs.run import VERDICT
+from hpiclock.report.pages import TEMPLATE, _as_code
+from hpiclock.runs.run import VERDICT, Run
 from hpiclock.tables import FRAMES
 from hpiclock.training import loop, losses
 
@@ -97,10 +97,16 @@ def test_names_from_a_plate_map_stay_text(run):
     table = pd.read_csv(manifest).assign(virus="x | [y](http://z)")
     write_csv(table, manifest)
     try:
-        text = methods(run)
+        written = methods(run), model_card(run)
     finally:
         manifest.write_text(kept, encoding="utf-8")
-    assert r"Virus: x | \[y" in text or r"](http" not in text
+    assert all(r"Virus: x \| [y]\(http:\//z). " in text for text in written)
+
+
+def test_notes_and_channels_of_a_model_card_stay_text(run, monkeypatch):
+    monkeypatch.setattr(Run, "notes", ["[x](javascript:a) <b>"])
+    assert "- [x]\\(javascript:a) \\<b>\n" in model_card(run)
+    assert _as_code("```\n# no heading") == "````\n```\n# no heading\n````"
 
 
 def test_a_run_that_learns_one_task(quick_run):

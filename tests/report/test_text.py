@@ -4,6 +4,7 @@ import html
 import re
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import numpy as np
 import openpyxl
 import pandas as pd
@@ -95,13 +96,20 @@ def test_blank_stands_for_nothing_alone():
         "[x](javascript:alert(1))", "![x](http://evil.org/a.png)", "<img src=x onerror=alert(1)>",
         "<script>x</script>", "https://evil.org", "www.evil.org", "<https://evil.org>", "[x][y]",
         "[x]: javascript:a", "a\n\n# b\n<b>c</b>", "$\\href{javascript:a}{x}$", "\\<b>", "</td><b>",
-        "AUC 0.9 [0.8, 1.0], p < 0.05 at C:\\data",
+        "a | b", "AUC 0.9 [0.8, 1.0], p < 0.05 at C:\\data",
     ],
 )  # fmt: skip
 def test_a_name_from_the_data_is_no_link_and_no_tag(text: str) -> None:
     shown = markdown2html(f"- {text_of_page.as_markdown(text)}")
     assert not re.search("<(?!/?(ul|li|p)>)", shown), shown
     assert html.unescape(re.sub("</?(ul|li|p)>", "", shown)).strip() == " ".join(text.splitlines())
+
+
+def test_a_caption_shows_names_of_plates_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[object] = []
+    monkeypatch.setattr(text_of_page, "display", shown.append)
+    text_of_page.show(plt.figure(), "Plate [x](javascript:a)<b>: a line per field.")
+    assert shown[-1].data == r"Plate [x]\(javascript:a)\<b>: a line per field."
 
 
 def test_a_workbook_holds_no_formula_and_what_it_cannot_hold_is_left_out(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from hpiclock.plate.frames import treatment_table
 from hpiclock.plate.manifest import SIMULATED
 from hpiclock.report.audit_text import kept_verdict, verdict_lines
 from hpiclock.report.pages import render
-from hpiclock.report.text import as_markdown, readable_metrics
+from hpiclock.report.text import readable_metrics
 from hpiclock.runs.results import read_study_tables
 from hpiclock.runs.run import PROVENANCE, VERDICTS, Run
 from hpiclock.tables import FRAMES, HISTORY, MANIFEST, METRICS, SPLITS
@@ -116,7 +116,7 @@ def methods_facts(run: Run) -> dict[str, Any]:
         "run": run,
         "cfg": cfg,
         "provenance": provenance,
-        "limits": [as_markdown(note) for note in run.notes if not note.startswith(tuple(VERDICTS.values()))],
+        "limits": [note for note in run.notes if not note.startswith(tuple(VERDICTS.values()))],
         "simulated": any(note.startswith(SIMULATED) for note in run.notes),
         **{column: _listed(manifest.get(column)) for column in ("virus", "compound")},
         "counted": ", ".join(_counts(manifest)),
@@ -185,17 +185,13 @@ def _unit(metrics: pd.DataFrame) -> str:
 def _listed(values: pd.Series | None) -> str:
     """Return the different values of a column in one line, nothing where it is not there."""
     known = [] if values is None else [value for value in values.dropna().astype(str).unique() if value]
-    return as_markdown(", ".join(known))
+    return ", ".join(known)
 
 
 def _as_cells(table: pd.DataFrame) -> pd.DataFrame:
     """Return a table as text that stands in cells of a Markdown table."""
-    texts = (
-        table.astype(object)
-        .where(table.notna(), "")
-        .map(lambda v: f"{v:g}" if isinstance(v, float) else str(v))
-    )
-    return texts.map(lambda text: as_markdown(text).replace("|", r"\|"))
+    known = table.astype(object).where(table.notna(), "")
+    return known.map(lambda value: f"{value:g}" if isinstance(value, float) else str(value))
 
 
 def _with_references(text: str) -> str:

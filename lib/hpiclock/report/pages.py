@@ -15,6 +15,7 @@ import jinja2
 import nbformat
 import pandas as pd
 from bs4 import BeautifulSoup
+from markupsafe import Markup
 from PIL import Image
 
 from hpiclock import tables
@@ -170,11 +171,28 @@ def _without_notes(notebook: nbformat.NotebookNode, notes: list[str]) -> None:
 
 
 def render(template: str, **facts: Any) -> str:
-    """Return a template of :data:`TEMPLATE` filled with facts; those of HTML are escaped."""
-    blocks: Any = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
-    checks: Any = {"autoescape": jinja2.select_autoescape(["html.j2"]), "undefined": jinja2.StrictUndefined}
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATE), **blocks, **checks)
+    """Return a template of :data:`TEMPLATE` filled with facts, which are shown as they are: escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(TEMPLATE),
+        autoescape=True,
+        finalize=_in_markdown if template.endswith(".md.j2") else None,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters["code"] = _as_code
     return environment.get_template(template).render(facts)
+
+
+def _in_markdown(value: object) -> object:
+    return Markup(as_markdown(value)) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
+def _as_code(text: str) -> Markup:
+    """Return lines as a block of code of Markdown, whatever they hold."""
+    fence = "`" * max(3, 1 + max(map(len, re.findall("`+", text)), default=0))
+    return Markup("\n".join((fence, text, fence)))
 
 
 def for_reading(notebook: nbformat.NotebookNode) -> nbformat.NotebookNode:

@@ -234,8 +234,8 @@ def readable_steadiness(steadiness: pd.DataFrame, *, level: float) -> pd.DataFra
     return readable(steadiness, columns, index=4)
 
 
-# What makes a link, a picture, a tag or a formula of Markdown of a text.
-_MARKUP = re.compile(r"\\|\$|<(?=[A-Za-z/!?])|(?<=\])[(:\[]|(?<=:)//|(?<=www)\.")
+# What makes a link, a picture, a tag, a formula or a cell of a table of Markdown of a text.
+_MARKUP = re.compile(r"\\|\$|\||<(?=[A-Za-z/!?])|(?<=\])[(:\[]|(?<=:)//|(?<=www)\.")
 
 
 def as_markdown(text: str) -> str:
@@ -463,7 +463,7 @@ def show(drawn: Axes | Figure, caption: str) -> None:
     width = screen_width(figure)
     display(Image(data=png(figure), format="png", width=width, alt=alt_text(figure)))
     if caption:
-        display(Markdown(caption))
+        display(Markdown(as_markdown(caption)))
 
 
 def show_words(table: pd.DataFrame) -> None:

@@ -340,6 +340,8 @@ def predict(
             command.
     """
     output = Path(output)
+    if not output.name:
+        raise InputError(f"{output}: is a folder; name a file")
     pieces = output.with_name(f".{output.name}.pieces")
     # a kill between the two files leaves one of them, and the pieces
     ours = _is_readout(output) or (pieces / KEY).is_file()
@@ -347,8 +349,8 @@ def predict(
         suffixes = (".parquet", ".csv") if path == output else ()
         check_output(path, over=[source], suffixes=suffixes, own=lambda _: ours)
     cfg = plate_config(runs, source, changes)
-    check_what_was_learnt(runs, say=say)
     manifest, notes = _stacks(cfg)
+    check_what_was_learnt(runs, say=say)
     known = runs[0].read_table("manifest.csv", MANIFEST)
     if "image.low" in changes or "image.high" in changes:
         known = known.assign(dtype=manifest["dtype"].iloc[0])  # the user states what its grey levels mean

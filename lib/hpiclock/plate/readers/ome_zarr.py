@@ -3,8 +3,9 @@
 import math
 import os
 from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack
-from functools import cache
+from functools import cache, cached_property
 from itertools import product
 from operator import floordiv
 from pathlib import Path
@@ -15,8 +16,10 @@ import zarr
 
 from hpiclock.errors import InputError
 from hpiclock.plate import readers
-from hpiclock.plate.readers import MARKS, Plane, Reader, Scene, StackFacts
+from hpiclock.plate.readers import MARKS, Reader, Scene, StackFacts
 from hpiclock.wells import normal_well
+
+BLOSC_HEAD = 16  # bytes, the last four the length of the chunk
 
 
 class ImageReader(Reader):
@@ -81,7 +84,7 @@ class ImageReader(Reader):
         steps = _transforms(level, image, "scale")
         scales = {axis: math.prod(one[i] for one in steps) for i, axis in enumerate(self._axes)}
         units = {name: str(axis.get("unit", "")) for name, axis in zip(self._axes, axes, strict=True)}
-        self.absent = self._never_written(sizes)
+        notes = self._look_for_chunks(sizes)
         start = sum(one[0] for one in _transforms(level, image, "translation") if self._axes[0] == "T")
         step = scales.get("T") if sizes.get("T", 1) > 1 else None
         labels = [str(one.get("label") or "") for one in ome.get("omero", {}).get("channels", [])]
@@ -93,30 +96,55 @@ class ImageReader(Reader):
             zero_h=_acquired(self.path),
             channels=readers.channel_names(labels, sizes.get("C", 1)),
             pixel_um=readers.in_micrometres(scales.get("X"), units["X"]),
+            notes=notes,
         )
 
-    def _never_written(self, sizes: dict[str, int]) -> set[Plane]:
-        """Planes of which no chunk is there; reading them would give the store's fill value."""
+    def _look_for_chunks(self, sizes: dict[str, int]) -> tuple[str, ...]:
+        """Find the planes of which no chunk is there: reading them would give the store's fill value.
+
+        Returns a note on those of which some are there: a store leaves out chunks that hold that value alone.
+        """
         there = {file.relative_to(self._folder).as_posix() for file in self.files(self._folder)}
+        planes = list(readers.all_planes(self.path, sizes))
+        lost = {plane: [key for key in self._chunks(*plane) if key not in there] for plane in planes}
+        self.absent = {plane for plane in planes if len(lost[plane]) == len(self._chunks(*plane))}
+        partly = sum(bool(keys) for keys in lost.values()) - len(self.absent)
+        value = f"the parts that they lack are the store's fill value, {self._array.fill_value}"
+        return (f"{partly} of its {len(planes)} planes lack some of their chunks: {value}",) if partly else ()
+
+    def _chunks(self, *plane: int) -> tuple[str, ...]:
+        """The names of the chunks that hold a plane."""
+        chunks = self._array.shards or self._array.chunks
+        sides = [dict(zip(self._axes, chunks, strict=True)).get(axis, 1) for axis in "TCZ"]
+        return self._chunk_names(*map(floordiv, plane, sides))
+
+    @cached_property
+    def _chunk_names(self) -> Callable[..., tuple[str, ...]]:
         chunks = self._array.shards or self._array.chunks
         grid = [range(-(-size // chunk)) for size, chunk in zip(self._array.shape, chunks, strict=True)]
 
         @cache
-        def is_there(*leading: int) -> bool:
+        def names(*leading: int) -> tuple[str, ...]:
             fixed = dict(zip("TCZ", leading, strict=True))
             at = [[fixed[axis]] if axis in fixed else grid[i] for i, axis in enumerate(self._axes)]
-            return any(self._array.metadata.encode_chunk_key(key) in there for key in product(*at))
+            return tuple(self._array.metadata.encode_chunk_key(key) for key in product(*at))
 
-        sides = [dict(zip(self._axes, chunks, strict=True)).get(axis, 1) for axis in "TCZ"]
-        return {
-            plane
-            for plane in readers.all_planes(self.path, sizes)
-            if not is_there(*map(floordiv, plane, sides))
-        }
+        return names
 
     def _read_plane(self, frame: int, channel: int, z: int) -> np.ndarray:
+        if not self._array.shards and any("Blosc" in type(one).__name__ for one in self._array.compressors):
+            for file in filter(Path.is_file, (self._folder / key for key in self._chunks(frame, channel, z))):
+                self._refuse_cut_short(file)
         at = {"T": frame, "C": channel, "Z": z}
         return np.asarray(self._array[tuple(at.get(axis, slice(None)) for axis in self._axes)])
+
+    def _refuse_cut_short(self, file: Path) -> None:
+        """Refuse a Blosc chunk that is shorter than it says: decoding it would give what stands in memory."""
+        with file.open("rb") as stream:
+            head, size = stream.read(BLOSC_HEAD), file.stat().st_size
+        promised = int.from_bytes(head[-4:], "little")
+        if len(head) < BLOSC_HEAD or size < promised:
+            raise EOFError(f"{file.relative_to(self.path)} is cut short: {size} bytes are there")
 
 
 def _fields(plate: Path, well: str, timed: bool = False) -> list[Scene]:

@@ -232,15 +232,18 @@ class ImageReader(Reader):
 
     @classmethod
     def _open(cls, path: Path, opened: ExitStack) -> Image.Image:
-        image = opened.enter_context(Image.open(path))
+        image = opened.enter_context(Image.open(path, formats=("PNG", "JPEG")))
         readers.refuse_bomb(path, math.prod(image.size) * len(image.getbands()), path.stat().st_size)
+        if (n := getattr(image, "n_frames", 1)) > 1 and image.format == "PNG":  # in a JPEG, small copies
+            raise InputError(f"{path}: holds {n} pictures, of which one would be read; export it as TIFF")
         image.load()
         return _plain(image)
 
     @classmethod
     def _damaged(cls, path: Path, error: Exception) -> InputError:
         if isinstance(error, UnidentifiedImageError):
-            return InputError(f"{path}: not an image, whatever its name says; take it out of the folder")
+            remedy = "name it by its format, or take it out of the folder"
+            return InputError(f"{path}: not a PNG or JPEG image, whatever its name says; {remedy}")
         return InputError(f"{path}: damaged or cut short ({error}); copy it again")
 
     def _read_facts(self) -> StackFacts:

@@ -31,6 +31,7 @@ from hpiclock.wells import well_name
 _DAMAGE = ("invalid page offset", "invalid value offset", "corrupt", "invalid tag", "series raised")
 _UUID = re.compile(r"(<(?:\w+:)?OME\b[^>]*?\bUUID=\")([^\"]+)")
 PHOTOMETRIC = 262  # a tag
+FEW_BYTES = 100_000  # that a file may hold beside its one page
 STRIP = 3  # unnamed axes: a frame so much narrower than it is high is a channel-last picture
 
 
@@ -268,6 +269,11 @@ class ImageReader(Reader):
                     where = f"page {number + 1} of {len(self._pages)} ends beyond the end of the file"
                     raise self.error(f"cut short: {where}; copy it again")
                 absent.append(number)
+        stored = sum(tiff.pages.first.databytecounts)
+        unread = tiff.filehandle.size - stored
+        if n_pages == promised == 1 and unread > max(stored, FEW_BYTES):
+            whole = f"{unread / 1e6:,.1f} MB of its {tiff.filehandle.size / 1e6:,.1f} MB belong to no page"
+            notes.append(f"{whole}, it is read as one frame: a film whose header is lost?")
         inside = dict(zip(series.axes[leading:], series.shape[leading:], strict=True))
         planes = set()
         for number in absent:
