@@ -64,6 +64,11 @@ def test_the_clock_is_beaten_or_beats_only_where_the_interval_leaves_zero_out(ga
     assert says in found[HOW_LONG]
 
 
+def test_a_time_that_a_clock_knows_without_error_is_not_told_from_elapsed_time():
+    found = answer_sentences(study(**{"infected/mae_of_clock": (0.0, NAN, NAN)}), level=0.95)
+    assert found[HOW_LONG].startswith("Cannot be told from elapsed time: ")
+
+
 def test_a_difference_before_the_onset_is_no_yes():
     found = answer_sentences(study(**{"before onset/auc_stratified": (0.8, 0.7, 0.9)}), level=0.95)
     assert found[INFECTED_OR_NOT].startswith("Not shown: infected and mock wells differ already before")

@@ -156,7 +156,9 @@ def _answer_time(tables: Tables, level: float, split: str, rival_mae: float) -> 
     key = "answer vague"
     if not clock.known:
         key = "answer no clock"
-    elif gain.bounded and clock.value >= SAME_H and not gain.contains(0):
+    elif clock.value < SAME_H:
+        return words("answer one clock", error=error)
+    elif gain.bounded and not gain.contains(0):
         key = "answer better" if gain.value > 0 else "answer worse"
     limits = f" ({error.low:.1f} to {error.high:.1f})" if error.bounded else " (no interval)"
     rival = words("answer rival", mae=rival_mae) if np.isfinite(rival_mae) else ""
