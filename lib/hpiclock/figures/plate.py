@@ -35,6 +35,7 @@ QUANTITIES = {
     "detected_hpi": "detected by (hpi, h)",
 }
 _LINES = ("-", "--", "-.", ":")
+MOST_DOSES = 8  # each of which has its number on the axis
 MOST_CURVES = 24  # columns of a plate in which a curve can still be seen
 
 
@@ -294,6 +295,9 @@ def dose_response(
         ax.plot([], [], " ", label=style.wrapped(str(fit["note"]), 28))
     ax.set_xscale("log")
     ax.xaxis.set_minor_formatter(mpl.ticker.NullFormatter())
+    ax.xaxis.set_major_formatter("{x:g}")
+    if known[dose].nunique() <= MOST_DOSES:
+        ax.set_xticks(np.unique(known[dose]))
     name = fit["compound"] or (dose if unit else dose.upper())
     ax.set(xlabel=f"{name} ({unit})" if unit else name, ylabel=QUANTITIES[response])
     style.legend_outside(ax, title=f"{len(known)} wells; {level:.0%} interval")
@@ -371,9 +375,10 @@ def well_grid_figure(rows: pd.DataFrame, *, threshold: float) -> Figure:
     for ax in axes.flat:
         ax.set(ylim=(-0.05, 1.05), yticks=[0, 1])
         ax.tick_params(labelsize=7, length=1.5, pad=1)
-        ax.spines[:].set_linewidth(0.4)
+        ax.spines[:].set(linewidth=0.4, visible=False)  # no axes where there is no well
     for well, (row, column) in places.items():
         ax = axes[used_rows.index(row), used_columns.index(column)]
+        ax.spines[["left", "bottom"]].set_visible(True)
         fields = rows[rows["well"].eq(well)].sort_values("hours")
         colour = styles[str(fields["treatment"].iloc[0])]["color"]
         for _, stack in fields.groupby("stack_id"):

@@ -404,11 +404,11 @@ READOUT_TABLES = {
         Column("quantity", "quantity", quantity_label),
         Column("treatment", "treatment"),
         Column("wells", "n_wells"),
-        Column("mean", "mean", format.significant_text),
-        Column("sd", "sd", format.significant_text),
-        Column("lowest", "low", format.significant_text),
-        Column("highest", "high", format.significant_text),
-        Column("icc", "icc", two_digits),
+        Column("mean", "mean", two_digits),
+        Column("SD", "sd", two_digits),
+        Column("lowest", "low", two_digits),
+        Column("highest", "high", two_digits),
+        Column("ICC", "icc", two_digits),
         Column("note", "note", or_blank),
     ],
     "looks": [
@@ -433,7 +433,8 @@ def readable_readout(table: pd.DataFrame, name: str) -> pd.DataFrame:
         table = table[table["n_doses"].gt(0)]
     if name == "looks":
         table = table.head(max(SHOWN_STATISTICS, int(table["unlike"].sum())))
-    return readable(table, READOUT_TABLES[name], index=2 if name == "replicates" else 1)
+    shown = readable(table, READOUT_TABLES[name], index=2 if name == "replicates" else 1)
+    return shown.loc[:, shown.astype(str).ne("").any()]
 
 
 def write_workbook(tables: Mapping[str, pd.DataFrame], path: Path) -> None:
