@@ -171,6 +171,7 @@ def test_a_key_like_no_other_is_not_guessed(tmp_path: Path) -> None:
         ("image: {intensity: percentile, low: -1, high: 99}", "percentiles lie between 0 and 100"),
         ("image: {low: 1, high: 2}", "low and high have no meaning with intensity minmax"),
         ("model: {tasks: [time]}", "train.best: combined needs the task class"),
+        ("train: {best: last, patience: 3}", "with train.best last there is none"),
         ("experiment: a/b", "experiment: string should match pattern"),
         ("a: 1\na: 2", "not YAML, line 2: a stands twice"),
         ("train: {epochs: 1, epochs: 2}", "line 1: epochs stands twice"),

@@ -188,6 +188,14 @@ def test_better_means_what_it_means_for_each_metric(learn, scripted, metric, val
     assert learn(config(best=metric)).fit.best_epoch == best
 
 
+def test_the_last_epoch_is_kept_where_that_is_asked_for(learn, scripted):
+    weights = scripted(*({"auc": auc} for auc in (0.6, 0.9, 0.7, 0.8)))
+    run = learn(config(best="last"))
+    assert run.fit.best_epoch == 4
+    assert all(torch.equal(value, weights[3][key]) for key, value in run.model.state_dict().items())
+    assert not any("new best" in line for line in run.lines)
+
+
 def test_scores_that_tie_are_judged_by_the_losses(learn, scripted):
     tie = [0.99950, 0.99953, 0.99955, 0.99949]  # all within 1e-4
     losses = [0.5, 0.6, 0.2, 0.3]

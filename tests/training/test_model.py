@@ -149,6 +149,18 @@ def test_without_pretraining_the_weights_are_not_even_looked_for():
     build_model(ModelConfig(backbone="shufflenet_v2_x0_5", weights="/nowhere/weights.pt"), pretrained=False)
 
 
+def test_light_that_changes_evenly_changes_nothing_where_means_are_subtracted():
+    images = torch.randn(2, 2, 32, 32)
+    brighter = images + torch.tensor([0.5, -0.3])[:, None, None]  # each frame by its own
+    for subtract, same in ((True, True), (False, False)):
+        model = build_model(
+            ModelConfig(backbone="resnet10", subtract_mean=subtract), n_frames=2, seed=0
+        ).eval()
+        with torch.inference_mode():
+            before, after = model.features(images), model.features(brighter)
+        assert torch.allclose(before, after, atol=1e-4) == same
+
+
 def test_several_frames_enter_through_the_first_convolution():
     model = build_model(ModelConfig(backbone="resnet10", hidden_dim=8), n_frames=3, seed=0).eval()
     assert model.backbone.conv1.weight.shape == (64, 3, 7, 7)

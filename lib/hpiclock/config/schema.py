@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 Hours = Annotated[float, Field(ge=-10_000, le=10_000)]
 Task = Literal["class", "time"]
 Split = Literal["train", "val", "test"]
-BestMetric = Literal["auc", "accuracy", "f1", "mae", "combined", "loss"]
+BestMetric = Literal["auc", "accuracy", "f1", "mae", "combined", "loss", "last"]
 # Where results lie and where frames are kept: no result depends on it.
 WHERE_KEYS = ("reports_dir", "data.cache_dir")
 
@@ -242,6 +242,9 @@ class ModelConfig(Section):
     backbone: str = option("resnet50", "a torchvision classification model, or resnet10")
     weights: str = option("none", "none | imagenet | mobilenet_v2_wheel | a file")
     in_channels: Literal[1, 3] = option(1, "1 = grey; 3 = the grey plane three times")
+    subtract_mean: bool = option(
+        False, "take the mean grey out of every frame, so that an even light cannot change the answer"
+    )
     tasks: tuple[Task, ...] = Field(("class", "time"), min_length=1)
     time_on: Literal["both", "infected", "uninfected"] = option("both", "whose time is learnt")
     time_sees_class: bool = option(False, "the time head also reads the class logits")
@@ -297,7 +300,9 @@ class TrainConfig(Section):
     weight_decay: float = Field(5e-4, ge=0, le=1e3)
     clip_norm: float = Field(1.0, gt=0, le=1e6)
     balanced: bool = option(False, "draw both classes equally often")
-    best: BestMetric = option("combined", "validation metric that picks the checkpoint")
+    best: BestMetric = option(
+        "combined", "validation metric that picks the epoch; last = the last one, whatever validation says"
+    )
     patience: int | None = option(None, "stop after this many epochs without a new best", ge=1, le=100_000)
     max_steps: int | None = option(
         None, "stop each epoch after this many steps (a trial run)", ge=1, le=10**9
@@ -401,6 +406,10 @@ class Config(Section):
             )
         if (n := (end - first - width) / self.windows.stride_h + 1) > MOST_WINDOWS:
             raise ValueError(f"windows.stride_h makes {n:.0f} windows, at most {MOST_WINDOWS}; widen it")
+        if self.train.best == "last" and self.train.patience:
+            raise ValueError(
+                "train.patience waits for a better epoch, and with train.best last there is none"
+            )
         if self.train.best in ("mae", "combined") and "time" not in self.model.tasks:
             raise ValueError(f"train.best: {self.train.best} needs the task time")
         if self.train.best in ("auc", "accuracy", "f1", "combined") and "class" not in self.model.tasks:

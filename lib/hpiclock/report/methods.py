@@ -28,13 +28,15 @@ BEFORE_ONSET = {
     "clip": "count as infected, at 0 hpi",
     "signed": "count as infected, with negative hpi",
 }
-CHOSEN_BY = {
-    "auc": "AUC",
-    "accuracy": "accuracy at P(infected) 0.5",
-    "f1": "F1 at P(infected) 0.5",
-    "mae": "time error",
-    "loss": "loss",
-    "combined": "0.6 F1 + 0.4 (1 - time error / range of times)",
+_BEST_BY = "the best on the validation set by"
+CHOSEN = {
+    "auc": f"{_BEST_BY} AUC",
+    "accuracy": f"{_BEST_BY} accuracy at P(infected) 0.5",
+    "f1": f"{_BEST_BY} F1 at P(infected) 0.5",
+    "mae": f"{_BEST_BY} time error",
+    "loss": f"{_BEST_BY} loss",
+    "combined": f"{_BEST_BY} 0.6 F1 + 0.4 (1 - time error / range of times)",
+    "last": "the last one",
 }
 SCALING = {
     "minmax": "from the least to the largest of each {0.scope}",
@@ -134,7 +136,7 @@ def methods_facts(run: Run) -> dict[str, Any]:
         "before_onset": BEFORE_ONSET[cfg.targets.before_onset],
         "epochs": history["epoch"].max(),
         "best_epoch": history.loc[history["split"].eq("test"), "epoch"].iloc[0],
-        "chosen_by": CHOSEN_BY[cfg.train.best],
+        "chosen": CHOSEN[cfg.train.best],
         "augmentation": augmentation_text(cfg.train.augment),
         "unit": _unit(metrics),
         "threshold": f"{cut['value']:.3f} ({cut['note']})",

@@ -274,6 +274,8 @@ def _set_time_scale(model: TwoHeads, losses: Losses, train: Batches) -> None:
 
 def _better_of(best: Scores, epoch: int, validated: Scores, metric: str) -> Scores:
     """Return what is kept of the best epoch so far, or of this one if it is better."""
+    if metric == "last":
+        return best | {"epoch": epoch}
     value, old = validated[metric], best["top"]
     new = -value if metric in LOWER_IS_BETTER else value
     new = -math.inf if math.isnan(new) else new  # an undefined score is below all others
@@ -302,6 +304,6 @@ def _log_line(epoch: int, epochs: int, trained: Scores, validated: Scores, new_b
         tasks = [f"{t} {values[f'{t}_loss']:.4f}" for t in ("class", "time") if f"{t}_loss" in values]
         parts.append(f"{split} loss {values['loss']:.4f} ({', '.join(tasks)})")
     parts.append("  ".join(text.format(validated[name]) for name, text in UNITS.items() if name in validated))
-    if new_best:
+    if new_best in validated:
         parts.append(f"new best {new_best} {validated[new_best]:.4f}")
     return " | ".join(parts)

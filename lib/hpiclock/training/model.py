@@ -50,6 +50,7 @@ class TwoHeads(nn.Module):
         self.backbone = backbone
         self.n_frames = n_frames
         self.in_channels = model.in_channels
+        self.subtract_mean = model.subtract_mean
         self.time_sees_class = model.time_sees_class
         self.class_head = _head(n_features, model, 2) if "class" in model.tasks else None
         extra = 2 if model.time_sees_class else 0
@@ -68,6 +69,8 @@ class TwoHeads(nn.Module):
 
     def features(self, images: Tensor) -> Tensor:
         """Return what the backbone sees: (batch, n_frames, size, size) -> (batch, n_features)."""
+        if self.subtract_mean:
+            images = images - images.mean((-2, -1), keepdim=True)
         if self.in_channels == 3:
             images = images.expand(-1, 3, -1, -1)  # (batch, 1, s, s) -> (batch, 3, s, s), no copy
         return self.backbone(images).flatten(1)
