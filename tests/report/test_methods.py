@@ -111,9 +111,18 @@ def test_notes_and_channels_of_a_model_card_stay_text(run, monkeypatch):
 
 def test_a_run_that_learns_one_task(quick_run):
     text = methods(quick_run({"model.tasks": ["time"], "train.best": "mae"}))
+    assert "mean grey" not in text
     assert "P(infected)" not in text.partition("## Evaluation")[0]
     assert "the best on the validation set by time error" in text
     assert "called infected from" not in text
+
+
+def test_a_run_that_keeps_its_last_epoch_and_subtracts_the_mean(quick_run):
+    run = quick_run({"train.best": "last", "model.subtract_mean": True})
+    text = methods(run)
+    assert "epoch 1, the last one, was tested once" in text
+    assert "The mean grey of each frame is subtracted." in text
+    assert run.read_json("results.json")["best_val_metric"] is None
 
 
 def test_optimiser_and_losses_are_those_of_the_loop():
