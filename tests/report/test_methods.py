@@ -4,6 +4,8 @@ import re
 
 import pandas as pd
 import pytest
+from bs4 import BeautifulSoup
+from nbconvert.filters.markdown_mistune import markdown2html_mistune as markdown2html
 
 from hpiclock.files import write_csv
 from hpiclock.report.methods import METHODS, REFERENCES, augmentation_text, model_card, write_methods
@@ -39,6 +41,12 @@ def test_numbers_are_those_of_the_config_the_tables_and_the_provenance(run):
     assert "The unit of analysis is the well" in text
     assert "The data are simulated" in text
     assert all(version in text for version in (run.read_json("provenance.json")["packages"]["torch"],))
+
+
+def test_its_tables_are_tables(run):
+    page = BeautifulSoup(markdown2html(methods(run)), "html.parser")
+    assert [len(table.select("th")) for table in page.select("table")] == [9, 5, 4]
+    assert "--- |" not in page.text
 
 
 def test_what_a_run_cannot_fill_is_said_and_what_it_can_is_not(run):
