@@ -11,12 +11,15 @@ import os
 import re
 import shutil
 import stat
+import struct
 import tempfile
 import unicodedata
+import zlib
 from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
+from zipfile import BadZipFile
 
 from hpiclock.errors import InputError
 
@@ -46,6 +49,13 @@ def safe_name(text: str, taken: Container[str] = ()) -> str:
         return kept
     digest = hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:8]
     return f"{kept}-{digest}" if kept and not _NO_NAME.fullmatch(kept) else f"_{kept}-{digest}"
+
+
+# what numpy raises for an archive of arrays that is damaged
+NPZ_FAULTS = (
+    OSError, ValueError, LookupError, EOFError, TypeError, AttributeError, MemoryError, RuntimeError,
+    OverflowError, BadZipFile, zlib.error, struct.error,
+)  # fmt: skip
 
 
 def check_file(path: str | Path, remedy: str, what: str = "file") -> None:

@@ -364,11 +364,15 @@ def check_names(path: str | Path, names: Iterable[str]) -> None:
         raise InputError(f"{path}: column {', '.join(doubled)} stands twice; keep one")
 
 
-def read_any(path: str | Path) -> pd.DataFrame:
+def read_any(path: str | Path, needs: str = "") -> pd.DataFrame:
     """Read a CSV or Parquet file; text columns of the tables as text, a relative ``path`` made absolute.
 
+    Args:
+        path: the file.
+        needs: columns that it must have, separated by spaces.
+
     Raises:
-        InputError: no such file, or a file that is neither.
+        InputError: no such file, a file that is neither, or one without such a column.
     """
     path = Path(path)
     check_file(path, "correct the name")
@@ -378,6 +382,8 @@ def read_any(path: str | Path) -> pd.DataFrame:
         raise
     except (ValueError, OSError, ArrowException, MemoryError) as error:
         raise InputError(f"{path}: cannot be read as a table ({str(error).splitlines()[0]})") from None
+    if lacking := [name for name in needs.split() if name not in data.columns]:
+        raise InputError(f"{path}: column {', '.join(lacking)} missing; put the file back, or make it anew")
     if "path" in data.columns:
         base = os.path.abspath(path.parent)
         data["path"] = [os.path.normpath(os.path.join(base, p)) if p else "" for p in data["path"].fillna("")]

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import os
+import random
 import re
 import shutil
 import subprocess
@@ -16,7 +17,9 @@ from matplotlib.figure import Figure
 from hpiclock import tables
 from hpiclock.config.load import load_config
 from hpiclock.errors import InputError
+from hpiclock.runs.results import load_arrays, read_study_tables
 from hpiclock.runs.run import Run, default_folder, git_state
+from hpiclock.workflows.compare import find_runs
 
 
 @pytest.fixture
@@ -212,6 +215,70 @@ def test_a_table_is_checked_before_it_is_written(config, tmp_path):
     with pytest.raises(InputError, match="column split"):
         run.save_table("history.csv", tables.HISTORY, history.assign(split="holdout"))
     with pytest.raises(InputError, match=r"not so far \(state: new\)"):
+        run.read_table("metrics.csv", tables.METRICS)
+
+
+@pytest.mark.parametrize("name", ["provenance.json", "notes.json"])
+@pytest.mark.parametrize("content", ["", "null", "3", "[" * 100_000, '"a"', "other"])
+def test_a_file_of_a_run_that_holds_something_else_is_one_line(config, tmp_path, name, content):
+    run = Run.create(load_config(config), tmp_path / "run")
+    other = "{}" if name == "notes.json" else "[]"
+    run.path(name).write_text(other if content == "other" else content)
+    with pytest.raises(InputError, match=rf"{name}: .*; put the file back as it was") as refused:
+        _ = run.notes if name == "notes.json" else run.by_hand
+    assert "\n" not in str(refused.value)
+
+
+def test_a_damaged_archive_of_arrays_is_read_or_is_one_line(tmp_path):
+    path, rng = tmp_path / "a.npz", random.Random(0)
+    np.savez_compressed(path, a=np.arange(50), b=np.ones((3, 4), np.float32))
+    whole = path.read_bytes()
+    refused = 0
+    for _ in range(300):
+        data = bytearray(whole)
+        data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+        path.write_bytes(data[: rng.randrange(len(data))] if rng.random() < 0.3 else data)
+        try:
+            load_arrays(path)
+        except InputError as error:
+            refused += "\n" not in str(error)
+    assert refused > 100
+
+
+def test_what_a_file_of_a_run_lacks_is_named(config, tmp_path):
+    run = Run.create(load_config(config), tmp_path / "run")
+    run.save_json("provenance.json", {"seed": 0})
+    with pytest.raises(InputError, match=r"provenance\.json: cache is missing; put the file back as it was"):
+        run.read_json("provenance.json")["cache"]
+    run.path("tables").mkdir()
+    run.path("tables", "metrics.csv").write_text("run\n")
+    with pytest.raises(InputError, match=r"tables: threshold is missing; put the file back as it was"):
+        read_study_tables(run.folder)["threshold"]
+    run.path("tables", "threshold.csv").write_text("[]\n")
+    with pytest.raises(InputError, match=r"threshold\.csv: column value, note missing; put the file back"):
+        read_study_tables(run.folder)
+
+
+@pytest.mark.parametrize("kind", ["fifo", "folder", "loop", "device"])
+def test_what_is_no_run_s_folder_is_refused_and_never_waited_for(special_file, kind):
+    path = special_file(kind, "run")
+    with pytest.raises(InputError, match="no run here") as refused:
+        Run.open(path)
+    assert str(path) in str(refused.value)
+    with pytest.raises(InputError, match=r"no such folder|holds no run"):
+        find_runs([path])
+
+
+@pytest.mark.parametrize("kind", ["fifo", "folder", "loop", "device"])
+def test_what_stands_in_place_of_a_file_of_a_run_is_never_waited_for(config, tmp_path, special_file, kind):
+    run = Run.create(load_config(config), tmp_path / "run")
+    other = special_file(kind, "other")
+    run.path("config.yaml").unlink()
+    run.path("config.yaml").symlink_to(other)
+    run.path("metrics.csv").symlink_to(other)
+    with pytest.raises(InputError, match="no run here"):
+        Run.open(run.folder)
+    with pytest.raises(InputError, match="no such file; this run is not so far"):
         run.read_table("metrics.csv", tables.METRICS)
 
 

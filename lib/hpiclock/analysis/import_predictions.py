@@ -3,7 +3,6 @@
 import json
 import re
 from pathlib import Path, PurePosixPath, PureWindowsPath
-from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -11,7 +10,7 @@ from scipy.stats import mannwhitneyu
 
 from hpiclock.config.schema import DataConfig
 from hpiclock.errors import InputError
-from hpiclock.files import check_file, read_text
+from hpiclock.files import NPZ_FAULTS, check_file, read_text
 from hpiclock.tables import (
     CLOCKS,
     LONGEST_H,
@@ -45,7 +44,7 @@ def read_npz(path: Path) -> pd.DataFrame:
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name].reshape(-1).astype(float) for name in archive.files if name in NPZ}
-    except (ValueError, TypeError, OSError, BadZipFile, MemoryError, EOFError, AttributeError) as error:
+    except NPZ_FAULTS as error:
         raise InputError(f"{path}: cannot be read as npz ({type(error).__name__})") from None
     lacking = [name for name in NPZ if name not in arrays]
     if lacking:

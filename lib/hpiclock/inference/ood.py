@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from hpiclock.errors import InputError
-from hpiclock.files import atomic
+from hpiclock.files import NPZ_FAULTS, atomic
 from hpiclock.plate.cache import FrameCache
 from hpiclock.tables import n_wells
 from hpiclock.training.batches import plain_images
@@ -70,10 +70,12 @@ class TrainingReference(NamedTuple):
             InputError: not such a file.
         """
         try:
-            with np.load(path) as stored:
+            with path.open("rb") as stream, np.load(stream) as stored:
                 values = {name: stored[name] for name in cls._fields}
-        except (OSError, ValueError, KeyError, EOFError) as error:
-            raise InputError(f"{path}: cannot be read ({error}); remove it, it is made anew") from None
+        except NPZ_FAULTS as error:
+            raise InputError(
+                f"{path}: cannot be read ({type(error).__name__}); remove it, it is made anew"
+            ) from None
         return cls(**values | {"rest": float(values["rest"]), "n_wells": int(values["n_wells"])})
 
 

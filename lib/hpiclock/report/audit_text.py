@@ -26,7 +26,7 @@ from hpiclock.audit import (
 from hpiclock.format import number_text, p_text, short_interval, significant_text
 from hpiclock.metrics import METRICS
 from hpiclock.report.text import Column, as_markdown, note_words, or_blank, readable, two_digits
-from hpiclock.runs.run import VERDICT, Run
+from hpiclock.runs.run import VERDICT, VERDICT_COLUMNS, Run
 from hpiclock.tables import read_any
 
 PROBES = {
@@ -283,5 +283,5 @@ def verdict_rows(run: Run) -> tuple[list[dict[str, str]], str]:
 
 def kept_verdict(run: Run) -> pd.DataFrame | None:
     """Return the verdict of a run's folder; None when there is none, or one of an older version."""
-    found = read_any(run.path(VERDICT)) if run.path(VERDICT).is_file() else None
+    found = read_any(run.path(VERDICT), VERDICT_COLUMNS) if run.path(VERDICT).is_file() else None
     return None if found is None or not is_current(found) else found

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 import pandas as pd
@@ -18,8 +17,8 @@ from hpiclock.analysis.saliency_maps import shrink_maps
 from hpiclock.config.load import dump_config
 from hpiclock.config.schema import Config
 from hpiclock.errors import InputError
-from hpiclock.files import atomic, write_csv
-from hpiclock.runs.run import Run, plain
+from hpiclock.files import NPZ_FAULTS, atomic, write_csv
+from hpiclock.runs.run import Kept, Run, plain
 from hpiclock.tables import METRICS, PREDICTIONS, read_any, write
 
 Tables = dict[str, pd.DataFrame]
@@ -42,16 +41,25 @@ def write_tables(tables: Tables, folder: Path) -> None:
             table.to_parquet(partial, index=False)
 
 
+# columns without which no run can be shown or used
+NEEDED = {
+    "threshold": "value note",
+    "temperature": "temperature",
+    "detection_thresholds": "rule threshold",
+    "conclusions": "run split topic verdict sentence",
+}
+
+
 def read_study_tables(folder: Path) -> Tables:
     """Read the tables that :func:`write_tables` wrote.
 
     Raises:
-        InputError: none there.
+        InputError: none there, one that is no table, or, when it is asked for, one that is gone.
     """
     paths = sorted((folder / FOLDER).glob("[!.]*"))
     if not paths:
         raise InputError(f"{folder / FOLDER}: no study tables; hpiclock train or study makes them")
-    tables = {path.stem: read_any(path) for path in paths}
+    tables = Kept(folder / FOLDER, {path.stem: read_any(path, NEEDED.get(path.stem, "")) for path in paths})
     for table in tables.values():
         words = table.select_dtypes(object).columns
         table[words] = table[words].fillna("")  # an empty note is no missing number
@@ -159,10 +167,10 @@ def load_arrays(path: Path) -> dict[str, np.ndarray]:
         InputError: the file is damaged.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (OSError, ValueError, BadZipFile) as error:
-        why = str(error).splitlines()[0]
+    except NPZ_FAULTS as error:
+        why = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(f"{path}: cannot be read ({why}); remove its folder") from None
 
 

@@ -48,14 +48,28 @@ NOTES = "notes.json"
 VERDICT = "verdict.csv"
 DESIGN = "design_verdict.csv"  # what the design alone decides, known before any training
 VERDICTS = {VERDICT: "Confound audit.", DESIGN: "The design, before the confound audit."}
+VERDICT_COLUMNS = "question verdict evidence"
 LOG = "run.log"
 LOGGED = {
     "hpiclock": logging.INFO,
     "papermill": logging.WARNING,
 }  # whose lines it takes
 
+PUT_BACK = "put the file back as it was, or train again"
+
 Say = Callable[[str], None]
 State = Literal["new", "training", "done"]
+
+
+class Kept(dict[str, Any]):
+    """What a file of a run says; a key that is not there is an :class:`InputError` that names the file."""
+
+    def __init__(self, path: Path, values: Mapping[str, Any]) -> None:
+        super().__init__(values)
+        self._path = path
+
+    def __missing__(self, key: str) -> Any:
+        raise InputError(f"{self._path}: {key} is missing; {PUT_BACK}")
 
 
 @dataclass(frozen=True)
@@ -131,7 +145,10 @@ class Run:
         kept = list(self.read_json(NOTES)) if self.path(NOTES).is_file() else []
         for name, opening in VERDICTS.items():
             if self.path(name).is_file():
-                return [*kept, summary_line(tables.read_any(self.path(name)), opening=opening)]
+                return [
+                    *kept,
+                    summary_line(tables.read_any(self.path(name), VERDICT_COLUMNS), opening=opening),
+                ]
         return kept
 
     @property
@@ -181,24 +198,26 @@ class Run:
         made, now = self.read_json(PROVENANCE), self._hashes()
         for file, key in ((CONFIG, "settings_sha256"), ("manifest.csv", "manifest_sha256")):
             if made.get(key, now.get(key)) != now.get(key):
-                repair = "put the file back as it was, or train again"
-                raise InputError(f"{self.path(file)}: was changed since this run was made; {repair}")
+                raise InputError(f"{self.path(file)}: was changed since this run was made; {PUT_BACK}")
 
     def save_json(self, name: str, data: Any) -> Path:
         """Write valid JSON: NaN and infinity become null, numpy numbers and arrays plain ones."""
         return self.save_text(name, json.dumps(plain(data), indent=2, allow_nan=False) + "\n")
 
     def read_json(self, name: str) -> Any:
-        """Read a JSON file of this run.
+        """Read a JSON file of this run: notes are a list, all others are keys; a key that is gone is named.
 
         Raises:
-            InputError: no such file in this run, or not JSON.
+            InputError: no such file in this run, or not what a run writes there.
         """
         path = self._there(name)
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
-            raise InputError(f"{path}: is not JSON ({error})") from None
+            kept = json.loads(path.read_text(encoding="utf-8"))
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"{path}: is not JSON ({error}); {PUT_BACK}") from None
+        if not isinstance(kept, list if name == NOTES else dict):
+            raise InputError(f"{path}: holds {type(kept).__name__}, not what a run writes there; {PUT_BACK}")
+        return kept if isinstance(kept, list) else Kept(path, kept)
 
     def save_table(self, name: str, table: tables.Table, data: pd.DataFrame) -> Path:
         """Check and write one of the project's tables, e.g. ``("metrics.csv", tables.METRICS, metrics)``."""

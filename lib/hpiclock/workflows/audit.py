@@ -32,7 +32,7 @@ from hpiclock.plate.quality import KINDS, cached_statistics, frame_statistics, p
 from hpiclock.plate.timeline import expand_frames
 from hpiclock.report.methods import METHODS, write_methods
 from hpiclock.report.text import passport_lines, survey_lines
-from hpiclock.runs.run import VERDICT, Run, Say, outputs_of
+from hpiclock.runs.run import VERDICT, VERDICT_COLUMNS, Run, Say, outputs_of
 from hpiclock.tables import (
     CONDITIONS,
     FRAMES,
@@ -240,7 +240,7 @@ def open_audit(run: Run, *, say: Say = print) -> Audit:
     made = [run.path(VERDICT), *(run.path(FOLDER, f"{name}.csv") for name in TABLES)]
     predictions = run.path("predictions.parquet")
     fresh = predictions.is_file() and all(up_to_date(path, predictions) for path in made)
-    if fresh and is_current(read_any(run.path(VERDICT))):
+    if fresh and is_current(read_any(run.path(VERDICT), VERDICT_COLUMNS)):
         check_identity(run, say=say)
     else:
         audit_run(run, say=say)
@@ -254,7 +254,7 @@ def read_audit(folder: str | Path) -> Audit:
         InputError: no audit in this folder.
     """
     folder = Path(folder)
-    verdict = read_any(folder / VERDICT).fillna({"evidence": "", "remedy": ""})
+    verdict = read_any(folder / VERDICT, VERDICT_COLUMNS).fillna({"evidence": "", "remedy": ""})
     paths = {name: folder / FOLDER / f"{name}.csv" for name in TABLES}
     tables = {name: read_any(path) for name, path in paths.items() if path.is_file()}
     return Audit(verdict, tables)

@@ -74,7 +74,7 @@ def _in_folder(folder: Path) -> list[Path]:
     found = sorted(path.parent for path in folder.glob(f"*/{CONFIG}"))
     if not (folder / RUNS).is_file():
         return found
-    order = {name: place for place, name in enumerate(read_any(folder / RUNS)["run"])}
+    order = {name: place for place, name in enumerate(read_any(folder / RUNS, "run")["run"])}
     return sorted(found, key=lambda path: order.get(path.name, len(order)))
 
 
