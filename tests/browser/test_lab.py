@@ -159,7 +159,8 @@ class Hand:
         words, picture = self.words, self.box.evaluate(PICTURE)
         act()
         for _ in range(200):
-            if self.words != words and (not redrawn or self.box.evaluate(PICTURE) != picture):
+            said = self.words != words and says in self.words  # of several presses the last counts
+            if said and (not redrawn or self.box.evaluate(PICTURE) != picture):
                 break
             self.page.wait_for_timeout(50)
         assert self.words != words

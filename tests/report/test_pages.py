@@ -15,8 +15,15 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from hpiclock import figures, tables
 from hpiclock.config.load import load_config
 from hpiclock.errors import InputError
-from hpiclock.report.pages import ERROR_MARKER_TAG, WIDGET, for_reading, write_index, write_pages
-from hpiclock.report.text import PRIMARY
+from hpiclock.report.pages import (
+    ERROR_MARKER_TAG,
+    WIDGET,
+    _without_notes,
+    for_reading,
+    write_index,
+    write_pages,
+)
+from hpiclock.report.text import PRIMARY, READ_FIRST
 from hpiclock.runs.run import Run
 
 PIXEL = base64.b64encode(b"not a real picture").decode()
@@ -231,6 +238,14 @@ def test_a_page_lists_its_parts_and_folds_the_config_at_its_end(run):
     assert last.name == "details"
     assert not last.has_attr("open")
     assert len(soup.select("main table")) == len(last.select("table")) == 1
+
+
+def test_an_opening_whose_notes_stand_on_top_leaves_no_empty_place():
+    note = "One plate in the test."
+    text = {"text/markdown": f"{READ_FIRST}\n>\n> - {note}\n\n{PRIMARY}", "text/plain": "<Markdown object>"}
+    notebook = new_notebook(cells=[code("opening()", new_output("display_data", data=text)), code("1")])
+    _without_notes(notebook, [note])
+    assert [cell.outputs for cell in notebook.cells] == [[], []]
 
 
 def test_a_page_and_the_index_define_the_words_that_they_use_at_their_end(run):

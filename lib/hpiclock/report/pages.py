@@ -167,7 +167,8 @@ def _without_notes(notebook: nbformat.NotebookNode, notes: list[str]) -> None:
             if text.startswith(READ_FIRST):
                 lines = [line for line in text.splitlines() if line not in said]
                 output.data["text/markdown"] = "\n".join(lines) if "> - " in "\n".join(lines) else ""
-        cell.outputs = [out for out in cell.get("outputs", []) if out.get("data") != {"text/markdown": ""}]
+        if cell.cell_type == "code":
+            cell.outputs = [out for out in cell.outputs if out.get("data", {}).get("text/markdown") != ""]
 
 
 def render(template: str, **facts: Any) -> str:
