@@ -46,7 +46,7 @@ NEEDED = {
     "threshold": "value note",
     "temperature": "temperature",
     "detection_thresholds": "rule threshold",
-    "conclusions": "run split topic verdict sentence",
+    "conclusions": "topic sentence",
 }
 
 
