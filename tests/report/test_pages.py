@@ -240,6 +240,16 @@ def test_a_page_lists_its_parts_and_folds_the_config_at_its_end(run):
     assert len(soup.select("main table")) == len(last.select("table")) == 1
 
 
+def test_a_table_loses_an_index_that_only_counts_and_keeps_one_that_names(run):
+    counted = pd.DataFrame({"well": ["A01", "A02"], "frames": [25, 24]})
+    shown = [display(html=table.to_html()) for table in (counted, counted.set_index("well"))]
+    write_executed(run.path("01_look.ipynb"), code("tables", *shown))
+    write_pages(run)
+    first, second = soup_of(run.path("01_look.html")).select("table")
+    assert [cell.text for cell in first.select("th, td")] == ["well", "frames", "A01", "25", "A02", "24"]
+    assert [row.th.text for row in second.select("tbody tr")] == ["A01", "A02"]
+
+
 def test_an_opening_whose_notes_stand_on_top_leaves_no_empty_place():
     note = "One plate in the test."
     text = {"text/markdown": f"{READ_FIRST}\n>\n> - {note}\n\n{PRIMARY}", "text/plain": "<Markdown object>"}

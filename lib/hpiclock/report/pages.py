@@ -329,7 +329,7 @@ def _tidy_table(html: str) -> str:
         counted = [row.th for row in rows if row.th]
         named = len(lines) != 1 or not lines[0] or lines[0][0].text
         if not named and [cell.text for cell in counted] == [str(i) for i in range(len(counted))]:
-            for cell in (lines[0][0], *counted):
+            for cell in (lines[0].pop(0), *counted):
                 cell.decompose()
         columns = zip(
             *(row("td")[::-1] for row in rows), strict=False
