@@ -185,6 +185,24 @@ def test_pages_load_nothing_and_describe_every_figure(pages):
     assert len(soup.select('a[href$=".html"]')) == len(NAMES)
 
 
+MOST_COLUMNS, MOST_BYTES = 9, 5_000_000
+
+
+def test_tables_are_for_reading_and_none_stands_twice_on_a_page(pages):
+    for page in pages:
+        assert page.stat().st_size < MOST_BYTES, page.name
+        tables = BeautifulSoup(page.read_text(encoding="utf-8"), "html.parser").select("table")
+        texts = [" ".join(table.get_text(" ").split()) for table in tables]
+        assert len(texts) == len(set(texts)), page.name
+        for table, text in zip(tables, texts, strict=True):
+            assert not re.search(r"\b(NaN|nan|None)\b", text), (page.name, text)
+            head = table.select("thead tr")
+            assert len(head) == 1, (page.name, text)
+            names = [cell.get_text().strip() for cell in head[0].select("th, td")]
+            assert len(names) <= MOST_COLUMNS, (page.name, names)
+            assert not [name for name in names if "_" in name], (page.name, names)  # a name of the code
+
+
 def test_nothing_names_a_folder_of_this_machine(run, pages):
     for path in [*run.folder.glob("*.ipynb"), *pages, run.path("provenance.json"), run.path("run.log")]:
         text = path.read_text(encoding="utf-8")

@@ -501,7 +501,7 @@ def entry(run: Run, reports: Path, *, pictured: bool) -> dict[str, Any]:
         "pages": pages,
         "files": [{"href": f"{here}/{name}", "title": name} for name in FILES if run.path(name).is_file()],
         "changes": [
-            (key, _shown(key, new, reports), str(old))
+            (key, _shown(key, new, reports), _shown(key, old, reports))
             for key, new, old in run.cfg.differences()
             if key not in WHERE_KEYS
         ],
@@ -556,7 +556,7 @@ def _answer(row: pd.Series) -> dict[str, str]:
 def _shown(key: str, value: Any, reports: Path) -> str:
     if key in PATH_KEYS and isinstance(value, str) and value not in NOT_PATHS:
         return Path(os.path.relpath(value, reports)).as_posix()
-    return str(value)
+    return "null" if value is None else str(value)
 
 
 BROWSER = "HPICLOCK_BROWSER"  # names the program where it is not found by itself
