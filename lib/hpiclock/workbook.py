@@ -34,7 +34,14 @@ from hpiclock.report.text import (
     show_words,
     training_summary,
 )
-from hpiclock.runs.results import first_threshold_rule, of_split, read_gradcam, read_study_tables, with_paths
+from hpiclock.runs.results import (
+    first_threshold_rule,
+    of_bounded_rules,
+    of_split,
+    read_gradcam,
+    read_study_tables,
+    with_paths,
+)
 from hpiclock.runs.run import Run
 from hpiclock.tables import PREDICTIONS
 from hpiclock.targets import add_targets
@@ -44,8 +51,8 @@ from hpiclock.workflows.notebooks import open_config, open_run
 __all__ = [
     "BASELINES", "PREDICTIONS", "Run", "add_targets", "audit_text", "choose_threshold", "design_sentences",
     "design_verdict", "error_browser", "figures", "first_threshold_rule", "frame_images", "grey_levels",
-    "metrics_by_split", "of_split", "open_config", "open_plate", "open_run", "opening", "or_dash",
-    "pick_frames", "plate_browser", "prepare_frames", "read_gradcam", "read_study_tables",
+    "metrics_by_split", "of_bounded_rules", "of_split", "open_config", "open_plate", "open_run", "opening",
+    "or_dash", "pick_frames", "plate_browser", "prepare_frames", "read_gradcam", "read_study_tables",
     "readable_comparison", "readable_metrics", "readable_steadiness", "readable_study", "run_comparer",
     "say", "sentences", "show", "show_words", "split_frames", "threshold_explorer", "training_summary",
     "treatment_table", "window_explorer", "with_paths",

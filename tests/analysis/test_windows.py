@@ -143,7 +143,7 @@ def test_conclusions_raise_no_alarm_before_the_onset_and_say_when_infection_is_s
 ) -> None:
     said = tables["conclusions"].set_index("topic")["sentence"]
     assert "what differs there" not in said["before onset"]
-    assert said["earliest window"].startswith("The first window with an AUC surely above chance")
+    assert said["earliest window"].startswith("The first window whose AUC is above 0.5")
 
 
 def test_one_well_per_class_is_said_in_the_conclusions() -> None:

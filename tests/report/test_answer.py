@@ -47,12 +47,13 @@ def verdict(answer, kind="inference"):
 def test_it_says_from_when_on_how_well_and_beside_what():
     found = answer_sentences(study(), level=0.95, rival_mae=3.1)
     assert found[INFECTED_OR_NOT] == (
-        "Yes, first at 6-12 hpi: AUC 0.97 (95% band 0.80 to 0.99), 7 infected and 7 mock test wells. "
-        "After the eclipse: recall 91% (81% to 96%), false positive rate 0% (0% to 15%)."
+        "Yes: AUC 0.99 (0.96 to 1.00) after the eclipse, first at 6-12 hpi (95% band 0.80 to 0.99); "
+        "7 infected and 7 mock test wells. Recall 91% (81% to 96%), false positives 0% (0% to 15%) of mock "
+        "frames."
     )
     assert found[HOW_LONG] == (
         "Mean error 6.7 h (5.0 to 14.0), not told apart from a clock without images (8.0 h); "
-        "frame statistics 3.1 h."
+        "linear model on frame statistics 3.1 h."
     )
 
 
@@ -95,7 +96,7 @@ def test_what_was_found_stands_first_and_files_only_where_they_fail():
     table.loc[table["question"].eq(audit.UNSEEN), "kind"] = "file check"
     said = believed(table)
     assert said[BELIEVED].startswith(
-        "Found: frame statistics doing as well. Ruled out: well-to-well differences, "
+        "Found: frame statistics as good. Not explained by: well-to-well differences, "
     )
     assert PROBLEMS[audit.UNSEEN] not in said[BELIEVED]
     assert said[NEXT] == "More wells per class, infected and mock."

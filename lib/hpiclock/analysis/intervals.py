@@ -71,7 +71,7 @@ def metric_interval(sums: GroupSums, name: str, *, level: float) -> Interval:
     if metric.interval == "skill":  # the gain as a share of the rival's error: one test, not two
         gain = metric_interval(sums, metric.name.replace("skill", "gain"), level=level)
         rival = float(METRICS[metric.name.replace("skill_over", "mae_of")].value(sums.total))
-        return Interval(gain.low / rival, gain.high / rival, gain.note)
+        return Interval(gain.low / rival, min(gain.high / rival, 1.0), gain.note)
     variance, df = jackknife_variance(left_out, groups)
     if variance == 0:
         return no_interval(NO_VARIATION)

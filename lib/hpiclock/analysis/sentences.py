@@ -143,7 +143,8 @@ def _answer_class(tables: Tables, level: float, split: str) -> str:
             value=1 - specificity.value, low=1 - specificity.high, high=1 - specificity.low
         )
         rates = words("answer rates", recall=_percent(recall), fpr=_percent(fpr))
-    return words("answer from", wells=wells, level=level, **first) + rates
+    said = words("answer after", auc=after) if after.bounded else ""
+    return words("answer from", wells=wells, level=level, after=said, **first) + rates
 
 
 def _answer_time(tables: Tables, level: float, split: str, rival_mae: float) -> str:
@@ -340,7 +341,7 @@ def _windows(tables: Tables, level: float) -> Sentences:
     else:
         first = seen.iloc[0]
         window = window_text(first["start_h"], first["end_h"])
-        yield "earliest window", SAYS, words("first window", window=window, **first)
+        yield "earliest window", SAYS, words("first window", window=window, level=level, **first)
     row = _first(tables["stability"], group="all", metric="auc_stratified", axis="hpi")
     if not row or np.isnan(row["range"]) or np.isnan(row["range_of_noise"]):
         yield "stability", CANNOT, words("no stability")

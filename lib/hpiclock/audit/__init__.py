@@ -66,8 +66,8 @@ PROBLEMS = {
     SETTINGS: "acquisition settings",
     EMPTY: "empty frames",
     EARLY: "early signal",
-    MORE: "frame statistics doing as well",
-    CELLS: "background doing as well",
+    MORE: "frame statistics as good",
+    CELLS: "background as good",
     STEADY: "mock drift",
     OTHER_LIGHT: "light dependence",
     CLOCKS: "one onset for all wells",
@@ -79,8 +79,8 @@ SAID: dict[str, str] = {
     "contradicted": "Found",
     "cannot tell": "Cannot be told",
     "not identifiable": "Cannot be told",
-    "shown": "Ruled out",
-    "not seen": "Looked for, not seen",
+    "shown": "Not explained by",
+    "not seen": "Not seen",
     "not tested": "Not tested",
 }
 STATISTIC_KINDS = {LIGHT: ("light",), FOCUS: ("focus", "contrast"), BORDER: ("border",)}

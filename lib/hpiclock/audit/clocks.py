@@ -23,7 +23,7 @@ from hpiclock.audit import (
 from hpiclock.audit.controls import WORTHLESS, well_comparisons, within_margin
 from hpiclock.audit.design import SAME_HOURS, hours_auc
 from hpiclock.config.schema import AuditConfig, StudyConfig
-from hpiclock.format import first_clause, p_with_floor, short_interval
+from hpiclock.format import first_clause, number_text, p_with_floor, short_interval
 from hpiclock.tables import SAME_H, n_wells, table_of
 
 CLAIMS = {"before onset": "nothing before the onset", "after eclipse": "infected after the eclipse"}
@@ -53,7 +53,7 @@ def judge_hour(evidence: Evidence) -> Answer:
     alone = hours_auc(test[label >= 0], label[label >= 0] == 1)[0]
     words = (
         f"test, frames of one plate and hour: AUC {short_interval(*same[:3])}; the same frames over all "
-        f"hours {pooled.value:.2f}; the best function of the hour alone {alone:.2f}"
+        f"hours {pooled.value:.2f}; the best function of the hour alone {number_text(alone, 2)}"
     )
     late = next((one for when, one in well_comparisons(evidence).items() if when != BEFORE_FIRST_ONSET), None)
     p = late.test.p if late else float("nan")
@@ -205,7 +205,8 @@ def onset_shift_table(test: pd.DataFrame, *, study: StudyConfig, audit: AuditCon
             stands = stands if stands or falls else pd.NA
             found.append((shift, claim, *auc[:3], stands, first_clause(auc.note)))
         skill = _skill(rows)
-        stands = pd.NA if np.isnan(skill) else skill > 0
+        few = units.wells_by_condition(rows).get("infected", 0) < units.MIN_GROUPS
+        stands = pd.NA if np.isnan(skill) or few else skill > 0
         found.append((shift, "time better than the mean", skill, np.nan, np.nan, stands, np.nan))
     columns = ["shift_h", "claim", "value", "low", "high", "stands", "note"]
     return pd.DataFrame(found, columns=columns).astype({"stands": "boolean"})

@@ -10,7 +10,7 @@ from sklearn.metrics import roc_auc_score
 from hpiclock.acquisition import acquisition_settings, counted, differing
 from hpiclock.analysis import units
 from hpiclock.audit import MORE_WELLS, NAME_WELLS, ONE_HOUR, THREE_WELLS, Answer, permutation
-from hpiclock.format import count_text
+from hpiclock.format import count_text, number_text
 from hpiclock.tables import hour_strata
 from hpiclock.wells import FORMATS, parse_well, plate_format
 
@@ -73,17 +73,19 @@ def hours_auc(frames: pd.DataFrame, infected: np.ndarray | None = None) -> tuple
     if infected.all() or not infected.any():
         return float("nan"), 0.0
     hour = np.unique(hour_strata(frames), return_inverse=True)[1]
+    shared = float(np.isin(hour, np.intersect1d(hour[infected], hour[~infected])).mean())
     well, of_class = units.well_or_position_codes(frames), []
     for kind in (infected, ~infected):
         own = np.zeros((well.max() + 1, hour.max() + 1))
         np.add.at(own, (well[kind], hour[kind]), 1)
         others = own.sum(0)[hour] - own[well, hour]
         has = own.sum(1) > 0
+        if has.sum() < 2:  # no other well of the class to fit the function on
+            return float("nan"), shared
         of_class.append(others / np.maximum(has.sum() - has[well], 1))
     either = of_class[0] + of_class[1]
     score = np.where(either > 0, of_class[0] / np.where(either > 0, either, 1.0), 0.5).round(12)
-    both = np.intersect1d(hour[infected], hour[~infected])
-    return _auc(score, infected), float(np.isin(hour, both).mean())
+    return _auc(score, infected), shared
 
 
 class Plate(NamedTuple):
@@ -265,9 +267,11 @@ def _goes_with_condition(stacks: pd.DataFrame, values: pd.Series) -> tuple[bool,
 def hours_of_design(plate: Plate) -> Answer | None:
     """Decide whether infection can be told from the hour: both classes must be imaged at the same hours."""
     auc, shared = hours_auc(plate.frames)
-    if np.isnan(auc):
+    if plate.wells["infected"].nunique() < 2:
         return Answer("not identifiable", ONE_CLASS, BOTH_CLASSES)
-    words = f"AUC of the hour alone {auc:.2f}; {shared:.0%} of frames lie at hours of both classes"
+    words = (
+        f"AUC of the hour alone {number_text(auc, 2)}; {shared:.0%} of frames lie at hours of both classes"
+    )
     if shared == 0:
         return Answer("not identifiable", words, SAME_HOURS, auc)
     if auc - 0.5 > FAR:

@@ -146,8 +146,8 @@ STUDY_TABLES = {
         Column("all hours", "whole", two_digits),
         Column("range over windows", "range", two_digits),
         Column("range if all windows were alike, 95% below", "range_of_noise", two_digits),
-        Column("smallest p, corrected", "smallest_p", format.p_text),
-        Column("SD over windows", "sd", two_digits),
+        Column("p of the range", "p_of_range", format.p_text),
+        Column("p that any window differs", "smallest_p", format.p_text),
         Column("note", "note", note_words),
     ],
     "detection": [
@@ -247,7 +247,8 @@ def sentences(tables: Mapping[str, pd.DataFrame], topics: list[str]) -> Markdown
     """Return the study's conclusions on these topics as a list to show; what cannot be told is marked."""
     rows = tables["conclusions"]
     rows = rows[rows["topic"].isin(topics)]
-    lines = [f"- {MARKS.get(row.verdict, '')}{as_markdown(row.sentence)}" for row in rows.itertuples()]
+    said = [(MARKS.get(row.verdict, ""), as_markdown(row.sentence)) for row in rows.itertuples()]
+    lines = [f"- {sentence if sentence.startswith('Cannot') else mark + sentence}" for mark, sentence in said]
     return Markdown("\n".join(lines) or "Nothing can be said.")
 
 

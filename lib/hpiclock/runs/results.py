@@ -14,6 +14,7 @@ import yaml
 from hpiclock.analysis.curves import representative_frames
 from hpiclock.analysis.detection import Threshold
 from hpiclock.analysis.saliency_maps import shrink_maps
+from hpiclock.analysis.sentences import WORTHLESS
 from hpiclock.config.load import dump_config
 from hpiclock.config.schema import Config
 from hpiclock.errors import InputError
@@ -76,9 +77,20 @@ def with_paths(rows: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
     return rows.assign(path=rows["stack_id"].map(predictions.groupby("stack_id")["path"].first()))
 
 
-def first_threshold_rule(curves: pd.DataFrame) -> pd.DataFrame:
-    """Return the curves of the first threshold rule: a figure shows one."""
-    return curves[curves["rule"].eq(curves["rule"].iloc[0])] if len(curves) else curves
+def of_bounded_rules(table: pd.DataFrame, thresholds: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of threshold rules whose false alarms the controls bound, and of the decision rule.
+
+    Args:
+        table: with a column ``rule``: detection or its curves.
+        thresholds: the table ``detection_thresholds`` of the same run.
+    """
+    return table[~table["rule"].isin(thresholds.loc[thresholds["bound"].gt(WORTHLESS), "rule"])]
+
+
+def first_threshold_rule(curves: pd.DataFrame, thresholds: pd.DataFrame) -> pd.DataFrame:
+    """Return the curves of the first rule of :func:`of_bounded_rules`: a figure shows one."""
+    bounded = of_bounded_rules(curves, thresholds)
+    return bounded[bounded["rule"].eq(bounded["rule"].iloc[0])] if len(bounded) else bounded
 
 
 EXPLANATIONS = "explanations"

@@ -81,6 +81,7 @@ def _figures_of_run(tables: Tables, run: str, rows: pd.DataFrame, cfg: Config) -
     metrics = part("metrics")
     auc = metrics[metrics["metric"].eq("auc") & metrics["group"].eq("all")]
     curves, by_hpi = part("detection_curves"), part("windows_hpi")
+    rules = part_of(tables["detection_thresholds"], run=run)
     drawn: dict[str, Axes | Figure] = {
         "classes": figures.classes_figure(part("roc"), auc, part("confusion"), level=level, threshold=cut),
         "reliability": figures.reliability(part("reliability"), level=level),
@@ -89,7 +90,7 @@ def _figures_of_run(tables: Tables, run: str, rows: pd.DataFrame, cfg: Config) -
         "residual_over_hours": figures.residual_over_hours(part("residuals")),
         "temporal_generalization": figures.temporal_generalization_figure(part("windows_hours"), level=level),
         "auc_by_hpi": figures.metric_by_window(by_hpi, metric="auc_stratified", level=level, clock="hpi"),
-        "detection": figures.detection_curve(first_threshold_rule(curves), level=level),
+        "detection": figures.detection_curve(first_threshold_rule(curves, rules), level=level),
     }
     for clock in rows["clock"].unique():
         drawn[f"agreement_{clock}"] = figures.bland_altman(rows, part("agreement"), clock=clock, level=level)
