@@ -47,7 +47,7 @@ def verdict(answer, kind="inference"):
 def test_it_says_from_when_on_how_well_and_beside_what():
     found = answer_sentences(study(), level=0.95, rival_mae=3.1)
     assert found[INFECTED_OR_NOT] == (
-        "Yes: AUC 0.99 (0.96 to 1.00) after the eclipse, first at 6-12 hpi (95% band 0.80 to 0.99); "
+        "Yes: AUC 0.99 (0.96 to 1.00) after eclipse, first at 6-12 hpi (95% band 0.80 to 0.99); "
         "7 infected and 7 mock test wells. Recall 91% (81% to 96%), false positives 0% (0% to 15%) of mock "
         "frames."
     )

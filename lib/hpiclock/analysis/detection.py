@@ -44,7 +44,10 @@ def choose_threshold(predictions: pd.DataFrame, *, rule: float | Literal["youden
         what = "no validation rows" if len(rows) == 0 else "the validation rows hold one class"
         return Threshold(0.5, "default", f"0.5 without a choice: {what}")
     value = _best(rows["p_infected"].to_numpy(float), truth, rule)
-    return Threshold(value, rule, f"{rule} on {len(rows)} validation frames")
+    return Threshold(value, rule, f"{RULES[rule]} on {len(rows)} validation frames")
+
+
+RULES = {"youden": "the largest Youden index", "f1": "the largest F1 score"}
 
 
 def _best(p: np.ndarray, truth: np.ndarray, rule: str) -> float:
@@ -176,7 +179,8 @@ def control_threshold(predictions: pd.DataFrame, *, frames: int) -> ControlThres
     allowed = max((j for j in range(1, n + 1) if _bound(n, j) <= BOUND), default=1)
     bound = _bound(n, allowed)
     value = float(np.nextafter(scores[allowed - 1], 2.0))
-    note = f"{n} control {unit}s in validation: false alarms in at most {bound:.0%} of new {unit}s"
+    controls = count_text(n, f"control {unit}")
+    note = f"{controls} in validation: false alarms in at most {bound:.0%} of new {unit}s"
     if bound > BOUND:
         needed = int(np.ceil(np.log(1 - CONFIDENCE) / np.log(1 - BOUND)))
         note += f" (95% confidence; {needed} controls for 5%)"

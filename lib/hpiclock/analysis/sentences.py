@@ -284,7 +284,11 @@ def _metric(tables: Tables, group: str, metric: str, level: float) -> tuple[Esti
     ``why`` is added: why it is undefined, or has no interval.
     """
     row = _first(tables["metrics"], group=group, metric=metric)
-    why = first_clause(row["note"]).rstrip(".") if row else "there are no such frames"
+    why = (
+        first_clause(row["note"]).rstrip(".").removeprefix("no interval: ")
+        if row
+        else "there are no such frames"
+    )
     return Estimate.of(row, level=level), row | {"why": why}
 
 

@@ -193,7 +193,7 @@ def judge_other_light(evidence: Evidence) -> Answer:
     what, unit = ("the predicted time", " h") if row["answer"] == "time_pred" else ("P(infected)", "")
     effect = row["effect"], row["low"], row["high"]
     words = (
-        f"test frames made {row['change']}: {what} of {row['condition']} frames moves by "
+        f"test frames changed ({row['change']}): {what} of {row['condition']} frames moves by "
         f"{short_interval(*effect)}{unit} ({row['n_wells']} wells), the most of {len(table)} comparisons; "
         f"margins {LITTLE_P:g} and {evidence.margin_h:g} h"
     )

@@ -23,7 +23,7 @@ from hpiclock.audit import (
 from hpiclock.audit.controls import WORTHLESS, well_comparisons, within_margin
 from hpiclock.audit.design import SAME_HOURS, hours_auc
 from hpiclock.config.schema import AuditConfig, StudyConfig
-from hpiclock.format import first_clause, number_text, p_with_floor, short_interval
+from hpiclock.format import count_text, first_clause, number_text, p_with_floor, short_interval
 from hpiclock.tables import SAME_H, n_wells, table_of
 
 CLAIMS = {"before onset": "nothing before the onset", "after eclipse": "infected after the eclipse"}
@@ -223,9 +223,8 @@ def judge_onset(evidence: Evidence) -> Answer:
     moved = other[other["stands"].to_numpy(bool) != other["claim"].map(now).to_numpy(bool)]
     shifts = ", ".join(f"{value:+g}" for value in sorted(table["shift_h"].unique()) if value)
     if moved.empty:
-        return Answer(
-            "not seen", f"test: with the onset at {shifts} h the {len(now)} claims that can be told stay"
-        )
+        told = f"{count_text(len(now), 'claim')} of 3 can be told"
+        return Answer("not seen", f"test: with the onset at {shifts} h {told}, and none changes")
     words = "; ".join(
         f"{claim}: changes at {', '.join(f'{shift:+g} h' for shift in part['shift_h'])}"
         for claim, part in moved.groupby("claim", sort=False)

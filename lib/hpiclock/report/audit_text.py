@@ -155,7 +155,10 @@ def onset_claims(onset: pd.DataFrame) -> pd.DataFrame:
     """Return what is claimed (rows) under each shift of the onset (columns), with whether it stands."""
     unknown = np.where(onset["low"].notna(), "cannot be told", "no interval")
     stands = onset["stands"].map(STANDS).fillna(pd.Series(unknown, onset.index))
-    cells = [f"{value}: {verdict}" for value, verdict in zip(_intervals(onset), stands, strict=True)]
+    cells = [
+        f"{value}: {verdict}".removeprefix(": ")
+        for value, verdict in zip(_intervals(onset), stands, strict=True)
+    ]
     columns = [f"onset {shift:+g} h" if shift else "as given" for shift in onset["shift_h"]]
     first: Any = {"values": "cell", "aggfunc": "first", "sort": False}
     wide = onset.assign(cell=cells, column=columns).pivot_table(index="claim", columns="column", **first)
