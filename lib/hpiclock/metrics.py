@@ -178,7 +178,7 @@ _CLASS = [
     _auc("auc", "AUC over plates and hours", AUC, bands=ALL,
          undefined="no two frames of different class come from the same model"),
     _auc("auc_stratified", "AUC within plate and hour", AUC_STRATIFIED, frames="matched", bands=ALL),
-    _class("auc_gap", "difference of these two AUCs", _auc_gap, frames="matched",
+    _class("auc_gap", "AUC over plates and hours less AUC within plate and hour", _auc_gap, frames="matched",
            interval="difference", better="zero", chance=0.0),
     _share("accuracy", "accuracy", Ratio({"tp": 1, "tn": 1}, {"n": 1}), bands=ALL, compared=ALL),
     _share("f1", "F1", Ratio({"tp": 2}, {"tp": 2, "fp": 1, "fn": 1}, both_classes=True),

@@ -435,7 +435,7 @@ def readable_readout(table: pd.DataFrame, name: str) -> pd.DataFrame:
     if name == "looks":
         table = table.head(max(SHOWN_STATISTICS, int(table["unlike"].sum())))
     shown = readable(table, READOUT_TABLES[name], index=2 if name == "replicates" else 1)
-    return shown.loc[:, shown.astype(str).ne("").any()]
+    return shown.loc[:, shown.astype(str).ne("").any()] if name == "dose_response" else shown
 
 
 def write_workbook(tables: Mapping[str, pd.DataFrame], path: Path) -> None:
