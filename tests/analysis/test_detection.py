@@ -116,10 +116,10 @@ def test_without_validation_controls_there_is_no_control_threshold() -> None:
 def test_the_threshold_is_the_middle_of_the_best_interval_and_never_looks_at_test() -> None:
     val = [rows_of("a", "mock", [0.1, 0.2], split="val"), rows_of("b", "infected", [0.6, 0.8], split="val")]
     test = [rows_of("c", "mock", [0.9, 0.9]), rows_of("d", "infected", [0.1, 0.1])]
-    for rule in ("youden", "f1"):
+    for rule, words in (("youden", "Youden index"), ("f1", "F1 score")):
         found = choose_threshold(table_of(*val, *test), rule=rule)
         assert found.value == pytest.approx(0.4)  # between 0.2 and 0.6
-        assert found.note == f"{rule} on 4 validation frames"
+        assert found.note == f"the largest {words} on 4 validation frames"
     assert choose_threshold(table_of(*test), rule="youden").note == "0.5 without a choice: no validation rows"
 
 
