@@ -92,7 +92,8 @@ def read_text(path: str | Path, remedy: str, *, most: int, what: str = "file") -
     Raises:
         InputError: no plain file, a larger one, or one that is no text.
     """
-    check_file(path, remedy, what)
+    place, save = ("correct the name", remedy) if "UTF-8" in remedy else (remedy, "save it in UTF-8")
+    check_file(path, place, what)
     try:
         if (size := os.path.getsize(path)) > most:
             raise InputError(f"{path}: has {size:,} bytes, a {what} may have {most:,}; {remedy}")
@@ -103,9 +104,9 @@ def read_text(path: str | Path, remedy: str, *, most: int, what: str = "file") -
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({_reason(error)}); {remedy}") from None
     except UnicodeDecodeError:
-        raise InputError(f"{path}: is not text in UTF-8; {remedy}") from None
+        raise InputError(f"{path}: is not text in UTF-8; {save}") from None
     if re.search("[\x00-\x08]", text):  # what no text holds
-        raise InputError(f"{path}: is not text in UTF-8; {remedy}")
+        raise InputError(f"{path}: is not text in UTF-8; {save}")
     return text
 
 

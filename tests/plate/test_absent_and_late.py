@@ -371,6 +371,16 @@ def test_hours_of_months_are_questioned(tmp_path: Path) -> None:
     assert any("taken at hour 2,376, day 99" in note for note in notes(plate(tmp_path, interval_h=24)))
 
 
+@pytest.mark.parametrize(("onset_h", "words"), [(120, "infected from hour 120 on, after its last"), (2, "")])
+def test_an_onset_long_after_the_last_frame_is_questioned(tmp_path: Path, onset_h: float, words: str) -> None:
+    for k, well in enumerate(WELLS):
+        stack = np.stack([grey(t, k) for t in range(4)])
+        tifffile.imwrite(tmp_path / f"s1_{well}_p1.tif", stack, photometric="minisblack")
+    data = plate(tmp_path, interval_h=1)
+    said = "\n".join(load_manifest(data, float(onset_h))[1])
+    assert (words in said) if words else "infected from" not in said
+
+
 # --- axes
 
 

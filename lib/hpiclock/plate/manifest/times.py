@@ -18,7 +18,7 @@ from hpiclock.config.schema import DataConfig
 from hpiclock.errors import InputError
 from hpiclock.plate.manifest import Problem, StackEntry, note_of
 from hpiclock.plate.readers import StackFacts, is_template
-from hpiclock.tables import LONGEST_H, doubtful_hours, doubtful_interval
+from hpiclock.tables import DAY_H, LONGEST_H, doubtful_hours, doubtful_interval
 
 # Intervals that differ by less than this share are one; frames off the raster by less of it are on it.
 INTERVAL_TOLERANCE = 0.01
@@ -200,6 +200,9 @@ def _far(row: dict[str, Any]) -> list[Problem]:
     step = row["interval_h"] if row["interval_h"] > 0 else 0.0
     times = json.loads(row.get("times_h") or "[0]")
     last_h = row["start_h"] + max(times[-1], step * (row["n_frames"] - 1))
+    if row["n_frames"] > 1 and row["onset_h"] > last_h + DAY_H:
+        why = f"infected from hour {row['onset_h']:,.4g} on, after its last frame (hour {last_h:,.4g})"
+        return [note_of(Path(row["path"]), why, "check the unit of onset_h (hours)")]
     if last_h <= LONGEST_H:
         return []
     why = f"its last frame is taken at hour {last_h:,.0f}, day {last_h / 24:.0f}"
