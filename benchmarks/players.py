@@ -155,12 +155,15 @@ def page(rows: pd.DataFrame) -> list[str]:
         "column says how many; what is fitted without chance has one). MAE is the mean absolute time "
         "error where the class is given, and under the predicted clock. *Half detected by*: hours after "
         "the onset at which half of the infected fields are detected, at the lowest threshold whose false "
-        "alarms the control wells of validation can bound; empty where half never are. All read the same "
-        "split. Networks train as `configs/demo.yaml` says; the reference's recipe (raw hours, equal "
-        "weights, 30 epochs, its augmentation, the last epoch) has the same ten-layer network. The true "
-        "cells are what gradient boosting makes of the true number of cells and share with CPE, which no "
-        "image model is given.",
+        "alarms the control wells of validation can bound. All read the same split. Networks train as "
+        "`configs/demo.yaml` says. The true cells are what gradient boosting makes of the true number of "
+        "cells and share with CPE, which no image model is given."
     ]
+    if rows["player"].eq(RECIPE).any():
+        lines[0] += (
+            " The reference's recipe (raw hours, equal weights, 30 epochs, its augmentation, the last "
+            "epoch) trains the same ten-layer network."
+        )
     for plate, mine in rows.groupby("plate", sort=False):
         lines += ["", f"**{plate}**", "", f"| player | {' | '.join(NAMES)} | seeds |"]
         lines.append("| --- |" + " ---: |" * (len(NAMES) + 1))

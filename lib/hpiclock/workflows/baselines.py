@@ -15,7 +15,7 @@ from hpiclock.runs.run import Run
 from hpiclock.tables import FRAMES, MANIFEST, read_any
 
 STATISTICS = "linear models on frame statistics"
-TRUE_CELLS = ("the true cells of the frame", "those of earlier frames, too")
+TRUE_CELLS = ("the true cells of the frame", "the true cells, earlier frames too")
 COUNTED = ("n_cells", "cpe_fraction")  # of truth.csv: what an eye without error would count
 SCORES = {
     "AUC within plate and hour": ("all", "auc_stratified"),
