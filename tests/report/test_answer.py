@@ -96,7 +96,7 @@ def test_what_was_found_stands_first_and_files_only_where_they_fail():
     table.loc[table["question"].eq(audit.UNSEEN), "kind"] = "file check"
     said = believed(table)
     assert said[BELIEVED].startswith(
-        "Found: frame statistics as good. Not explained by: well-to-well differences, "
+        "Found: frame statistics alone. Not explained by: well-to-well differences, "
     )
     assert PROBLEMS[audit.UNSEEN] not in said[BELIEVED]
     assert said[NEXT] == "More wells per class, infected and mock."
