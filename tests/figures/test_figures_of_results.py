@@ -250,7 +250,7 @@ def test_detection_curve_steps_and_counts_those_still_watched():
     )  # fmt: skip
     ax = figures.detection_curve(curve, level=0.95)
     line = line_named(ax, "MOI 1 (4 stacks)")
-    assert list(line.get_ydata()) == [0.0, 0.5, 1.0]
+    assert list(line.get_ydata()) == [0.0, 0.5, 1.0, 1.0]  # once all are detected it stays there
     assert line.get_drawstyle() == "steps-post"
     assert list(line_named(ax, "watched no longer").get_xdata()) == [4.0]
     counted = {round(t.get_position()[0], 6): t.get_text() for t in ax.child_axes[0].texts}

@@ -282,7 +282,10 @@ def detection_curve(curves: pd.DataFrame, *, level: float, ax: Axes | None = Non
         colour = group_style(str(group), number)["color"]
         name = "all MOIs" if group == "all" else str(group).replace("moi=", "MOI ")
         n = count_text(int(rows["n_at_risk"].iloc[0]), "stack")
-        ax.step(rows["time_h"], rows["share"], where="post", label=f"{name} ({n})", color=colour)
+        shown = rows[["time_h", "share"]].to_numpy(float)
+        if shown[-1, 1] == 1:  # it stays there
+            shown = np.vstack([shown, [curves["time_h"].max() + 1, 1.0]])
+        ax.step(*shown.T, where="post", label=f"{name} ({n})", color=colour)
         if few or group == "all":
             limits: Any = {"label": f"{level:.0%} interval", "step": "post"}
             band(ax, rows["time_h"], rows["low"], rows["high"], colour, **limits)
