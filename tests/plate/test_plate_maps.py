@@ -151,7 +151,7 @@ def test_absent_or_binary_map_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such YAML file"):
         read_platemap(tmp_path / "none.yaml")
     (tmp_path / "binary.yaml").write_bytes(b"\x80\xfe\x00wells")
-    with pytest.raises(InputError, match="is not text in UTF-8; correct the name"):
+    with pytest.raises(InputError, match="is not text in UTF-8; save it in UTF-8"):
         read_platemap(tmp_path / "binary.yaml")
 
 

@@ -84,7 +84,7 @@ def damage(folder: Path) -> dict[str, str]:
         "s1_A1_p17.nd2": "not an ND2 file",
         "s1_A1_p18.tif": "a link to a file that is not there",
         "s1_A1_p19.tif": "a link to a file that is not there",
-        "s1_A1_p20.png": "not an image",
+        "s1_A1_p20.png": "not a PNG or JPEG image",
         "s1_A1_p21.nd2": "the file is empty (0 bytes)",
         "s1_A1_p22.czi": "not a CZI file, or cut short",
         "s1_A1_p23.lif": "not a LIF file, or cut short",

@@ -268,8 +268,9 @@ def test_every_config_loads(name):
 def test_single_tasks_and_one_clock_run_end_to_end(small, name, missing, note):
     run = train(load_config(CONFIGS / f"{name}.yaml", small), None, say=str)
     results = check_files(run)
-    assert {key for key, value in results["test_metrics"].items() if value is None} == missing
-    assert results["why_undefined"].keys() == missing
+    undefined = {key for key, value in results["test_metrics"].items() if value is None}
+    assert undefined - {"cls_precision"} == missing - {"cls_precision"}  # it may call nothing infected
+    assert results["why_undefined"].keys() == undefined
     assert all(results["why_undefined"].values())
     assert any(note in line for line in results["notes"]) or not note
     rows = run.read_table("predictions.parquet", tables.PREDICTIONS)
