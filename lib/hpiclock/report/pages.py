@@ -339,6 +339,8 @@ def _tidy_table(html: str) -> str:
             if head is not None and not any(_NUMBER.match(cell.text) for cell in cells or ()):
                 for cell in (head, *(cells or ())):
                     cell["class"] = "words"
+            for cell in cells or ():  # on a phone, where rows of words stand one below the other
+                cell["data-label"] = head.text if head else ""
         for cell in table("th"):
             if not cell.text:  # pandas makes headers of the empty corner cells
                 cell.name = "td"

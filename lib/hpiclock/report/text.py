@@ -471,7 +471,7 @@ def show(drawn: Axes | Figure, caption: str) -> None:
 def show_words(table: pd.DataFrame) -> None:
     """Show a table of words in a notebook: every cell whole and left-aligned."""
     with pd.option_context("display.max_colwidth", None):
-        text = table.to_html(justify="left", border=0)
+        text = table.to_html(justify="left", border=0, classes="stacked")
     display(HTML(text.replace("<td>", f'<td style="{_WORDS}">').replace("<th>", f'<th style="{_WORDS}">')))
 
 
