@@ -49,7 +49,7 @@ bench-coverage: $(STAMP) ## how often the study's intervals hold the truth (minu
 	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/interval_coverage.py
 	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/dose_and_calibration.py
 
-bench-audit: $(STAMP) ## how often the confound audit finds what was planted (40 minutes; remembers what it did)
+bench-audit: $(STAMP) ## how often the confound audit finds what was planted (three hours on two cores; remembers what it did)
 	@OMP_NUM_THREADS=1 $(BIN)/python benchmarks/audit_power.py --seeds 200
 
 bench-compare: $(STAMP) ## how often a comparison of runs finds what is not there (most of an hour; docs/comparison.md)
