@@ -193,7 +193,9 @@ def test_it_opens_at_the_readme_whose_links_open_the_notebooks_and_asks_nothing(
     page.goto(lab(""))
     page.locator(".jp-RenderedMarkdown h1:text-is('hpiclock')").wait_for(timeout=WAIT_MS)
     page.locator(f".jp-RenderedMarkdown a:text-is('{NOTEBOOKS[0]}')").click()
-    page.locator(".jp-Notebook .jp-CodeCell").first.wait_for(timeout=WAIT_MS)
+    page.locator(".jp-NotebookPanel").first.wait_for(timeout=WAIT_MS)
+    cell = page.locator(".jp-Notebook .jp-CodeCell").first  # a notebook hides cells that it has no place for
+    cell.wait_for(state="attached", timeout=WAIT_MS)
     page.wait_for_timeout(2000)  # news are asked for once all is loaded
     assert page.locator(".jp-Dialog, .Toastify__toast").count() == 0
     page.close()
