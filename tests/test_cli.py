@@ -398,6 +398,12 @@ def test_a_working_folder_that_is_gone_is_one_line(
     )
 
 
+def test_a_name_that_is_not_utf8_is_one_line_before_any_work(hpiclock: Command, tmp_path: Path) -> None:
+    ended = hpiclock("study", tmp_path / "p.csv", "--out", os.fsdecode(b"st\xff"))
+    line = "hpiclock: 'st\\udcff': is not a name in UTF-8; rename it, or name another place\n"
+    assert (ended.code, ended.err) == (2, line)
+
+
 def test_an_error_of_the_program_is_not_hidden(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def wrong(_: Path) -> None:
         raise ZeroDivisionError("a bug")

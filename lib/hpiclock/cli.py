@@ -322,9 +322,12 @@ def main() -> None:
 
 def _in_a_folder() -> None:
     try:
-        os.getcwd()
+        here = os.getcwd()
     except OSError:
         raise InputError("the working folder was removed; go to one that is there") from None
+    for text in (here, *sys.argv[1:]):
+        if text.encode(errors="replace") != text.encode(errors="surrogatepass"):  # bytes that are no UTF-8
+            raise InputError(f"{text!a}: is not a name in UTF-8; rename it, or name another place")
 
 
 def _end(message: str, code: int) -> NoReturn:

@@ -111,7 +111,7 @@ FRAMES = Table(
     key=("stack_id", "frame"),
 )
 
-# time_mock time_infected: hours, of a model with a time head per clock; see time_given
+TIME_HEADS = ("time_mock", "time_infected")  # hours, of a model with a time head per clock; see time_given
 PREDICTIONS = Table(
     "predictions",
     FRAMES.columns

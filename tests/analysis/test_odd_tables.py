@@ -157,6 +157,8 @@ def long(stacks: int = 6, *, frames: int = 12, **changed: object) -> pd.DataFram
         ({"hpi": lambda t: t["hpi"] + 5.0 * t["hours"].gt(20)}, "one is wrong"),
         ({"p_infected": lambda t: t["p_infected"] * 100}, "looks like percent; divide it by 100"),
         ({"p_infected": lambda t: t["p_infected"] * 9 - 4}, r"of a logit x take 1 / \(1 \+ exp\(-x\)\)"),
+        ({"time_infected": 9.0}, "column time_infected without time_mock; give both"),
+        ({"time_infected": 9.0, "time_mock": "x"}, "column time_mock: 'x' is not a number"),
         ({"condition": "mock"}, "label infected in stack s1 of mock; correct one of them"),
     ],
 )

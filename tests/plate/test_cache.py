@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -316,6 +317,36 @@ def test_a_damaged_cache_is_said_to_be_damaged(manifest: pd.DataFrame, data: Dat
     path.write_bytes(path.read_bytes()[:200])
     with pytest.raises(InputError, match="is damaged; remove this folder, it is made anew"):
         opened(manifest, data)
+
+
+@pytest.mark.parametrize("damage", ["emptied", "gone"])
+def test_a_cache_without_its_pixels_is_said_to_be_damaged(
+    manifest: pd.DataFrame, data: DataConfig, damage: str
+) -> None:
+    path = Path(data.cache_dir) / opened(manifest, data).key / "frames.npy"
+    path.unlink()
+    if damage == "emptied":
+        path.touch()
+    with pytest.raises(InputError, match="is damaged; remove this folder, it is made anew"):
+        opened(manifest, data)
+
+
+@pytest.mark.parametrize("name", [".lock", "/ready", "/frames.npy", ".partial/ready", ".partial/frames.npy"])
+def test_a_fifo_in_a_cache_is_refused_and_never_waited_for(
+    manifest: pd.DataFrame, data: DataConfig, name: str
+) -> None:
+    folder = Path(data.cache_dir) / opened(manifest, data).key
+    if ".partial" in name:
+        folder.rename(folder.with_name(folder.name + ".partial"))
+    fifo = Path(f"{folder}{name}")
+    fifo.unlink()
+    os.mkfifo(fifo)
+    signal.alarm(20)  # ends a test that waits
+    try:
+        with pytest.raises(InputError, match=f"{name}: is a FIFO, not a file; remove it"):
+            opened(manifest, data)
+    finally:
+        signal.alarm(0)
 
 
 def test_pixels_that_changed_since_are_seen_when_they_are_asked_for(

@@ -222,6 +222,8 @@ def test_binary_table_is_refused(tmp_path: Path, refusal: Refusal) -> None:
         ("path,condition,p_infected", "column p_infected is what hpiclock makes; give it another name"),
         ("path,condition,split", "column split is what hpiclock makes"),
         ("path,condition,called", "column called is what hpiclock makes"),
+        ("path,condition,time_infected", "column time_infected is what hpiclock makes"),
+        ("path,condition,allocation", "allocation '1' is not known; write one of well, column,"),
         ("path,condition,path", "column path stands twice"),
     ],
 )

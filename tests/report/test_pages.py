@@ -4,6 +4,7 @@ import base64
 import re
 import shutil
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
 import nbformat
 import numpy as np
@@ -399,6 +400,15 @@ def test_whatever_is_wrong_with_a_run_the_others_are_listed(run, name, content):
     soup = soup_of(write_index(run.cfg.reports_dir))
     assert "plate/seed0" in [heading.text for heading in soup.select("section h2")]
     assert "plate/seed1" in soup.select_one(".notes").text
+
+
+def test_links_of_the_index_find_runs_of_any_name(run):
+    moved = run.folder.rename(run.folder.with_name("50%25 a#b?c"))
+    (moved / "01_look.html").touch()
+    links = soup_of(write_index(run.cfg.reports_dir)).select("section a[href]")
+    found = [unquote(urlsplit(link["href"]).path) for link in links if not link["href"].startswith("#")]
+    assert found
+    assert all((Path(run.cfg.reports_dir) / path).is_file() for path in found)
 
 
 def test_an_index_replaces_no_page_of_another_kind(run):

@@ -16,6 +16,7 @@ from hpiclock.tables import (
     LONGEST_H,
     MOST_BYTES,
     PREDICTIONS,
+    TIME_HEADS,
     check,
     check_names,
     doubtful_hours,
@@ -145,7 +146,10 @@ def complete_predictions(
     rows = predictions_like.reset_index(drop=True).copy()
     notes: list[str] = []
     rows["label"] = _labels(rows["label"], place)
-    for name in ("hours", "p_infected", "moi", "onset_h", "hpi", "time_target", "time_pred"):
+    if (lone := {*TIME_HEADS} & {*rows.columns}) and len(lone) < len(TIME_HEADS):
+        other = next(name for name in TIME_HEADS if name not in lone)
+        raise InputError(f"{place}: column {lone.pop()} without {other}; give both, or give it another name")
+    for name in ("hours", "p_infected", "moi", "onset_h", "hpi", "time_target", "time_pred", *TIME_HEADS):
         if name in rows.columns:
             rows[name] = _numbers(rows[name], place)
     _check_units(rows, place)

@@ -27,6 +27,7 @@ from filelock import FileLock
 from hpiclock.acquisition import EMPTY_FRAMES
 from hpiclock.config.schema import DataConfig, ImageConfig
 from hpiclock.errors import InputError
+from hpiclock.files import check_file
 from hpiclock.plate.preprocess import stack_images
 from hpiclock.plate.readers import open_stack, source_files
 from hpiclock.plate.timeline import context_of, expand_frames
@@ -137,6 +138,9 @@ def open_cache(manifest: pd.DataFrame, data: DataConfig, image: ImageConfig, *, 
         key = cache_key(manifest, data, image)
     folder = Path(data.cache_dir) / key
     shape = (n, image.size, image.size)
+    _refuse_special(folder)
+    if folder.exists() and not (folder / FRAMES).is_file():
+        raise InputError(f"{folder}: is damaged; {MADE_ANEW}")
     if not (folder / FRAMES).is_file():
         _refuse_full(folder, shape)
         with _build_lock(folder):
@@ -144,7 +148,7 @@ def open_cache(manifest: pd.DataFrame, data: DataConfig, image: ImageConfig, *, 
                 _build(folder, manifest, offset, data, image)
     try:
         images = np.load(folder / FRAMES, mmap_mode="r")
-    except ValueError:
+    except (ValueError, EOFError):
         images = np.empty(0, np.uint8)
     checksums = _ready(folder)
     if images.shape != shape or not offset.keys() <= checksums.keys():
@@ -185,6 +189,13 @@ def _fingerprint(path: Path) -> list[str | int]:
         problem = f"cannot be read ({error.strerror}); check the file and its rights"
         raise InputError(f"{path}: {problem}") from None
     return [facts.st_size, facts.st_mtime_ns, hashlib.sha256(ends).hexdigest()]
+
+
+def _refuse_special(folder: Path) -> None:
+    unfinished = folder.with_name(folder.name + ".partial")
+    inside = [place / name for place in (folder, unfinished) for name in (FRAMES, READY)]
+    for path in filter(os.path.exists, [folder.with_name(folder.name + ".lock"), *inside]):
+        check_file(path, "remove it")
 
 
 def _build_lock(folder: Path) -> FileLock:
@@ -257,7 +268,9 @@ def _unfinished(folder: Path, shape: Shape, offset: Mapping[str, int]) -> tuple[
 
 def _ready(folder: Path) -> dict[str, Converted]:
     """Return the checksums of the stacks that are converted in a folder; a line cut short is none."""
-    found = {}
+    found: dict[str, Converted] = {}
+    if not (folder / READY).is_file():  # none, or a FIFO
+        return found
     with suppress(OSError, UnicodeDecodeError):
         for line in (folder / READY).read_text(encoding="utf-8").splitlines():
             with suppress(ValueError, TypeError):

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import count, zip_longest
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import jinja2
 import nbformat
@@ -483,7 +484,7 @@ def entry(run: Run, reports: Path, *, pictured: bool) -> dict[str, Any]:
     for page in sorted(run.folder.glob("[0-9][0-9]_*.html")):
         notebook = page.with_suffix(".ipynb")
         named = title(nbformat.read(notebook, as_version=4), page) if notebook.is_file() else page.stem
-        pages.append({"href": f"{here}/{page.name}", "title": named})
+        pages.append({"href": quote(f"{here}/{page.name}"), "title": named})
     verdict, counts = verdict_rows(run)
     answer = answer_on_top(run, pictured=pictured)
     picture, words = _picture(run.path(FIGURE)) if pictured and not answer else ("", "")
@@ -501,7 +502,9 @@ def entry(run: Run, reports: Path, *, pictured: bool) -> dict[str, Any]:
         "picture": picture,
         "picture_alt": words,
         "pages": pages,
-        "files": [{"href": f"{here}/{name}", "title": name} for name in FILES if run.path(name).is_file()],
+        "files": [
+            {"href": quote(f"{here}/{name}"), "title": name} for name in FILES if run.path(name).is_file()
+        ],
         "changes": [
             (key, _shown(key, new, reports), _shown(key, old, reports))
             for key, new, old in run.cfg.differences()

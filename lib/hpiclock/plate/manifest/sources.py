@@ -22,7 +22,16 @@ from hpiclock.plate.manifest.plate_maps import SHEETS, PlateMap, WellTreatment
 from hpiclock.plate.readers import SUFFIXES, Scene, list_stacks, source_files
 from hpiclock.plate.readers.stills import PLACES, template
 from hpiclock.progress import progress
-from hpiclock.tables import MANIFEST, PREDICTIONS, UNKNOWN, check_names, misspelled, other_unit, plain_name
+from hpiclock.tables import (
+    MANIFEST,
+    PREDICTIONS,
+    TIME_HEADS,
+    UNKNOWN,
+    check_names,
+    misspelled,
+    other_unit,
+    plain_name,
+)
 from hpiclock.wells import normal_well
 
 NO_MATCH = "its name does not follow the name pattern"
@@ -43,7 +52,7 @@ READ = (*REQUIRED, *TEXTS, *NUMBERS, *MEASURED, "allocation")
 KNOWN = {*REQUIRED, *TEXTS, *NUMBERS, *MEASURED, *QUARANTINE}
 # columns that a source cannot have: they are made from it
 RESERVED = {*PREDICTIONS.columns} - {*MANIFEST.columns, *NUMBERS}
-RESERVED |= {"called", "member", "distance", "p_calibrated", "p_infected_sd", "time_pred_sd"}
+RESERVED |= {"called", "member", "distance", "p_calibrated", "p_infected_sd", "time_pred_sd", *TIME_HEADS}
 HELP = "set data.source to a folder pair, a plate map (.yaml, .csv, .xlsx), a manifest (.csv) or their folder"
 
 

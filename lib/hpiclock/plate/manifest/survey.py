@@ -295,7 +295,7 @@ def _with_allocation(manifest: pd.DataFrame) -> tuple[pd.DataFrame, list[Problem
     for value in stated[~stated.isin(["", *ALLOCATIONS])].unique():
         near = nearest(str(value), ALLOCATIONS)
         hint = f"did you mean {near}?" if near else f"write one of {', '.join(ALLOCATIONS)}"
-        raise InputError(f"allocation {value!r} is not known; {hint}")
+        raise InputError(f"allocation '{value}' is not known; {hint}")
     if manifest.empty or manifest["well"].eq("").any() or not manifest["condition"].isin(CONDITIONS).all():
         return manifest, []
     inferred = infer_allocation(manifest)
