@@ -341,6 +341,7 @@ def test_a_fifo_in_a_cache_is_refused_and_never_waited_for(
     fifo = Path(f"{folder}{name}")
     fifo.unlink()
     os.mkfifo(fifo)
+    signal.signal(signal.SIGALRM, signal.default_int_handler)
     signal.alarm(20)  # ends a test that waits
     try:
         with pytest.raises(InputError, match=f"{name}: is a FIFO, not a file; remove it"):

@@ -130,6 +130,10 @@ def _from_folders(folders: dict[str, Path], data: DataConfig) -> Source:
 
 def _from_platemap(path: Path, data: DataConfig, blind: bool) -> Source:
     plate = plate_maps.read_platemap(path, blind=blind)
+    columns = {key for well in plate.wells.values() for key in well.more}
+    if of_stacks := sorted(columns & {*TEXTS, *NUMBERS, *MEASURED}):
+        remedy = "take it out, or list the stacks with it in a manifest CSV (with a column path)"
+        raise InputError(f"{path}: column {', '.join(of_stacks)} is of stacks, not of wells; {remedy}")
     key = "data.name_pattern" if plate.pattern is None else f"{path}: pattern"
     pattern = data.name_pattern if plate.pattern is None else plate.pattern
     (named,), problems = list_folders([_folder(plate.folder)], pattern, key)
