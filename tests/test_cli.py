@@ -356,7 +356,7 @@ def test_a_run_that_failed_is_exit_code_1(hpiclock: Command, monkeypatch: pytest
     def fails(_: Path) -> None:
         raise RunFailed("03_evaluation.ipynb, cell [4]: ValueError: no\nmore")
 
-    monkeypatch.setattr("hpiclock.report.pages.write_index", fails)
+    monkeypatch.setattr("hpiclock.report.index.write_index", fails)
     ended = hpiclock("index")
     assert (ended.code, ended.err) == (1, "hpiclock: 03_evaluation.ipynb, cell [4]: ValueError: no more\n")
 
@@ -365,7 +365,7 @@ def test_a_disk_that_fills_up_is_one_line(hpiclock: Command, monkeypatch: pytest
     def full(_: Path) -> None:
         raise OSError(28, "No space left on device", "reports/index.html")
 
-    monkeypatch.setattr("hpiclock.report.pages.write_index", full)
+    monkeypatch.setattr("hpiclock.report.index.write_index", full)
     ended = hpiclock("index")
     assert ended.code == 1
     assert ended.err == "hpiclock: reports/index.html: No space left on device; make room and start again\n"
@@ -378,7 +378,7 @@ def test_a_file_that_cannot_be_had_is_one_line(
     def closed(_: Path) -> None:
         raise OSError(number, os.strerror(number), "reports/index.html")
 
-    monkeypatch.setattr("hpiclock.report.pages.write_index", closed)
+    monkeypatch.setattr("hpiclock.report.index.write_index", closed)
     ended = hpiclock("index")
     words = "check its rights, or name another place"
     assert ended.err == f"hpiclock: reports/index.html: {os.strerror(number)}; {words}\n"
@@ -408,7 +408,7 @@ def test_an_error_of_the_program_is_not_hidden(monkeypatch: pytest.MonkeyPatch, 
     def wrong(_: Path) -> None:
         raise ZeroDivisionError("a bug")
 
-    monkeypatch.setattr("hpiclock.report.pages.write_index", wrong)
+    monkeypatch.setattr("hpiclock.report.index.write_index", wrong)
     monkeypatch.setattr(sys, "argv", ["hpiclock", "index", str(tmp_path)])
     with pytest.raises(ZeroDivisionError, match="a bug"):
         cli.main()

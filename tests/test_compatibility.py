@@ -13,7 +13,7 @@ from hpiclock.audit import OUTDATED
 from hpiclock.config.load import dump_config, load_config
 from hpiclock.config.sweep import load_sweep
 from hpiclock.report.audit_text import verdict_rows
-from hpiclock.report.pages import write_index
+from hpiclock.report.index import write_index
 from hpiclock.runs.results import read_gradcam, read_study_tables
 from hpiclock.runs.run import Run
 from hpiclock.workflows.compare import compare_runs, find_runs

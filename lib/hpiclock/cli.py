@@ -259,7 +259,7 @@ def sweep(
 @app.command()
 def pdf(run: Annotated[Path, Argument(help="a run's folder with pages")]) -> None:
     """Print a run's pages as PDF. Needs Chromium or Chrome."""
-    from hpiclock.report.pages import print_run
+    from hpiclock.report.pdf import print_run
     from hpiclock.runs.run import Run
 
     _print(print_run(Run.open(run)))
@@ -268,7 +268,7 @@ def pdf(run: Annotated[Path, Argument(help="a run's folder with pages")]) -> Non
 @app.command()
 def index(folder: Annotated[Path, Argument(help="the folder of all runs")] = Path("reports")) -> None:
     """Write index.html over all runs of a folder."""
-    from hpiclock.report.pages import write_index
+    from hpiclock.report.index import write_index
 
     typer.echo(str(write_index(folder)))
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hpiclock.report.pages import FLAGS, find_browser
+from hpiclock.report.pdf import FLAGS, find_browser
 from hpiclock.runs.run import Run
 
 ROOT = Path(__file__).parents[2]

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from hpiclock.report.pages import print_pages
+from hpiclock.report.pdf import print_pages
 
 AXE = "axe-core@4.14.1"
 AXE_RUN = "async () => await axe.run(document, {resultTypes: ['violations']})"

@@ -185,6 +185,6 @@ def test_a_list_is_no_name(tmp_path: Path, line: str) -> None:
 @pytest.mark.parametrize("column", ["start_h", "interval_h", "hours", "plate", "position"])
 def test_a_column_of_stacks_in_a_sheet_of_wells_is_refused(plate: Path, column: str) -> None:
     sheet = plate.with_suffix(".csv")
-    sheet.write_text(f"well,condition,{column}\nA1,infected,2\nA2,mock,2\n")
+    sheet.write_text(f"well,condition,{column}\nA1,infected,2\nA2,mock,3\n")
     with pytest.raises(InputError, match=f"column {column} is of stacks, not of wells; take it out, or list"):
         load_manifest(DataConfig(source=str(sheet)), onset_h=0.0)

@@ -16,12 +16,12 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from hpiclock import figures, tables
 from hpiclock.config.load import load_config
 from hpiclock.errors import InputError
+from hpiclock.report.index import write_index
 from hpiclock.report.pages import (
     ERROR_MARKER_TAG,
     WIDGET,
     _without_notes,
     for_reading,
-    write_index,
     write_pages,
 )
 from hpiclock.report.text import PRIMARY, READ_FIRST

@@ -7,7 +7,7 @@ import pytest
 from hpiclock.cli import main
 from hpiclock.config.load import load_config
 from hpiclock.errors import InputError, RunFailed
-from hpiclock.report.pages import BROWSER, find_browser, print_pages, print_run
+from hpiclock.report.pdf import BROWSER, find_browser, print_pages, print_run
 from hpiclock.runs.run import Run
 
 PRINTS = """#!/bin/sh

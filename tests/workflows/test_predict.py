@@ -245,3 +245,11 @@ def test_the_test_wells_of_a_run_can_stand_for_a_new_plate(run):
     found = own_test_wells(run)
     assert found.notes[0].startswith("No new plate is given")
     assert set(found.rows["split"]) == {"test"}
+
+
+def test_another_runs_weights_are_refused(run, other_run, tmp_path):
+    """They fit the model, so that nothing else tells them from the run's own."""
+    shutil.copytree(run.folder, tmp_path / "run")
+    shutil.copyfile(other_run.path(*predicting.BEST), tmp_path / "run" / "checkpoints" / "best.pt")
+    with pytest.raises(InputError, match="is not the checkpoint that this run wrote"):
+        predicting.trained_model(Run.open(tmp_path / "run"))

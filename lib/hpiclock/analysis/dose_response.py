@@ -192,14 +192,15 @@ def fit(dose: np.ndarray, response: np.ndarray, *, level: float) -> Fit:
     at = np.unravel_index(grid.argmin(), grid.shape)
     start = (slopes[at[0]], places[at[1]])
     bounds = [(slopes[0], slopes[-1]), (places[0], places[-1])]
-    better = minimize(lambda q: float(squares(*q)), start, method="L-BFGS-B", bounds=bounds,
-                      options={"ftol": 1e-15, "gtol": 1e-12})  # fmt: skip
+    exact = {"ftol": 1e-15, "gtol": 1e-12}
+    better = minimize(lambda q: float(squares(*q)), start, method="L-BFGS-B", bounds=bounds, options=exact)
     log_slope, log_ec50 = better.x if better.fun < grid.min() else start
     least = max(min(better.fun, float(grid.min())), 0.0)
     slope = float(np.exp(log_slope))
     share = expit(slope * (log_dose - log_ec50))
-    (at_zero, step), *_ = np.linalg.lstsq(np.stack([np.ones(len(n)), share], 1) * np.sqrt(n)[:, None],
-                                          mean * np.sqrt(n), rcond=None)  # fmt: skip
+    weight = np.sqrt(n)
+    columns = np.stack([np.ones(len(n)), share], 1) * weight[:, None]
+    (at_zero, step), *_ = np.linalg.lstsq(columns, mean * weight, rcond=None)
     away = np.where(np.isfinite(log_dose), log_dose - log_ec50, 0.0)
     bend = step * share * (1 - share)
     jacobian = np.stack([np.ones(len(n)), share, bend * away, -slope * bend], 1)[code]

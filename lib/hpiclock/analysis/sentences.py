@@ -143,8 +143,8 @@ def _answer_class(tables: Tables, level: float, split: str) -> str:
             value=1 - specificity.value, low=1 - specificity.high, high=1 - specificity.low
         )
         rates = words("answer rates", recall=_percent(recall), fpr=_percent(fpr))
-    said = words("answer after", auc=after) if after.bounded else ""
-    return words("answer from", wells=wells, level=level, after=said, **first) + rates
+    primary = words("answer after", auc=after) if after.bounded else ""
+    return words("answer from", wells=wells, level=level, after=primary, **first) + rates
 
 
 def _answer_time(tables: Tables, level: float, split: str, rival_mae: float) -> str:
@@ -449,8 +449,12 @@ def calibration_sentences(tables: Tables, level: float) -> Sentences:
     facts = row | {"numbers": words("calibration numbers", **numbers)}
     margin = row["margin"]
     held = -np.log(margin) < intercept.low and intercept.high < np.log(margin)
-    off = {"p too high": intercept.high < 0, "p too low": intercept.low > 0,
-           "p too extreme": slope.high < 1, "p too middling": slope.low > 1}  # fmt: skip
+    off = {
+        "p too high": intercept.high < 0,
+        "p too low": intercept.low > 0,
+        "p too extreme": slope.high < 1,
+        "p too middling": slope.low > 1,
+    }
     faults = " and ".join(words(key, **row) for key, found in off.items() if found)
     if held and 1 / margin < slope.low and slope.high < margin:
         yield "calibration", SAYS, words("calibrated", **facts)

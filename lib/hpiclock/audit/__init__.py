@@ -75,7 +75,7 @@ PROBLEMS = {
     ONSET: "stated onset",
 }
 # what a verdict says of the problem that its question looks for, what is found first
-SAID: dict[str, str] = {
+VERDICT_WORDS: dict[str, str] = {
     "contradicted": "Found",
     "cannot tell": "Cannot be told",
     "not identifiable": "Cannot be told",

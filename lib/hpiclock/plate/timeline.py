@@ -88,10 +88,12 @@ def context_note(frames: pd.DataFrame, context_h: Sequence[Offset]) -> tuple[str
         context_h: as there.
     """
     n = int(context_of(frames, context_h).stands_in.any(axis=1).sum())
-    asked = " and ".join("the first one" if h == "start" else f"that {-h:g} h before" for h in context_h[1:])
+    context = " and ".join(
+        "the first one" if h == "start" else f"that {-h:g} h before" for h in context_h[1:]
+    )
     if n == 0:
         return ()
     return (
-        f"Each frame is read together with earlier ones of its field: {asked}. Of {len(frames):,} frames "
+        f"Each frame is read together with earlier ones of its field: {context}. Of {len(frames):,} frames "
         f"{n:,} have none at one of these hours (first hours, or a gap) and get the nearest one instead.",
     )

@@ -18,7 +18,7 @@ from hpiclock.audit import (
     HOUR,
     OPEN,
     PROBLEMS,
-    SAID,
+    VERDICT_WORDS,
     WELL,
     counts_text,
     is_current,
@@ -209,10 +209,10 @@ def verdict_sentences(verdict: pd.DataFrame) -> Markdown:
 
 def _by_words(verdict: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
     """Yield the rows of a verdict by what they say, what is found first."""
-    said = verdict["verdict"].map(SAID)
-    for words in dict.fromkeys(SAID.values()):
-        if said.eq(words).any():
-            yield words, verdict[said.eq(words)]
+    meaning = verdict["verdict"].map(VERDICT_WORDS)
+    for words in dict.fromkeys(VERDICT_WORDS.values()):
+        if meaning.eq(words).any():
+            yield words, verdict[meaning.eq(words)]
 
 
 def gap_sentences(sampling: pd.DataFrame) -> Markdown:

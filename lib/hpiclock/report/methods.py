@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from hpiclock.allocation import given_to
-from hpiclock.audit import ANSWERS, PROBLEMS, SAID
+from hpiclock.audit import ANSWERS, PROBLEMS, VERDICT_WORDS
 from hpiclock.config.schema import AugmentConfig
 from hpiclock.format import count_text
 from hpiclock.plate.frames import treatment_table
@@ -156,12 +156,14 @@ def _audit_facts(verdict: pd.DataFrame | None) -> dict[str, Any]:
         return {"audited": False}
     counts = pd.crosstab(verdict["kind"], verdict["verdict"])
     counts = counts.reindex(columns=[answer for answer in ANSWERS if answer in counts])
-    problems = verdict["question"].map(PROBLEMS).groupby(verdict["verdict"].map(SAID)).agg(", ".join)
+    problems = verdict["question"].map(PROBLEMS).groupby(verdict["verdict"].map(VERDICT_WORDS)).agg(", ".join)
     return {
         "audited": True,
         "n_questions": len(verdict),
         "verdict_counts": _as_cells(counts.rename_axis("answered from").reset_index()),
-        "by_answer": {words: problems[words] for words in dict.fromkeys(SAID.values()) if words in problems},
+        "by_answer": {
+            words: problems[words] for words in dict.fromkeys(VERDICT_WORDS.values()) if words in problems
+        },
     }
 
 

@@ -1,42 +1,34 @@
-"""Executed notebooks as they are kept, as pages that load nothing, and as PDF; the index of all runs."""
+"""Executed notebooks as they are kept, and as pages that load nothing."""
 
 import base64
 import os
 import re
-import shutil
-import subprocess
-import tempfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from itertools import count, zip_longest
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import jinja2
 import nbformat
-import pandas as pd
 from bs4 import BeautifulSoup
 from markupsafe import Markup
-from PIL import Image
 
 from hpiclock import tables
 from hpiclock.analysis.sentences import answer_sentences, part_of
 from hpiclock.analysis.units import reported_split
 from hpiclock.audit import PLAIN
-from hpiclock.config.load import NOT_PATHS, PATH_KEYS
+from hpiclock.config.load import PATH_KEYS
 from hpiclock.config.schema import iterate_keys
-from hpiclock.errors import InputError, RunFailed
+from hpiclock.errors import InputError
 from hpiclock.figures.style import alt_text, figure_of, screen_width
 from hpiclock.figures.windows import answer_over_hpi
-from hpiclock.files import atomic, check_output
-from hpiclock.format import first_clause, limits_text, n_text, value_text
-from hpiclock.metrics import METRICS
+from hpiclock.files import atomic
 from hpiclock.plate.manifest import SIMULATED
-from hpiclock.report.audit_text import believed, kept_verdict, verdict_rows
+from hpiclock.report.audit_text import believed, kept_verdict
 from hpiclock.report.glossary import terms_in
 from hpiclock.report.text import PRIMARY, READ_FIRST, as_markdown, png, simulated_first
 from hpiclock.runs.results import read_study_tables
-from hpiclock.runs.run import CONFIG, VERDICTS, WHERE_KEYS, Run
+from hpiclock.runs.run import VERDICTS, Run
 
 TEMPLATE = Path(__file__).with_name("template")
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -84,7 +76,7 @@ def write_pages(run: Run) -> list[Path]:
         notes = simulated_first(run.notes)
         if answer:
             _without_notes(shown, notes)
-            notes, primary = _not_in_answer(notes), []
+            notes, primary = notes_not_in_answer(notes), []
         else:
             primary = _notes_not_shown([PRIMARY], shown)
         notes = _notes_not_shown(notes, shown)
@@ -92,7 +84,7 @@ def write_pages(run: Run) -> list[Path]:
         own["config"] = _take_config(shown)
         body, _ = exporter.from_notebook_node(shown, {"page": common | own})
         with atomic(page) as partial:
-            partial.write_text(_with_glossary(_with_contents(body)), encoding="utf-8")
+            partial.write_text(with_glossary(_with_contents(body)), encoding="utf-8")
         pages.append(page)
     return pages
 
@@ -128,7 +120,7 @@ def answer_on_top(run: Run, *, pictured: bool = True) -> str:
     return render("answer.html.j2", run=run.name, simulated=simulated, rows=rows.items(), **facts)
 
 
-def _not_in_answer(notes: list[str]) -> list[str]:
+def notes_not_in_answer(notes: list[str]) -> list[str]:
     """Return the notes that the answer does not hold: not that data are simulated, nor the audit's counts."""
     return [note for note in notes if not note.startswith((SIMULATED, *VERDICTS.values()))]
 
@@ -154,7 +146,7 @@ def _with_contents(body: str) -> str:
     return body.replace(CONTENTS, nav, 1)
 
 
-def _with_glossary(body: str) -> str:
+def with_glossary(body: str) -> str:
     """Put the definitions of the words that a page uses where the template leaves the place for them."""
     return body.replace(GLOSSARY, render("glossary.html.j2", terms=terms_in(body)), 1)
 
@@ -401,251 +393,3 @@ def folder_placeholders(run: Run, folder: Path) -> dict[str, str]:
     given = {str(Path(path).parent): "…" for path in paths if os.path.isabs(path)}
     known = {str(Path.home()): "~", str(folder.parent): ".", str(run.folder): run.name}
     return {place: name for place, name in (given | known).items() if len(Path(place).parts) > 1}
-
-
-# What a reader asks first: (words, group, metric), all on the test frames.
-QUESTIONS = (
-    (
-        "Primary: infected or not, after the eclipse (AUC within plate and hour)",
-        "after eclipse",
-        "auc_stratified",
-    ),
-    ("Primary: time since infection, infected frames (mean absolute error)", "infected", "mae"),
-    ("Infected or not, all frames (AUC within plate and hour)", "all", "auc_stratified"),
-    (
-        "Before the onset, where nothing can be seen (AUC within plate and hour)",
-        "before onset",
-        "auc_stratified",
-    ),
-    ("Time since infection for a clock that sees no image", "infected", "mae_of_clock"),
-)
-# The same from results.json, which has no intervals.
-FALLBACK = (
-    ("Infected or not, all frames (AUC over plates and hours)", "cls_auc", ""),
-    ("Time, all frames (mean absolute error)", "reg_mae", "h"),
-)
-FIGURE = "temporal_generalization.png"
-PICTURED = 8  # newest runs that show it: the page is to be sent around
-# fmt: off
-FILES = (
-    "methods.md", "verdict.csv", "metrics.csv", "results.json", "training_summary.txt",
-    "config.yaml", "provenance.json", "run.log",
-)
-# fmt: on
-
-
-def write_index(reports_dir: str | Path) -> Path:
-    """Write ``index.html`` over every run below a folder and return its path.
-
-    A run that cannot be read is listed with its error and does not hide the others.
-
-    Raises:
-        InputError: no such folder, or its ``index.html`` is not one of runs.
-    """
-    reports = Path(os.path.abspath(reports_dir))
-    if not reports.is_dir():
-        raise InputError(f"{reports}: no such folder; a run makes it (hpiclock run CONFIG)")
-    entries: list[dict[str, Any]] = []
-    unreadable: list[str] = []
-    check_output(reports / "index.html", own=_is_index)
-    newest_first = sorted(reports.rglob(CONFIG), key=lambda path: (-path.lstat().st_mtime, path))
-    for config in newest_first:
-        try:
-            entries.append(entry(Run.open(config.parent), reports, pictured=len(entries) < PICTURED))
-        except Exception as error:  # whatever is wrong with one run, the others are shown
-            what = str(error) if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
-            line = " ".join(what.replace(f"{reports}{os.sep}", "").split())
-            named = line.startswith(config.parent.relative_to(reports).as_posix())
-            unreadable.append(line if named else f"{config.parent.relative_to(reports)}: {line}")
-    style = (TEMPLATE / "hpiclock" / "style.css").read_text(encoding="utf-8")
-    text = render("index.html.j2", entries=entries, unreadable=unreadable, style=style, primary=PRIMARY)
-    with atomic(reports / "index.html") as partial:
-        partial.write_text(_with_glossary(text), encoding="utf-8")
-    return reports / "index.html"
-
-
-def _is_index(path: Path) -> bool:
-    return "<title>hpiclock: all runs</title>" in path.read_text(encoding="utf-8", errors="replace")[:1000]
-
-
-def entry(run: Run, reports: Path, *, pictured: bool) -> dict[str, Any]:
-    """Gather what the index shows of a run, for ``index.html.j2``; links are relative to the index.
-
-    Args:
-        run: any run.
-        reports: the folder of the index.
-        pictured: with the figure over time, which makes the page some 100 kB larger.
-
-    Raises:
-        InputError: a file of the run cannot be read.
-    """
-    here = Path(os.path.relpath(run.folder, reports)).as_posix()
-    pages = []
-    for page in sorted(run.folder.glob("[0-9][0-9]_*.html")):
-        notebook = page.with_suffix(".ipynb")
-        named = title(nbformat.read(notebook, as_version=4), page) if notebook.is_file() else page.stem
-        pages.append({"href": quote(f"{here}/{page.name}"), "title": named})
-    verdict, counts = verdict_rows(run)
-    answer = answer_on_top(run, pictured=pictured)
-    picture, words = _picture(run.path(FIGURE)) if pictured and not answer else ("", "")
-    versions = run.read_json("provenance.json")["packages"]
-    return {
-        "name": run.name,
-        "anchor": here.replace("/", "-"),
-        "state": run.state,
-        "origin": origin(run).removeprefix(f"{run.name} · "),
-        "answer": answer,
-        "notes": _not_in_answer(run.notes) if answer else simulated_first(run.notes),
-        "verdict": verdict,
-        "verdict_counts": counts,
-        "answers": headline_results(run),
-        "picture": picture,
-        "picture_alt": words,
-        "pages": pages,
-        "files": [
-            {"href": quote(f"{here}/{name}"), "title": name} for name in FILES if run.path(name).is_file()
-        ],
-        "changes": [
-            (key, _shown(key, new, reports), _shown(key, old, reports))
-            for key, new, old in run.cfg.differences()
-            if key not in WHERE_KEYS
-        ],
-        "packages": ", ".join(f"{name} {version}" for name, version in versions.items()),
-    }
-
-
-def headline_results(run: Run) -> list[dict[str, str]]:
-    """Return the headline of a run on its test frames: ``question, value, interval, n`` in words.
-
-    From ``metrics.csv``; without it from ``results.json``, and then it says that there is no interval.
-    """
-    if run.path("metrics.csv").is_file():
-        metrics = run.read_table("metrics.csv", tables.METRICS)
-        whole = metrics[metrics["split"].eq("test") & metrics["start_h"].isna()]
-        found = [(words, _row(whole, group, metric)) for words, group, metric in QUESTIONS]
-        return [{"question": words, **_answer(row)} for words, row in found if row is not None]
-    if run.path("results.json").is_file():
-        tested = run.read_json("results.json").get("test_metrics", {})
-        return [
-            {"question": words, "value": value_text(tested[key], unit), "interval": "no interval", "n": ""}
-            for words, key, unit in FALLBACK
-            if tested.get(key) is not None
-        ]
-    return []
-
-
-def _picture(path: Path) -> tuple[str, str]:
-    """Return a figure as base64 text with its alternative text; two empty texts when it is not there."""
-    if not path.is_file():
-        return "", ""
-    with Image.open(path) as image:
-        words = str(image.info.get("Description", "")) or f"Figure: {path.stem.replace('_', ' ')}"
-    return base64.b64encode(path.read_bytes()).decode("ascii"), words
-
-
-def _row(metrics: pd.DataFrame, group: str, metric: str) -> pd.Series | None:
-    rows = metrics[metrics["group"].eq(group) & metrics["metric"].eq(metric)]
-    return rows.iloc[0] if len(rows) else None
-
-
-def _answer(row: pd.Series) -> dict[str, str]:
-    unit = METRICS[row["metric"]].unit
-    why = first_clause(row["note"])  # metrics.csv has all reasons
-    if pd.isna(row["value"]):
-        return {"value": "not defined", "interval": why, "n": n_text(row)}
-    limits = limits_text(row["low"], row["high"], 2 if unit else 3, missing=why)
-    on_one_line = limits if limits == why else limits.replace(" ", "\N{NO-BREAK SPACE}")
-    return {"value": value_text(row["value"], unit), "interval": on_one_line, "n": n_text(row)}
-
-
-def _shown(key: str, value: Any, reports: Path) -> str:
-    if key in PATH_KEYS and isinstance(value, str) and value not in NOT_PATHS:
-        return Path(os.path.relpath(value, reports)).as_posix()
-    return "null" if value is None else str(value)
-
-
-BROWSER = "HPICLOCK_BROWSER"  # names the program where it is not found by itself
-PROGRAMS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")
-# Where Playwright keeps the browsers that it installs, by default or by its variable.
-PLAYWRIGHT = ("~/.cache/ms-playwright", "~/Library/Caches/ms-playwright")
-BUNDLES = ("chromium-*/chrome-linux*/chrome", "chromium-*/chrome-mac*/*.app/Contents/MacOS/*")
-APPLICATION = "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome"
-# No network, no first-run questions.
-# fmt: off
-FLAGS = (
-    "--headless", "--no-first-run", "--disable-gpu", "--disable-quic", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update",
-)
-# fmt: on
-PAGE_S = 120.0  # seconds that a page may take
-
-
-def find_browser() -> str | None:
-    """Return the program of a Chromium-like browser, or None when there is none.
-
-    Raises:
-        InputError: the variable ``HPICLOCK_BROWSER`` names something that is not there.
-    """
-    named = os.environ.get(BROWSER)
-    if not named:
-        return next(_candidates(), None)
-    found = shutil.which(named)
-    if not found:
-        raise InputError(f"{BROWSER}={named}: no such program; name a Chromium or Chrome, or unset it")
-    return found
-
-
-def print_run(run: Run) -> list[Path]:
-    """Print the pages of a run as PDF beside them; return the PDF files.
-
-    Raises:
-        InputError: no page, or no browser on this machine.
-        RunFailed: the browser made no PDF of a page.
-    """
-    pages = sorted(run.folder.glob("[0-9][0-9]_*.html"))
-    if not pages:
-        raise InputError(f"{run.folder}: no page to print; hpiclock run makes them")
-    browser = find_browser()
-    if browser is None:
-        raise InputError(
-            f"no Chromium or Chrome was found to print with; install one, or name it in {BROWSER}; "
-            "any browser can print a page by hand"
-        )
-    return print_pages(pages, browser=browser)
-
-
-def print_pages(pages: Iterable[Path], *, browser: str) -> list[Path]:
-    """Print HTML pages as PDF beside them; return the PDF files.
-
-    Raises:
-        RunFailed: the browser made no PDF of a page.
-    """
-    made = []
-    for page in pages:
-        out = page.with_suffix(".pdf")
-        with tempfile.TemporaryDirectory() as home, atomic(out) as partial:
-            written = Path(home) / "page.pdf"
-            command = [browser, *FLAGS, f"--user-data-dir={home}", "--no-pdf-header-footer"]
-            if hasattr(os, "geteuid") and os.geteuid() == 0:
-                command.append("--no-sandbox")  # a browser of root, as in a container, can have none
-            command += [f"--print-to-pdf={written}", page.resolve().as_uri()]
-            try:
-                done = subprocess.run(command, capture_output=True, check=False, timeout=PAGE_S)
-            except subprocess.TimeoutExpired:
-                raise RunFailed(f"{page}: the browser took more than {PAGE_S:g} s to print it") from None
-            if not written.is_file():
-                reason = (done.stderr.decode(errors="replace").strip().splitlines() or ["no reason"])[-1]
-                raise RunFailed(f"{page}: {Path(browser).name} made no PDF ({reason})")
-            shutil.copyfile(written, partial)
-        made.append(out)
-    return made
-
-
-def _candidates() -> Iterator[str]:
-    yield from (found for name in PROGRAMS if (found := shutil.which(name)))
-    if Path(APPLICATION).is_file():
-        yield APPLICATION
-    kept = os.environ.get("PLAYWRIGHT_BROWSERS_PATH")
-    for folder in [kept] if kept else PLAYWRIGHT:
-        for pattern in BUNDLES:
-            yield from map(str, sorted(Path(folder).expanduser().glob(pattern), reverse=True))

@@ -272,8 +272,9 @@ def _execute_all(chosen: Sequence[Path], config: str | Path, overrides: Mapping[
 
 
 def _publish(run: Run) -> Report:
+    from hpiclock.report.index import write_index
     from hpiclock.report.methods import write_methods
-    from hpiclock.report.pages import write_index, write_pages
+    from hpiclock.report.pages import write_pages
 
     if run.state == "done":
         write_methods(run)

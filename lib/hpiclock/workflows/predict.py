@@ -35,7 +35,7 @@ from hpiclock.plate.quality import stack_statistics
 from hpiclock.plate.timeline import context_note, expand_frames
 from hpiclock.progress import progress
 from hpiclock.runs.results import read_study_tables
-from hpiclock.runs.run import Run, Say, plain
+from hpiclock.runs.run import PROVENANCE, PUT_BACK, Run, Say, plain, sha256
 from hpiclock.tables import (
     FRAMES,
     IDENTITY,
@@ -62,6 +62,18 @@ PIECE = 4096  # frames, in whole stacks
 KEY = "key"  # of a folder of pieces: what they were made from
 
 
+def kept_weights(run: Run) -> Path:
+    """Return the checkpoint that was tested, if it is still that which this run wrote.
+
+    Raises:
+        InputError: another run's weights, or others than those of the end of training.
+    """
+    path, kept = run.path(*BEST), run.read_json(PROVENANCE).get("best_sha256")
+    if kept and path.is_file() and sha256(path) != kept:
+        raise InputError(f"{path}: is not the checkpoint that this run wrote; {PUT_BACK}")
+    return path
+
+
 def trained_model(run: Run) -> TwoHeads:
     """Return the model of a run with the weights that were tested.
 
@@ -75,7 +87,7 @@ def trained_model(run: Run) -> TwoHeads:
             f"{run.folder}: its network was changed by hand, and its config does not make it; "
             "predict with it in the notebook that made it"
         )
-    return load_model(run.cfg, run.path(*BEST))
+    return load_model(run.cfg, kept_weights(run))
 
 
 def keep_reference(

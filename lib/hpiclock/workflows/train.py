@@ -31,7 +31,7 @@ from hpiclock.plate.frames import (
 from hpiclock.progress import OFF
 from hpiclock.report.text import summary_text
 from hpiclock.runs.results import Tables, of_split, write_reference_files, write_tables
-from hpiclock.runs.run import DESIGN, NOTES, PROVENANCE, Run, Say, write_figures
+from hpiclock.runs.run import DESIGN, NOTES, PROVENANCE, Run, Say, sha256, write_figures
 from hpiclock.tables import FRAMES, HISTORY, MANIFEST, METRICS, PREDICTIONS, check
 from hpiclock.targets import add_targets
 from hpiclock.training import evaluate, loop
@@ -45,7 +45,7 @@ from hpiclock.training.model import TwoHeads, build_model
 from hpiclock.workflows.audit import design_audit
 from hpiclock.workflows.explain import keep_gradcam
 from hpiclock.workflows.identity import check_identity
-from hpiclock.workflows.predict import BEST, keep_reference
+from hpiclock.workflows.predict import BEST, keep_reference, kept_weights
 from hpiclock.workflows.study import study_tables
 
 
@@ -132,7 +132,7 @@ def fit(
         say(f"{run.name} is done; its results are kept")
         same = changed.get("the model") == run.by_hand.get("the model")
         if same and run.path(*BEST).is_file():
-            read_checkpoint(run.path(*BEST), {"model": model}, model.device)
+            read_checkpoint(kept_weights(run), {"model": model}, model.device)
         return run.read_table("history.csv", HISTORY)
     place_model(model, cfg.train)
     with group.main_process_first():  # frames are converted once, a folder is made once
@@ -172,7 +172,8 @@ def fit(
         run.save_table("history.csv", HISTORY, history)
         n_parameters = sum(part.numel() for part in model.parameters())
         # the number of threads is chosen on the way
-        run.record(**device_facts(model, group.size), parameters=n_parameters, **took)
+        weights = {"parameters": n_parameters, "best_sha256": sha256(run.path(*BEST))}
+        run.record(**device_facts(model, group.size), **weights, **took)
     return history
 
 

@@ -131,6 +131,8 @@ def _from_folders(folders: dict[str, Path], data: DataConfig) -> Source:
 def _from_platemap(path: Path, data: DataConfig, blind: bool) -> Source:
     plate = plate_maps.read_platemap(path, blind=blind)
     columns = {key for well in plate.wells.values() for key in well.more}
+    if len({well.more.get("plate") for well in plate.wells.values()}) == 1:
+        columns -= {"plate"}  # one name for all wells tells nothing apart
     if of_stacks := sorted(columns & {*TEXTS, *NUMBERS, *MEASURED}):
         remedy = "take it out, or list the stacks with it in a manifest CSV (with a column path)"
         raise InputError(f"{path}: column {', '.join(of_stacks)} is of stacks, not of wells; {remedy}")
