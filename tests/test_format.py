@@ -20,6 +20,7 @@ from hpiclock.format import (
     short_interval,
     significant_text,
     true_minus,
+    units_text,
     value_text,
     window_text,
 )
@@ -65,6 +66,19 @@ def test_one_form_each(text, expected):
 @pytest.mark.parametrize(("n", "text"), [(0, "0 wells"), (1, "1 well"), (1068, "1,068 wells")])
 def test_a_count_agrees_with_its_noun(n, text):
     assert count_text(n, "well") == text
+
+
+@pytest.mark.parametrize(
+    ("note", "words"),
+    [
+        ("unit well: 7", "over 7 wells"),
+        ("unit well: 1; 2 windows undefined", "over 1 well; 2 windows undefined"),
+        ("unit column: 12 infected, 7 mock", "over columns: 12 infected, 7 mock"),
+        ("no frames", "no frames"),
+    ],
+)
+def test_what_was_resampled_is_said_in_words(note, words):
+    assert units_text(note) == words
 
 
 def test_the_n_of_a_row_names_frames_stacks_and_wells():

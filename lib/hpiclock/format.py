@@ -134,7 +134,7 @@ def over_text(note: str) -> str:
 
 def units_text(note: str) -> str:
     """Return a note with what was resampled in words: ``unit well: 7`` is ``over 7 wells``."""
-    counted = re.sub(r"\bunit (\w+): (\d+)(?![\d ,]* \w)", r"over \2 \1s", note)
+    counted = re.sub(r"\bunit (\w+): (\d+)\b(?! )", lambda m: f"over {count_text(int(m[2]), m[1])}", note)
     return re.sub(r"\bunit (\w+): ", r"over \1s: ", counted)
 
 
