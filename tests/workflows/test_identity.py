@@ -183,6 +183,49 @@ def test_a_run_whose_own_files_were_edited_is_not_opened(run, name, old, new):
         Run.open(run.folder)
 
 
+@pytest.mark.parametrize(
+    "name", ["split.json", "results.json", "notes.json", "predictions.parquet", "tables/threshold.csv"]
+)
+def test_a_run_of_which_a_result_is_damaged_or_gone_is_not_opened(run, name):
+    path = run.path(name)
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=rf"{name}: was changed since this run was made; put the file back"):
+        Run.open(run.folder)
+    path.unlink()
+    if run.state == "done":
+        with pytest.raises(InputError, match=rf"{name}: is gone; put the file back as it was"):
+            Run.open(run.folder)
+
+
+def test_a_finished_run_that_does_not_say_where_it_comes_from_is_not_opened(run):
+    run.path("provenance.json").unlink()
+    with pytest.raises(InputError, match=r"provenance\.json: no such file; put the file back as it was"):
+        Run.open(run.folder)
+
+
+@pytest.mark.parametrize("use", ["predict", "export"])
+def test_a_run_whose_test_is_not_over_is_not_used(run, tmp_path, use):
+    run.path("results.json").unlink()
+    with pytest.raises(InputError, match=r"is not finished \(state: training\); go on with hpiclock train"):
+        uses_of(run, tmp_path)[use]()
+
+
+def test_nothing_is_measured_anew_on_pixels_that_were_not_trained_on(run, tmp_path):
+    paint_over(run)
+    shutil.rmtree(run.cfg.data.cache_dir)
+    for name in ("likeness.npz", "looks.csv"):
+        run.path("checkpoints", name).unlink()
+    lines = []
+    uses_of(run, tmp_path, lines.append)["export"]()
+    assert any("random images" in line for line in lines)
+    uses_of(run, tmp_path, lines.append)["predict"]()
+    assert any("training frames are not at hand" in line for line in lines)
+    assert not run.path("checkpoints", "likeness.npz").is_file()
+    assert not run.path("checkpoints", "looks.csv").is_file()
+
+
 def test_where_things_lie_may_be_edited(run):
     edited(run.path("config.yaml"), "source: ", "source: ../elsewhere/")
     assert Run.open(run.folder).state == "done"

@@ -56,6 +56,9 @@ LOGGED = {
 }  # whose lines it takes
 
 PUT_BACK = "put the file back as it was, or train again"
+# what a finished run is read from; pages, figures and what an audit adds may be made anew
+SEALED = ("*.csv", "*.parquet", "split.json", NOTES, "results.json", "temporal_metrics.json", "tables/*")
+NOT_SEALED = (VERDICT, DESIGN)
 
 Say = Callable[[str], None]
 State = Literal["new", "training", "done"]
@@ -193,12 +196,34 @@ class Run:
 
     def _refuse_altered(self) -> None:
         """Refuse a finished run whose settings or manifest are not those with which it was made."""
-        if self.state != "done" or not self.path(PROVENANCE).is_file():
+        if self.state != "done":
             return
-        made, now = self.read_json(PROVENANCE), self._hashes()
-        for file, key in ((CONFIG, "settings_sha256"), ("manifest.csv", "manifest_sha256")):
-            if made.get(key, now.get(key)) != now.get(key):
-                raise InputError(f"{self.path(file)}: was changed since this run was made; {PUT_BACK}")
+        made = self.read_json(PROVENANCE)
+        kept = {CONFIG: made.get("settings_sha256"), "manifest.csv": made.get("manifest_sha256")}
+        for name, digest in (kept | made.get("files_sha256", {})).items():
+            path = self.path(name)
+            if digest and not path.is_file():
+                raise InputError(f"{path}: is gone; {PUT_BACK}")
+            if digest and digest != (settings_sha256 if name == CONFIG else sha256)(path):
+                raise InputError(f"{path}: was changed since this run was made; {PUT_BACK}")
+
+    def seal(self) -> None:
+        """Keep digests of a finished run's results: one that was changed is seen when the run is opened."""
+        files = {path for pattern in SEALED for path in self.folder.glob(pattern) if not is_leftover(path)}
+        names = sorted(path.relative_to(self.folder).as_posix() for path in files)
+        digests = {name: sha256(self.path(name)) for name in names if name not in NOT_SEALED}
+        self.record(files_sha256=digests)
+
+    def refuse_unfinished(self) -> None:
+        """Refuse to use a run whose training or test is not over.
+
+        Raises:
+            InputError: it names its state and how to go on.
+        """
+        if self.state != "done":
+            raise InputError(
+                f"{self.folder}: is not finished (state: {self.state}); go on with hpiclock train --resume"
+            )
 
     def save_json(self, name: str, data: Any) -> Path:
         """Write valid JSON: NaN and infinity become null, numpy numbers and arrays plain ones."""
@@ -278,7 +303,8 @@ class Run:
 
     def _there(self, name: str) -> Path:
         if not self.path(name).is_file():
-            raise InputError(f"{self.path(name)}: no such file; this run is not so far (state: {self.state})")
+            why = PUT_BACK if self.state == "done" else f"this run is not so far (state: {self.state})"
+            raise InputError(f"{self.path(name)}: no such file; {why}")
         return self.path(name)
 
     def save_text(self, name: str, text: str) -> Path:

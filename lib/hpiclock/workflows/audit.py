@@ -24,7 +24,6 @@ from hpiclock.audit.verdict import design_verdict
 from hpiclock.config.schema import Config
 from hpiclock.errors import InputError
 from hpiclock.files import check_output, check_output_folder, make_folder, up_to_date, write_csv
-from hpiclock.plate.cache import FrameCache, open_cache
 from hpiclock.plate.duplicates import burned_in_marks, load_fields, overlapping_fields
 from hpiclock.plate.manifest.sources import write_quarantine
 from hpiclock.plate.manifest.survey import survey
@@ -46,7 +45,7 @@ from hpiclock.tables import (
 )
 from hpiclock.targets import hpi
 from hpiclock.workflows.baselines import simulated_truth
-from hpiclock.workflows.identity import check_identity
+from hpiclock.workflows.identity import check_identity, training_cache
 from hpiclock.workflows.predict import trained_model
 
 FOLDER = "audit"
@@ -273,7 +272,7 @@ def compute_audit(run: Run, *, say: Say) -> Audit:
 
     say("features of frames, as they are and changed")
     frames, tested = thin_frames(used), thin_frames(test)
-    features, sources, changed = _of_model(run, manifest, frames, tested)
+    features, sources, changed = _of_model(run, frames, tested)
     with threadpool_limits(1):  # small matrices: more threads take many times longer on a busy machine
         say("fields and marks")
         found = _of_plate(plate, cfg)
@@ -352,14 +351,14 @@ def _of_plate(plate: pd.DataFrame, cfg: Config) -> dict[str, Any]:
 
 
 def _of_model(
-    run: Run, manifest: pd.DataFrame, frames: pd.DataFrame, tested: pd.DataFrame
+    run: Run, frames: pd.DataFrame, tested: pd.DataFrame
 ) -> tuple[pd.DataFrame, dict[str, pd.DataFrame], pd.DataFrame]:
     """Return the model's features, features of shortcuts by name, and predictions of changed frames."""
     from hpiclock.inference.perturb import SHORTCUTS, changes_for, predict_perturbed
     from hpiclock.inference.predict import embed
 
     cfg = run.cfg
-    cache: FrameCache = open_cache(manifest, cfg.data, cfg.image)
+    cache = training_cache(run)
     model = trained_model(run)
     folder = Path(cfg.data.cache_dir)
     features, *of_shortcuts = (

@@ -9,10 +9,11 @@ from hpiclock.analysis.detection import choose_threshold
 from hpiclock.analysis.evaluate import metrics_by_split
 from hpiclock.analysis.linear_probe import boosted_probe, linear_probe, principal_components
 from hpiclock.config.schema import StudyConfig
-from hpiclock.plate.cache import FrameCache, open_cache
+from hpiclock.plate.cache import FrameCache
 from hpiclock.plate.quality import cached_statistics
 from hpiclock.runs.run import Run
 from hpiclock.tables import FRAMES, MANIFEST, read_any
+from hpiclock.workflows.identity import training_cache
 
 STATISTICS = "linear models on frame statistics"
 TRUE_CELLS = ("the true cells of the frame", "the true cells, earlier frames too")
@@ -83,7 +84,7 @@ def beside_baselines(run: Run, predictions: pd.DataFrame) -> pd.DataFrame:
     manifest, frames = run.read_table("manifest.csv", MANIFEST), run.read_table("frames.parquet", FRAMES)
     of_all = {"the model": predictions}
     if frames.loc[frames["split"].eq("train"), "label"].nunique() == 2:
-        cache = open_cache(manifest, cfg.data, cfg.image)
+        cache = training_cache(run)
         of_all |= baseline_predictions(frames, cache, simulated_truth(manifest))
     table = pd.DataFrame({name: scores(of, cfg.study) for name, of in of_all.items()}).T
     of_model = metrics_by_split(predictions, threshold=0.5, study=cfg.study)

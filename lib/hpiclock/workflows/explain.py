@@ -17,11 +17,12 @@ from hpiclock.analysis.linear_probe import project_features
 from hpiclock.analysis.units import choose_resampling_unit
 from hpiclock.audit.permutation import mean_over_wells
 from hpiclock.files import atomic, make_folder, up_to_date, write_csv
-from hpiclock.plate.cache import FrameCache, open_cache
+from hpiclock.plate.cache import FrameCache
 from hpiclock.runs import results
 from hpiclock.runs.run import Run, Say
-from hpiclock.tables import FRAMES, MANIFEST, PREDICTIONS, n_wells, read_any
+from hpiclock.tables import FRAMES, PREDICTIONS, n_wells, read_any
 from hpiclock.workflows.audit import thin_frames
+from hpiclock.workflows.identity import training_cache
 from hpiclock.workflows.predict import trained_model
 
 if TYPE_CHECKING:
@@ -197,9 +198,9 @@ def explain_run(run: Run, *, say: Say = print) -> results.KeptExplanations:
 def _examine(run: Run, predictions: pd.DataFrame, frames: pd.DataFrame, say: Say) -> None:
     from hpiclock.inference import attribution
 
-    cfg, manifest = run.cfg, run.read_table("manifest.csv", MANIFEST)
+    cfg = run.cfg
     level, folder = cfg.study.level, make_folder(run.path(results.EXPLANATIONS))
-    cache = open_cache(manifest, cfg.data, cfg.image)
+    cache = training_cache(run)
     model = trained_model(run)
     if not (folder / "gradcam.npz").is_file():  # a run that was trained before maps were kept
         keep_gradcam(run, model, cache, predictions)
@@ -253,6 +254,6 @@ def _features(run: Run) -> pd.DataFrame:
 
     cfg = run.cfg
     frames = thin_frames(run.read_table("frames.parquet", FRAMES))
-    cache = open_cache(run.read_table("manifest.csv", MANIFEST), cfg.data, cfg.image)
+    cache = training_cache(run)
     seen = embed(trained_model(run), cache, frames, folder=Path(cfg.data.cache_dir))
     return seen[frames["split"].ne("train").to_numpy()].reset_index(drop=True)

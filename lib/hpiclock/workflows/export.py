@@ -7,12 +7,11 @@ import numpy as np
 
 from hpiclock.errors import InputError, RunFailed
 from hpiclock.files import atomic, check_output_folder, make_folder, remove_content
-from hpiclock.plate.cache import open_cache
 from hpiclock.report.methods import model_card
 from hpiclock.runs.results import read_study_tables
 from hpiclock.runs.run import Run, Say, plain
-from hpiclock.tables import FRAMES, MANIFEST
-from hpiclock.workflows.identity import check_what_was_learnt
+from hpiclock.tables import FRAMES
+from hpiclock.workflows.identity import check_what_was_learnt, training_cache
 from hpiclock.workflows.predict import trained_model
 
 CARD = "MODEL_CARD.md"
@@ -37,8 +36,7 @@ def export(run: Run, folder: Path, *, say: Say) -> Path:
     """
     from hpiclock.inference import export as formats
 
-    if run.state != "done":
-        raise InputError(f"{run.folder}: is not finished (state: {run.state}); hpiclock train --resume it")
+    run.refuse_unfinished()
     folder = Path(folder)
     check_output_folder(folder)
     check_what_was_learnt([run], say=say)
@@ -71,8 +69,8 @@ def _frames(run: Run) -> tuple[np.ndarray, str]:
     """Return inputs to compare on, (n, n_frames, size, size): of the training plate, or noise without it."""
     image = run.cfg.image
     try:
-        cache = open_cache(run.read_table("manifest.csv", MANIFEST), run.cfg.data, image)
-    except InputError:  # the run was moved without its plate
+        cache = training_cache(run)
+    except InputError:  # the run was moved without its plate, or it is another one by now
         shape = (VERIFIED_FRAMES, len(image.context_h), image.size, image.size)
         return np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8), "random images"
     frames = run.read_table("frames.parquet", FRAMES)

@@ -8,7 +8,7 @@ import pandas as pd
 from hpiclock.acquisition import EMPTY_FRAMES
 from hpiclock.errors import InputError
 from hpiclock.format import count_text
-from hpiclock.plate.cache import cache_key, open_cache
+from hpiclock.plate.cache import FrameCache, cache_key, open_cache
 from hpiclock.plate.frames import Plate, expand_frames, open_plate
 from hpiclock.plate.manifest.survey import load_manifest
 from hpiclock.runs.run import PROVENANCE, Run, Say, software
@@ -87,6 +87,19 @@ def check_what_was_learnt(runs: Iterable[Run], *, say: Say = print) -> None:
             raise InputError(f"{run.folder}: its plate changed since: {'; '.join(found)}; {again}")
         if counts:
             say(f"note: the plate of {run.name} changed since it was trained: {'; '.join(counts)}")
+
+
+def training_cache(run: Run) -> FrameCache:
+    """Return the pixels that a run was trained on; where the cache is there, its files are not looked at.
+
+    Raises:
+        InputError: neither the cache nor the plate is at hand, or the pixels are others by now.
+    """
+    kept, manifest = run.read_json(PROVENANCE), run.read_table("manifest.csv", MANIFEST)
+    cache = open_cache(manifest, run.cfg.data, run.cfg.image, key=kept["cache"])
+    if kept.get("pixels_sha256", cache.sha256) != cache.sha256:
+        raise InputError(f"{run.folder}: its plate changed since: pixels of the stacks; {REPAIR}")
+    return cache
 
 
 def _differences(run: Run, new: pd.DataFrame) -> tuple[list[str], list[str]]:

@@ -49,7 +49,7 @@ from hpiclock.tables import (
     write,
 )
 from hpiclock.targets import add_targets
-from hpiclock.workflows.identity import check_what_was_learnt
+from hpiclock.workflows.identity import check_what_was_learnt, training_cache
 
 if TYPE_CHECKING:
     from hpiclock.inference.ood import TrainingReference
@@ -143,10 +143,9 @@ def _keep_statistics(run: Run, cache: FrameCache, frames: pd.DataFrame) -> pd.Da
 
 
 def _plate(run: Run) -> tuple[FrameCache, pd.DataFrame] | None:
-    """The training frames and their pixels; None where the run was moved without its plate."""
+    """The training frames and their pixels; None where its plate is not at hand, or another one."""
     try:
-        manifest, frames = run.read_table("manifest.csv", MANIFEST), run.read_table("frames.parquet", FRAMES)
-        return open_cache(manifest, run.cfg.data, run.cfg.image), frames
+        return training_cache(run), run.read_table("frames.parquet", FRAMES)
     except InputError:
         return None
 
@@ -408,8 +407,7 @@ def plate_config(runs: Sequence[Run], source: str | Path, changes: Mapping[str, 
         InputError: runs without training or that prepare images differently, a key that a run decides.
     """
     for run in runs:
-        if not run.path(*BEST).is_file():
-            raise InputError(f"{run.folder}: is not trained (state: {run.state}); hpiclock train --resume it")
+        run.refuse_unfinished()
     first = runs[0]
     for run in runs[1:]:
         for key in ("image", "data.channel", "data.z", "targets", "model.tasks"):

@@ -31,7 +31,7 @@ from hpiclock.plate.frames import (
 from hpiclock.progress import OFF
 from hpiclock.report.text import summary_text
 from hpiclock.runs.results import Tables, of_split, write_reference_files, write_tables
-from hpiclock.runs.run import DESIGN, NOTES, PROVENANCE, Run, Say, sha256, write_figures
+from hpiclock.runs.run import DESIGN, NOTES, Run, Say, sha256, write_figures
 from hpiclock.tables import FRAMES, HISTORY, MANIFEST, METRICS, PREDICTIONS, check
 from hpiclock.targets import add_targets
 from hpiclock.training import evaluate, loop
@@ -44,7 +44,7 @@ from hpiclock.training.losses import TIMED, WORDS, Losses, check_trainable, task
 from hpiclock.training.model import TwoHeads, build_model
 from hpiclock.workflows.audit import design_audit
 from hpiclock.workflows.explain import keep_gradcam
-from hpiclock.workflows.identity import check_identity
+from hpiclock.workflows.identity import check_identity, training_cache
 from hpiclock.workflows.predict import BEST, keep_reference, kept_weights
 from hpiclock.workflows.study import study_tables
 
@@ -193,7 +193,7 @@ def predict(model: TwoHeads, frames: pd.DataFrame, run: Run, *, group: ProcessGr
         return run.read_table("predictions.parquet", PREDICTIONS)
     frames = without_empty(frames, run.read_table("manifest.csv", MANIFEST), run.cfg).reset_index(drop=True)
     batch_size = run.cfg.train.batch_size
-    batches = Batches(_cache(run), frames, batch_size=batch_size, device=model.device, group=group)
+    batches = Batches(training_cache(run), frames, batch_size=batch_size, device=model.device, group=group)
     predicted = evaluate.output_table(model, evaluate.predict(model, batches, desc="predicting"))
     untrained = [label for label in WORDS if label not in TIMED[run.cfg.model.time_on]]
     predicted.loc[frames["label"].isin(untrained), "time_pred"] = np.nan
@@ -211,10 +211,11 @@ def save_results(run: Run, model: TwoHeads, predictions: pd.DataFrame) -> None:
         return
     with run.logged():
         run.save_table("predictions.parquet", PREDICTIONS, predictions)
-        cache = _cache(run)
+        cache = training_cache(run)
         keep_reference(run, model, cache, run.read_table("frames.parquet", FRAMES))
         keep_gradcam(run, model, cache, predictions)
         write_outputs(run)
+        run.seal()
 
 
 def write_outputs(run: Run) -> None:
@@ -247,12 +248,6 @@ def _figures(run: Run, tables: Tables, predictions: pd.DataFrame, history: pd.Da
         "temporal_generalization": figures.temporal_generalization_figure(windows, level=level),
     }
     write_figures(drawn, run.folder, (".png",))
-
-
-def _cache(run: Run) -> FrameCache:
-    """Open the cache that :func:`fit` trained from; the plate need not be at hand any more."""
-    manifest, key = run.read_table("manifest.csv", MANIFEST), run.read_json(PROVENANCE)["cache"]
-    return open_cache(manifest, run.cfg.data, run.cfg.image, key=key)
 
 
 def _hardware(facts: dict[str, Any], model: TwoHeads) -> str:
