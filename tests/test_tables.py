@@ -188,7 +188,8 @@ PEOPLE = pd.DataFrame({"stack_id": ["a", "b"], "hours": [0.5, 1.5], "note": ["x,
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 @pytest.mark.parametrize("first", ["", "sep={}\n", '"SEP={}"\r\n'])
 @pytest.mark.parametrize(
-    ("separator", "decimal"), [(",", "."), (";", ","), (";", "."), ("\t", ","), ("\t", ".")]
+    ("separator", "decimal"),
+    [(",", "."), (";", ","), (";", "."), ("\t", ","), ("\t", "."), ("|", ","), ("|", ".")],
 )
 def test_a_csv_of_any_spreadsheet_is_read(
     tmp_path: Path, separator: str, decimal: str, first: str, encoding: str

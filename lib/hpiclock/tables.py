@@ -252,9 +252,9 @@ def read(table: Table, path: str | Path) -> pd.DataFrame:
 MOST_COLUMNS = 5000
 MOST_ROWS = 50_000_000
 MOST_BYTES = 4_000_000_000
-SEPARATORS = ",;\t"
+SEPARATORS = ",;\t|"
 _SAMPLE = 100_000  # characters from which the separator is told
-_DECIMAL_COMMA = re.compile(r"(?:^|[;\t])-?\d+,\d+(?:[;\t]|$)", re.MULTILINE)
+_DECIMAL_COMMA = re.compile(r"(?:^|[;\t|])-?\d+,\d+(?:[;\t|]|$)", re.MULTILINE)
 # of one hour; a name of hours with another unit
 UNITS = {"ms": 3.6e6} | dict.fromkeys(("s", "sec", "secs", "second", "seconds"), 3600.0)
 UNITS |= dict.fromkeys(("m", "min", "mins", "minute", "minutes"), 60.0)

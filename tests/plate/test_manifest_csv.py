@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from hpiclock import tables
 from hpiclock.config.schema import DataConfig
 from hpiclock.errors import InputError
 from hpiclock.plate.manifest.survey import load_manifest
@@ -70,7 +71,7 @@ def test_words_for_mock(stacks: Path, word: str) -> None:
     assert list(manifest["condition"]) == ["mock"]
 
 
-@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize("separator", [",", ";", "\t", "|"])
 def test_csv_as_spreadsheets_write_it(stacks: Path, separator: str) -> None:
     rows = [["path", " condition", "moi"], ["a.tif", "infected ", "0.1"], ["b.tif", "mock", ""], ["", "", ""]]
     text = "\ufeff" + "".join(separator.join(row) + "\r\n" for row in rows)
@@ -164,6 +165,41 @@ def test_stated_frame_count_that_differs_is_noted(stacks: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "said", "read"),
+    [
+        ("height", "8", "16"),
+        ("dtype", "uint16", "uint8"),
+        ("grey_max", "9999", "{}"),
+        ("pixel_um", "0.65", "nothing"),
+        ("bit_depth", "twelve", "nothing"),
+        ("stack_id", "first", "run7/A01/a"),
+        ("times_h", "[0, 1]", "nothing"),
+    ],
+)
+def test_what_a_table_says_otherwise_than_its_file_is_not_used_and_said(
+    stacks: Path, name: str, said: str, read: str
+) -> None:
+    same = "path,condition,well\na.tif,mock,a1\n"
+    known, notes = load_manifest(listed(stacks, same), ONSET_H)
+    assert notes == []
+    text = f'path,condition,well,{name}\na.tif,mock,a1,"{said}"\n'
+    manifest, (note,) = load_manifest(listed(stacks, text), ONSET_H)
+    assert manifest.equals(known)
+    read = read.format(*known.get("grey_max", []))
+    differ = f"1 stack differ (a.tif: {said} is stated, {read} is read)"
+    assert note == f"column {name} is not used, the files are: {differ}; take the column out"
+
+
+def test_a_manifest_that_was_written_is_read_again_without_a_word(stacks: Path) -> None:
+    kept = listed(stacks, "path,condition,well\na.tif,mock,a1\nb.tif,mock,b1\n")
+    manifest, _ = load_manifest(kept, ONSET_H)
+    tables.write(tables.MANIFEST, manifest.assign(empty_frames="[0]"), stacks / "written.csv")
+    again, notes = load_manifest(DataConfig(source=str(stacks / "written.csv")), ONSET_H)
+    assert notes == []
+    assert again.equals(manifest)
+
+
+@pytest.mark.parametrize(
     ("text", "words"),
     [
         ("file,label\na.tif,1\n", "column path, condition missing (there are file, label)"),
@@ -180,6 +216,9 @@ def test_stated_frame_count_that_differs_is_noted(stacks: Path) -> None:
         ("path,condition,moi\na.tif,mock,5\n", "row 2, column moi: mock with MOI 5"),
         ("path,condition,hours,start_h\na.tif,mock,5,4\n", "row 2: hours and start_h differ"),
         ("path,condition\n,mock\n", "row 2, column path: is empty"),
+        ("path,condition,start_h\na.tif,mock,2e6\n", "row 2, column start_h: 2e6 cannot be"),
+        ("path,condition,onset_h\na.tif,infected,-10001\n", "row 2, column onset_h: -10001 cannot be"),
+        ("path,condition,hours\na.tif,mock,1e300\n", "row 2, column hours: 1e300 cannot be"),
         ("path,condition\na.tif,mock,5\n", "row 2 has more cells than the header; correct the row"),
         ("path,condition,path\na.tif,mock,b.tif\n", "column path stands twice"),
         (
@@ -223,6 +262,8 @@ def test_binary_table_is_refused(tmp_path: Path, refusal: Refusal) -> None:
         ("path,condition,split", "column split is what hpiclock makes"),
         ("path,condition,called", "column called is what hpiclock makes"),
         ("path,condition,time_infected", "column time_infected is what hpiclock makes"),
+        ("path,condition,channel", "column channel is not read, data.channel picks it for all stacks; give"),
+        ("path,condition,Z", "column z is not read, data.z picks it"),
         ("path,condition,allocation", "allocation '1' is not known; write one of well, column,"),
         ("path,condition,path", "column path stands twice"),
     ],

@@ -185,6 +185,12 @@ def test_bars_vanish_and_explorers_say_where_they_work():
     assert shown[2].text == "epoch 1: loss 0.5\n"
 
 
+def test_the_index_of_what_is_no_folder_is_refused(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="file: is not a folder; name the folder of all runs"):
+        write_index(tmp_path / "file")
+
+
 def test_what_a_run_cannot_tell_stands_on_every_page_before_anything_else(run):
     run.save_json("notes.json", ["one well per class: <infection> cannot be told from well"])
     for name in ("01_look", "02_train"):

@@ -123,6 +123,12 @@ def test_a_disk_that_is_full_names_the_checkpoint_and_keeps_the_old_one(tmp_path
     assert len(list(tmp_path.iterdir())) == 1
 
 
+@pytest.mark.parametrize(("kind", "words"), [("fifo", "is a FIFO"), ("folder", "is a folder")])
+def test_what_is_no_file_is_said_not_to_be_one(special_file, kind, words):
+    with pytest.raises(InputError, match=rf"file: {words}, not a checkpoint; train the run first"):
+        read_checkpoint(special_file(kind), {}, CPU)
+
+
 def test_no_checkpoint_names_the_command(tmp_path):
     with pytest.raises(InputError, match="hpiclock train CONFIG"):
         read_checkpoint(tmp_path / "last.pt", {}, CPU)

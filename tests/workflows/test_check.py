@@ -107,6 +107,21 @@ def test_every_kind_of_damage_has_its_line_and_no_good_stack_is_lost(plate):
     assert "Passport: 20 stacks (6 ok, 0 suspect, 14 failed), 36 frames read" in lines
 
 
+def test_a_stack_with_a_frame_that_cannot_be_used_is_none_of_those_that_can(plate):
+    frames = tifffile.imread(plate / "s1_A2_p1.tif").astype(np.float32)
+    frames[3, 5, 5] = np.nan
+    tifffile.imwrite(plate / "s1_A2_p1.tif", frames, imagej=True, metadata={"axes": "TYX"})
+    lines: list[str] = []
+    checked = check_plate(config_of({"data.source": str(plate)}), read_frames=True, say=lines.append)
+    assert lines[0] == "5 stacks can be used"
+    assert len(checked.manifest) == 5
+    assert checked.errors == 1
+    assert any(
+        "A2_p1.tif: frame 3 holds NaN or infinite grey levels; export it again" in line for line in lines
+    )
+    assert list(checked.write(plate / "m.csv", None, None, suspects=False)) == []  # as for any other error
+
+
 def test_names_with_blanks_and_letters_of_any_language_and_long_paths(tmp_path):
     folder = tmp_path / "Zellen Übersicht 細胞"
     deep = folder

@@ -9,7 +9,8 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Hours = Annotated[float, Field(ge=-10_000, le=10_000)]
+MOST_H = 10_000.0  # more than a year
+Hours = Annotated[float, Field(ge=-MOST_H, le=MOST_H)]
 Task = Literal["class", "time"]
 Split = Literal["train", "val", "test"]
 BestMetric = Literal["auc", "accuracy", "f1", "mae", "combined", "loss", "last"]

@@ -113,16 +113,13 @@ def stack_images(stack: Stack, image: ImageConfig) -> tuple[np.ndarray, list[int
         (n_frames, size, size) uint8, indices into it, and the share of the others' pixels beyond the limits.
 
     Raises:
-        InputError: a frame cannot be read, or holds a grey level that is not a number, or the settings leave
-            too little of the pictures.
+        InputError: a frame cannot be read, or the settings leave too little of the pictures.
     """
     limits = limits_of(stack, image)
     images = np.empty((stack.facts.n_frames, image.size, image.size), np.uint8)
     shares = np.empty((stack.facts.n_frames, 3))  # of one level in the file, after scaling, beyond the limits
     for i in range(stack.facts.n_frames):
         plane = stack.frame(i)
-        if plane.dtype.kind == "f" and not np.isfinite(plane).all():
-            raise InputError(f"{stack.path}: frame {i} holds NaN or infinite grey levels; export it again")
         low, high = limits(plane)
         grey, inside = scale_to_uint8(plane, (low, high), image), crop(plane, image.crop_border)
         images[i] = _resized(grey, image)

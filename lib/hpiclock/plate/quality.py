@@ -119,12 +119,12 @@ def _frame(stack: Stack, index: int) -> dict[str, Any]:
     try:
         image = stack.frame(index)
     except InputError as error:
-        return _unreadable_frame(str(error))
-    grey = np.nan_to_num(image.astype(np.float32))
+        return _unreadable_frame(str(error).removeprefix(f"{stack.path}: ").partition("; ")[0])
+    grey = image.astype(np.float32)
     peak, variance = float(grey.max()), float(grey.var())
     edges = float(ndimage.laplace(grey, mode="nearest").var())
     return {
-        "wrong": "" if np.isfinite(image).all() else "holds values that are not numbers",
+        "wrong": "",
         "digest": hashlib.blake2b(np.ascontiguousarray(image).data, digest_size=16).hexdigest(),
         "mean": float(grey.mean()),
         "sd": 0.0 if one_level(grey) >= EMPTY else variance**0.5,  # what stands out of it is no picture
@@ -153,7 +153,7 @@ def _row(stack: dict[str, Any], frames: pd.DataFrame, quality: QualityConfig) ->
         "blurred": _blurred(frames, quality),
     }
     words = FINDINGS | {"saturated": f"up to {at_full.max():.1%} of the pixels at full scale"}
-    findings = [f"frame {index}: {frames['wrong'].iloc[index]}" for index in wrong[:1]]
+    findings = [str(text) for text in frames["wrong"].iloc[wrong[:1]]]
     findings += [f"{len(wrong)} frames cannot be used"] if len(wrong) > 1 else []
     findings += [f"{length:.3g} h without a frame after frame {index}" for index, length in gaps]
     findings += [f"{_frame_numbers(at)}: {words[name]}" for name, at in found.items() if len(at)]

@@ -70,7 +70,8 @@ def write_index(reports_dir: str | Path) -> Path:
     """
     reports = Path(os.path.abspath(reports_dir))
     if not reports.is_dir():
-        raise InputError(f"{reports}: no such folder; a run makes it (hpiclock run CONFIG)")
+        what = "is not a folder" if reports.exists() else "no such folder"
+        raise InputError(f"{reports}: {what}; name the folder of all runs (hpiclock run CONFIG makes it)")
     entries: list[dict[str, Any]] = []
     unreadable: list[str] = []
     check_output(reports / "index.html", own=_is_index)

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from hpiclock.errors import InputError
-from hpiclock.files import atomic
+from hpiclock.files import atomic, check_file
 
 REPAIR = "put a whole copy back, or remove the run's folder and train anew"
 
@@ -79,8 +79,7 @@ def read_checkpoint(path: Path, parts: Mapping[str, Any], device: torch.device) 
         InputError: no such file, a file that is no checkpoint or was changed since it was written, one that
             does not fit these parts, or weights that are no numbers.
     """
-    if not path.is_file():
-        raise InputError(f"{path}: no checkpoint; train the run first: hpiclock train CONFIG")
+    check_file(path, "train the run first: hpiclock train CONFIG", "checkpoint")
     try:
         with zipfile.ZipFile(path) as archive:  # torch writes a checksum of every part, and never looks at it
             if (part := archive.testzip()) is not None:

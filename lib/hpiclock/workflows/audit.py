@@ -26,7 +26,7 @@ from hpiclock.errors import InputError
 from hpiclock.files import check_output, check_output_folder, make_folder, up_to_date, write_csv
 from hpiclock.plate.duplicates import burned_in_marks, load_fields, overlapping_fields
 from hpiclock.plate.manifest.sources import write_quarantine
-from hpiclock.plate.manifest.survey import survey
+from hpiclock.plate.manifest.survey import survey, without_failed
 from hpiclock.plate.quality import KINDS, cached_statistics, frame_statistics, passport, quarantine_rows
 from hpiclock.plate.timeline import expand_frames
 from hpiclock.report.methods import METHODS, write_methods
@@ -179,15 +179,16 @@ def check_plate(cfg: Config, *, read_frames: bool, say: Say) -> Checked:
     Raises:
         InputError: the source itself is missing, empty or cannot be read.
     """
-    found = survey(cfg.data, cfg.targets.onset_h, blind=True)
+    found, table = survey(cfg.data, cfg.targets.onset_h, blind=True), None
+    if read_frames:
+        table = passport(found.manifest, found.problems, cfg.data, cfg.quality)
+        found = without_failed(found, table)
     for line in survey_lines(found.manifest, found.problems):
         say(line)
     unknown = found.manifest["condition"].isin(CONDITIONS).eq(False).sum()
     if unknown:
         say(f"{unknown} stacks are of wells of which nothing is said: they can be predicted, not trained on")
-    table = None
-    if read_frames:
-        table = passport(found.manifest, found.problems, cfg.data, cfg.quality)
+    if table is not None:
         for line in passport_lines(table):
             say(line)
     return Checked(found.manifest, found.problems, table)

@@ -89,6 +89,7 @@ class StackEntry:
     named_by: str = "its name"
     listed: bool = False  # a row of a table, written on purpose
     extra: dict[str, object] = field(default_factory=dict)
+    stated: dict[str, object] = field(default_factory=dict)  # of what is read from the file itself
 
 
 class Source(NamedTuple):

@@ -14,7 +14,9 @@ from typing import Any
 
 import pandas as pd
 
-from hpiclock.config.schema import DataConfig, FolderPair
+from hpiclock.acquisition import COLUMNS as ACQUISITION
+from hpiclock.acquisition import EMPTY_FRAMES
+from hpiclock.config.schema import MOST_H, DataConfig, FolderPair
 from hpiclock.errors import InputError
 from hpiclock.files import check_file, write_csv
 from hpiclock.plate.manifest import Problem, Source, StackEntry, error_of, note_of, plate_maps
@@ -40,7 +42,8 @@ MOCK_FOLDERS = ("uninfected", "mock", "control")  # names of the second folder o
 REQUIRED = ("path", "condition")
 TEXTS = ("plate", "well", "position", "series")
 NUMBERS = ("moi", "interval_h", "start_h", "onset_h", "hours")
-MEASURED = ("stack_id", "n_frames", "height", "width", "dtype", "times_h", "pixel_um")
+MEASURED = ("stack_id", "n_frames", "height", "width", "dtype", "times_h", *ACQUISITION, EMPTY_FRAMES)
+PICKED = ("channel", "z")  # by the config, for all stacks
 # what the programs of microscopes, cameras and computers put beside the pictures
 SERVICE = ("@eadir", "__macosx", "thumbs.db", "desktop.ini", "$recycle.bin", "#recycle", "lost+found")
 THUMBNAIL = "_thumb"
@@ -48,11 +51,21 @@ _FRAMES = re.compile(r"_t(\d+)-(\d+)(?!\d)")
 _NO_TEXT = re.compile("[\\x00-\\x1f\\x7f\\ud800-\\udfff]")  # control characters, bytes that are no UTF-8
 COMPANIONS = {".yaml", ".yml", ".json", ".xml", ".ome", ".txt", ".md", ".log", ".pdf", ".html"}
 QUARANTINE = ("path", "reason")
-READ = (*REQUIRED, *TEXTS, *NUMBERS, *MEASURED, "allocation")
-KNOWN = {*REQUIRED, *TEXTS, *NUMBERS, *MEASURED, *QUARANTINE}
+READ = (*REQUIRED, *TEXTS, *NUMBERS, *MEASURED, *PICKED, "allocation")
+KNOWN = {*REQUIRED, *TEXTS, *NUMBERS, *MEASURED, *PICKED, *QUARANTINE}
 # columns that a source cannot have: they are made from it
 RESERVED = {*PREDICTIONS.columns} - {*MANIFEST.columns, *NUMBERS}
-RESERVED |= {"called", "member", "distance", "p_calibrated", "p_infected_sd", "time_pred_sd", *TIME_HEADS}
+RESERVED |= {
+    *MEASURED,
+    *PICKED,
+    "called",
+    "member",
+    "distance",
+    "p_calibrated",
+    "p_infected_sd",
+    "time_pred_sd",
+    *TIME_HEADS,
+}
 HELP = "set data.source to a folder pair, a plate map (.yaml, .csv, .xlsx), a manifest (.csv) or their folder"
 
 
@@ -68,9 +81,10 @@ def find_stacks(data: DataConfig, *, blind: bool = False) -> Source:
     """
     source = _find_stacks(data, blind)
     if made := sorted(RESERVED & {key for entry in source.entries for key in entry.extra}):
-        raise InputError(
-            f"{data.source}: column {', '.join(made)} is what hpiclock makes; give it another name"
-        )
+        why = "is what hpiclock makes"
+        if picked := [name for name in made if name in PICKED]:
+            made, why = picked, f"is not read, data.{picked[0]} picks it for all stacks"
+        raise InputError(f"{data.source}: column {', '.join(made)} {why}; give it another name")
     return source
 
 
@@ -408,6 +422,7 @@ def read_manifest_csv(path: Path, data: DataConfig, *, blind: bool = False) -> S
         raise InputError(f"{path}: column exclude: stacks are left out by data.quarantine; take it out")
     pattern = compile_pattern(data.name_pattern, "data.name_pattern")
     extra = _typed(rows.drop(columns=[*REQUIRED, *TEXTS, *NUMBERS, *MEASURED], errors="ignore"))
+    stated = _typed(rows[rows.columns.intersection(MEASURED)]).to_dict("index")
     entries = []
     for index, row in zip(rows.index, rows.to_dict("records"), strict=True):
         place = f"{path}: row {index}"
@@ -415,7 +430,7 @@ def read_manifest_csv(path: Path, data: DataConfig, *, blind: bool = False) -> S
         more = {str(key): value for key, value in extra.loc[index].to_dict().items()}
         entry = complete_from_name(entry, entry.path.name, pattern) or entry
         plate = entry.plate or Path(os.path.abspath(path)).parent.name
-        entries.append(replace(entry, plate=plate, extra=entry.extra | more))
+        entries.append(replace(entry, plate=plate, extra=entry.extra | more, stated=stated[index]))
     return Source(entries, [])
 
 
@@ -427,9 +442,9 @@ def _entry(path: Path, place: str, row: dict[str, str]) -> StackEntry:
     if not row["path"]:
         raise InputError(f"{place}, column path: is empty; every row names a file")
     numbers = {name: plate_maps.number_in(row.get(name, ""), f"{place}, column {name}") for name in NUMBERS}
-    for name, lowest in (("moi", 0.0), ("interval_h", math.ulp(0.0))):
-        value = numbers[name]
-        if value is not None and value < lowest:
+    for name, value in numbers.items():
+        low, high = {"moi": (0.0, 1e6), "interval_h": (math.ulp(0.0), MOST_H)}.get(name, (-MOST_H, MOST_H))
+        if value is not None and not low <= value <= high:
             raise InputError(f"{place}, column {name}: {row[name]} cannot be; write a number it can have")
     n_frames = row.get("n_frames", "")
     if n_frames and not n_frames.isdecimal():

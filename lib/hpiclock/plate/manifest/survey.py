@@ -9,10 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from hpiclock.acquisition import acquisition_settings, counted, differing
+from hpiclock.acquisition import EMPTY_FRAMES, acquisition_settings, counted, differing
 from hpiclock.allocation import ALLOCATIONS, allocation_units, infer_allocation
 from hpiclock.config.schema import DataConfig, FolderPair
 from hpiclock.errors import InputError, nearest
+from hpiclock.format import count_text
 from hpiclock.plate.manifest import (
     RECIPE,
     SIMULATED,
@@ -23,7 +24,7 @@ from hpiclock.plate.manifest import (
     note_of,
     problem_table,
 )
-from hpiclock.plate.manifest.sources import find_stacks, read_quarantine
+from hpiclock.plate.manifest.sources import MEASURED, find_stacks, read_quarantine
 from hpiclock.plate.manifest.times import Start, read_times, settle_starts
 from hpiclock.plate.readers import open_stack
 from hpiclock.progress import progress
@@ -55,6 +56,22 @@ def survey(data: DataConfig, onset_h: float, *, blind: bool = False) -> Survey:
     """
     manifest, problems = _survey(data, onset_h, blind)
     return Survey(manifest, problem_table(problems))
+
+
+def without_failed(found: Survey, passport: pd.DataFrame) -> Survey:
+    """Return the survey without the stacks of which a frame cannot be used: they are errors, too.
+
+    Args:
+        found: the survey.
+        passport: of its stacks, see :func:`hpiclock.plate.quality.passport`.
+    """
+    failed = passport[passport["status"].eq("failed") & passport["path"].isin(found.manifest["path"])]
+    remedy = "export it again, or leave it out (data.quarantine)"
+    more = [
+        error_of(path, what, remedy) for path, what in zip(failed["path"], failed["findings"], strict=True)
+    ]
+    kept = found.manifest[~found.manifest["path"].isin(failed["path"])].reset_index(drop=True)
+    return Survey(kept, pd.concat([problem_table(more), found.problems], ignore_index=True))
 
 
 def load_manifest(
@@ -126,6 +143,7 @@ def _survey(data: DataConfig, onset_h: float, blind: bool) -> tuple[pd.DataFrame
     listed = [start.exact for start in starts]
     for row, name in zip(rows, _stack_ids(pd.DataFrame(rows), listed) if rows else (), strict=True):
         row["stack_id"] = name
+    problems += _stated_otherwise(entries, rows)
     problems += check_across_stacks(entries, pd.DataFrame(rows))
     wrong = {problem.path for problem in problems if problem.severity == "error"}
     manifest = _manifest([row for row in rows if row["path"] not in wrong], blind)
@@ -179,11 +197,31 @@ def _measure(
     optional: dict[str, Any] = {"series": entry.series, "channel_name": channel_name}
     optional |= {"pixel_um": facts.pixel_um, "bit_depth": facts.bit_depth}
     optional["channels"] = " / ".join(facts.channels) if len(facts.channels) > 1 else ""
-    optional["grey_max"] = float(first.max()) if first.min() < first.max() < np.inf else None
+    optional["grey_max"] = float(first.max()) if first.min() < first.max() else None
     row |= {key: value for key, value in optional.items() if value}
     row |= times
     row |= {key: value for key, value in entry.extra.items() if key not in row}
     return row, start, [note_of(entry.path, note) for note in notes] + problems
+
+
+def _stated_otherwise(entries: list[StackEntry], rows: list[dict[str, Any]]) -> Iterator[Problem]:
+    """What a table says of its files, where the files say it otherwise or not at all: it is not used."""
+    stated = {str(entry.path): entry.stated for entry in entries}
+    for name in MEASURED:
+        both = [(row["path"], stated[row["path"]].get(name), row.get(name)) for row in rows]
+        apart = [(path, *two) for path, *two in both if not _is_same(*two)]
+        if apart and name not in (EMPTY_FRAMES, "n_frames"):  # found again; compared when a file is opened
+            path, said, read = apart[0]
+            first = f"{Path(path).name}: {said} is stated, {'nothing' if read is None else read} is read"
+            why = f"column {name} is not used, the files are: {count_text(len(apart), 'stack')} differ"
+            yield note_of("", f"{why} ({first})", "take the column out")
+
+
+def _is_same(stated: Any, read: Any) -> bool:
+    if stated is None or stated == "" or stated != stated:
+        return True
+    numbers = isinstance(stated, int | float) and isinstance(read, int | float)
+    return bool(np.isclose(stated, read, rtol=1e-6)) if numbers else str(stated) == str(read)
 
 
 def _stack_ids(stacks: pd.DataFrame, listed: list[bool]) -> pd.Series:

@@ -114,8 +114,15 @@ class Stack:
         """Read one frame, shape ``(height, width)``, in the file's dtype.
 
         Raises:
-            InputError: no such frame, or a plane that cannot be read.
+            InputError: no such frame, a plane that cannot be read, or grey levels that are no numbers.
         """
+        image = self._frame(index)
+        if image.dtype.kind == "f" and not np.isfinite(image).all():
+            problem = f"frame {index} holds NaN or infinite grey levels"
+            raise InputError(f"{self.path}: {problem}; export it again")
+        return image
+
+    def _frame(self, index: int) -> np.ndarray:
         if not 0 <= index < self.facts.n_frames:
             raise InputError(f"{self.path}: no frame {index}; it holds frames 0-{self.facts.n_frames - 1}")
         if isinstance(self._z, int):
