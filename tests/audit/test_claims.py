@@ -368,6 +368,6 @@ def test_questions_in_a_list_are_told_apart():
     table = pd.DataFrame({"question": [audit.MORE, audit.OTHER_LIGHT, audit.WELL], "kind": "inference",
                           "verdict": ["contradicted", "contradicted", "cannot tell"]})  # fmt: skip
     assert audit.summary_line(table, opening="Confound audit.") == (
-        "Confound audit. Found: frame statistics alone, light dependence. "
-        "Cannot be told: well-to-well differences."
+        "Confound audit. Found: frame statistics alone, answers changing with light. "
+        "Not ruled out: well-to-well differences."
     )

@@ -93,7 +93,7 @@ def test_the_sentence_names_what_is_wrong_and_counts_the_rest():
     table = pd.DataFrame({"question": QUESTIONS, "kind": [check.kind for check in CHECKS]})
     table["verdict"] = table["question"].map(answers).fillna("not tested")
     assert summary_line(table, opening="Confound audit.") == (
-        "Confound audit. Found: well-to-well differences. Cannot be told: place on the plate. "
+        "Confound audit. Found: well-to-well differences. Not ruled out: place on the plate. "
         f"Not seen: 1; file checks passed: 1 of 5; not tested: {len(QUESTIONS) - 4}."
     )
     old = table.assign(verdict="supported").drop(columns="kind")
@@ -104,7 +104,7 @@ def test_a_check_is_added_by_one_entry(monkeypatch):
     def judge(evidence):
         return Answer("contradicted", f"{len(evidence.marks)} marks", "clean the lens", 3.0)
 
-    toy = Check("Infection or dust?", judge, ("marks",))
+    toy = Check("Infection or dust?", judge, ("marks",), measure="motes")
     monkeypatch.setattr(table_of_checks, "CHECKS", (*CHECKS, toy))
     rows = simulate_predictions(
         Simulation(wells=2, interval_h=8.0), rng=np.random.default_rng(0), splits=("test",)
@@ -117,6 +117,7 @@ def test_a_check_is_added_by_one_entry(monkeypatch):
         "question": "Infection or dust?",
         "kind": "inference",
         "verdict": "contradicted",
+        "measure": "motes",
         "effect": 3.0,
         "low": None,
         "high": None,

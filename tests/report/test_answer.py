@@ -6,7 +6,7 @@ from bs4 import BeautifulSoup
 
 from hpiclock import audit, figures
 from hpiclock.analysis.sentences import HOW_LONG, INFECTED_OR_NOT, answer_sentences
-from hpiclock.audit import PROBLEMS
+from hpiclock.audit import PROBLEMS, USES
 from hpiclock.audit.verdict import CHECKS
 from hpiclock.report.audit_text import BELIEVED, NEXT, believed
 from hpiclock.report.pages import render
@@ -41,15 +41,15 @@ def study(**changed):
 
 def verdict(answer, kind="inference"):
     rows = [{"question": check.question, "kind": kind, "verdict": answer} for check in CHECKS]
-    return pd.DataFrame(rows).assign(remedy="more wells per class, infected and mock")
+    made = pd.DataFrame(rows).assign(remedy="more wells per class, infected and mock", measure="AUC gain")
+    return made.assign(effect=-0.05, low=-0.08, high=-0.02)
 
 
 def test_it_says_from_when_on_how_well_and_beside_what():
     found = answer_sentences(study(), level=0.95, rival_mae=3.1)
     assert found[INFECTED_OR_NOT] == (
         "Yes: AUC 0.99 (0.96 to 1.00) after eclipse, first at 6-12 hpi (95% band 0.80 to 0.99); "
-        "7 infected and 7 mock test wells. Recall 91% (81% to 96%), false positives 0% (0% to 15%) of mock "
-        "frames."
+        "7 infected and 7 mock test wells. Recall 91% (81% to 96%), false positives 0% (0% to 15%)."
     )
     assert found[HOW_LONG] == (
         "Mean error 6.7 h (5.0 to 14.0), not told apart from a clock without images (8.0 h); "
@@ -90,25 +90,40 @@ def test_every_question_of_the_audit_has_its_words():
     assert set(PROBLEMS) == {check.question for check in CHECKS}
 
 
-def test_what_was_found_stands_first_and_files_only_where_they_fail():
+def test_what_it_can_be_used_for_stands_first_and_what_was_found_comes_with_its_size():
     table = verdict("shown")
     table.loc[table["question"].eq(audit.MORE), "verdict"] = "contradicted"
-    table.loc[table["question"].eq(audit.UNSEEN), "kind"] = "file check"
+    table.loc[table["question"].eq(audit.EARLY), "verdict"] = "cannot tell"
     said = believed(table)
-    assert said[BELIEVED].startswith(
-        "Found: frame statistics alone. Not explained by: well-to-well differences, "
+    assert said[BELIEVED] == (
+        "Usable on such wells for: infected or mock, time since infection. "
+        "Found: frame statistics alone (AUC gain: -0.05). Not ruled out: early signal."
     )
-    assert PROBLEMS[audit.UNSEEN] not in said[BELIEVED]
     assert said[NEXT] == "More wells per class, infected and mock."
     assert believed(None)[BELIEVED] == "Cannot be told: this run was not audited."
+
+
+@pytest.mark.parametrize("question", [q for needed, others in USES.values() for q in (*needed, *others)])
+def test_a_use_falls_with_each_question_that_it_rests_on(question):
+    (use,) = [use for use, rows in USES.items() if question in (*rows[0], *rows[1])]
+    table = verdict("shown")
+    for answer, words in {
+        "contradicted": "Not usable for",
+        "not identifiable": "Not shown to be usable for",
+    }.items():
+        table.loc[table["question"].eq(question), "verdict"] = answer
+        assert f"{words}: {use}." in believed(table)[BELIEVED]
+    table.loc[table["question"].eq(question), "verdict"] = "cannot tell"
+    needed = question in USES[use][0]
+    assert (f"Not shown to be usable for: {use}." in believed(table)[BELIEVED]) == needed
 
 
 def test_of_a_usual_run_it_is_at_most_120_words():
     table = verdict("shown", kind="file check")
     usual = {
-        "contradicted": [audit.MORE, audit.OTHER_LIGHT],
-        "cannot tell": [audit.EARLY, audit.STEADY, audit.ELAPSED, audit.CELLS],
-        "shown": [audit.WELL, audit.HOUR],
+        "contradicted": [audit.OTHER_LIGHT],
+        "cannot tell": [audit.EARLY, audit.STEADY, audit.MORE, audit.CELLS],
+        "shown": [audit.WELL, audit.HOUR, audit.ELAPSED],
         "not seen": [audit.LIGHT, audit.FOCUS, audit.BORDER, audit.ONSET],
     }
     for answer, questions in usual.items():
@@ -117,7 +132,7 @@ def test_of_a_usual_run_it_is_at_most_120_words():
     simulated = "Simulated data: scores on them say nothing about a virus."
     facts = {"simulated": simulated, "rows": rows.items(), "picture": "", "alt": "", "width": 0}
     words = BeautifulSoup(render("answer.html.j2", run="r", **facts), "html.parser").text.split()
-    assert 90 < len(words) <= 120
+    assert 90 < len(words) <= 120, len(words)
 
 
 def test_the_figure_shows_windows_as_bars_marks_the_first_and_shades_the_eclipse():

@@ -78,7 +78,7 @@ def test_an_audit_that_comes_later_is_told(run):
         run.path(VERDICT).unlink()
     assert "2 questions were asked" in text
     assert "| design | 0 | 1 |\n| inference | 1 | 0 |" in text
-    assert "Cannot be told: plate effects." in text
+    assert "Not ruled out: plate effects." in text
     assert "not audited" not in text.lower()
 
 

@@ -48,6 +48,18 @@ def test_audit_tables_leave_blank_what_there_is_not():
     assert readable_audit(design, "design").to_numpy().tolist() == [["1", ""], ["not defined", "one plate"]]
 
 
+def test_an_effect_says_what_it_is_and_its_unit():
+    rows = pd.DataFrame({
+        "question": ["a", "b", "c", "d"], "verdict": "shown", "evidence": "e", "remedy": NAN,
+        "effect": [0.5613, 4.0, 1 / 6, NAN], "low": [0.28, NAN, NAN, NAN], "high": [0.8, NAN, NAN, NAN],
+    })  # fmt: skip
+    measures = {"measure": ["AUC", "onsets", "association, 0 to 1", "AUC"]}
+    cells = readable_audit(rows.assign(**measures), "verdict")["effect (95% interval)"].tolist()
+    assert cells == ["AUC: 0.56 (0.28 to 0.80)", "onsets: 4", "association, 0 to 1: 0.17", ""]
+    older = readable_audit(rows, "verdict")["effect (95% interval)"].tolist()
+    assert older == ["0.56 (0.28 to 0.80)", "4", "0.17", ""]
+
+
 def test_claims_stand_side_by_side_under_each_shift_of_the_onset():
     onset = pd.DataFrame({
         "claim": ["seen late"] * 3, "shift_h": [0.0, 1.5, 2.0], "value": [0.9, 0.6, 0.6],

@@ -4,7 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from hpiclock.tables import MANIFEST, METRICS, PREDICTIONS
+from hpiclock.analysis.linear_probe import linear_probe
+from hpiclock.audit import PLAIN
+from hpiclock.audit.baselines import shortcut_baselines
+from hpiclock.plate.cache import open_cache
+from hpiclock.plate.quality import cached_statistics
+from hpiclock.tables import FRAMES, MANIFEST, METRICS, PREDICTIONS
 from hpiclock.workflows import baselines
 from hpiclock.workflows.baselines import STATISTICS, TRUE_CELLS, beside_baselines, simulated_truth
 
@@ -30,12 +35,21 @@ def test_on_a_simulated_plate_the_true_cells_stand_beside_the_model(run):
     assert clock["MAE, mock (h)"] == pytest.approx(0, abs=1e-6)  # a mock well's time is the hour itself
 
 
+def test_what_frame_statistics_give_is_the_number_of_the_audit(run):
+    manifest, frames = run.read_table("manifest.csv", MANIFEST), run.read_table("frames.parquet", FRAMES)
+    features = cached_statistics(open_cache(manifest, run.cfg.data, run.cfg.image), frames)
+    audited, _ = shortcut_baselines(frames, {PLAIN: features}, level=0.95)
+    shown = beside(run).loc[STATISTICS]
+    assert shown["MAE, infected (h)"] == pytest.approx(audited.loc[0, "mae"], rel=1e-12)
+    assert shown["AUC within plate and hour"] == pytest.approx(audited.loc[0, "auc"], nan_ok=True)
+
+
 def test_the_true_cells_are_read_of_the_frame_and_of_earlier_ones(run, monkeypatch):
     read = {}
 
     def keep(frames, x, *, run, seed):
         read[run] = frames, x
-        return baselines.linear_probe(frames, np.nan_to_num(x), run=run, seed=seed)
+        return linear_probe(frames, np.nan_to_num(x), run=run, seed=seed)
 
     monkeypatch.setattr(baselines, "boosted_probe", keep)
     beside(run)

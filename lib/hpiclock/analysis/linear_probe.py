@@ -4,11 +4,11 @@ A probe is no training: the features stay what they are. It tells which hours an
 not how good a trained model would be.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.base import clone
 from sklearn.decomposition import PCA
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 from sklearn.linear_model import LogisticRegression, Ridge
@@ -21,6 +21,7 @@ from hpiclock.tables import PREDICTIONS, check
 
 COMPONENTS = 32  # of the features, by principal components of the training frames
 MOST_FRAMES = 4000  # for training: more change nothing but the time
+Fit = Callable[[np.ndarray, np.ndarray], Any]
 
 
 def fit_class_probe(features: np.ndarray, label: np.ndarray) -> Any:
@@ -56,6 +57,12 @@ def _thinned(features: np.ndarray, target: np.ndarray) -> tuple[np.ndarray, np.n
     return features[::step], target[::step]
 
 
+def feature_values(frames: pd.DataFrame, features: pd.DataFrame) -> np.ndarray:
+    """Return the features of these frames: (rows, columns); NaN where a frame has none."""
+    joined = frames[["stack_id", "frame"]].merge(features, on=["stack_id", "frame"], how="left")
+    return joined[feature_columns(features)].to_numpy(float)
+
+
 def principal_components(frames: pd.DataFrame, features: pd.DataFrame) -> np.ndarray:
     """Return standardised principal components of the features, found on training frames: (rows, few).
 
@@ -63,8 +70,7 @@ def principal_components(frames: pd.DataFrame, features: pd.DataFrame) -> np.nda
         frames: FRAMES.
         features: ``stack_id frame f0 f1 ...``, at least these frames.
     """
-    joined = frames[["stack_id", "frame"]].merge(features, on=["stack_id", "frame"], how="left")
-    x = joined[feature_columns(features)].to_numpy(float)
+    x = feature_values(frames, features)
     train = frames["split"].eq("train").to_numpy()
     return make_pipeline(*reduction_steps(x[train])).fit(x[train]).transform(x)
 
@@ -83,17 +89,18 @@ def linear_probe(frames: pd.DataFrame, z: np.ndarray, *, run: str, seed: int) ->
     Raises:
         InputError: training frames of one class only.
     """
-    return probe(frames, z, _class_head(), Ridge(alpha=1.0), run=run, seed=seed)
+    return probe(frames, z, _class_head().fit, Ridge(alpha=1.0).fit, run=run, seed=seed)
 
 
 def boosted_probe(frames: pd.DataFrame, x: np.ndarray, *, run: str, seed: int) -> pd.DataFrame:
     """Do as :func:`linear_probe` by gradient boosting, of the absolute error for time; NaN is a value."""
     times = HistGradientBoostingRegressor(loss="absolute_error", random_state=seed)
-    return probe(frames, x, HistGradientBoostingClassifier(random_state=seed), times, run=run, seed=seed)
+    classes = HistGradientBoostingClassifier(random_state=seed)
+    return probe(frames, x, classes.fit, times.fit, run=run, seed=seed)
 
 
 def probe(
-    frames: pd.DataFrame, x: np.ndarray, class_head: Any, time_head: Any, *, run: str, seed: int
+    frames: pd.DataFrame, x: np.ndarray, fit_class: Fit, fit_time: Fit, *, run: str, seed: int
 ) -> pd.DataFrame:
     """Fit a class head, and a time head per class, on the training frames; return PREDICTIONS of the rest.
 
@@ -103,8 +110,8 @@ def probe(
     Args:
         frames: FRAMES that a run would use.
         x: (rows, columns) what is read.
-        class_head: a classifier of scikit-learn.
-        time_head: a regressor of scikit-learn; each class gets its own.
+        fit_class: takes values and labels, returns a classifier of scikit-learn.
+        fit_time: takes values and hours of one class, returns a regressor, which is used at once.
         run: its name.
         seed: of the run.
 
@@ -119,10 +126,10 @@ def probe(
     target = frames["time_target"].to_numpy(float)
     predictions, x_rest = frames[~train].assign(run=run, seed=seed), x[~train]
     if len(predictions):
-        predictions["p_infected"] = class_head.fit(x[known], label[known]).predict_proba(x_rest)[:, 1]
+        predictions["p_infected"] = fit_class(x[known], label[known]).predict_proba(x_rest)[:, 1]
         for kind, column in enumerate(("time_mock", "time_infected")):
             timed = known & (label == kind) & ~np.isnan(target)
-            fitted = clone(time_head).fit(x[timed], target[timed]) if timed.any() else None
+            fitted = fit_time(x[timed], target[timed]) if timed.any() else None
             predictions[column] = np.nan if fitted is None else fitted.predict(x_rest)
         called = predictions["p_infected"] >= 0.5
         predictions["time_pred"] = predictions["time_infected"].where(called, predictions["time_mock"])

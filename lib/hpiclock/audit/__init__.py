@@ -61,7 +61,7 @@ PROBLEMS = {
     FOCUS: "focus",
     BORDER: "image border",
     MARK: "burned-in marks",
-    UNSEEN: "trained wells in the test",
+    UNSEEN: "training wells in the test",
     TWICE: "duplicate fields",
     SETTINGS: "acquisition settings",
     EMPTY: "empty frames",
@@ -69,16 +69,24 @@ PROBLEMS = {
     MORE: "frame statistics alone",
     CELLS: "background alone",
     STEADY: "mock drift",
-    OTHER_LIGHT: "light dependence",
-    CLOCKS: "one onset for all wells",
+    OTHER_LIGHT: "answers changing with light",
+    CLOCKS: "one clock for all wells",
     ELAPSED: "elapsed time",
     ONSET: "stated onset",
+}
+# what a model is used for: the questions that must be shown for it, and those that may not speak against it
+USES: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "infected or mock": (
+        (WELL, HOUR),
+        (EARLY, CELLS, PLATE, PLACE, LIGHT, FOCUS, BORDER, MARK, UNSEEN, TWICE, SETTINGS, EMPTY),
+    ),
+    "time since infection": ((ELAPSED,), (CLOCKS,)),
 }
 # what a verdict says of the problem that its question looks for, what is found first
 VERDICT_WORDS: dict[str, str] = {
     "contradicted": "Found",
-    "cannot tell": "Cannot be told",
-    "not identifiable": "Cannot be told",
+    "cannot tell": "Not ruled out",
+    "not identifiable": "Not ruled out",
     "shown": "Not explained by",
     "not seen": "Not seen",
     "not tested": "Not tested",
@@ -98,7 +106,7 @@ NAME_WELLS = "name the wells in the plate map or the manifest"
 
 
 class Answer(NamedTuple):
-    """One answer. ``effect`` with ``low`` and ``high`` is what ``evidence`` says it is."""
+    """One answer. ``effect`` with ``low`` and ``high`` is a ``measure``, by default that of its question."""
 
     verdict: Verdict
     evidence: str
@@ -106,6 +114,7 @@ class Answer(NamedTuple):
     effect: float = float("nan")
     low: float = float("nan")
     high: float = float("nan")
+    measure: str = ""
 
 
 @dataclass
@@ -212,7 +221,7 @@ def summary_line(verdict: pd.DataFrame, *, opening: str) -> str:
     if not is_current(verdict):
         return f"{opening} {OUTDATED}"
     parts = []
-    for words, answers in (("found", ("contradicted",)), ("cannot be told", OPEN)):
+    for words, answers in (("found", ("contradicted",)), ("not ruled out", OPEN)):
         if (mine := verdict["verdict"].isin(answers)).any():
             parts.append(f"{words}: {', '.join(verdict.loc[mine, 'question'].map(PROBLEMS))}")
     every = (*parts, counts_text(verdict))

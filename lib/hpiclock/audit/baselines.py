@@ -137,23 +137,24 @@ def _auc_answer(rows: pd.DataFrame, source: str, level: float) -> Answer:
     scores = [rows[name].to_numpy(float) for name in ("p_infected", "score")]
     gain = auc_gain(rows, *scores, level=level)
     model, other = (score_auc(rows, score, level=level).value for score in scores)
-    words = f"test: AUC of the model {model:.2f}, of a linear model on {source} {other:.2f}, paired by well"
-    return _gain_answer(gain, LITTLE_AUC, words)
+    words = f"test: AUC of the model {model:.2f}, of a linear model on {source} {other:.2f}"
+    return _gain_answer(gain, LITTLE_AUC, f"{words}; gain, paired by well,")
 
 
 def _gain_answer(gain: ScoreEstimate, little: float, words: str, *, unit: str = "") -> Answer:
     """Judge a gain of the model: shown above 0; contradicted where more than a little is excluded."""
-    evidence = f"{words}; gain {short_interval(*gain[:3])}{unit}"
+    effect = *gain[:3], f"time gain ({unit.strip()})" if unit else ""
+    evidence = f"{words} {short_interval(*gain[:3])}{unit}"
     if np.isnan(gain.low):
-        return Answer("cannot tell", f"{evidence} ({gain.note})", MORE_TEST, *gain[:3])
+        return Answer("cannot tell", f"{evidence} ({gain.note})", MORE_TEST, *effect)
     if gain.low > 0:
-        return Answer("shown", evidence, "", *gain[:3])
+        return Answer("shown", evidence, "", *effect)
     if gain.high < 0:
-        return Answer("contradicted", f"{evidence}: worse", SIMPLER, *gain[:3])
+        return Answer("contradicted", f"{evidence}: worse", SIMPLER, *effect)
     excluded = f"{evidence}: gains above {gain.high:.2g}{unit} are excluded"
     if gain.high <= little:
-        return Answer("contradicted", f"not better: {excluded}", SIMPLER, *gain[:3])
-    return Answer("cannot tell", excluded, MORE_TEST, *gain[:3])
+        return Answer("contradicted", f"not better: {excluded}", SIMPLER, *effect)
+    return Answer("cannot tell", excluded, MORE_TEST, *effect)
 
 
 def _time_answers(rows: pd.DataFrame, evidence: Evidence) -> list[Answer]:
@@ -165,8 +166,8 @@ def _time_answers(rows: pd.DataFrame, evidence: Evidence) -> list[Answer]:
     wells = units.well_or_position_codes(rows[known])
     gain = mean_over_wells((other - model)[known].to_numpy(), wells, level=evidence.study.level)
     words = (
-        f"time error of the model {model[known].mean():.1f} h, of these {other[known].mean():.1f} h "
-        f"({len(np.unique(wells))} infected wells)"
+        f"mean time error of the model {model[known].mean():.1f} h, of these {other[known].mean():.1f} h "
+        f"(infected frames); gain, the mean of {len(np.unique(wells))} wells,"
     )
     return [_gain_answer(gain, evidence.margin_h, words, unit=" h")]
 
@@ -190,15 +191,15 @@ def judge_other_light(evidence: Evidence) -> Answer:
     size = (table["effect"].abs() / margin).to_numpy()
     moved = np.flatnonzero([one is True for one in found])
     row = table.iloc[moved[size[moved].argmax()] if len(moved) else int(size.argmax())]
-    what, unit = ("the predicted time", " h") if row["answer"] == "time_pred" else ("P(infected)", "")
-    effect = row["effect"], row["low"], row["high"]
+    what, unit = ("predicted time", " h") if row["answer"] == "time_pred" else ("P(infected)", "")
+    effect = row["effect"], row["low"], row["high"], f"{what} of {row['condition']} frames{unit and ', h'}"
     words = (
-        f"test frames changed ({row['change']}): {what} of {row['condition']} frames moves by "
-        f"{short_interval(*effect)}{unit} ({row['n_wells']} wells), the most of {len(table)} comparisons; "
-        f"margins {LITTLE_P:g} and {evidence.margin_h:g} h"
+        f"test frames changed ({row['change']}): the {what} of {row['condition']} frames moves by "
+        f"{short_interval(*effect[:3])}{unit} ({row['n_wells']} wells), the most of {len(table)} "
+        f"comparisons; margins {LITTLE_P:g} and {evidence.margin_h:g} h"
     )
     if len(moved):
-        remedy = "the same light for all wells, or training on images of other light (augment)"
+        remedy = "the same light for all wells, or other light in training (train.augment)"
         return Answer("contradicted", words, remedy, *effect)
     if all(one is False for one in found):
         return Answer("shown", f"{words}; all intervals lie within", "", *effect)

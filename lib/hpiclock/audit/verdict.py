@@ -15,7 +15,7 @@ from hpiclock import audit
 from hpiclock.audit import Answer, Evidence, baselines, clocks, controls, design, leakage
 from hpiclock.audit.design import Plate, wells_of
 
-COLUMNS = ["question", "kind", "verdict", "effect", "low", "high", "evidence", "remedy"]
+COLUMNS = ["question", "kind", "verdict", "measure", "effect", "low", "high", "evidence", "remedy"]
 STUCK: audit.Verdict = "not identifiable"
 SEVERITY = dict.fromkeys(audit.ANSWERS, 0) | {"cannot tell": 1, "contradicted": 2, STUCK: 3}
 NOTHING = Answer("not tested", "nothing to test it with")
@@ -26,7 +26,7 @@ class Check(NamedTuple):
 
     judge: what the evidence says; needs: attributes of the evidence that must not be None for it;
     design: what the design of the plate alone decides, None where it leaves the answer open; kind: what the
-    answer comes from.
+    answer comes from; measure: what its effect is, with its unit.
     """
 
     question: str
@@ -34,27 +34,40 @@ class Check(NamedTuple):
     needs: tuple[str, ...] = ()
     design: Callable[[Plate], Answer | None] | None = None
     kind: audit.Kind = "inference"
+    measure: str = "AUC"
 
 
 CHECKS = (
     Check(audit.WELL, controls.judge_well, ("test",), design.wells_of_design),
     Check(audit.EARLY, controls.judge_early, ("test",)),
     Check(audit.HOUR, clocks.judge_hour, ("test",), design.hours_of_design),
-    Check(audit.CLOCKS, design=design.clocks_of_design, kind="design"),
-    Check(audit.STEADY, clocks.judge_steady, ("over_time",)),
-    Check(audit.ELAPSED, clocks.judge_elapsed, ("held_out",), design.elapsed_of_design),
-    Check(audit.UNSEEN, leakage.judge_shared_wells, ("split",), kind="file check"),
-    Check(audit.TWICE, leakage.judge_duplicates, ("pairs",), kind="file check"),
+    Check(audit.CLOCKS, design=design.clocks_of_design, kind="design", measure="onsets"),
+    Check(audit.STEADY, clocks.judge_steady, ("over_time",), measure="change of P(infected)"),
+    Check(
+        audit.ELAPSED,
+        clocks.judge_elapsed,
+        ("held_out",),
+        design.elapsed_of_design,
+        measure="h of time per h of onset",
+    ),
+    Check(
+        audit.UNSEEN,
+        leakage.judge_shared_wells,
+        ("split",),
+        kind="file check",
+        measure="share of test stacks",
+    ),
+    Check(audit.TWICE, leakage.judge_duplicates, ("pairs",), kind="file check", measure="pairs of stacks"),
     Check(audit.LIGHT, partial(controls.judge_nuisance, question=audit.LIGHT), ("nuisance",)),
     Check(audit.FOCUS, partial(controls.judge_nuisance, question=audit.FOCUS), ("nuisance",)),
     Check(audit.BORDER, partial(controls.judge_nuisance, question=audit.BORDER), ("nuisance",)),
-    Check(audit.MARK, leakage.judge_marks, ("marks",), kind="file check"),
-    Check(audit.SETTINGS, design=design.settings_of_design, kind="file check"),
-    Check(audit.EMPTY, design=design.empty_of_design, kind="file check"),
+    Check(audit.MARK, leakage.judge_marks, ("marks",), kind="file check", measure="pixels"),
+    Check(audit.SETTINGS, design=design.settings_of_design, kind="file check", measure="settings"),
+    Check(audit.EMPTY, design=design.empty_of_design, kind="file check", measure="empty frames"),
     Check(audit.PLATE, design=design.plates_of_design, kind="design"),
-    Check(audit.PLACE, design=design.place_of_design, kind="design"),
-    Check(audit.MORE, baselines.judge_beyond_statistics, ("test", "plain_scores")),
-    Check(audit.CELLS, baselines.judge_cells, ("test", "background_scores")),
+    Check(audit.PLACE, design=design.place_of_design, kind="design", measure="association, 0 to 1"),
+    Check(audit.MORE, baselines.judge_beyond_statistics, ("test", "plain_scores"), measure="AUC gain"),
+    Check(audit.CELLS, baselines.judge_cells, ("test", "background_scores"), measure="AUC gain"),
     Check(audit.OTHER_LIGHT, baselines.judge_other_light, ("changes",)),
     Check(audit.ONSET, clocks.judge_onset, ("test", "onset")),
 )
@@ -62,7 +75,7 @@ QUESTIONS = tuple(check.question for check in CHECKS)
 
 
 def verdict(evidence: Evidence) -> pd.DataFrame:
-    """Return ``question kind verdict effect low high evidence remedy``, a row per entry of :data:`CHECKS`.
+    """Return a row of :data:`COLUMNS` per entry of :data:`CHECKS`.
 
     Where the design of all wells or of the test forbids an answer, the model's numbers cannot bring it back:
     those rows keep the design's verdict, with what the model does as evidence. A check without its evidence
@@ -117,6 +130,10 @@ def _of_plate(frames: pd.DataFrame) -> dict[str, Answer]:
 
 
 def _table(answers: dict[str, Answer]) -> pd.DataFrame:
-    kinds = {check.question: check.kind for check in CHECKS}
-    rows = [answer._asdict() | {"question": name, "kind": kinds[name]} for name, answer in answers.items()]
+    checks = {check.question: check for check in CHECKS}
+    rows = [
+        answer._asdict()
+        | {"question": name, "kind": checks[name].kind, "measure": answer.measure or checks[name].measure}
+        for name, answer in answers.items()
+    ]
     return pd.DataFrame(rows, columns=COLUMNS)

@@ -14,10 +14,10 @@ from hpiclock.audit import (
     ANSWERS,
     EARLY,
     ELAPSED,
-    FINE,
     HOUR,
     OPEN,
     PROBLEMS,
+    USES,
     VERDICT_WORDS,
     WELL,
     counts_text,
@@ -68,6 +68,16 @@ def hours_of(start_h: float, end_h: float) -> str:
 
 
 interval = partial(short_interval, missing="")
+
+
+def effect_text(measure: str, effect: float, low: float, high: float) -> str:
+    """Return ``AUC: 0.93 (0.81 to 0.98)`` or ``onsets: 4``; nothing without an effect."""
+    if pd.isna(effect):
+        return ""
+    value = interval(effect, low, high) if np.isfinite(low) else f"{round(effect, 2):g}"
+    return f"{measure}: {value}".removeprefix(": ")
+
+
 AUC = Column(f"{METRICS['auc_stratified'].label} (95% interval)", ("auc", "low", "high"), interval)
 NOTE = Column("note", "note", note_words)
 P, SMALLEST_P = Column("p", "p", p_text), Column("smallest p", "floor", p_text)
@@ -130,7 +140,7 @@ TABLES: dict[str, list[Column]] = {
     "verdict": [
         Column("question", "question"),
         Column("verdict", "verdict"),
-        Column("effect (95% interval)", ("effect", "low", "high"), interval),
+        Column("effect (95% interval)", ("measure", "effect", "low", "high"), effect_text),
         Column("evidence", "evidence", or_blank),
         Column("what would settle it", "remedy", or_blank),
     ],
@@ -144,7 +154,11 @@ def readable_audit(table: pd.DataFrame, name: str) -> pd.DataFrame:
         table: of an :class:`hpiclock.workflows.audit.Audit`, or its verdict.
         name: which one, a key of :data:`TABLES`; of ``controls`` the windows are left to their figure.
     """
-    return readable(table[table["what"].ne("window")] if name == "controls" else table, TABLES[name])
+    if name == "controls":
+        table = table[table["what"].ne("window")]
+    if name == "verdict":
+        table = table.assign(measure=table.get("measure", ""))  # older verdicts do not name it
+    return readable(table, TABLES[name])
 
 
 def _intervals(table: pd.DataFrame) -> list[str]:
@@ -244,31 +258,44 @@ def feature_reading(verdict: pd.DataFrame, probes: pd.DataFrame) -> dict[str, st
     return reading | {question: answers[question] for question in ON_FEATURES if question in answers}
 
 
-MOST_NAMED = 4
+USABLE = {True: "Usable on such wells for", False: "Not usable for", None: "Not shown to be usable for"}
 BELIEVED, NEXT = "Can it be believed?", "What next?"
 AUDIT_FIRST = "Audit this run: hpiclock audit, or notebook 05."
 
 
 def believed(verdict: pd.DataFrame | None) -> dict[str, str]:
-    """Return a sentence per verdict, file checks only where they fail, and the next step.
+    """Return what the run can be used for, what was found and cannot be ruled out, and the next step.
 
     Args:
         verdict: of :func:`kept_verdict`.
     """
     if verdict is None:
         return {BELIEVED: "Cannot be told: this run was not audited.", NEXT: AUDIT_FIRST}
-    sentences, steps = [], []
-    for words, rows in _by_words(verdict[verdict["verdict"].ne("not tested")]):
-        if rows["verdict"].isin(FINE).any():
-            rows = rows[rows["kind"].eq("inference")]
-        else:
-            steps += list(rows["remedy"].fillna("").loc[lambda found: found.ne("")].value_counts().index[:1])
-        names = [PROBLEMS[question] for question in rows["question"]]
-        more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-        if names:
-            sentences.append(f"{words}: {', '.join(names[:MOST_NAMED])}{more}.")
+    uses = {use: _usable(verdict.set_index("question")["verdict"], *rows) for use, rows in USES.items()}
+    said = {words: [use for use in uses if uses[use] is found] for found, words in USABLE.items()}
+    steps = []
+    for words, rows in _by_words(verdict[verdict["verdict"].isin(["contradicted", *OPEN])]):
+        steps += list(rows["remedy"].fillna("").loc[lambda found: found.ne("")].value_counts().index[:1])
+        said[words] = [PROBLEMS[row.question] + _size(row) for row in rows.itertuples()]
     step = steps[0] if steps else "a second plate, left out of training"
-    return {BELIEVED: " ".join(sentences) or "Nothing was tested.", NEXT: f"{step[:1].upper()}{step[1:]}."}
+    sentences = [f"{words}: {', '.join(names)}." for words, names in said.items() if names]
+    return {BELIEVED: " ".join(sentences), NEXT: f"{step[:1].upper()}{step[1:]}."}
+
+
+def _size(row: Any) -> str:
+    """Return how large what was found is, in brackets; nothing of what was not found."""
+    if row.verdict != "contradicted" or pd.isna(row.effect):
+        return ""
+    return f" ({effect_text(getattr(row, 'measure', ''), row.effect, np.nan, np.nan)})"
+
+
+def _usable(answers: pd.Series, needed: tuple[str, ...], others: tuple[str, ...]) -> bool | None:
+    """Return whether all that is needed is shown and nothing speaks against it; None where that is open."""
+    asked = answers[answers.index.isin([*needed, *others])]
+    if asked.eq("contradicted").any():
+        return False
+    shown = answers.reindex(needed).eq("shown").all() and not asked.eq("not identifiable").any()
+    return True if shown else None
 
 
 def verdict_rows(run: Run) -> tuple[list[dict[str, str]], str]:

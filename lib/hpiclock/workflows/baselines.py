@@ -7,7 +7,13 @@ import pandas as pd
 
 from hpiclock.analysis.detection import choose_threshold
 from hpiclock.analysis.evaluate import metrics_by_split
-from hpiclock.analysis.linear_probe import boosted_probe, linear_probe, principal_components
+from hpiclock.analysis.linear_probe import (
+    boosted_probe,
+    feature_values,
+    fit_class_probe,
+    fit_time_probe,
+    probe,
+)
 from hpiclock.config.schema import StudyConfig
 from hpiclock.plate.cache import FrameCache
 from hpiclock.plate.quality import cached_statistics
@@ -50,8 +56,9 @@ def baseline_predictions(
     Raises:
         InputError: training frames of one class only.
     """
-    z = principal_components(frames, cached_statistics(cache, frames))
-    found = {STATISTICS: linear_probe(frames, z, run=STATISTICS, seed=0)}
+    x = feature_values(frames, cached_statistics(cache, frames))
+    # fitted as the audit's shortcuts are, so that both pages show one number
+    found = {STATISTICS: probe(frames, x, fit_class_probe, fit_time_probe, run=STATISTICS, seed=0)}
     truth = pd.DataFrame({"stack_id": []}) if truth is None else truth[truth["stack_id"].isin(cache.offset)]
     if truth.empty:
         return found
