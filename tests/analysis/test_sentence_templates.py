@@ -126,6 +126,17 @@ def study(rng):
             | row(("slope", "slope_low", "slope_high"), estimate(rng, 1, 0.3))
             | {"mean_p": 0.6, "share_infected": 0.5, "margin": 1.8, "n": 99, "n_wells": 4, "note": "few"}
         ),
+        "stacks": pd.DataFrame(
+            {
+                **KEY,
+                "stack_id": ["P/A1/1", "P/B1/1", "P/C1/1"],
+                "condition": ["infected", "mock", "mock"],
+                "n_scored": rng.choice([0, 9]),
+                "crossings": [3, 0, 1],
+                "largest_jump_h": [2.0, NAN, rng.choice([NAN, -8.0])],
+                "jump_at_h": 4.0,
+            }
+        ),
         "conformal": table(
             {
                 "start_h": NAN,

@@ -12,6 +12,7 @@ from hpiclock.analysis.sentences import (
     CANNOT,
     SAYS,
     detection_sentences,
+    swing_sentences,
     time_sentences,
 )
 from hpiclock.analysis.windows import with_range_limits
@@ -65,6 +66,18 @@ def test_early_and_late_are_said_of_the_ends_of_the_line_not_of_its_slope(
     verdict, sentence = list(time_sentences(times((2.0, 1.0, 3.0), line), 0.95))[2][1:]
     assert verdict == BEWARE
     assert ends in sentence
+
+
+def test_swings_within_a_stack_are_counted_and_the_largest_jump_is_named() -> None:
+    stacks = pd.DataFrame({
+        "stack_id": ["a", "b", "c", "d"], "condition": ["infected", "infected", "mock", "mock"], "n_scored": 9,
+        "crossings": [1, 3, 0, 2], "largest_jump_h": [-30.0, 2.0, 4.0, -9.0], "jump_at_h": [2.0, 4.0, 6.0, 8.0],
+    })  # fmt: skip
+    calls, jumps = (sentence for _, _, sentence in swing_sentences(stacks))
+    assert "1 of 2 infected stacks passes the threshold more than once, that of 1 of 2 mock stacks" in calls
+    assert "by up to 9.0 h" in jumps
+    assert "(d at 8 h; the largest jump of a stack has a median of 6.5 h over 2 mock stacks)" in jumps
+    assert list(swing_sentences(stacks.assign(n_scored=0, largest_jump_h=np.nan))) == []
 
 
 def found(alarms: int, bound: float) -> list[tuple[str, str, str]]:

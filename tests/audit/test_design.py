@@ -93,6 +93,16 @@ def test_edge_wells_against_inner_wells_are_not_identifiable():
     assert answers(table)[PLACE] == "not identifiable"
 
 
+def test_places_are_named_as_on_the_plate():
+    table = design_table(frames({"A1": None, "D3": None, "B2": 1.0, "C3": 1.0})).set_index("aspect")["detail"]
+    assert table["Cramér's V of condition and row"] == "infected: B, C; mock: A, D"
+    assert table["Cramér's V of condition and column"] == "infected: 2, 3; mock: 1, 3"
+    assert table["Cramér's V of condition and edge"] == (
+        "0 of 2 infected wells at the edge; 2 of 2 mock wells at the edge"
+    )
+    assert not any("plate" in aspect for aspect in table.index if aspect != "plates")  # there is only one
+
+
 def test_a_plate_that_tells_the_condition_is_not_identifiable():
     both = pd.concat([frames({"B2": 1.0, "C2": 2.0}, plate="P"), frames({"B2": None, "C2": None}, plate="Q")])
     assert value(both, "Cramér's V of condition and plate") == 1.0

@@ -92,6 +92,7 @@ def conclusions(tables: Tables, *, level: float, eclipse_h: float, margin: float
                 time_sentences(mine, level),
                 calibration_sentences(mine, level),
                 single_prediction_sentences(mine),
+                swing_sentences(mine["stacks"]),
             )
         named = f"{run}: " if len(runs) > 1 else ""
         rows += [(run, split, topic, verdict, named + sentence) for topic, verdict, sentence in found]
@@ -432,6 +433,24 @@ def _gain(tables: Tables, level: float) -> tuple[str, str, str]:
     verdict, key = (SAYS, "gain") if gain.value > 0 else (BEWARE, "loss")
     share = abs(gain.value) / rivals["clock"]
     return "time", verdict, words(key, gain=gain.absolute(), share=share, **facts)
+
+
+def swing_sentences(stacks: pd.DataFrame) -> Sentences:
+    """Yield in how many stacks the call changes back, and how far the predicted time jumps in mock stacks.
+
+    Args:
+        stacks: of :func:`hpiclock.analysis.time_errors.stack_trajectories`, of one run and split.
+    """
+    mock = condition_codes(stacks) == 0
+    if stacks["n_scored"].gt(0).any():
+        facts = {"n_mock": int(mock.sum()), "alarmed": int(stacks["crossings"][mock].gt(0).sum())}
+        facts |= {"n_infected": int((~mock).sum()), "twice": int(stacks["crossings"][~mock].gt(1).sum())}
+        yield "swings", SAYS, words("swings", **facts)
+    jumps = stacks["largest_jump_h"][mock].abs().dropna()
+    if len(jumps):
+        most = stacks.loc[jumps.idxmax()]
+        facts = {"stack": most["stack_id"], "hour": most["jump_at_h"], "n": len(jumps)}
+        yield "swings", SAYS, words("jumps", largest=jumps.max(), median=jumps.median(), **facts)
 
 
 def calibration_sentences(tables: Tables, level: float) -> Sentences:

@@ -12,7 +12,7 @@ from hpiclock.analysis import units
 from hpiclock.audit import MORE_WELLS, NAME_WELLS, ONE_HOUR, THREE_WELLS, Answer, permutation
 from hpiclock.format import count_text, number_text
 from hpiclock.tables import hour_strata
-from hpiclock.wells import FORMATS, parse_well, plate_format
+from hpiclock.wells import FORMATS, letters, parse_well, plate_format
 
 RANDOMISE = "randomise the layout"
 ONE_CLASS, BOTH_CLASSES = "all wells are of one class", "infected and mock wells on one plate"
@@ -44,14 +44,18 @@ def design_table(frames: pd.DataFrame) -> pd.DataFrame:
         rows.append((f"{name} wells", len(mine), f"{int(mine['stacks'].sum())} stacks"))
     rows.append(("plates", wells["plate"].nunique(), ""))
     rows += [(f"wells at MOI {moi:g}", len(mine), "") for moi, mine in wells[infected].groupby("moi")]
-    rows.append(("AUC of the plate alone", plate_auc(wells), ""))
-    for name in ("plate", "row", "column", "edge"):
+    places = ("plate", "row", "column", "edge")[
+        wells["plate"].nunique() < 2 :
+    ]  # of one plate nothing differs
+    if places[0] == "plate":
+        rows.append(("AUC of the plate alone", plate_auc(wells), ""))
+    for name in places:
         v = _cramer(wells[name], infected)
         rows.append((f"Cramér's V of condition and {name}", v, _values_by_condition(wells, name)))
     rows += [(f"AUC of {name} alone", auc, "") for name, auc in _place_aucs(wells).items()]
     hours, shared = hours_auc(frames)
     rows.append(("AUC of the hour alone", hours, "over all frames, by condition"))
-    rows.append(("share of frames at hours of both classes", shared, ""))
+    rows.append(("share of frames at hours when both conditions are imaged", shared, ""))
     onsets = wells.loc[infected, "onset_h"]
     rows.append(("different onsets", onsets.nunique(), _range(onsets)))
     rows.append(("wells without an onset", onsets.isna().sum(), ""))
@@ -353,12 +357,17 @@ def _auc(values: np.ndarray, infected: np.ndarray) -> float:
 
 
 def _values_by_condition(wells: pd.DataFrame, name: str) -> str:
+    """Return the plates, rows or columns that hold wells of each condition, or how many are at the edge."""
     if wells[name].isna().all():
         return "not known"
     parts = []
     for condition, mine in (("infected", wells[wells["infected"]]), ("mock", wells[~wells["infected"]])):
-        found = sorted(mine[name].dropna().unique())
-        parts.append(f"{condition}: {', '.join(f'{v:g}' if isinstance(v, float) else v for v in found)}")
+        known = mine[name].dropna()
+        if name == "edge":
+            parts.append(f"{known.sum():g} of {count_text(len(known), f'{condition} well')} at the edge")
+        else:
+            write = {"row": lambda row: letters(int(row) - 1), "column": "{:g}".format}.get(name, str)
+            parts.append(f"{condition}: {', '.join(map(write, sorted(known.unique())))}")
     return "; ".join(parts)
 
 
