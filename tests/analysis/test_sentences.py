@@ -70,8 +70,9 @@ def test_early_and_late_are_said_of_the_ends_of_the_line_not_of_its_slope(
 
 def test_swings_within_a_stack_are_counted_and_the_largest_jump_is_named() -> None:
     stacks = pd.DataFrame({
-        "stack_id": ["a", "b", "c", "d"], "condition": ["infected", "infected", "mock", "mock"], "n_scored": 9,
-        "crossings": [1, 3, 0, 2], "largest_jump_h": [-30.0, 2.0, 4.0, -9.0], "jump_at_h": [2.0, 4.0, 6.0, 8.0],
+        "stack_id": ["a", "b", "c", "d"], "condition": ["infected", "infected", "mock", "mock"],
+        "n_scored": 9, "crossings": [1, 3, 0, 2],
+        "largest_jump_h": [-30.0, 2.0, 4.0, -9.0], "jump_at_h": [2.0, 4.0, 6.0, 8.0],
     })  # fmt: skip
     calls, jumps = (sentence for _, _, sentence in swing_sentences(stacks))
     assert "1 of 2 infected stacks passes the threshold more than once, that of 1 of 2 mock stacks" in calls

@@ -441,10 +441,10 @@ def swing_sentences(stacks: pd.DataFrame) -> Sentences:
     Args:
         stacks: of :func:`hpiclock.analysis.time_errors.stack_trajectories`, of one run and split.
     """
-    mock = condition_codes(stacks) == 0
+    mock, infected = (condition_codes(stacks) == code for code in (0, 1))
     if stacks["n_scored"].gt(0).any():
         facts = {"n_mock": int(mock.sum()), "alarmed": int(stacks["crossings"][mock].gt(0).sum())}
-        facts |= {"n_infected": int((~mock).sum()), "twice": int(stacks["crossings"][~mock].gt(1).sum())}
+        facts |= {"n_infected": int(infected.sum()), "twice": int(stacks["crossings"][infected].gt(1).sum())}
         yield "swings", SAYS, words("swings", **facts)
     jumps = stacks["largest_jump_h"][mock].abs().dropna()
     if len(jumps):

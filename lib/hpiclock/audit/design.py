@@ -42,11 +42,11 @@ def design_table(frames: pd.DataFrame) -> pd.DataFrame:
     rows: list[tuple[str, float, str]] = []
     for name, mine in (("infected", wells[infected]), ("mock", wells[~infected])):
         rows.append((f"{name} wells", len(mine), f"{int(mine['stacks'].sum())} stacks"))
-    rows.append(("plates", wells["plate"].nunique(), ""))
+    n_plates = wells["plate"].nunique()
+    rows.append(("plates", n_plates, ""))
     rows += [(f"wells at MOI {moi:g}", len(mine), "") for moi, mine in wells[infected].groupby("moi")]
-    places = ("plate", "row", "column", "edge")[
-        wells["plate"].nunique() < 2 :
-    ]  # of one plate nothing differs
+    places = ("plate", "row", "column", "edge")
+    places = places if n_plates > 1 else places[1:]
     if places[0] == "plate":
         rows.append(("AUC of the plate alone", plate_auc(wells), ""))
     for name in places:
