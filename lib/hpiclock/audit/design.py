@@ -45,9 +45,9 @@ def design_table(frames: pd.DataFrame) -> pd.DataFrame:
     n_plates = wells["plate"].nunique()
     rows.append(("plates", n_plates, ""))
     rows += [(f"wells at MOI {moi:g}", len(mine), "") for moi, mine in wells[infected].groupby("moi")]
-    places = ("plate", "row", "column", "edge")
-    places = places if n_plates > 1 else places[1:]
-    if places[0] == "plate":
+    places = ["row", "column", "edge"]
+    if n_plates > 1:
+        places.insert(0, "plate")
         rows.append(("AUC of the plate alone", plate_auc(wells), ""))
     for name in places:
         v = _cramer(wells[name], infected)
