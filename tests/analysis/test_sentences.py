@@ -55,9 +55,9 @@ def test_a_sure_gain_is_said_once_in_hours_and_as_a_share_of_the_clock() -> None
 @pytest.mark.parametrize(
     ("line", "ends"),
     [
-        ((0.8, 0.7, 0.9, -6.0), "at 0 h are called 6.0 h too early, frames at 40 h 14.0 h too early"),
-        ((0.5, 0.3, 0.7, 10.0), "at 0 h are called 10.0 h too late, frames at 40 h 10.0 h too early"),
-        ((1.4, 1.2, 1.6, 1.0), "at 0 h are called 1.0 h too late, frames at 40 h 17.0 h too late"),
+        ((0.8, 0.7, 0.9, -6.0), "it is 6.0 h too early at 0 hpi and 14.0 h too early at 40 hpi"),
+        ((0.5, 0.3, 0.7, 10.0), "it is 10.0 h too late at 0 hpi and 10.0 h too early at 40 hpi"),
+        ((1.4, 1.2, 1.6, 1.0), "it is 1.0 h too late at 0 hpi and 17.0 h too late at 40 hpi"),
     ],
 )
 def test_early_and_late_are_said_of_the_ends_of_the_line_not_of_its_slope(
@@ -116,7 +116,7 @@ def test_a_time_of_detection_stands_beside_the_false_alarms_of_its_rule() -> Non
     )
     assert "; 0 of 10 mock stacks" in calm[0][2]
     assert [verdict for _, verdict, _ in loud] == [BEWARE, BEWARE]
-    assert "but 5 of 10 mock stacks are by the same rule" in loud[0][2]
+    assert "but 5 of 10 mock stacks are detected by the same rule" in loud[0][2]
     assert [verdict for _, verdict, _ in found(0, 0.78)] == [SAYS, CANNOT]
 
 

@@ -84,7 +84,7 @@ def _forest(ax: Axes, rows: pd.DataFrame, names: list[str]) -> None:
 def differences_over_time_figure(windows: pd.DataFrame, *, level: float, clock: str) -> Figure:
     """Draw the difference in each window with its pointwise interval, a panel per metric.
 
-    A filled point differs surely, all windows of the metric taken together.
+    A filled point differs after correction for all windows of the metric.
 
     Args:
         windows: ``comparison_windows`` of :func:`hpiclock.analysis.compare.compare`.
