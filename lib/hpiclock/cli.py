@@ -188,19 +188,21 @@ def audit(
 
 @app.command()
 def study(
-    predictions: Annotated[Path, Argument(help="Parquet, CSV, or test_predictions.npz")],
+    predictions: Annotated[Path, Argument(help="Parquet, CSV, test_predictions.npz, or a run's folder")],
     out: OutFolder = Path("study"),
     config: Annotated[Path | None, Option(help="windows and thresholds; default: the defaults")] = None,
     changes: Set = None,
 ) -> None:
-    """Make every table and figure from predictions alone. Any model's will do; torch is not needed."""
+    """Make every table and figure (PNG; PDF and SVG for a journal) from predictions alone, of any model."""
     from hpiclock.config.load import config_of
     from hpiclock.report.audit_text import verdict_lines
     from hpiclock.runs.results import read_study_tables
-    from hpiclock.runs.run import DESIGN
+    from hpiclock.runs.run import CONFIG, DESIGN
     from hpiclock.tables import read_any
     from hpiclock.workflows.study import study_file
 
+    if (predictions / CONFIG).is_file():
+        predictions, config = predictions / "predictions.parquet", config or predictions / CONFIG
     cfg = _config(config, changes) if config else config_of(_changes(changes))
     _print(f"note: {note}" for note in study_file(predictions, out, cfg))
     typer.echo("What this design can show:")

@@ -46,3 +46,16 @@ def test_figures_fill_the_column_and_their_lettering_is_as_large_as_it_is_drawn(
 def test_explorers_are_no_wider_than_the_column():
     assert max(live.STACK_IN[0], live.THRESHOLD_IN[0], live.WINDOW_IN[0]) <= style.PAGE_IN
     assert mpl.rcParams["font.size"] != style.RC["font.size"]  # the caller's settings stay
+
+
+def test_one_column_keeps_the_lettering_and_every_entry_of_the_legends(made_windows):
+    drawn = figures.metric_by_window(made_windows([0.5, 0.7, 0.9]), metric="auc", level=0.95)
+    figure = style.figure_of(drawn)
+    legends = [part.get_legend() for part in (drawn, *drawn.child_axes)]
+    named = [text.get_text() for legend in legends for text in (legend.get_title(), *legend.texts)]
+    sizes = {text.get_fontsize() for text in figure.findobj(Text) if text.get_text()}
+    narrow = style.in_one_column(figure)
+    assert narrow.get_figwidth() == style.COLUMN_IN
+    assert [text.get_text() for text in narrow.legends[0].texts] == [text for text in named if text]
+    assert {text.get_fontsize() for text in narrow.findobj(Text) if text.get_text()} <= sizes
+    assert style.in_one_column(style.panels(2, style.PAGE_IN, 3)[0]) is None

@@ -56,6 +56,8 @@ def test_an_effect_says_what_it_is_and_its_unit():
     measures = {"measure": ["AUC", "onsets", "association, 0 to 1", "AUC"]}
     cells = readable_audit(rows.assign(**measures), "verdict")["effect (95% interval)"].tolist()
     assert cells == ["AUC: 0.56 (0.28 to 0.80)", "onsets: 4", "association, 0 to 1: 0.17", ""]
+    answers = pd.Series(["not seen", "cannot tell", "shown", "contradicted"])
+    assert readable_audit(rows.assign(verdict=answers), "verdict").index.tolist() == ["d", "b", "c", "a"]
     older = readable_audit(rows, "verdict")["effect (95% interval)"].tolist()
     assert older == ["0.56 (0.28 to 0.80)", "4", "0.17", ""]
 

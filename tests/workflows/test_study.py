@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pandas as pd
 import pytest
 
 from hpiclock.config.schema import Config, StudyConfig, WindowsConfig
-from hpiclock.figures.style import alt_text
+from hpiclock.figures.style import COLUMN_IN, PAGE_IN, alt_text
 from hpiclock.simulate.predictions import Simulation, simulate_predictions
 from hpiclock.tables import METRICS, PREDICTIONS, read, write
 from hpiclock.workflows.study import study_figures, study_tables
@@ -73,10 +74,24 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("suffix", SUFFIXES)
 def test_every_figure_and_table_is_made_without_torch(out: Path, suffix: str) -> None:
     made = {path.name for path in (out / suffix / "figures").iterdir()}
-    assert made == {f"{name}.{kind}" for name in FIGURES for kind in ("png", "svg")}
+    narrow = FIGURES - {"classes", "prediction_scatter", "temporal_generalization"}  # of one panel
+    assert made == {f"{name}.{kind}" for name in FIGURES for kind in ("png", "pdf", "svg", "csv")} | {
+        f"{name}_one_column.{kind}" for name in narrow for kind in ("pdf", "svg")
+    }
     tables = {path.stem for path in (out / suffix / "tables").iterdir()}
     assert {"metrics", "windows_hours", "windows_hpi", "stability", "detection", "conclusions"} <= tables
     assert len(read(METRICS, out / suffix / "metrics.csv")) > 100
+
+
+@pytest.mark.parametrize("name", ["auc_by_hpi", "detection", "agreement_infection", "score_over_hours"])
+def test_figures_are_one_and_two_columns_wide_with_their_table(out: Path, name: str) -> None:
+    for path, inches in ((f"{name}.svg", PAGE_IN), (f"{name}_one_column.svg", COLUMN_IN)):
+        text = (out / "parquet" / "figures" / path).read_text(encoding="utf-8")
+        width = float(re.search(r'<svg [^>]*width="([\d.]+)pt"', text)[1]) / 72
+        assert 0.9 * inches < width < 1.01 * inches
+    table = pd.read_csv(out / "parquet" / "figures" / f"{name}.csv")
+    assert len(table) > 0
+    assert table["split"].eq("test").all()
 
 
 def test_the_formats_give_the_same_numbers(out: Path) -> None:
@@ -97,5 +112,5 @@ def test_every_run_of_a_file_has_its_figures_under_its_name() -> None:
     cfg = Config(study=StudyConfig(resamples=100), windows=WindowsConfig(width_h=24, stride_h=24))
     drawn = study_figures(study_tables(two, cfg), two, cfg)
     assert set(drawn) == {f"{run}_{name}" for run in ("a", "fold-1-b") for name in FIGURES}
-    one, other = (alt_text(drawn[f"{run}_classes"]) for run in ("a", "fold-1-b"))
+    one, other = (alt_text(drawn[f"{run}_classes"][0]) for run in ("a", "fold-1-b"))
     assert one != other

@@ -14,6 +14,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, to_hex, to_rgb
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator
 
 from hpiclock import format
 from hpiclock.format import count_text, first_clause, number_text, true_minus
@@ -22,6 +24,7 @@ RC: Any = mpl.rc_params_from_file(Path(__file__).with_name("figures.mplstyle"), 
 styled = mpl.rc_context(RC)  # decorates a plot function: it runs under RC, the caller's settings stay
 COLUMN_IN = 3.5  # one column of a journal page, inches
 PAGE_IN = 7.2  # two columns
+MOST_TICKS = 5  # along one column
 DPI = 200
 SCREEN_DPI = 130  # pixels on a page for an inch on paper: PAGE_IN fills the column of a page
 
@@ -232,6 +235,35 @@ def legend_below(figure: Figure | SubFigure, *panels: Axes, **options: Any) -> N
             entries.setdefault(str(label), handle)
     place: Any = {"loc": "outside lower center", "ncols": max(len(entries), 1)} | options
     figure.legend(list(entries.values()), list(entries), **place)
+
+
+def in_one_column(figure: Figure) -> Figure | None:
+    """Make a figure of one panel as wide as a column of a journal; None where there are several panels.
+
+    Its lettering keeps its size: legends go below the panel, and every second tick and long names make room.
+    """
+    if len(figure.axes) != 1:
+        return None
+    parts = [figure.axes[0], *figure.axes[0].child_axes]
+    keys: list[Any] = []
+    texts: list[str] = []
+    for ax in parts:
+        if (legend := ax.get_legend()) is not None:
+            if title := legend.get_title().get_text():
+                keys, texts = [*keys, Line2D([], [], linestyle="")], [*texts, title]
+            keys += legend.legend_handles
+            texts += [text.get_text() for text in legend.texts]
+            legend.remove()
+        ax.set(xlabel=wrapped(ax.get_xlabel(), 40), ylabel=wrapped(ax.get_ylabel(), 28))
+        if len(ax.get_xticks()) > MOST_TICKS and isinstance(ax.xaxis.get_major_locator(), FixedLocator):
+            ax.set_xticks(ax.get_xticks()[::2])
+    across = 1 if any(len(text) > 24 for text in texts) else 2
+    lines = sum(1 + text.count("\n") for text in texts) / across
+    figure.set_size_inches(COLUMN_IN, figure.get_figheight() + 0.17 * lines)
+    if keys:
+        options: Any = {"loc": "outside lower left", "ncols": across, "fontsize": RC["legend.fontsize"]}
+        figure.legend(keys, texts, frameon=False, **options)
+    return figure
 
 
 def drop_legend(ax: Axes) -> None:

@@ -158,6 +158,8 @@ def readable_audit(table: pd.DataFrame, name: str) -> pd.DataFrame:
         table = table[table["what"].ne("window")]
     if name == "verdict":
         table = table.assign(measure=table.get("measure", ""))  # older verdicts do not name it
+        order = list(VERDICT_WORDS)
+        table = table.sort_values("verdict", key=lambda answers: answers.map(order.index), kind="stable")
     return readable(table, TABLES[name])
 
 

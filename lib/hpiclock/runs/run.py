@@ -382,7 +382,8 @@ def write_figure(figure: Figure | Axes, path: Path) -> None:
         about = {"Subject": about["Description"], "CreationDate": None}
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic(path) as partial, mpl.rc_context({"svg.hashsalt": "hpiclock"}):
-        whole.savefig(partial, dpi=150, bbox_inches="tight", metadata=about)
+        margin = 0.1 if path.suffix == ".png" else 0.0  # in print the width is that of a column
+        whole.savefig(partial, dpi=150, bbox_inches="tight", pad_inches=margin, metadata=about)
 
 
 def write_figures(

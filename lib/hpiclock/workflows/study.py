@@ -14,12 +14,14 @@ from hpiclock.analysis.sentences import part_of
 from hpiclock.analysis.units import reported_rows, reported_split
 from hpiclock.audit.verdict import design_verdict
 from hpiclock.config.schema import Config
-from hpiclock.figures.style import figure_of
+from hpiclock.figures.style import figure_of, in_one_column
 from hpiclock.files import check_output_folder, write_csv
 from hpiclock.runs.results import Tables, first_threshold_rule, write_tables
 from hpiclock.runs.run import CONFIG, DESIGN, Run, outputs_of, write_figures
 from hpiclock.tables import PREDICTIONS, write
 from hpiclock.workflows.identity import check_identity
+
+Drawn = tuple[Figure, pd.DataFrame]  # a figure and what it shows
 
 
 def study_tables(predictions: pd.DataFrame, cfg: Config) -> Tables:
@@ -39,8 +41,8 @@ def study_file(source: str | Path, out: Path, cfg: Config) -> list[str]:
 
     Args:
         source: the file.
-        out: a folder; it gets ``metrics.csv``, ``tables/``, ``figures/``, ``predictions.parquet`` and the
-            design's part of the audit, ``design_verdict.csv``.
+        out: a folder; it gets ``metrics.csv``, ``tables/``, ``figures/`` (PNG, PDF, SVG and table
+            of each), ``predictions.parquet`` and the design's part of the audit, ``design_verdict.csv``.
         cfg: windows and how predictions are judged.
 
     Raises:
@@ -54,25 +56,37 @@ def study_file(source: str | Path, out: Path, cfg: Config) -> list[str]:
     write(PREDICTIONS, predictions, out / "predictions.parquet")
     write_tables(tables, out)
     write_csv(design_verdict(predictions), out / DESIGN)
-    write_figures(study_figures(tables, predictions, cfg), out / "figures")
+    _write_for_a_journal(study_figures(tables, predictions, cfg), out / "figures")
     return notes
 
 
-def study_figures(tables: Tables, predictions: pd.DataFrame, cfg: Config) -> dict[str, Figure]:
-    """Return every figure of the study by name, of the split that is reported.
+def _write_for_a_journal(drawn: dict[str, Drawn], folder: Path) -> None:
+    """Write each figure two columns wide and, if it has one panel, one column wide, and its table as CSV."""
+    wide = {name: figure for name, (figure, _) in drawn.items()}
+    write_figures(wide, folder, (".png", ".pdf", ".svg"))
+    narrow = {f"{name}_one_column": in_one_column(figure) for name, figure in wide.items()}
+    write_figures({name: figure for name, figure in narrow.items() if figure}, folder, (".pdf", ".svg"))
+    for name, (_, table) in drawn.items():
+        write_csv(table.drop(columns="path", errors="ignore"), folder / f"{name}.csv")
+
+
+def study_figures(tables: Tables, predictions: pd.DataFrame, cfg: Config) -> dict[str, Drawn]:
+    """Return every figure of the study with its table by name, of the split that is reported.
 
     Of several runs each has its own, named after it: ``a_classes``, ``b_classes``.
     """
-    drawn: dict[str, Figure] = {}
+    drawn: dict[str, Drawn] = {}
     runs = list(predictions.groupby("run", sort=True))
     for run, of_run in runs:
         prefix = re.sub(r"[^\w.-]+", "-", f"{run}_") if len(runs) > 1 else ""
         named = _figures_of_run(tables, str(run), reported_rows(of_run), cfg)
-        drawn |= {f"{prefix}{name}": figure_of(figure) for name, figure in named.items()}
+        drawn |= {f"{prefix}{name}": (figure_of(figure), table) for name, (figure, table) in named.items()}
     return drawn
 
 
-def _figures_of_run(tables: Tables, run: str, rows: pd.DataFrame, cfg: Config) -> dict[str, Axes | Figure]:
+def _figures_of_run(
+    tables: Tables, run: str, rows: pd.DataFrame, cfg: Config
+) -> dict[str, tuple[Axes | Figure, pd.DataFrame]]:
     level, cut = cfg.study.level, float(tables["threshold"]["value"].iloc[0])
 
     def part(name: str) -> pd.DataFrame:
@@ -80,18 +94,26 @@ def _figures_of_run(tables: Tables, run: str, rows: pd.DataFrame, cfg: Config) -
 
     metrics = part("metrics")
     auc = metrics[metrics["metric"].eq("auc") & metrics["group"].eq("all")]
-    curves, by_hpi = part("detection_curves"), part("windows_hpi")
-    rules = part_of(tables["detection_thresholds"], run=run)
-    drawn: dict[str, Axes | Figure] = {
-        "classes": figures.classes_figure(part("roc"), auc, part("confusion"), level=level, threshold=cut),
-        "reliability": figures.reliability(part("reliability"), level=level),
-        "score_over_hours": figures.score_over_hours(rows, threshold=cut),
-        "prediction_scatter": figures.prediction_scatter_figure(rows, part("time_lines")),
-        "residual_over_hours": figures.residual_over_hours(part("residuals")),
-        "temporal_generalization": figures.temporal_generalization_figure(part("windows_hours"), level=level),
-        "auc_by_hpi": figures.metric_by_window(by_hpi, metric="auc_stratified", level=level, clock="hpi"),
-        "detection": figures.detection_curve(first_threshold_rule(curves, rules), level=level),
+    roc, bins, scatter, residuals = map(part, ("roc", "reliability", "time_lines", "residuals"))
+    by_hours, by_hpi, limits = map(part, ("windows_hours", "windows_hpi", "agreement"))
+    found = first_threshold_rule(part("detection_curves"), part_of(tables["detection_thresholds"], run=run))
+    drawn: dict[str, tuple[Axes | Figure, pd.DataFrame]] = {
+        "classes": (figures.classes_figure(roc, auc, part("confusion"), level=level, threshold=cut), roc),
+        "reliability": (figures.reliability(bins, level=level), bins),
+        "score_over_hours": (figures.score_over_hours(rows, threshold=cut), rows),
+        "prediction_scatter": (figures.prediction_scatter_figure(rows, scatter), rows),
+        "residual_over_hours": (figures.residual_over_hours(residuals), residuals),
+        "temporal_generalization": (
+            figures.temporal_generalization_figure(by_hours, level=level),
+            by_hours,
+        ),
+        "auc_by_hpi": (
+            figures.metric_by_window(by_hpi, metric="auc_stratified", level=level, clock="hpi"),
+            part_of(by_hpi, metric="auc_stratified"),
+        ),
+        "detection": (figures.detection_curve(found, level=level), found),
     }
     for clock in rows["clock"].unique():
-        drawn[f"agreement_{clock}"] = figures.bland_altman(rows, part("agreement"), clock=clock, level=level)
+        figure = figures.bland_altman(rows, limits, clock=clock, level=level)
+        drawn[f"agreement_{clock}"] = figure, part_of(rows, clock=clock)
     return drawn
