@@ -57,6 +57,8 @@ NAN = float("nan")
         (window_text(6.0, 12.5), "6-12.5 h"),
         (true_minus("-0.5 to +0.2"), "−0.5 to +0.2"),
         (first_clause("one class only; 3 wells"), "one class only"),
+        (number_text(-0.04, 1), "0.0"),
+        (number_text(-0.001, 2, signed=True), "+0.00"),
     ],
 )
 def test_one_form_each(text, expected):

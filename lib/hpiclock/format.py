@@ -16,8 +16,8 @@ LEAST_P = 0.001  # p values below it are not told apart
 
 
 def number_text(value: float, digits: int = 3, *, signed: bool = False, missing: str = "undefined") -> str:
-    """Return ``0.912``, with a plus sign where ``signed``; ``missing`` for NaN and infinity."""
-    return f"{value:{'+' if signed else ''}.{digits}f}" if np.isfinite(value) else missing
+    """Return ``0.912``, with a plus sign where ``signed``; ``missing`` for NaN, infinity; no minus zero."""
+    return f"{value:{'+' if signed else ''}z.{digits}f}" if np.isfinite(value) else missing
 
 
 def value_text(value: float, unit: str, *, signed: bool = False) -> str:

@@ -167,3 +167,18 @@ def test_gallery_begins_a_line_for_each_reason(scored_plate):
     axes = figures.gallery_figure(rows, np.zeros((5, 8, 8), np.uint8), columns=2).axes
     captions = [ax.xaxis.get_label().get_text().split("\n")[0] for ax in axes]
     assert captions == ["1. missed", "2. missed", "3. missed", "", "1. time error", "2. time error"]
+
+
+def test_of_many_frames_with_maps_so_many_are_drawn_that_cells_can_be_seen(scored_plate):
+    rows = scored_plate.groupby("condition").head(8)
+    images = np.zeros((len(rows), 8, 8), np.uint8)
+    drawn = figures.attribution_figure(
+        rows, images, {"class": np.zeros((len(rows), 4, 4))}, method="Grad-CAM"
+    )
+    parts = [part for part in drawn.subfigs if any(ax.get_title() for ax in part.axes)]
+    shown = [[ax for ax in part.axes if ax.get_title()] for part in parts]
+    assert [len(pictures) for pictures in shown] == [5, 5]
+    drawn.draw_without_rendering()
+    widths = [ax.get_window_extent().width / drawn.dpi for pictures in shown for ax in pictures]
+    assert min(widths) > 1.2  # inches
+    assert "10 test frames" in figures.alt_text(drawn)

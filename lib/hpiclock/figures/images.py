@@ -43,7 +43,7 @@ def film_strip_figure(frames: pd.DataFrame, images: Images) -> Figure:
     frames = frames.assign(column=_columns(frames))
     strips = [part.sort_values("hours") for _, part in frames.groupby("stack_id", sort=False)]
     longest = int(frames["column"].max()) + 1
-    side = min(1.15, (style.PAGE_IN - 0.8) / longest)
+    side = min(LARGEST_IN, (style.PAGE_IN - 0.8) / longest)
     fig = style.new_figure(longest * side + 0.8, len(strips) * (side + 0.32))
     fig.set_layout_engine("constrained", w_pad=0.01, h_pad=0.01, wspace=0, hspace=0)
     panels = fig.subplots(len(strips), longest, squeeze=False)
@@ -181,7 +181,8 @@ SCALES: dict[str, Colormap] = {  # blue and orange are the conditions, so time h
     "time": LinearSegmentedColormap.from_list("time", ["#1B7837", "#F7F7F7", "#762A83"]),
 }
 ENDS = {"class": ("for uninfected", "for infected"), "time": ("for fewer hours", "for more hours")}
-SIDE_IN = 0.83
+LARGEST_IN = 1.4  # side of a picture
+ACROSS = 5  # pictures of a condition; more would be too small to see cells in
 SCALES_IN = 0.32  # height of the colour scales
 STRONGEST = 99  # percentile of a head's maps that gets the full colour
 COVER = 0.7  # opacity there
@@ -193,7 +194,8 @@ def attribution_figure(
 ) -> Figure:
     """Draw frames by condition and time, and below each the attribution map of every head.
 
-    One colour scale a head for all frames, so weak maps stay pale; zero is transparent.
+    Of more than :data:`ACROSS` frames of a condition so many are drawn, spread over their order. One colour
+    scale a head for all frames, so weak maps stay pale; zero is transparent.
 
     Args:
         rows: one row per image, in the order in which they stand side by side in their condition
@@ -210,9 +212,12 @@ def attribution_figure(
     if not len(rows) or not maps:
         return style.empty_figure("this run keeps no maps of where its model looks")
     rows = rows.reset_index(drop=True)
-    strips = [part for _, part in rows.groupby("condition", sort=False)]
+    strips = [
+        part.iloc[np.unique(np.linspace(0, len(part) - 1, ACROSS).round().astype(int))]
+        for _, part in rows.groupby("condition", sort=False)
+    ]
     columns, lines = max(map(len, strips)), 1 + len(maps)
-    height = lines * SIDE_IN + 0.5
+    height = lines * min(LARGEST_IN, (style.PAGE_IN - 0.3) / columns) + 0.55
     fig = style.new_figure(style.PAGE_IN, len(strips) * height + SCALES_IN)
     fig.set_layout_engine("constrained", w_pad=0.01, h_pad=0.012, wspace=0, hspace=0)
     heights = [*[height] * len(strips), SCALES_IN]
@@ -239,7 +244,9 @@ def attribution_figure(
         words.append(f"{condition} from {style.range_text(strip[clock])} {unit}")
     _draw_scales(parts[-1], list(maps))
     heads = " and the ".join(maps)
-    text = f"{len(rows)} test frames with the {method} maps of the {heads} head: {'; '.join(words)}."
+    text = (
+        f"{sum(map(len, strips))} test frames with the {method} maps of the {heads} head: {'; '.join(words)}."
+    )
     return style.describe(fig, text)
 
 

@@ -239,8 +239,8 @@ def gap_sentences(sampling: pd.DataFrame) -> Markdown:
         values = [auc[[key[: len(of)] == of for key in auc.index]].dropna() for of in pair]
         if all(len(value) for value in values):
             first, second = (float(value.iloc[0]) for value in values)
-            gap = round(first - second, 2) + 0.0  # no -0.00
-            lines.append(f"- {words}: {gap:+.2f} ({first:.2f} against {second:.2f}, over plates and hours).")
+            gap = number_text(first - second, 2, signed=True)
+            lines.append(f"- {words}: {gap} ({first:.2f} against {second:.2f}, over plates and hours).")
     return Markdown("\n".join(lines) or "No two experiments can be compared: too few wells.")
 
 
