@@ -298,6 +298,7 @@ def test_manifest_into_a_place_that_is_not_there_for_writing(
         (["--passport", "notes.csv"], "is there and was not made by this command"),
         (["--quarantine", "notes.csv"], "is there and was not made by this command"),
         (["-o", "link.csv"], "is a link"),
+        (["-o", "run/manifest.csv"], "is there and was not made by this command"),
         (["-o", "/dev/null"], "no format of an output"),
         (["-o", "new.csv", "--passport", "new.csv"], "is read or written by this command already"),
         (["-o", "notes.csv/new.csv"], "cannot be written (Not a directory)"),
@@ -315,6 +316,9 @@ def test_manifest_writes_over_nothing_of_anyone_else(
     monkeypatch.setattr("hpiclock.workflows.audit.survey", None)  # refused before anything is opened
     Path("notes.csv").write_text("day,what\n1,virus\n")
     Path("plate.yaml").write_text("root: plate\n")
+    Path("run").mkdir()
+    Path("run", "config.yaml").write_text("")
+    Path("run", "manifest.csv").write_text("n_frames,interval_h\n")
     Path("link.csv").symlink_to("plate/infected/s1_A1_p1.tif")
     named = [word.format(source=source) for word in words]
     assert line in refused(hpiclock, tmp_path, "manifest", source, *named)

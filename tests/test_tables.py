@@ -263,6 +263,9 @@ def no_table(folder: Path, kind: str) -> Path:
     elif kind == "nested parquet":
         path = folder / "t.parquet"
         pq.write_table(pa.table({"a": [[1, 2]]}), path)
+    elif kind == "bytes parquet":
+        path = folder / "t.parquet"
+        pq.write_table(pa.table({"a": [b"x\xff"]}), path)
     elif kind == "no parquet":
         path = folder / "t.parquet"
         path.write_bytes(b"PAR1 PAR1")
@@ -284,6 +287,7 @@ def no_table(folder: Path, kind: str) -> Path:
         ("shifted", "rows have more cells than the header"),
         ("wide parquet", "of 6,000 columns, a table may have"),
         ("nested parquet", "column a holds list<"),
+        ("bytes parquet", "column a holds bytes, not text; write it as text"),
         ("no parquet", "cannot be read as a table"),
     ],
 )

@@ -404,7 +404,11 @@ def _read_parquet(path: Path) -> pd.DataFrame:
             raise InputError(
                 f"{path}: column {field.name} holds {field.type}, not one value a row; take it out"
             )
-    return pd.read_parquet(path)
+        if pa_types.is_binary(field.type) or pa_types.is_large_binary(field.type):
+            raise InputError(f"{path}: column {field.name} holds bytes, not text; write it as text")
+    data = pd.read_parquet(path)
+    kinds = {name: kind.categories.dtype for name, kind in data.dtypes.items() if hasattr(kind, "categories")}
+    return data.astype(kinds)
 
 
 def _read_csv(path: Path) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -304,3 +305,22 @@ def test_wells_of_a_study_are_read_in_every_form() -> None:
     forms = {"s0": "R01C01", "s1": "1-A", "s2": "a/1", "s3": "A - 01", "s4": "AF48", "s5": "48af"}
     predictions, _ = complete_predictions(long(well=lambda t: t["stack_id"].map(forms)))
     assert set(predictions["well"]) == {"A01", "AF48"}
+
+
+@pytest.mark.parametrize("ids", [list("aabb"), list("ab") * 2, ["a", "a", "", ""]])
+def test_a_table_of_categories_of_no_labels_or_of_no_stacks_gives_no_warning(
+    tmp_path: Path, ids: list[str]
+) -> None:
+    table = pd.DataFrame({"stack_id": ids, "hours": [0.0, 1, 2, 3], "p_infected": 0.5})
+    table["label"] = pd.array([1, 1, None, None], "Int8")
+    table.astype({"stack_id": "category"}).to_parquet(tmp_path / "p.parquet")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        if "" in ids:
+            with pytest.raises(InputError, match="column stack_id: the value is missing"):
+                read_predictions(tmp_path / "p.parquet")
+            return
+        rows, notes = read_predictions(tmp_path / "p.parquet")
+    assert rows["stack_id"].tolist() == ids
+    unlabelled = "1 stack without a label: taken as mock, and not scored"
+    assert (unlabelled in notes) == (ids == list("aabb"))

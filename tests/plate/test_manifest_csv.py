@@ -218,6 +218,7 @@ def test_a_manifest_that_was_written_is_read_again_without_a_word(stacks: Path) 
         ("path,condition\n,mock\n", "row 2, column path: is empty"),
         ("path,condition,start_h\na.tif,mock,2e6\n", "row 2, column start_h: 2e6 cannot be"),
         ("path,condition,onset_h\na.tif,infected,-10001\n", "row 2, column onset_h: -10001 cannot be"),
+        (f"path,condition,n_frames\na.tif,mock,{'9' * 5000}\n", "is not a whole number; correct it"),
         ("path,condition,hours\na.tif,mock,1e300\n", "row 2, column hours: 1e300 cannot be"),
         ("path,condition\na.tif,mock,5\n", "row 2 has more cells than the header; correct the row"),
         ("path,condition,path\na.tif,mock,b.tif\n", "column path stands twice"),

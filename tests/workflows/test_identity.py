@@ -184,7 +184,11 @@ def test_a_run_whose_own_files_were_edited_is_not_opened(run, name, old, new):
 
 
 @pytest.mark.parametrize(
-    "name", ["split.json", "results.json", "notes.json", "predictions.parquet", "tables/threshold.csv"]
+    "name",
+    [
+        *("split.json", "results.json", "notes.json", "predictions.parquet", "tables/threshold.csv"),
+        "checkpoints/looks.csv",
+    ],
 )
 def test_a_run_of_which_a_result_is_damaged_or_gone_is_not_opened(run, name):
     path = run.path(name)

@@ -1,5 +1,6 @@
 """Notebooks run with parameters, keep what they made, and fail in one line that names the place."""
 
+import itertools
 import re
 from pathlib import Path
 
@@ -38,7 +39,10 @@ def write_notebook(path, *cells, parameters=PARAMETERS):
 
 @pytest.fixture
 def project(tmp_path, monkeypatch):
-    """A project with a config; its folder is the working directory."""
+    """A project with a config and stacks that nobody opens; its folder is the working directory."""
+    for source, condition in itertools.product(("stacks", "other"), ("infected", "mock")):
+        (tmp_path / source / condition).mkdir(parents=True)
+        (tmp_path / source / condition / "s1_A1_p1.tif").touch()
     (tmp_path / "configs").mkdir()
     (tmp_path / "configs" / "plate.yaml").write_text("experiment: plate\ndata: {source: ../stacks}\n")
     monkeypatch.chdir(tmp_path)
@@ -114,6 +118,14 @@ def test_bad_input_found_by_a_notebook_leaves_no_run_behind(project):
     with pytest.raises(InputError, match=r"^stacks: no such folder; set data.source$"):
         run_chain("configs/plate.yaml", {}, run_dir="", notebooks="01")
     assert not (project / "reports" / "plate" / "seed0").exists()
+
+
+def test_a_source_that_is_not_there_is_said_before_a_kernel_starts(project, monkeypatch):
+    monkeypatch.setattr("hpiclock.workflows.notebooks.execute", None)
+    write_notebook(project / "notebooks" / "01_look.ipynb", "1")
+    with pytest.raises(InputError, match="nowhere: no such file or folder; set"):
+        run_chain("configs/plate.yaml", {"data.source": "nowhere"}, run_dir="new/run", notebooks="01")
+    assert not (project / "new").exists()
 
 
 def test_what_is_not_this_run_s_is_never_removed(project):

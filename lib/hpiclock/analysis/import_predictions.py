@@ -11,6 +11,7 @@ from scipy.stats import mannwhitneyu
 from hpiclock.config.schema import DataConfig
 from hpiclock.errors import InputError
 from hpiclock.files import NPZ_FAULTS, check_file, read_text
+from hpiclock.format import count_text
 from hpiclock.tables import (
     CLOCKS,
     LONGEST_H,
@@ -274,10 +275,12 @@ def _conditions(rows: pd.DataFrame, notes: list[str], place: str) -> None:
     stacks = known.astype({"label": float}).groupby("stack_id")["label"]
     rises = stacks.apply(lambda label: label.is_monotonic_increasing) & (stacks.sum() >= 2)
     of_stack = rises | (stacks.mean() > 0.5)
-    is_infected = rows["stack_id"].map(of_stack).fillna(False).to_numpy(bool)
+    is_infected = rows["stack_id"].map(of_stack).eq(True).to_numpy(bool)
     rows["condition"] = np.where(is_infected, "infected", "mock")
     notes.append("conditions are not given: a stack is what most of its labels say, or what they turn to")
-    turned = rows["stack_id"].map(rises).fillna(False).to_numpy(bool)
+    if unlabelled := rows.loc[~rows["stack_id"].isin(known["stack_id"]), "stack_id"].nunique():
+        notes.append(f"{count_text(unlabelled, 'stack')} without a label: taken as mock, and not scored")
+    turned = rows["stack_id"].map(rises).eq(True).to_numpy(bool)
     odd_rows = rows["label"].notna().to_numpy(bool) & ~turned & (infected != is_infected)
     if odd_rows.any():
         names = ", ".join(map(str, rows.loc[odd_rows, "stack_id"].unique()[:3]))

@@ -57,7 +57,16 @@ LOGGED = {
 
 PUT_BACK = "put the file back as it was, or train again"
 # what a finished run is read from; pages, figures and what an audit adds may be made anew
-SEALED = ("*.csv", "*.parquet", "split.json", NOTES, "results.json", "temporal_metrics.json", "tables/*")
+SEALED = (
+    "*.csv",
+    "*.parquet",
+    "split.json",
+    NOTES,
+    "results.json",
+    "temporal_metrics.json",
+    "tables/*",
+    "checkpoints/looks.csv",
+)
 NOT_SEALED = (VERDICT, DESIGN)
 
 Say = Callable[[str], None]

@@ -4,7 +4,7 @@ A plate is checked for its stacks, its design and its passport; the audit's verd
 run's report, with every table behind it.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
@@ -31,7 +31,7 @@ from hpiclock.plate.quality import KINDS, cached_statistics, frame_statistics, p
 from hpiclock.plate.timeline import expand_frames
 from hpiclock.report.methods import METHODS, write_methods
 from hpiclock.report.text import passport_lines, survey_lines
-from hpiclock.runs.run import VERDICT, VERDICT_COLUMNS, Run, Say, outputs_of
+from hpiclock.runs.run import CONFIG, VERDICT, VERDICT_COLUMNS, Run, Say, outputs_of
 from hpiclock.tables import (
     CONDITIONS,
     FRAMES,
@@ -164,8 +164,13 @@ def check_places(
     for path, names in zip((manifest, passport, quarantine), columns, strict=True):
         if path:
             suffixes = (".csv", ".parquet") if path == manifest else (".csv",)
-            check_output(path, over=over, suffixes=suffixes, own=partial(has_columns, names=names))
+            own = partial(_is_ours, names=names)
+            check_output(path, over=over, suffixes=suffixes, own=own)
             over.append(path)
+
+
+def _is_ours(path: Path, names: Sequence[str]) -> bool:
+    return has_columns(path, names) and not (path.parent / CONFIG).is_file()  # a run's manifest is not
 
 
 def check_plate(cfg: Config, *, read_frames: bool, say: Say) -> Checked:

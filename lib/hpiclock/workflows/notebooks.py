@@ -19,6 +19,7 @@ from hpiclock.config.load import NOT_PATHS, PATH_KEYS, load_config
 from hpiclock.config.schema import Config
 from hpiclock.errors import InputError, RunFailed, nearest
 from hpiclock.files import remove_content
+from hpiclock.plate.manifest.sources import find_stacks
 from hpiclock.progress import progress
 from hpiclock.report.pages import folder_placeholders, keep_notebook, without_machine_paths
 from hpiclock.runs.run import CONFIG, Run, default_folder
@@ -70,6 +71,8 @@ def run_chain(
     cfg = load_config(config, overrides)
     folder = Path(run_dir or default_folder(cfg))
     there, new = folder.is_dir(), not (folder / CONFIG).is_file()
+    if new:
+        find_stacks(cfg.data)  # what is wrong with the source is said before a kernel starts
     run = Run.create(cfg, run_dir)
     for partial in run.folder.glob(PARTIAL.format("*")):
         partial.unlink()  # of a chain that was killed

@@ -447,7 +447,7 @@ def _entry(path: Path, place: str, row: dict[str, str]) -> StackEntry:
         if value is not None and not low <= value <= high:
             raise InputError(f"{place}, column {name}: {row[name]} cannot be; write a number it can have")
     n_frames = row.get("n_frames", "")
-    if n_frames and not n_frames.isdecimal():
+    if n_frames and not (n_frames.isdecimal() and len(n_frames) < 10):
         raise InputError(f"{place}, column n_frames: {n_frames!r} is not a whole number; correct it")
     if condition == "mock":
         if numbers["moi"]:
