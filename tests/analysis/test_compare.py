@@ -163,7 +163,8 @@ def test_a_planted_gain_is_found_and_said():
     assert row_of(tables, "infected", "mae")["verdict"] == "better"
     assert row_of(tables, "infected", "mae")["difference"] < 0
     said = " ".join(tables["conclusions"]["sentence"])
-    assert "clear against noisy, time error of infected frames" in said
+    assert "Every difference is clear less noisy" in said
+    assert said.count("clear against noisy") == 1  # not in every sentence
     assert "clear is better in this." in said
 
 
@@ -173,7 +174,7 @@ def test_no_difference_shown_says_how_small_a_one_could_have_been_seen(two):
     said = tables["conclusions"]["sentence"]
     mine = said[said.str.contains("time error of infected frames: ")].iloc[0]
     assert row["verdict"] == "no difference shown"
-    assert "After correction no difference is shown, which is not the same as none" in mine
+    assert "After correction no difference is shown: with these wells" in mine
     assert f"a difference of {row['could_see']:.2f} h would have been seen in 80%" in mine
 
 

@@ -60,6 +60,12 @@ def test_variants_are_named_by_experiment_or_else_by_what_differs(make_run):
     assert list(by_variant(named)) == ["a", "b"]
     same = [make_run("x/seed0", experiment="x"), make_run("y/seed0", experiment="x", train__lr=0.1)]
     assert list(by_variant(same)) == ["train.lr=0.0001", "train.lr=0.1"]
+    names = [f"{letter}-name-that-is-far-too-long" for letter in "xy"]
+    long = [
+        make_run(f"{name}/seed0", experiment=name, train__lr=rate)
+        for name, rate in zip(names, (1e-3, 1e-2), strict=True)
+    ]
+    assert list(by_variant(long)) == ["A", "B"]
 
 
 def test_a_comparison_is_written_whole(make_run, tmp_path, monkeypatch, capsys):
@@ -76,7 +82,8 @@ def test_a_comparison_is_written_whole(make_run, tmp_path, monkeypatch, capsys):
     assert rows["against"].eq("plain").all()
     mock = rows[rows["metric"].eq("mae") & rows["group"].eq("mock")].iloc[0]
     assert mock["difference"] < 0
-    assert "better against plain, time error of mock frames" in said
+    assert "Every difference is better less plain" in said
+    assert "- time error of mock frames: " in said
     assert (out / "comparison.txt").read_text() in said
     assert {p.name for p in (out / "figures").iterdir()} == {
         f"{name}{suffix}" for suffix in (".png", ".svg")

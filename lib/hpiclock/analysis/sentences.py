@@ -519,16 +519,25 @@ def verdict_of(row: Mapping[str, Any], *, alpha: float) -> str:
     return EQUAL if inside or row["note"] == SAME else NOT_SHOWN
 
 
+COMPARED = ("comparison", "comparison_windows", "steadiness")
+
+
 def comparison_sentences(tables: Mapping[str, pd.DataFrame], *, level: float, power: float) -> pd.DataFrame:
     """Return ``topic verdict sentence`` from the tables of :func:`hpiclock.analysis.compare.compare`.
 
     Topics are ``comparison``, ``windows``, ``steadier`` and ``beware``.
     """
+    pairs = tables["comparison"][["variant", "against"]].drop_duplicates()
+    alone = [("comparison", SAYS, words("pair", **pair)) for pair in pairs.to_dict("records")]
+    names = pairs["variant"] + " against " + pairs["against"] + ", "
+    pairs = pairs.assign(pair="" if len(pairs) == 1 else names)  # of one pair it is said once
+    named = {name: tables[name].merge(pairs) for name in COMPARED}
     rows = [
         *(("beware", CANNOT, note) for note in tables["notes"]["note"]),
-        *_whole_comparison(tables["comparison"], level, power),
-        *_compared_windows(tables["comparison_windows"], level),
-        *_steadiness(tables["steadiness"], level),
+        *(alone if len(alone) == 1 else ()),
+        *_whole_comparison(named["comparison"], level, power),
+        *_compared_windows(named["comparison_windows"], level),
+        *_steadiness(named["steadiness"], level),
     ]
     return pd.DataFrame(rows, columns=["topic", "verdict", "sentence"])
 
@@ -551,7 +560,7 @@ def _compared(row: Mapping[str, Any]) -> dict[str, Any]:
     written |= {name: p_text(row[name], least=LEAST_P) for name in ("p", "p_holm")}
     spread = f"{SPREADS[row['spread']]} over windows of the " if "spread" in row else ""
     name = f"{spread}{variant_name(row['metric'], row['group'])}"
-    return dict(row) | written | {"what": f"{row['variant']} against {row['against']}, {name}"}
+    return dict(row) | written | {"what": f"{row['pair']}{name}"}
 
 
 def _whole_comparison(table: pd.DataFrame, level: float, power: float) -> Sentences:
@@ -581,29 +590,33 @@ def _meaning(row: Mapping[str, Any], facts: dict[str, Any], level: float, power:
 
 
 def _compared_windows(table: pd.DataFrame, level: float) -> Sentences:
-    keys = ["variant", "against", "group", "metric"]
     tested = table[table["axis"].eq("hours") & table["p_over_all_windows"].notna()]
-    for (variant, against, group, metric), rows in tested.groupby(keys, sort=False):
-        what = f"{variant} against {against}, {variant_name(metric, group)} over hours"
-        found = rows[rows["p_over_all_windows"] <= 1 - level]
-        if found.empty:
-            most = rows.loc[rows["p_over_all_windows"].idxmin()]
-            p = p_text(most["p_over_all_windows"], least=LEAST_P)
-            window = window_text(most["start_h"], most["end_h"])
-            yield "windows", NOT_SHOWN, words("no window differs", what=what, p=p, window=window)
-        for gained, part in found.groupby((found["difference"] > 0) != _less_is_better(metric)):
-            windows = ", ".join(window_text(row.start_h, row.end_h) for row in part.itertuples())
-            word = BETTER if gained else WORSE
-            yield "windows", word, words("windows differ", what=what, word=word, windows=windows)
+    for pair, of_pair in tested.groupby("pair", sort=False):
+        same = []
+        for (group, metric), rows in of_pair.groupby(["group", "metric"], sort=False):
+            name = variant_name(metric, group)
+            found = rows[rows["p_over_all_windows"] <= 1 - level]
+            if found.empty:
+                same.append(f"{name} ({p_text(rows['p_over_all_windows'].min(), least=LEAST_P)})")
+            for gained, part in found.groupby((found["difference"] > 0) != _less_is_better(metric)):
+                windows = ", ".join(window_text(row.start_h, row.end_h) for row in part.itertuples())
+                facts = {"word": BETTER if gained else WORSE, "windows": windows}
+                yield "windows", facts["word"], words("windows differ", what=f"{pair}{name}", **facts)
+        if same:
+            yield "windows", NOT_SHOWN, words("no window differs", pair=pair, names=", ".join(same))
 
 
 def _steadiness(table: pd.DataFrame, level: float) -> Sentences:
-    for row in table.to_dict("records"):
-        facts = _compared(row)
-        if np.isnan(row["p"]):
-            yield "steadier", CANNOT, words("not compared", **facts)
-        elif row["p_holm"] <= 1 - level:
-            word = "steadier" if row["difference"] < 0 else "less steady"
-            yield "steadier", word, words("steadier", word=word, **facts)
-        else:
-            yield "steadier", NOT_SHOWN, words("not steadier", **facts)
+    for pair, of_pair in table.groupby("pair", sort=False):
+        same = []
+        for row in of_pair.to_dict("records"):
+            facts = _compared(row)
+            if np.isnan(row["p"]):
+                yield "steadier", CANNOT, words("not compared", **facts)
+            elif row["p_holm"] <= 1 - level:
+                word = "steadier" if row["difference"] < 0 else "less steady"
+                yield "steadier", word, words("steadier", word=word, **facts)
+            else:
+                same.append(facts["what"].removeprefix(pair))
+        if same:
+            yield "steadier", NOT_SHOWN, words("not steadier", pair=pair, names=", ".join(same))

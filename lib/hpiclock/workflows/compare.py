@@ -20,11 +20,13 @@ from hpiclock.format import count_text
 from hpiclock.plate.manifest import SIMULATED
 from hpiclock.runs.run import CONFIG, Run, Say, write_figures
 from hpiclock.tables import PREDICTIONS, read_any
+from hpiclock.wells import letters
 from hpiclock.workflows.identity import check_what_was_learnt
 
 # What may differ between runs of one variant; where a run computes changes no more than rounding.
 REPEATS = (*WHERE_KEYS, "experiment", "seed", "split.fold", "train.device", "train.threads")
 TABLES = ("comparison", "comparison_windows", "steadiness", "conclusions")
+LONG_NAME = 24  # characters of a variant; longer ones would fill every row and sentence
 SUMMARY = "comparison.txt"
 RUNS = "runs.csv"  # in the folder of a sweep: its runs, in order
 
@@ -124,7 +126,8 @@ def by_variant(runs: Sequence[Run]) -> dict[str, list[Run]]:
     """Return name -> runs that differ by seed and fold alone.
 
     A variant is named by its experiment where each has its own, else by the folder of its runs without seed
-    and fold, else by the keys that differ.
+    and fold, else by the keys that differ. Where a name is long they are A, B, C ...;
+    :func:`variants_table` says what each is.
     """
     groups: dict[str, list[Run]] = {}
     for run in runs:
@@ -136,8 +139,12 @@ def by_variant(runs: Sequence[Run]) -> dict[str, list[Run]]:
         if all(len(name) == 1 and name != {""} for name in names):
             flat = [next(iter(name)) for name in names]
             if len(set(flat)) == len(flat):
-                return dict(zip(flat, parts, strict=True))
-    return dict(zip(differing_keys([json.loads(key) for key in groups]), parts, strict=True))
+                break
+    else:
+        flat = differing_keys([json.loads(key) for key in groups])
+    if max(map(len, flat)) > LONG_NAME:
+        flat = [letters(place) for place in range(len(flat))]
+    return dict(zip(flat, parts, strict=True))
 
 
 def write_comparison(found: Comparison, out: Path) -> Path:
@@ -169,9 +176,9 @@ def comparison_figures(found: Comparison) -> dict[str, Figure]:
 def summary(found: Comparison) -> list[str]:
     """Return what was compared and what it says, a line each."""
     lines = ["Compared, on the same test frames:"]
-    for name, runs in found.variants.items():
-        seeds = len({run.cfg.seed for run in runs})
-        lines.append(f"  {name}: {count_text(len(runs), 'run')}, {count_text(seeds, 'seed')}")
+    for row in variants_table(found).itertuples(name=None):
+        name, runs, seeds, _, differs = row
+        lines.append(f"  {name}: {count_text(runs, 'run')}, {count_text(seeds, 'seed')}; {differs}")
     lines += ["", *(f"! {note}" for note in found.notes), *([""] if found.notes else [])]
     rows = found.tables["conclusions"]
     lines += [f"- {row.sentence}" for row in rows.itertuples() if row.topic != "beware"]
