@@ -8,10 +8,12 @@ import os
 import re
 import shutil
 import subprocess
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from bs4 import BeautifulSoup
 
 from hpiclock.report.pdf import print_pages
 
@@ -85,6 +87,29 @@ def test_no_output_is_empty_and_every_picture_is_there_and_described(pages, open
             image => !image.naturalWidth || image.alt.length < 20).map(image => image.alt)"""
         assert page.evaluate(broken) == [], path.name
         assert path.stat().st_size < MOST_MB * 1e6, path.name
+
+
+def test_pictures_fill_their_column_and_are_as_large_as_they_are_drawn(pages, opened):
+    # of a picture drawn at its width no letter is below 12 px: tests/figures/test_lettering.py
+    sizes = """() => [...document.images].map(image => [image.clientWidth, +image.getAttribute('width'),
+        image.parentElement.clientWidth, image.alt.slice(0, 40)])"""
+    for path in pages:
+        found = opened(path, {"width": 1200, "height": 900}).evaluate(sizes)
+        assert found or path.name == "index.html"
+        assert [one for one in found if one[0] < one[1]] == [], path.name
+        assert [one for one in found if one[0] < 0.95 * one[2]] == [], path.name
+
+
+def test_no_page_says_a_sentence_or_shows_a_table_twice(pages):
+    for path in pages:
+        page = BeautifulSoup(path.read_text(encoding="utf-8"), "html.parser")
+        for hidden in page.select("details, script, style, pre"):
+            hidden.decompose()
+        tables = [" ".join(table.get_text(" ").split()) for table in page.select("table")]
+        assert len(tables) == len(set(tables)), path.name
+        texts = [" ".join(block.get_text(" ").split()) for block in page.select("p, dd, li:not(:has(p))")]
+        said = [one for text in texts for one in re.split(r"(?<=[.?!]) ", text) if len(one.split()) > 5]
+        assert [one for one, n in Counter(said).items() if n > 1] == [], path.name
 
 
 def test_axe_finds_nothing_serious(pages, opened, axe):

@@ -11,6 +11,8 @@ import pandas as pd
 import pytest
 from nbconvert.filters.markdown_mistune import markdown2html_mistune as markdown2html
 
+from hpiclock import audit
+from hpiclock.report import audit_text
 from hpiclock.report import text as text_of_page
 from hpiclock.report.audit_text import gap_sentences, onset_claims, readable_audit
 from hpiclock.report.text import Column, or_blank, or_dash, readable, readable_readout
@@ -60,6 +62,17 @@ def test_an_effect_says_what_it_is_and_its_unit():
     assert readable_audit(rows.assign(verdict=answers), "verdict").index.tolist() == ["d", "b", "c", "a"]
     older = readable_audit(rows, "verdict")["effect (95% interval)"].tolist()
     assert older == ["0.56 (0.28 to 0.80)", "4", "0.17", ""]
+
+
+def test_what_the_audit_found_comes_first_and_one_remedy_is_said_once():
+    answers = {audit.EARLY: "cannot tell", audit.STEADY: "cannot tell", audit.MORE: "contradicted"}
+    rows = pd.DataFrame(
+        {"question": answers.keys(), "verdict": answers.values(), "remedy": ["more wells"] * 3}
+    )
+    assert audit_text.verdict_sentences(rows).data.splitlines() == [
+        "- **Found:** frame statistics alone. *What would settle it:* more wells.",
+        "- **Not ruled out:** early signal, mock drift. *What would settle it:* more wells.",
+    ]
 
 
 def test_claims_stand_side_by_side_under_each_shift_of_the_onset():

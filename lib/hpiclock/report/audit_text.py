@@ -215,9 +215,9 @@ def verdict_sentences(verdict: pd.DataFrame) -> Markdown:
     lines = []
     for words, of in _by_words(rows):
         if of["verdict"].isin(["contradicted", *OPEN]).any():
-            for row in of.itertuples():
-                settle = f" *What would settle it:* {as_markdown(str(row.remedy))}." if row.remedy else ""
-                lines.append(f"- **{words}:** {PROBLEMS[str(row.question)]}.{settle}")
+            for remedy, rows in of.groupby("remedy", sort=False):
+                settle = f" *What would settle it:* {as_markdown(str(remedy))}." if remedy else ""
+                lines.append(f"- **{words}:** {', '.join(rows['question'].map(PROBLEMS))}.{settle}")
         else:
             lines.append(f"- {words}: {', '.join(of['question'].map(PROBLEMS))}.")
     return Markdown("\n".join(lines))
