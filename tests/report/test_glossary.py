@@ -27,11 +27,11 @@ PLAIN = set(
         """
     after all alone and area aspect at before better between border brier by called change class
     compound detail difference differ differs does doses dose effect error evidence first from given
-    group h² highest hour hours in infected is it known labels last less like lowest map mean median
-    metric model more most mse names note of on one outside over own plate plates predicted
-    predicting quantity question random reads response right rmse score see sees settle share slope
-    smallest statistic than that the them this time to trained training value verdict weight what
-    when where with within would
+    group h² highest hour hours in infected is it known labels last less like lowest map maps mean median
+    metric model more most mse named note of on one outside over own plate plates predicted
+    predicting quantity question random read reads response right rmse score see sees settle share
+    similarity slope smallest statistic than that the them this time to trained training value verdict
+    weight what when where with within would
     """,
     )
 )

@@ -69,7 +69,7 @@ def shortcut_scores(baselines: pd.DataFrame, *, level: float, ax: Axes | None = 
     sources = baselines["source"].tolist()
     label = f"all hours, with {level:.0%} interval"
     _auc_rows(ax, baselines, sources, style.INFECTED, label, "AUC within plate and hour, test wells")
-    before: Any = {"color": style.INK, "mfc": "white", "label": "before the onset (honest: 0.5)"}
+    before: Any = {"color": style.INK, "mfc": "white", "label": "before the onset (expected: 0.5)"}
     ax.plot(baselines["auc_before"], range(len(baselines)), "D", **before)
     style.legend_outside(ax)
     return ax

@@ -30,14 +30,14 @@ from hpiclock.runs.run import VERDICT, VERDICT_COLUMNS, Run
 from hpiclock.tables import read_any
 
 PROBES = {
-    "stack": "names the stack (share right)",
-    "well": "names the well (share right)",
-    "time": "reads the hour (mean error, h)",
+    "stack": "stack named right (share)",
+    "well": "well named right (share)",
+    "time": "hour read from mock frames (mean error, h)",
 }
 MAP_CHECKS = {
-    "weights drawn anew": "like the map of a model with weights drawn anew (rank correlation)",
-    "labels shuffled": "like that of one trained on shuffled labels",
-    "deletion": "deleting by the map does more than at random (class: P; time: h)",
+    "weights drawn anew": "similarity to maps of a model with weights drawn anew (rank correlation)",
+    "labels shuffled": "similarity to maps of one trained on shuffled labels",
+    "deletion": "effect of deleting by the map less that of deleting at random (class: P; time: h)",
     "border": "share of the weight on the border",
 }
 STANDS = {True: "stands", False: "falls"}
