@@ -81,6 +81,15 @@ def test_code_is_hidden_and_one_click_away(run):
     assert "shown" in soup.select_one("main > .out").text
 
 
+def test_a_log_is_folded(run):
+    write_executed(
+        run.path("01_look.ipynb"), code("fit()", new_output("stream", text="Epoch 1/9 | loss 1.2\n"))
+    )
+    folded = soup_of(write_pages(run)[0]).select_one("details:not(.code)")
+    assert folded.summary.text == "Log"
+    assert "Epoch 1/9" in folded.pre.text
+
+
 def test_tags_remove_cells_input_and_outputs(run):
     said = [new_output("stream", text=f"{name} output\n") for name in "abc"]
     cells = [

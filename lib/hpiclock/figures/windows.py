@@ -111,7 +111,12 @@ def answer_over_hpi(windows: pd.DataFrame, *, level: float, eclipse_h: float, ax
         ax.axvline(row.start_h, color=style.INFECTED, linewidth=1.2, label=found)
     wells = [f"{n:.0f}" for n in auc["n_wells"]]
     for x, n in zip(middles(auc), wells, strict=True):
-        ax.text(x, -0.12, n, ha="center", va="bottom", fontsize=7, color=style.INK)
+        box: Any = {
+            "fc": "white",
+            "ec": "none",
+            "pad": 0.8,
+        }  # a number can stand on the line of the first band
+        ax.text(x, -0.12, n, ha="center", va="bottom", fontsize=7, color=style.INK, bbox=box, zorder=3)
     ax.text(1.0, 0.02, "wells", ha="right", va="bottom", fontsize=7, transform=ax.transAxes)
     order = ax.get_legend_handles_labels()
     ax.legend(*order, loc="lower left", bbox_to_anchor=(0, 1.0), ncols=3, columnspacing=1.2)
