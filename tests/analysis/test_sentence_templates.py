@@ -133,7 +133,7 @@ def study(rng):
                 "condition": ["infected", "mock", "mock"],
                 "n_scored": rng.choice([0, 9]),
                 "crossings": [3, 0, 1],
-                "largest_jump_h": [2.0, NAN, rng.choice([NAN, -8.0])],
+                "largest_jump_h": [2.0, rng.choice([NAN, 3.0]), rng.choice([NAN, -8.0])],
                 "jump_at_h": 4.0,
             }
         ),

@@ -449,8 +449,9 @@ def swing_sentences(stacks: pd.DataFrame) -> Sentences:
     jumps = stacks["largest_jump_h"][mock].abs().dropna()
     if len(jumps):
         most = stacks.loc[jumps.idxmax()]
-        facts = {"stack": most["stack_id"], "hour": most["jump_at_h"], "n": len(jumps)}
-        yield "swings", SAYS, words("jumps", largest=jumps.max(), median=jumps.median(), **facts)
+        facts = {"stack": most["stack_id"], "hour": most["jump_at_h"], "largest": jumps.max()}
+        rest = words("largest jumps", median=jumps.median(), n=len(jumps)) if len(jumps) > 1 else ""
+        yield "swings", SAYS, words("jumps", rest=rest, **facts)
 
 
 def calibration_sentences(tables: Tables, level: float) -> Sentences:

@@ -10,6 +10,7 @@ import pandas as pd
 from hpiclock.analysis.clustered import one_way_anova, t_interval, too_few_groups
 from hpiclock.analysis.frame_scores import FrameScores, target_under_predicted_clock
 from hpiclock.analysis.units import choose_resampling_unit, each_run_and_split, group_codes, in_window
+from hpiclock.format import count_text
 from hpiclock.tables import CLOCKS, hour_strata, n_wells, table_of, time_given, under_true_clock
 
 
@@ -376,7 +377,8 @@ def _one_run(
         mine = ~np.isnan(residuals)
         width = half_width(residuals[mine], code[mine], level=level)
         groups = len(np.unique(code[mine]))
-        note = f"{groups} calibration {unit.unit}s; {level:.0%} needs {needed_groups(level)}"
+        counted = count_text(groups, f"calibration {unit.unit}")
+        note = f"{counted}; {level:.0%} needs {needed_groups(level)}"
         if np.isinf(width):
             width, note = float("nan"), f"no interval: {note}"
         called = (test["clock_pred"].eq(clock) & test["time_pred"].notna()).to_numpy(bool)
