@@ -174,7 +174,7 @@ def test_no_difference_shown_says_how_small_a_one_could_have_been_seen(two):
     said = tables["conclusions"]["sentence"]
     mine = said[said.str.contains("time error of infected frames: ")].iloc[0]
     assert row["verdict"] == "no difference shown"
-    assert "After correction no difference is shown: with these wells" in mine
+    assert "No difference is shown: with these wells" in mine
     assert f"a difference of {row['could_see']:.2f} h would have been seen in 80%" in mine
 
 

@@ -51,7 +51,6 @@ EMPTY = [
     (figures.confusion, [NO_CELLS], {}),
     (figures.reliability, [NO_CELLS], {"level": 0.95}),
     (figures.score_over_hours, [NO_PREDICTIONS], {}),
-    (figures.score_distribution, [NO_PREDICTIONS], {}),
     (figures.prediction_scatter_figure, [NO_PREDICTIONS], {}),
     (figures.prediction_vs_target, [NO_PREDICTIONS], {"clock": "infection"}),
     (figures.residual_over_hours, [NO_RESIDUALS], {}),
@@ -90,7 +89,7 @@ def test_tables_with_one_row_one_class_or_missing_values_draw_without_a_warning(
         figures.plate_map(rows), figures.split_overview(rows), figures.hours_coverage(rows),
         figures.clocks(rows),
         figures.score_over_hours(rows, threshold=0.5), figures.score_over_hours(rows, clock="hpi"),
-        figures.score_distribution(rows), figures.prediction_scatter_figure(rows),
+        figures.prediction_scatter_figure(rows),
         figures.film_strip_figure(rows, np.zeros((len(rows), 8, 8), np.uint8)),
         figures.grey_levels_figure(rows.assign(mean=128.0, sd=20.0)),
     ):  # fmt: skip

@@ -95,11 +95,6 @@ def test_scores_over_hours_are_a_line_per_stack_and_an_entry_per_treatment(score
     assert len(lines_of(by_hpi)) == 4 + 1  # mock has no hpi; the onset is a line
 
 
-def test_score_distribution_leaves_out_frames_without_a_label(scored_plate):
-    ax = figures.score_distribution(scored_plate)
-    assert labels_of(ax) == ["not infected (8 frames, 2 stacks)", "infected (12 frames, 4 stacks)"]
-
-
 def test_regression_line_is_the_one_given_and_truth_is_the_diagonal(scored_plate):
     line = pd.DataFrame(
         {"split": ["test"], "clock": ["infection"], "slope": [0.5], "intercept": [-1.0], "slope_low": [0.4],

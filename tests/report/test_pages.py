@@ -25,7 +25,7 @@ from hpiclock.report.pages import (
     write_pages,
 )
 from hpiclock.report.text import PRIMARY, READ_FIRST
-from hpiclock.runs.run import Run
+from hpiclock.runs.run import Run, write_figure
 
 PIXEL = base64.b64encode(b"not a real picture").decode()
 
@@ -360,7 +360,7 @@ def test_the_index_links_pages_and_lists_what_differs_from_the_defaults(run):
 
 def test_the_index_shows_the_figure_over_time_with_its_words(run):
     figure = figures.temporal_generalization_figure(metrics(), level=0.95)
-    run.save_figure(figure, "temporal_generalization.png")
+    write_figure(figure, run.path("temporal_generalization.png"))
     picture = soup_of(write_index(run.cfg.reports_dir)).select_one("section img")
     assert picture["src"].startswith("data:image/png;base64,")
     assert picture["alt"] == "Empty figure: no windows to draw."

@@ -18,7 +18,7 @@ from hpiclock import tables
 from hpiclock.config.load import load_config
 from hpiclock.errors import InputError
 from hpiclock.runs.results import load_arrays, read_study_tables
-from hpiclock.runs.run import Run, default_folder, git_state
+from hpiclock.runs.run import Run, default_folder, git_state, write_figure, write_figures
 from hpiclock.workflows.compare import find_runs
 
 
@@ -180,31 +180,28 @@ def test_what_cannot_be_written_leaves_the_old_file(config, tmp_path):
     with pytest.raises(TypeError):
         run.save_json("results.json", {"auc": object()})
     figure = Figure()
-    run.save_figure(figure, "training_curves.png")
+    write_figure(figure, run.path("training_curves.png"))
     before = run.path("training_curves.png").read_bytes()
     figure.savefig = lambda *_, **__: 1 / 0
     with pytest.raises(ZeroDivisionError):
-        run.save_figure(figure, "training_curves.png")
+        write_figure(figure, run.path("training_curves.png"))
     assert run.read_json("results.json") == {"auc": 1.0}
     assert run.path("training_curves.png").read_bytes() == before
     assert not [p for p in run.folder.iterdir() if p.name.startswith(".")]
 
 
-def test_figures_go_to_figures_as_png_and_svg_or_to_the_name_given(config, tmp_path):
-    run = Run.create(load_config(config), tmp_path / "run")
+def test_a_figure_holds_its_words_and_is_the_same_file_each_time(tmp_path):
     axes = Figure().add_subplot()
     axes.plot([0, 1], [1, 0])
     axes.set_label("ROC of the test frames")
-    assert run.save_figure(axes, "roc") == [run.path("figures/roc.png"), run.path("figures/roc.svg")]
-    assert run.save_figure(axes.figure, "temporal_generalization.png") == [
-        run.path("temporal_generalization.png")
-    ]
-    assert run.path("figures/roc.png").read_bytes().startswith(b"\x89PNG")
-    first = run.path("figures/roc.svg").read_bytes()
-    assert b"ROC of the test frames" in first
-    assert b"ROC of the test frames" in run.path("figures/roc.png").read_bytes()
-    run.save_figure(axes, "roc")
-    assert run.path("figures/roc.svg").read_bytes() == first  # no date, no random ids
+    paths = write_figures({"roc": axes}, tmp_path)
+    assert paths == [tmp_path / "roc.png", tmp_path / "roc.svg"]
+    png, svg = (path.read_bytes() for path in paths)
+    assert png.startswith(b"\x89PNG")
+    assert b"ROC of the test frames" in png
+    assert b"ROC of the test frames" in svg
+    write_figures({"roc": axes.figure}, tmp_path)
+    assert paths[1].read_bytes() == svg  # no date, no random ids
 
 
 def test_a_table_is_checked_before_it_is_written(config, tmp_path):

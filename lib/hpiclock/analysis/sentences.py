@@ -609,7 +609,7 @@ def _compared_windows(table: pd.DataFrame, level: float) -> Sentences:
 
 def _steadiness(table: pd.DataFrame, level: float) -> Sentences:
     for pair, of_pair in table.groupby("pair", sort=False):
-        same = []
+        same: dict[str, list[str]] = {}
         for row in of_pair.to_dict("records"):
             facts = _compared(row)
             if np.isnan(row["p"]):
@@ -618,6 +618,7 @@ def _steadiness(table: pd.DataFrame, level: float) -> Sentences:
                 word = "steadier" if row["difference"] < 0 else "less steady"
                 yield "steadier", word, words("steadier", word=word, **facts)
             else:
-                same.append(facts["what"].removeprefix(pair))
+                same.setdefault(variant_name(row["metric"], row["group"]), []).append(SPREADS[row["spread"]])
         if same:
-            yield "steadier", NOT_SHOWN, words("not steadier", pair=pair, names=", ".join(same))
+            names = ", ".join(f"{name} ({' and '.join(spreads)})" for name, spreads in same.items())
+            yield "steadier", NOT_SHOWN, words("not steadier", pair=pair, names=names)

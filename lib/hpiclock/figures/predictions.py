@@ -15,7 +15,7 @@ from hpiclock.format import count_text, first_clause, n_text
 # fmt: off
 __all__ = [
     "bland_altman", "classes_figure", "confusion", "prediction_scatter_figure", "prediction_vs_target",
-    "reliability", "residual_over_hours", "roc", "score_distribution", "score_over_hours",
+    "reliability", "residual_over_hours", "roc", "score_over_hours",
 ]
 # fmt: on
 
@@ -205,31 +205,6 @@ def score_over_hours(
     style.share_axis(ax)
     style.over_time(ax, "P(infected)", rows[[clock]], clock)
     return style.finish(ax, f"P(infected) over {style.TIME_AXES[clock]}, one line per stack: {words}.")
-
-
-@styled
-def score_distribution(predictions: pd.DataFrame, *, ax: Axes | None = None) -> Axes:
-    """Draw the share of frames at or below each P(infected), a step line per label.
-
-    Args:
-        predictions: PREDICTIONS (``label p_infected stack_id``); frames without a label are left out.
-        ax: where to draw; a new figure by default.
-    """
-    import seaborn as sns
-
-    ax = ax or style.new_axes(style.PAGE_IN, 2.4)
-    rows = predictions[predictions["p_infected"].notna() & predictions["label"].notna()]
-    if rows.empty:
-        return style.empty(ax, "no scored frames, so no scores to show")
-    words = []
-    for label, scores in rows.groupby("label"):
-        text = f"{LABEL_NAMES[int(label)]} ({style.frames_text(scores)})"
-        line = style.CONDITIONS[LABEL_CONDITIONS[int(label)]].line
-        sns.ecdfplot(scores, x="p_infected", label=text, ax=ax, **line)
-        words.append(f"{text}, scores {style.range_text(scores['p_infected'], 2)}")
-    style.share_axis(ax, "xy")
-    ax.set(xlabel="P(infected)", ylabel="share of frames at or below")
-    return style.finish(ax, f"Cumulative distribution of P(infected): {'; '.join(words)}.")
 
 
 def _on_clock(predictions: pd.DataFrame, clock: str) -> pd.DataFrame:

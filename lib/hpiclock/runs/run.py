@@ -265,19 +265,6 @@ class Run:
         """
         return tables.read(table, self._there(name))
 
-    def save_figure(self, figure: Figure | Axes, name: str) -> list[Path]:
-        """Write a figure (or the figure of an Axes) with its alternative text inside.
-
-        Args:
-            figure: what to draw.
-            name: without a suffix ``figures/<name>.png`` and ``.svg`` are written; with one, e.g.
-                ``training_curves.png``, that file at the top of the run's folder.
-        """
-        if not Path(name).suffix:
-            return write_figures({name: figure}, self.path("figures"))
-        write_figure(figure, self.path(name))
-        return [self.path(name)]
-
     @contextmanager
     def logged(self, say: Say = print, *, opening: str = "") -> Iterator[Say]:
         """While inside, what the loggers of hpiclock say, and papermill's warnings, go to ``run.log`` too.
