@@ -326,3 +326,11 @@ def test_what_would_be_passed_over_is_refused(
     path = tmp_path / "list.csv"
     path.write_text(f"path,condition,{column}\na.tif,mock,{value}\n")
     assert refusal(DataConfig(source=str(path))).endswith(says)
+
+
+@pytest.mark.parametrize("name", ["moi", "onset_h", "interval_h", "start_h", "condition", "path", "exclude"])
+def test_what_no_name_is_read_for_is_refused_in_a_pattern(stacks: Path, refusal: Refusal, name: str) -> None:
+    table = listed(stacks, "path,condition\ns1_c2_p7.tif,mock\n")
+    words = f"data.name_pattern: {name} is not read from names; give the group another name"
+    pattern = rf"s1_(?P<well>[a-z]\d)_p(?P<{name}>\d)"
+    assert words in refusal(table.model_copy(update={"name_pattern": pattern}))

@@ -125,7 +125,7 @@ def test_stacks_that_cannot_be_opened_or_read_are_failed(plate: Path) -> None:
     assert table.loc[str(broken), "findings"] == "the file is empty (0 bytes)"
     other = table.loc[str(plate / "infected" / "s1_a2_p1.tif")]
     assert (other["status"], other["unreadable"]) == ("failed", 1)
-    assert other["findings"] == "frame 5 holds NaN or infinite grey levels"
+    assert other["findings"] == "frame 5 holds grey levels that are NaN or infinite"
 
 
 def test_stack_that_went_away_after_the_survey_does_not_stop_the_others(plate: Path) -> None:

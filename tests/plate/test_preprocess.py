@@ -148,7 +148,7 @@ def test_levels_that_are_no_numbers_are_refused(tmp_path: Path) -> None:
     with open_stack(tmp_path / "a.tif") as opened, pytest.raises(InputError) as caught:
         stack_images(opened, config())
     assert str(caught.value) == (
-        f"{tmp_path / 'a.tif'}: frame 1 holds NaN or infinite grey levels; export it again"
+        f"{tmp_path / 'a.tif'}: frame 1 holds grey levels that are NaN or infinite; export it again"
     )
 
 

@@ -300,3 +300,35 @@ def test_imagej_pixel_size_is_read_with_its_unit(
     )
     with open_stack(tmp_path / "a.tif") as found:
         assert found.facts.pixel_um == (None if pixel_um is None else pytest.approx(pixel_um, rel=1e-5))
+
+
+@pytest.mark.parametrize(
+    ("value", "dtype", "words"),
+    [
+        (np.nan, "float32", "NaN or infinite"),
+        (-np.inf, "float64", "NaN or infinite"),
+        (1e38, "float32", r"beyond 1e\+12"),
+        (-1e300, "float64", r"beyond 1e\+12"),
+        (2**62, "uint64", r"beyond 1e\+12"),
+        (-(2**62), "int64", r"beyond 1e\+12"),
+    ],
+)
+def test_what_is_no_grey_level_is_refused_whatever_reads_it(
+    tmp_path: Path, value: float, dtype: str, words: str
+) -> None:
+    frames = np.arange(3 * 16 * 16).reshape(3, 16, 16).astype(dtype)
+    frames[1, 2, 3] = value
+    tifffile.imwrite(tmp_path / "a.tif", frames, photometric="minisblack", metadata={"axes": "TYX"})
+    with open_stack(tmp_path / "a.tif") as stack:
+        assert stack.frame(2).shape == (16, 16)
+        with pytest.raises(InputError, match=rf"a\.tif: frame 1 holds grey levels that are {words}; export"):
+            stack.frame(1)
+
+
+@pytest.mark.parametrize("times", [[np.nan] * 3, [0.0, np.inf, np.inf], [0.0, 1.0, np.nan]])
+def test_recorded_times_that_are_none_are_not_used(tmp_path: Path, times: list[float]) -> None:
+    planes = {"DeltaT": times, "DeltaTUnit": ["h"] * 3}
+    frames = np.arange(3 * 16 * 16, dtype=np.uint16).reshape(3, 16, 16)
+    tifffile.imwrite(tmp_path / "a.ome.tif", frames, metadata={"axes": "TYX", "Plane": planes})
+    with open_stack(tmp_path / "a.ome.tif") as stack:
+        assert stack.facts.times_h is None

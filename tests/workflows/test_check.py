@@ -117,7 +117,8 @@ def test_a_stack_with_a_frame_that_cannot_be_used_is_none_of_those_that_can(plat
     assert len(checked.manifest) == 5
     assert checked.errors == 1
     assert any(
-        "A2_p1.tif: frame 3 holds NaN or infinite grey levels; export it again" in line for line in lines
+        "A2_p1.tif: frame 3 holds grey levels that are NaN or infinite; export it again" in line
+        for line in lines
     )
     assert list(checked.write(plate / "m.csv", None, None, suspects=False)) == []  # as for any other error
 

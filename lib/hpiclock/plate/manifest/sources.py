@@ -390,12 +390,16 @@ def compile_pattern(pattern: str, place: str) -> re.Pattern[str]:
         place: the key that holds it, for the error.
 
     Raises:
-        InputError: not a regular expression.
+        InputError: not a regular expression, or a group that would be passed over.
     """
     try:
-        return re.compile(pattern)
+        compiled = re.compile(pattern)
     except re.error as error:
         raise InputError(f"{place}: {pattern!r} is not a regular expression ({error})") from None
+    if unread := sorted({*compiled.groupindex} & {*REQUIRED, *NUMBERS, "exclude"} - {*PLACES}):
+        remedy = "give the group another name, or list the stacks with it in a manifest CSV"
+        raise InputError(f"{place}: {unread[0]} is not read from names; {remedy}")
+    return compiled
 
 
 def read_manifest_csv(path: Path, data: DataConfig, *, blind: bool = False) -> Source:

@@ -24,6 +24,7 @@ from hpiclock.files import check_file
 CLOCK = {"days": 24.0, "hours": 1.0, "minutes": 1 / 60, "seconds": 1 / 3600, "milliseconds": 1 / 3.6e6}
 PLACES = ("frame", "first_frame", "last_frame", "year", "month", *CLOCK, "channel", "z")  # in a template
 MAX_PLANES = 1_000_000  # of one stack
+MOST_GREY = 1e12  # more than any camera, less than what cannot be squared
 RGB = ("red", "green", "blue")
 GREY = "grey"
 _PLACE = re.compile(r"\{(" + "|".join(PLACES) + r")\}")
@@ -117,9 +118,12 @@ class Stack:
             InputError: no such frame, a plane that cannot be read, or grey levels that are no numbers.
         """
         image = self._frame(index)
-        if image.dtype.kind == "f" and not np.isfinite(image).all():
-            problem = f"frame {index} holds NaN or infinite grey levels"
-            raise InputError(f"{self.path}: {problem}; export it again")
+        checked = image.dtype.kind == "f" or image.dtype.itemsize == 8
+        if checked and not (np.abs(image) <= MOST_GREY).all():  # which no NaN is
+            wrong = f"beyond {MOST_GREY:g}" if np.isfinite(image).all() else "NaN or infinite"
+            raise InputError(
+                f"{self.path}: frame {index} holds grey levels that are {wrong}; export it again"
+            )
         return image
 
     def _frame(self, index: int) -> np.ndarray:
@@ -440,9 +444,8 @@ def _facts_there(path: Path, facts: StackFacts, there: list[int]) -> StackFacts:
     if lost := sorted(set(whole).difference(raster.tolist())):
         named = ", ".join(map(str, lost[:5])) + (", ..." if len(lost) > 5 else "")
         notes.append(f"{len(lost)} of its {len(whole)} frames are not there ({named}): gaps at their hours")
-    steps = np.diff(recorded)
     times_h, interval_h, start_h = None, facts.interval_h, facts.start_h
-    if np.isfinite(recorded).all() and (steps > 0).all():
+    if np.isfinite(recorded).all() and ((steps := np.diff(recorded)) > 0).all():
         start_h = float(recorded[0]) + (start_h or 0.0)
         raster = raster - raster[0]
         if len(there) > 1:
