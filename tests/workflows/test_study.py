@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from hpiclock import cli
 from hpiclock.config.schema import Config, StudyConfig, WindowsConfig
 from hpiclock.figures.style import COLUMN_IN, PAGE_IN, alt_text
 from hpiclock.simulate.predictions import Simulation, simulate_predictions
@@ -114,3 +115,14 @@ def test_every_run_of_a_file_has_its_figures_under_its_name() -> None:
     assert set(drawn) == {f"{run}_{name}" for run in ("a", "fold-1-b") for name in FIGURES}
     one, other = (alt_text(drawn[f"{run}_classes"][0]) for run in ("a", "fold-1-b"))
     assert one != other
+
+
+def test_a_run_is_studied_by_its_folder_with_its_own_config(quick_run, tmp_path, monkeypatch):
+    run = quick_run({"windows.width_h": 24, "windows.stride_h": 24})
+    monkeypatch.setattr(sys, "argv", ["hpiclock", "study", str(run.folder), "--out", str(tmp_path / "paper")])
+    with pytest.raises(SystemExit) as end:
+        cli.main()
+    assert not end.value.code
+    made = (tmp_path / "paper" / "tables" / "windows_hours.csv").read_text(encoding="utf-8")
+    assert made == run.path("tables", "windows_hours.csv").read_text(encoding="utf-8")
+    assert (tmp_path / "paper" / "figures" / "detection_one_column.pdf").is_file()
