@@ -50,6 +50,13 @@ def test_roc_draws_the_curve_with_auc_interval_n_and_the_threshold(made_windows)
     assert (point.get_xdata()[0], point.get_ydata()[0]) == (0, 0.5)
 
 
+def test_roc_alone_fills_the_page(made_windows):
+    curve = pd.DataFrame({"split": "test", "fpr": [0.0, 1.0], "tpr": [0.0, 1.0], "threshold": [np.inf, 0.1]})
+    drawn = figures.roc(curve, made_windows([0.5]), level=0.95)
+    drawn.figure.draw_without_rendering()
+    assert drawn.figure.get_tightbbox().width > 0.97 * style.PAGE_IN
+
+
 def test_roc_says_why_an_auc_has_no_interval(made_windows):
     curve = pd.DataFrame({"split": "test", "fpr": [0, 1], "tpr": [0, 1], "threshold": [np.inf, 0.1]})
     note = "no interval: 2 mock groups; unit well"

@@ -41,8 +41,9 @@ def roc(
         auc: METRICS rows of ``auc``, one per split.
         level: level of the intervals, such as 0.95.
         threshold: the frozen decision threshold; its place on each curve is marked.
-        ax: where to draw; a new figure by default.
+        ax: where to draw, square; a new figure as wide as a page by default.
     """
+    aspect = "auto" if ax is None else "equal"
     ax = ax or style.new_axes(style.PAGE_IN, 2.9)
     if curve.empty:
         return style.empty(ax, "no ROC curve: it needs scored frames of both classes")
@@ -59,7 +60,7 @@ def roc(
     if threshold is not None:
         ax.plot([], [], "o", color="white", markeredgecolor=style.INK, label=f"at threshold {threshold:.3g}")
     ticks = [0, 0.2, 0.4, 0.6, 0.8, 1]
-    ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect="equal", xticks=ticks, yticks=ticks)
+    ax.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), aspect=aspect, xticks=ticks, yticks=ticks)
     ax.set_xlabel("false positive rate (share of frames not infected)")
     ax.set_ylabel("recall (share of infected frames)")
     return style.finish(ax, f"ROC curves. {'; '.join(words)}.", labelspacing=0.9)
