@@ -18,6 +18,12 @@ def test_the_same_plate_needs_no_word() -> None:
     assert harmonize(plate(), plate(), image) == (image, [])
 
 
+def test_stills_have_no_interval_and_no_word_is_said_of_it() -> None:
+    stills = plate(interval_h=float("nan"), n_frames=1)
+    assert harmonize(plate(), stills, ImageConfig())[1] == []
+    assert harmonize(stills, stills, ImageConfig())[1] == []
+
+
 def test_sizes_and_intervals_are_both_stated() -> None:
     new = plate(height=256, width=512, pixel_um=1.0, interval_h=0.5, n_frames=93)
     _, notes = harmonize(plate(), new, ImageConfig(size=64))

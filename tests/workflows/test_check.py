@@ -13,8 +13,10 @@ from PIL import Image
 from hpiclock import cli
 from hpiclock.config.load import config_of
 from hpiclock.errors import InputError
+from hpiclock.plate.cache import open_cache
 from hpiclock.plate.frames import prepare_frames
 from hpiclock.plate.manifest.sources import read_quarantine
+from hpiclock.plate.manifest.survey import load_manifest
 from hpiclock.plate.quality import PASSPORT_COLUMNS
 from hpiclock.report.text import SHOWN, passport_lines
 from hpiclock.runs.run import Run
@@ -107,7 +109,7 @@ def test_every_kind_of_damage_has_its_line_and_no_good_stack_is_lost(plate):
     assert "Passport: 20 stacks (6 ok, 0 suspect, 14 failed), 36 frames read" in lines
 
 
-def test_a_stack_with_a_frame_that_cannot_be_used_is_none_of_those_that_can(plate):
+def test_a_stack_with_a_frame_that_cannot_be_used_is_none_of_those_that_can(plate, tmp_path):
     frames = tifffile.imread(plate / "s1_A2_p1.tif").astype(np.float32)
     frames[3, 5, 5] = np.nan
     tifffile.imwrite(plate / "s1_A2_p1.tif", frames, imagej=True, metadata={"axes": "TYX"})
@@ -121,6 +123,16 @@ def test_a_stack_with_a_frame_that_cannot_be_used_is_none_of_those_that_can(plat
         for line in lines
     )
     assert list(checked.write(plate / "m.csv", None, None, suspects=False)) == []  # as for any other error
+    cfg = config_of({"data.source": str(plate), "data.cache_dir": str(tmp_path / "cache")})
+    manifest, _ = load_manifest(cfg.data, 0.0)
+    with pytest.raises(
+        InputError, match="export it again, or leave it out: `hpiclock manifest SOURCE --quar"
+    ):
+        open_cache(manifest, cfg.data, cfg.image)
+    list(checked.write(None, None, tmp_path / "q.csv", suspects=False))  # what it names works
+    data = cfg.data.model_copy(update={"quarantine": str(tmp_path / "q.csv")})
+    manifest, _ = load_manifest(data, 0.0)
+    assert len(open_cache(manifest, data, cfg.image).images) == 5 * 6
 
 
 def test_names_with_blanks_and_letters_of_any_language_and_long_paths(tmp_path):

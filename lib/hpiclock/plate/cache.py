@@ -222,7 +222,11 @@ def _build(
             if n != row.n_frames:
                 says = f"{n} frames, the manifest says {row.n_frames}"
                 raise InputError(f"{row.path}: {says}; make the manifest anew")
-            pixels, empty, clipped = stack_images(stack, image)
+            try:
+                pixels, empty, clipped = stack_images(stack, image)
+            except InputError as error:
+                leave_out = "or leave it out: `hpiclock manifest SOURCE --quarantine FILE`, data.quarantine"
+                raise InputError(f"{error}, {leave_out}") from None
             images[first : first + n] = pixels
         return str(row.stack_id), Converted(n, _checksum(pixels), empty, clipped)
 

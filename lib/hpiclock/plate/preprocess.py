@@ -295,7 +295,7 @@ def _intervals(trained: pd.DataFrame, new: pd.DataFrame, image: ImageConfig) -> 
     alone = (
         "each frame is read alone" if len(image.context_h) == 1 else "earlier frames are found by their hours"
     )
-    was, now = trained["interval_h"].median(), new["interval_h"].median()
+    was, now = (table["interval_h"].dropna().median() for table in (trained, new))
     if pd.notna(was) and pd.notna(now) and abs(now / was - 1) > SAME_SIZE:
         notes.append(
             f"Frames are {now:g} h apart, in training {was:g} h: {alone}, so P(infected) and time do not "
