@@ -322,6 +322,10 @@ def test_commit_and_dirty_flag_come_from_the_repository_that_tracks_the_code(tmp
     git("commit", "-q", "-m", "one")
     (tmp_path / ".git" / "info" / "exclude").write_text("venv\n")
     assert git_state(tmp_path) == {"commit": git("rev-parse", "HEAD"), "dirty": False}
+    os.utime(tmp_path / "model.py", (0, 0))  # git would note the new date
+    index = (tmp_path / ".git" / "index").read_bytes()
+    assert not git_state(tmp_path)["dirty"]
+    assert (tmp_path / ".git" / "index").read_bytes() == index
     assert git_state(tmp_path / "venv") is None  # lies in the repository, is not tracked by it
     (tmp_path / "model.py").write_text("x = 2\n")
     assert git_state(tmp_path)["dirty"]
