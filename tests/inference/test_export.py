@@ -1,9 +1,11 @@
 """A model as ONNX and as safetensors says what the model says."""
 
+import errno
 import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -60,6 +62,18 @@ def test_safetensors_and_config_rebuild_the_model(tmp_path, grey) -> None:
     (tmp_path / "model.json").write_text(json.dumps({"model": other}))
     with pytest.raises(InputError, match="cannot be read together"):
         read_safetensors(tmp_path)
+
+
+def test_a_disk_that_is_full_names_the_weights(tmp_path, monkeypatch) -> None:
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    _, model = made(tasks=("class",), in_channels=3)
+    with pytest.raises(OSError, match="No space left") as error:
+        write_safetensors(model, {}, tmp_path)
+    assert error.value.filename == str(tmp_path / "model.safetensors")
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("training", [True, False])

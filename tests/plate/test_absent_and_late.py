@@ -557,6 +557,13 @@ def test_what_a_store_lacks_or_holds_of_another_kind_is_one_line(tmp_path: Path,
     (deep / ".zgroup").write_text('{"zarr_format": 2}')
     (deep / ".zattrs").write_text("[" * 100_000 + "]" * 100_000)
     refusal(deep)
+    twice = tmp_path / "twice.zarr"
+    group = zarr.open_group(str(twice), mode="w", zarr_format=2)
+    group.create_array("0", shape=(3, 2, 16, 16), dtype="uint8")
+    scale = {"type": "scale", "scale": [1.0] * 4}
+    level = {"path": "0", "coordinateTransformations": [scale]}
+    group.attrs["multiscales"] = [{"axes": [{"name": name} for name in "ttyx"], "datasets": [level]}]
+    assert "axes TTYX do not fit an array of shape (3, 2, 16, 16)" in refusal(twice)
     piped = tmp_path / "piped.zarr"
     piped.mkdir()
     (piped / ".zgroup").write_text('{"zarr_format": 2}')

@@ -50,6 +50,18 @@ def test_the_folder_of_a_plate_map_is_a_source(plate: Path) -> None:
     assert by_file.equals(by_folder)
 
 
+def test_a_second_map_in_the_folder_is_said_not_to_be_read(plate: Path) -> None:
+    by_one, before = load_manifest(DataConfig(source=str(plate.parent)), ONSET_H)
+    (plate.parent / "plate.csv").write_text("well,condition\nA1,infected\n")
+    by_folder, notes = load_manifest(DataConfig(source=str(plate.parent)), ONSET_H)
+    assert by_folder.equals(by_one)
+    (more,) = set(notes) - set(before)
+    assert more == (
+        f"{plate.parent / 'plate.yaml'}: is read, plate.csv beside it is not; name the other in data.source, "
+        "or take one out"
+    )
+
+
 def test_a_folder_of_plates_is_all_of_them(plate: Path, write_stack: Callable[..., Path]) -> None:
     root = plate.parent.parent / "plates"
     for name in ("one", "two"):

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from hpiclock.config.schema import ModelConfig
@@ -107,7 +107,7 @@ def write_safetensors(model: TwoHeads, config: dict[str, Any], folder: Path) -> 
     """Write the weights and the config that rebuilds the model (key ``model``) and says how to use it."""
     state = {name: value.detach().cpu().contiguous() for name, value in model.state_dict().items()}
     with atomic(folder / WEIGHTS) as partial:
-        save_file(state, partial)
+        partial.write_bytes(save(state))  # of a full disk save_file says it in an error of its own
     with atomic(folder / CONFIG) as partial:
         partial.write_text(json.dumps(config, indent=2, allow_nan=False) + "\n", encoding="utf-8")
 

@@ -113,9 +113,12 @@ def _from_file(path: Path, data: DataConfig, blind: bool) -> Source:
 
 
 def _from_folder(folder: Path, data: DataConfig, blind: bool) -> Source:
-    for name in ("plate.yaml", "plate.yml", "plate.csv", "plate.xlsx", "manifest.csv"):
-        if (folder / name).is_file():
-            return _from_file(folder / name, data, blind)
+    names = ("plate.yaml", "plate.yml", "plate.csv", "plate.xlsx", "manifest.csv")
+    if held := [name for name in names if (folder / name).is_file()]:
+        source = _from_file(folder / held[0], data, blind)
+        why = f"is read, {', '.join(held[1:])} beside it is not"
+        passed_over = [note_of(folder / held[0], why, "name the other in data.source, or take one out")]
+        return source._replace(problems=[*source.problems, *passed_over[: len(held) - 1]])
     second = [folder / name for name in MOCK_FOLDERS if (folder / name).is_dir()]
     if (folder / "infected").is_dir() and second:
         return _from_folders({"infected": folder / "infected", "mock": second[0]}, data)

@@ -76,7 +76,7 @@ class ImageReader(Reader):
         self._folder = self.path / str(level["path"])
         self._array: Any = zarr.open_array(str(self._folder), mode="r")
         self._axes = "".join(str(axis["name"]).upper() for axis in axes)
-        if len(self._axes) != self._array.ndim or not {"Y", "X"} <= set(self._axes) <= set("TCZYX"):
+        if len(set(self._axes)) != self._array.ndim or not {"Y", "X"} <= set(self._axes) <= set("TCZYX"):
             raise self.error(
                 f"axes {self._axes} do not fit an array of shape {self._array.shape}; export it again"
             )
