@@ -160,8 +160,8 @@ def test_the_figure_of_features_says_what_the_audit_reads_or_that_there_is_none(
     verdict = pd.DataFrame({"question": ["Infection or well?"], "verdict": ["shown"]})
     reading = feature_reading(verdict, probes)
     assert reading == {
-        "Names the stack (share right)": "0.50 (0.40 to 0.60), chance 0.10",
-        "Reads the hour (mean error, h)": "3.00 (2.00 to 4.00), chance 9.00",
+        "Stack named right (share)": "0.50 (0.40 to 0.60), chance 0.10",
+        "Hour read from mock frames (mean error, h)": "3.00 (2.00 to 4.00), chance 9.00",
         "Infection or well?": "shown",
     }
     places = feature_map(run)
