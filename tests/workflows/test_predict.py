@@ -195,7 +195,7 @@ def test_what_cannot_be_matched_is_refused(run, second, tmp_path):
 
 def test_a_run_that_is_not_trained(run, tmp_path, second):
     empty = Run.create(run.cfg, tmp_path / "run")
-    with pytest.raises(InputError, match="is not trained"):
+    with pytest.raises(InputError, match="is not finished"):
         predict([empty], second[0], tmp_path / "p.parquet", changes={}, say=quiet)
 
 
