@@ -46,12 +46,12 @@ def test_a_mean_square_is_judged_by_its_root() -> None:
 
 
 def test_the_limits_by_hand() -> None:
-    # ten groups of mean 2: left out, they leave 2 - d / 9; 9 degrees of freedom below, 3 above
+    # ten groups of mean 2: left out, they leave 2 - d / 9; 9 degrees of freedom below, 2.5 above
     d = np.array([-0.3, -0.2, -0.1, 0.0, 0.0, 0.0, 0.0, 0.1, 0.2, 0.3])
     error = d.std(ddof=1) / np.sqrt(10) / 2
     low, high = error_limits(np.array(2.0), 2 - d / 9, [np.arange(10)], level=0.95)
-    assert low == pytest.approx(2 / (1 + stats.t.ppf(0.96, 9) * error))
-    assert high == pytest.approx(2 / (1 - stats.t.ppf(0.975, 3) * error))
+    assert low == pytest.approx(2 / (1 + stats.t.ppf(0.97, 9) * error))
+    assert high == pytest.approx(2 / (1 - stats.t.ppf(0.975, 2.5) * error))
 
 
 def test_the_upper_limit_stays_finite_and_grows_with_the_spread() -> None:

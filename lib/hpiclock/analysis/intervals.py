@@ -285,8 +285,8 @@ def _many(values: Array) -> Array:
 # benchmarks/hard_plates.py); here the upper limit allows for what was not drawn.
 
 # How often the lower limit may lie above the truth, of 1 - level; the upper one seldom lies below it.
-MISSED_BELOW = 0.8
-UPPER_DF = 3.0  # degrees of freedom of the upper limit at most, whatever the number of groups
+MISSED_BELOW = 0.6
+UPPER_DF = 2.5  # degrees of freedom of the upper limit at most, whatever the number of groups
 UPPER_SHARE = 0.6  # of the degrees of freedom, where groups are so few that this is less
 REACH = 1.5  # steps on the log scale beyond which the upper limit does not grow faster
 
