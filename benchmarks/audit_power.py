@@ -40,7 +40,7 @@ from hpiclock.audit import (
 from hpiclock.audit.clocks import onset_shift_table
 from hpiclock.audit.controls import nuisance_table
 from hpiclock.audit.leakage import with_split_and_well
-from hpiclock.audit.verdict import verdict
+from hpiclock.audit.verdict import CHECKS, verdict
 from hpiclock.config.schema import AuditConfig, SplitConfig, StudyConfig
 from hpiclock.plate.duplicates import Fields, burned_in_marks, downscaled, evenly_spaced, overlapping_fields
 from hpiclock.plate.quality import KINDS, image_statistics
@@ -50,6 +50,7 @@ from hpiclock.simulate.write import SimulatedStack, simulate_plate
 from simulation import DOCS, PAGES, ROOT, command_line, in_pool, markdown, rate, write_files
 
 ANY = "any row"
+CLEAN = ("nothing", "signs of infection")  # nothing is planted that speaks against the model
 GOOD = ("shown", "not seen")
 HARD = ("t3 wells", "AR(1) frames", "size-dependent wells", "non-takes", "3 against 12")
 ALL_KINDS = ("easy", *HARD)
@@ -240,15 +241,17 @@ def of_pictures(plant: Plant, kind: str, strength: float, seed: int) -> Evidence
 
 
 def one(name: str, kind: str, strength: float, seed: int) -> pd.DataFrame:
-    """Return ``flaw plate strength seed row verdict effect``: of the rows that name it, and of any row.
+    """Return ``flaw plate strength seed row verdict effect``: of the rows that are to name it.
 
-    The verdict of any row is ``contradicted``, or nothing.
+    Where nothing is planted every row is asked, and ``any row`` is ``contradicted``, or nothing.
     """
     plant = PLANTS.get(name) or PICTURES[name]
     evidence = (of_predictions if name in PLANTS else of_pictures)(plant, kind, strength, seed)
-    found = verdict(evidence).set_index("question")
+    asked = CHECKS if name in CLEAN else [check for check in CHECKS if check.question in plant.rows]
+    found = verdict(evidence, asked).set_index("question")
     rows = [(row, found.loc[row, "verdict"], found.loc[row, "effect"]) for row in plant.rows]
-    rows.append((ANY, "contradicted" if found["verdict"].eq("contradicted").any() else "", np.nan))
+    if name in CLEAN:
+        rows.append((ANY, "contradicted" if found["verdict"].eq("contradicted").any() else "", np.nan))
     table = pd.DataFrame(rows, columns=["row", "verdict", "effect"])
     return table.assign(flaw=name, plate=kind, strength=strength, seed=seed)
 
@@ -293,7 +296,7 @@ def page(table: pd.DataFrame, before: str) -> str:
         texts["interval"] = texts["low"] + " to " + texts["high"]
         return texts[list(columns)].to_numpy().tolist()
 
-    nothing = table["row"].eq(ANY) & table["flaw"].isin(["nothing", "signs of infection"])
+    nothing = table["row"].eq(ANY) & table["flaw"].isin(CLEAN)
     clean = table[nothing & table["wrong"].notna()]
     clean = clean.sort_values("strength").drop_duplicates(["flaw", "plate"], keep="last")
     curves = table[table["row"].ne(ANY) & table["plate"].isin(["easy", "one plate"])]
@@ -308,7 +311,7 @@ def page(table: pd.DataFrame, before: str) -> str:
             "Nothing planted, any row *contradicted*:",
             markdown(["plate", "share of seeds", "95% interval", "seeds"], rows(clean, *columns)),
             "Share of seeds by verdict:",
-            markdown([*head, *shown], rows(named[0], "row", "flaw", "strength", *shown)),
+            markdown([*head, *shown, "seeds"], rows(named[0], "row", "flaw", "strength", *shown, "seeds")),
             "The worst cells of all plates: a reassuring answer where it is false, *contradicted* where "
             "nothing speaks against it:",
             markdown(
@@ -341,6 +344,7 @@ def main() -> None:
     for found in in_pool(one, [job for job in jobs if job not in done], options.workers):
         found.to_csv(options.rows, mode="a", header=not options.rows.is_file(), index=False)
     rows = pd.read_csv(options.rows, keep_default_na=False, na_values={"effect": [""]})
+    rows = rows[rows["row"].ne(ANY) | rows["flaw"].isin(CLEAN)]
     table = with_wrong(summary(rows[rows["seed"] < options.seeds]))
     before = (ROOT / DOCS / "audit.md").read_text(encoding="utf-8")
     write_files(

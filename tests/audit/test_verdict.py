@@ -43,6 +43,18 @@ def test_every_question_has_one_row_in_its_order():
     assert table["evidence"].ne("").all()
 
 
+def test_a_check_alone_answers_as_among_all():
+    chosen = [check for check in CHECKS if check.question in (WELL, PLACE)]
+    rows = simulate_predictions(
+        Simulation(wells=6, interval_h=4.0), rng=np.random.default_rng(1), splits=("test",)
+    )
+    alone, among = (
+        verdict(Evidence(rows, predictions=rows, audit=AUDIT), checks) for checks in (chosen, None)
+    )
+    kept = among[among["question"].isin([WELL, PLACE])].reset_index(drop=True)
+    pd.testing.assert_frame_equal(alone, kept)
+
+
 def test_what_nothing_was_given_for_is_not_tested():
     table = judged().set_index("question")["verdict"]
     assert table[TWICE] == "not tested"

@@ -4,7 +4,7 @@ Everything here works on tables, so it can be redone without images. A check is 
 and one function that returns an :class:`hpiclock.audit.Answer`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -74,16 +74,17 @@ CHECKS = (
 QUESTIONS = tuple(check.question for check in CHECKS)
 
 
-def verdict(evidence: Evidence) -> pd.DataFrame:
-    """Return a row of :data:`COLUMNS` per entry of :data:`CHECKS`.
+def verdict(evidence: Evidence, checks: Sequence[Check] | None = None) -> pd.DataFrame:
+    """Return a row of :data:`COLUMNS` per check, all of :data:`CHECKS` by default.
 
     Where the design of all wells or of the test forbids an answer, the model's numbers cannot bring it back:
     those rows keep the design's verdict, with what the model does as evidence. A check without its evidence
     is ``not tested``.
     """
     rows: dict[str, Answer] = {}
-    by_design = _by_design(evidence.frames)
-    for check in CHECKS:
+    checks = CHECKS if checks is None else checks
+    by_design = _by_design(evidence.frames, checks)
+    for check in checks:
         planned, found = by_design.get(check.question), None
         if check.judge and all(getattr(evidence, name) is not None for name in check.needs):
             found = check.judge(evidence)
@@ -102,16 +103,16 @@ def design_verdict(frames: pd.DataFrame) -> pd.DataFrame:
         frames: every frame of a plate: identity, ``hours``, ``hpi``, and ``split`` where there is one: then
             the test's own design decides, too.
     """
-    return _table(_by_design(frames))
+    return _table(_by_design(frames, CHECKS))
 
 
-def _by_design(frames: pd.DataFrame) -> dict[str, Answer]:
+def _by_design(frames: pd.DataFrame, checks: Sequence[Check]) -> dict[str, Answer]:
     """Judge the design of all wells, and that of the test, which is what results are of."""
-    found = _of_plate(frames)
+    found = _of_plate(frames, checks)
     tested = frames["split"].eq("test") if "split" in frames else np.zeros(len(frames), bool)
     if not tested.any() or tested.all():
         return found
-    for question, answer in _of_plate(frames[tested]).items():
+    for question, answer in _of_plate(frames[tested], checks).items():
         whole = found.get(question)
         if question == audit.ELAPSED or SEVERITY[answer.verdict] <= (SEVERITY[whole.verdict] if whole else 0):
             continue
@@ -123,9 +124,9 @@ def _by_design(frames: pd.DataFrame) -> dict[str, Answer]:
     return found
 
 
-def _of_plate(frames: pd.DataFrame) -> dict[str, Answer]:
+def _of_plate(frames: pd.DataFrame, checks: Sequence[Check]) -> dict[str, Answer]:
     plate = Plate(frames, wells_of(frames))
-    found = {check.question: check.design(plate) for check in CHECKS if check.design}
+    found = {check.question: check.design(plate) for check in checks if check.design}
     return {question: answer for question, answer in found.items() if answer is not None}
 
 
