@@ -161,6 +161,16 @@ def test_light_that_changes_evenly_changes_nothing_where_means_are_subtracted():
         assert torch.allclose(before, after, atol=1e-4) == same
 
 
+def test_a_turned_frame_gives_the_same_answer_where_turns_are_averaged_but_not_in_training():
+    images = torch.randn(2, 2, 32, 32)
+    for average, training, same in ((True, False, True), (False, False, False), (True, True, False)):
+        model = build_model(ModelConfig(backbone="resnet10", average_turns=average), n_frames=2, seed=0)
+        model.train(training)
+        with torch.inference_mode():
+            before, after = model.features(images), model.features(images.rot90(1, (-2, -1)))
+        assert torch.allclose(before, after, atol=1e-5) == same
+
+
 def test_several_frames_enter_through_the_first_convolution():
     model = build_model(ModelConfig(backbone="resnet10", hidden_dim=8), n_frames=3, seed=0).eval()
     assert model.backbone.conv1.weight.shape == (64, 3, 7, 7)

@@ -246,6 +246,9 @@ class ModelConfig(Section):
     subtract_mean: bool = option(
         False, "take the mean grey out of every frame, so that an even light cannot change the answer"
     )
+    average_turns: bool = option(
+        False, "answer from the mean over the four quarter turns of a frame; training stays as it is"
+    )
     tasks: tuple[Task, ...] = Field(("class", "time"), min_length=1)
     time_on: Literal["both", "infected", "uninfected"] = option("both", "whose time is learnt")
     time_sees_class: bool = option(False, "the time head also reads the class logits")

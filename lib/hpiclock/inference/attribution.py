@@ -40,7 +40,7 @@ class OneHead(nn.Module):
 
     The class head's number is its logit of infected less that of mock, so a frame that is called uninfected
     has a map, too: the class with the larger logit is not pushed up alone, both are weighed against each
-    other. The time head's number is in hours.
+    other. The time head's number is in hours. Both are of the frame as it stands, without its turns.
     """
 
     def __init__(self, model: TwoHeads, head: str) -> None:
@@ -49,9 +49,11 @@ class OneHead(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Read normalised images."""
-        output = self.model(images)
+        output = self.model.heads(self.model.features_as_it_stands(images))
         if self.head == "class":
+            assert output.class_logits is not None
             return output.class_logits[:, 1] - output.class_logits[:, 0]
+        assert output.time is not None
         return self.model.hours(output.time)
 
 

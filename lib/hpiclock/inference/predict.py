@@ -108,7 +108,8 @@ def embed(
 
 
 def _key(model: TwoHeads, cache: FrameCache, frames: pd.DataFrame, change: str) -> str:
-    digest = hashlib.sha256(f"{cache.key} {model.precision} {change}".encode())
+    read = f"{model.precision} {model.subtract_mean} {model.average_turns}"
+    digest = hashlib.sha256(f"{cache.key} {read} {change}".encode())
     for name, tensor in model.backbone.state_dict().items():
         digest.update(name.encode())
         digest.update(tensor.detach().float().cpu().contiguous().numpy().tobytes())

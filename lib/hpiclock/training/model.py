@@ -51,6 +51,7 @@ class TwoHeads(nn.Module):
         self.n_frames = n_frames
         self.in_channels = model.in_channels
         self.subtract_mean = model.subtract_mean
+        self.average_turns = model.average_turns
         self.time_sees_class = model.time_sees_class
         self.class_head = _head(n_features, model, 2) if "class" in model.tasks else None
         extra = 2 if model.time_sees_class else 0
@@ -68,7 +69,17 @@ class TwoHeads(nn.Module):
         return self.heads(self.features(images))
 
     def features(self, images: Tensor) -> Tensor:
-        """Return what the backbone sees: (batch, n_frames, size, size) -> (batch, n_features)."""
+        """Return what the backbone sees: (batch, n_frames, size, size) -> (batch, n_features).
+
+        With ``average_turns`` it is the mean over the four quarter turns, but not in training mode.
+        """
+        if self.training or not self.average_turns:
+            return self.features_as_it_stands(images)
+        turned = [self.features_as_it_stands(images.rot90(turns, (-2, -1))) for turns in range(4)]
+        return torch.stack(turned).mean(0)
+
+    def features_as_it_stands(self, images: Tensor) -> Tensor:
+        """Return the features of frames that are not turned; shapes as in :meth:`features`."""
         if self.subtract_mean:
             images = images - images.mean((-2, -1), keepdim=True)
         if self.in_channels == 3:

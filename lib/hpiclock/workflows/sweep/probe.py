@@ -65,7 +65,7 @@ def _feature_key(plan: Sweep, cfg: Config) -> str:
     parts: dict[str, Any] = {"data": True, "image": True, "train": {"precision", "device"}}
     assert plan.file.frozen is not None
     if not plan.file.frozen.run:  # a trained run brings its own network
-        parts["model"] = {"backbone", "weights", "in_channels", "subtract_mean"}
+        parts["model"] = {"backbone", "weights", "in_channels", "subtract_mean", "average_turns"}
         parts |= {"seed": True} if cfg.model.weights == "none" else {}  # else no weight is drawn
     return cfg.model_dump_json(include=parts)
 
