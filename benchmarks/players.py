@@ -56,6 +56,7 @@ FROZEN_MODEL: dict[str, Any] = {
     "model.backbone": "mobilenet_v2",
     "model.weights": "mobilenet_v2_wheel",
     "model.subtract_mean": False,
+    "model.average_turns": False,
 }
 RECIPE = "one frame, the reference's recipe"
 # raw hours and equal weights are set where it is trained (in_raw_hours); the network stays that of the demo
@@ -64,6 +65,7 @@ RECIPE_SETTINGS: dict[str, Any] = {
     "model.hidden_dim": 256,
     "model.dropout": 0.2,
     "model.subtract_mean": False,
+    "model.average_turns": False,
     "objective.class_weight": 1.0,
     "objective.time_weight": 1.0,
     "train.epochs": 30,
