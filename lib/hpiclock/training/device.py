@@ -49,6 +49,7 @@ def place_model(model: TwoHeads, train: TrainConfig) -> TwoHeads:
     if train.threads is not None:
         torch.set_num_threads(train.threads)
     model.to(pick_device(train))
+    model.to(memory_format=torch.channels_last)  # bfloat16 convolutions then take half the time on a CPU
     model.precision = pick_precision(train, model, model.device)
     return model
 

@@ -158,7 +158,6 @@ def fit(
     device, options, group = train.device, cfg.train, train.group
     _check(model, train, val)
     synchronize_batchnorm(model, group)
-    model.to(memory_format=torch.channels_last)
     losses.to(device)
     _set_time_scale(model, losses, train)
     training_step = distribute(TrainingStep(model, losses, group), compiled=options.compile)
