@@ -118,7 +118,7 @@ def test_regression_line_is_the_one_given_and_truth_is_the_diagonal(scored_plate
     assert "predicted = −1.00 h + 0.50 × true" in words_in(ax.figure)
     assert "16 frames, 4 stacks, 2 wells" in words_in(ax.figure)
     assert [ax.get_title("left") for ax in figures.prediction_scatter_figure(scored_plate).axes] == [
-        "Infection clock", "Experiment clock"
+        "Infection clock, class given", "Experiment clock, class given"
     ]  # fmt: skip
 
 
@@ -145,6 +145,17 @@ def test_bland_altman_draws_bias_and_limits(scored_plate):
     np.testing.assert_allclose(dots[:4, 0], np.array(HOURS) - 1)  # (hours + 1 + hours - 3) / 2
     heights = {float(line.get_ydata()[0]) for line in ax.get_lines() if len(line.get_ydata()) == 2}
     assert {4.0, -1.0, 9.0, 0.0} <= heights
+
+
+def test_dots_are_times_of_the_true_class_as_the_numbers_beside_them_are(scored_plate):
+    known = scored_plate[scored_plate["label"].notna()]
+    missed = known.assign(time_infected=known["time_target"] + 1.0, time_mock=40.0, time_pred=40.0)
+    limits = pd.DataFrame(columns=["clock", "bias", "bias_low", "bias_high", "lower", "upper"])
+    agreement = figures.bland_altman(missed, limits, clock="infection", level=0.95)
+    np.testing.assert_allclose(dots_of(agreement, style.INFECTED)[:, 1], 1)
+    scatter = figures.prediction_vs_target(missed, clock="infection")
+    dots = dots_of(scatter, style.INFECTED)
+    np.testing.assert_allclose(dots[:, 1] - dots[:, 0], 1)
 
 
 def test_undefined_windows_stay_on_the_axis_with_their_reason(made_windows):

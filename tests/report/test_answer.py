@@ -48,13 +48,20 @@ def verdict(answer, kind="inference"):
 def test_it_says_from_when_on_how_well_and_beside_what():
     found = answer_sentences(study(), level=0.95, rival_mae=3.1)
     assert found[INFECTED_OR_NOT] == (
-        "Yes: AUC 0.99 (0.96 to 1.00) after eclipse, first at 6-12 hpi (95% band 0.80 to 0.99); "
+        "Yes: AUC 0.990 (0.96 to 1.00) after eclipse, first at 6-12 hpi (95% band 0.80 to 0.99); "
         "7 infected and 7 mock test wells. Recall 91% (81% to 96%), false positives 0% (0% to 15%)."
     )
     assert found[HOW_LONG] == (
         "Mean error 6.7 h (5.0 to 14.0), not told apart from a clock without images (8.0 h); "
         "linear model on frame statistics 3.1 h."
     )
+
+
+def test_one_false_alarm_is_not_none():
+    tables = study()
+    metrics = tables["metrics"]
+    metrics.loc[metrics["metric"].eq("specificity"), "value"] = 0.997
+    assert "false positives 0.3% (" in answer_sentences(tables, level=0.95)[INFECTED_OR_NOT]
 
 
 @pytest.mark.parametrize(

@@ -181,7 +181,8 @@ def _class_wells(row: Mapping[str, Any], split: str) -> str:
 
 def _percent(share: Estimate) -> str:
     limits = f" ({share.low:.0%} to {share.high:.0%})" if share.bounded else " (no interval)"
-    return f"{share.value:.0%}{limits}"
+    near_end = 0 < min(share.value, 1 - share.value) < 0.005  # one false alarm is not none
+    return f"{share.value:.1%}{limits}" if near_end else f"{share.value:.0%}{limits}"
 
 
 def part_of(table: pd.DataFrame, **where: str) -> pd.DataFrame:

@@ -11,6 +11,7 @@ from hpiclock.errors import InputError
 from hpiclock.figures import style
 from hpiclock.figures.style import Treatment, draw_frames, draw_stacks, styled
 from hpiclock.format import count_text, first_clause, n_text
+from hpiclock.tables import under_true_clock
 
 # fmt: off
 __all__ = [
@@ -22,7 +23,7 @@ __all__ = [
 LABEL_NAMES = {0: "not infected", 1: "infected"}
 LABEL_CONDITIONS = {0: "mock", 1: "infected"}  # whose colours and lines a label has
 CLOCK_AXES = {"infection": style.TIME_AXES["hpi"], "experiment": style.TIME_AXES["hours"]}
-CLOCK_TITLES = {"infection": "Infection clock", "experiment": "Experiment clock"}
+CLOCK_TITLES = {"infection": "Infection clock, class given", "experiment": "Experiment clock, class given"}
 
 
 @styled
@@ -209,6 +210,8 @@ def score_over_hours(
 
 
 def _on_clock(predictions: pd.DataFrame, clock: str) -> pd.DataFrame:
+    """Return the frames of a clock with both times; predicted is that of the true class, as in the tables."""
+    predictions = under_true_clock(predictions)
     known = predictions["time_pred"].notna() & predictions["time_target"].notna()
     return predictions[known & predictions["clock"].eq(clock)]
 
