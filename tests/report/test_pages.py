@@ -81,13 +81,14 @@ def test_code_is_hidden_and_one_click_away(run):
     assert "shown" in soup.select_one("main > .out").text
 
 
-def test_a_log_is_folded(run):
-    write_executed(
-        run.path("01_look.ipynb"), code("fit()", new_output("stream", text="Epoch 1/9 | loss 1.2\n"))
-    )
-    folded = soup_of(write_pages(run)[0]).select_one("details:not(.code)")
-    assert folded.summary.text == "Log"
+def test_the_log_of_a_cell_is_folded_once(run):
+    bar = display(widget={"model_id": "1"}, text="  0%|          | 0/30 [00:00<?, ?it/s]")
+    first, second = (new_output("stream", text=f"Epoch {n}/9 | loss 1.2\n") for n in (1, 2))
+    write_executed(run.path("01_look.ipynb"), code("fit()", first, bar, second))
+    details = soup_of(write_pages(run)[0]).select("details:not(.code)")
+    (folded,) = [one for one in details if one.summary.text == "Log"]
     assert "Epoch 1/9" in folded.pre.text
+    assert "Epoch 2/9" in folded.pre.text
 
 
 def test_tags_remove_cells_input_and_outputs(run):

@@ -94,13 +94,18 @@ def answer_over_hpi(windows: pd.DataFrame, *, level: float, eclipse_h: float, ax
     auc, recall = (rows[rows["metric"].eq(name)] for name in ("auc_stratified", "recall"))
     if auc["value"].notna().sum() == 0:
         return style.empty(ax, "no window of hours post infection holds both classes")
-    ax.axvspan(0, eclipse_h, color=style.PALE, linewidth=0, zorder=0, label=f"eclipse ({eclipse_h:g} h)")
+    hatched: Any = {"facecolor": "none", "edgecolor": "0.8", "hatch": "////", "linewidth": 0}
+    ax.axvspan(0, eclipse_h, zorder=0, label=f"eclipse ({eclipse_h:g} h)", **hatched)
     style.reference_line(ax, y=0.5, zorder=0)
     limits = auc["low_simultaneous"], auc["high_simultaneous"]
     band(ax, middles(auc), *limits, style.INK, alpha=0.14, label=f"{level:.0%} band, all windows")
-    drawn = (auc, METRICS["auc_stratified"].label, style.INK), (recall, "recall at the threshold", "#009E73")
-    for line, name, colour in drawn:
-        ax.hlines(line["value"], line["start_h"], line["end_h"], color=colour, linewidth=2.4, label=name)
+    drawn = (
+        (auc, METRICS["auc_stratified"].label, style.INK, 1.5, 3),  # thin and in front: both are seen at 1
+        (recall, "recall at the threshold", "#009E73", 3.6, 2),
+    )
+    for line, name, colour, width, front in drawn:
+        bar: Any = {"color": colour, "linewidth": width, "zorder": front, "label": name}
+        ax.hlines(line["value"], line["start_h"], line["end_h"], **bar)
         ax.plot(middles(line), line["value"], color=colour, linewidth=0.7, alpha=0.6)
     style.over_time(ax, "AUC, recall", auc[["start_h", "end_h"]], "hpi", zero=True)
     ax.set_ylim(-0.14, 1.05)

@@ -59,6 +59,7 @@ def write_pages(run: Run) -> list[Path]:
     links = [{"href": path.with_suffix(".html").name, "title": title(nb, path)} for path, nb in read.items()]
     settings = Settings()
     settings.NbConvertBase.display_data_priority = DISPLAY_PRIORITY
+    settings.CoalesceStreamsPreprocessor.enabled = True  # one log a cell, not one a line
     settings.TagRemovePreprocessor.enabled = True
     settings.TagRemovePreprocessor.remove_cell_tags = {"remove_cell"}
     settings.TagRemovePreprocessor.remove_input_tags = {"remove_input"}
