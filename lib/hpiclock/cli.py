@@ -193,7 +193,7 @@ def study(
     config: Annotated[Path | None, Option(help="windows and thresholds; default: the defaults")] = None,
     changes: Set = None,
 ) -> None:
-    """Make all tables and figures (PNG, PDF, SVG) from any predictions."""
+    """Make tables and figures (PNG, PDF, SVG) from any predictions."""
     from hpiclock.config.load import config_of
     from hpiclock.report.audit_text import verdict_lines
     from hpiclock.runs.results import read_study_tables
