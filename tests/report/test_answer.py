@@ -1,5 +1,6 @@
 """The answer on top of every page: made from the run's tables, short, and cannot tell where it cannot."""
 
+import numpy as np
 import pandas as pd
 import pytest
 from bs4 import BeautifulSoup
@@ -8,7 +9,7 @@ from hpiclock import audit, figures
 from hpiclock.analysis.sentences import HOW_LONG, INFECTED_OR_NOT, answer_sentences
 from hpiclock.audit import PROBLEMS, USES
 from hpiclock.audit.verdict import CHECKS
-from hpiclock.report.audit_text import BELIEVED, NEXT, believed
+from hpiclock.report.audit_text import BELIEVED, NEXT, believed, effect_text
 from hpiclock.report.pages import render
 
 NAN = float("nan")
@@ -149,3 +150,11 @@ def test_the_figure_shows_windows_as_bars_marks_the_first_and_shades_the_eclipse
     assert any("6 to 12 h" in line.get_label() for line in ax.get_lines())
     assert "eclipse (6 h)" in ax.get_legend_handles_labels()[1]
     assert "first band above 0.5: 6 to 12 h" in figures.alt_text(ax)
+
+
+def test_an_effect_has_its_unit_behind_it():
+    assert effect_text("predicted time of mock frames, h", -15.444, np.nan, np.nan).endswith(
+        "frames: -15.44 h"
+    )
+    assert effect_text("onsets", 4.0, np.nan, np.nan) == "onsets: 4"
+    assert effect_text("AUC", 0.9, 0.8, 0.95) == "AUC: 0.90 (0.80 to 0.95)"

@@ -71,11 +71,12 @@ interval = partial(short_interval, missing="")
 
 
 def effect_text(measure: str, effect: float, low: float, high: float) -> str:
-    """Return ``AUC: 0.93 (0.81 to 0.98)`` or ``onsets: 4``; nothing without an effect."""
+    """Return ``AUC: 0.93 (0.81 to 0.98)`` or ``predicted time: 2.1 h``; nothing without an effect."""
     if pd.isna(effect):
         return ""
     value = interval(effect, low, high) if np.isfinite(low) else f"{round(effect, 2):g}"
-    return f"{measure}: {value}".removeprefix(": ")
+    name = measure.removesuffix(", h")
+    return f"{name}: {value}{' h' if name != measure else ''}".removeprefix(": ")
 
 
 AUC = Column(f"{METRICS['auc_stratified'].label} (95% interval)", ("auc", "low", "high"), interval)
@@ -274,13 +275,13 @@ def believed(verdict: pd.DataFrame | None) -> dict[str, str]:
     if verdict is None:
         return {BELIEVED: "Cannot be told: this run was not audited.", NEXT: AUDIT_FIRST}
     uses = {use: _usable(verdict.set_index("question")["verdict"], *rows) for use, rows in USES.items()}
-    said = {words: [use for use in uses if uses[use] is found] for found, words in USABLE.items()}
+    clauses = {words: [use for use in uses if uses[use] is found] for found, words in USABLE.items()}
     steps = []
     for words, rows in _by_words(verdict[verdict["verdict"].isin(["contradicted", *OPEN])]):
         steps += list(rows["remedy"].fillna("").loc[lambda found: found.ne("")].value_counts().index[:1])
-        said[words] = [PROBLEMS[row.question] + _size(row) for row in rows.itertuples()]
+        clauses[words] = [PROBLEMS[row.question] + _size(row) for row in rows.itertuples()]
     step = steps[0] if steps else "a second plate, left out of training"
-    sentences = [f"{words}: {', '.join(names)}." for words, names in said.items() if names]
+    sentences = [f"{words}: {', '.join(names)}." for words, names in clauses.items() if names]
     return {BELIEVED: " ".join(sentences), NEXT: f"{step[:1].upper()}{step[1:]}."}
 
 
@@ -293,10 +294,10 @@ def _size(row: Any) -> str:
 
 def _usable(answers: pd.Series, needed: tuple[str, ...], others: tuple[str, ...]) -> bool | None:
     """Return whether all that is needed is shown and nothing speaks against it; None where that is open."""
-    asked = answers[answers.index.isin([*needed, *others])]
-    if asked.eq("contradicted").any():
+    judged = answers[answers.index.isin([*needed, *others])]
+    if judged.eq("contradicted").any():
         return False
-    shown = answers.reindex(needed).eq("shown").all() and not asked.eq("not identifiable").any()
+    shown = answers.reindex(needed).eq("shown").all() and not judged.eq("not identifiable").any()
     return True if shown else None
 
 

@@ -154,12 +154,12 @@ def with_glossary(body: str) -> str:
 
 def _without_notes(notebook: nbformat.NotebookNode, notes: list[str]) -> None:
     """Take from the notebook's own opening what stands on top of the page."""
-    said = {f"> - {as_markdown(note)}" for note in notes}
+    on_top = {f"> - {as_markdown(note)}" for note in notes}
     for cell in notebook.cells:
         for output in cell.get("outputs", []):
             text = output.get("data", {}).get("text/markdown", "")
             if text.startswith(READ_FIRST):
-                lines = [line for line in text.splitlines() if line not in said]
+                lines = [line for line in text.splitlines() if line not in on_top]
                 output.data["text/markdown"] = "\n".join(lines) if "> - " in "\n".join(lines) else ""
         if cell.cell_type == "code":
             cell.outputs = [out for out in cell.outputs if out.get("data", {}).get("text/markdown") != ""]
